@@ -1,0 +1,42 @@
+"""The normalised memory map: sorted, page-aligned, disjoint, whatever the firmware said and in whatever order.
+
+Rules: where ranges overlap the higher kind wins; usable ranges shrink to whole pages, all others grow to whole pages;
+neighbours of one kind are joined; what lies at or beyond the architecture's physical limit is clipped.
+
+Source: GNU Mach's biosmem (higher type wins, available ranges are narrowed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from octavo.machine.firmware import FirmwareRange, MemoryKind
+from octavo.machine.ram import PAGE_SIZE
+
+
+def normalise(ranges: Iterable[FirmwareRange], limit: int) -> list[FirmwareRange]:
+    """The map of addresses below `limit` (bytes), as disjoint ascending ranges."""
+    events: dict[int, list[int]] = {}
+    for item in ranges:
+        if item.kind == MemoryKind.USABLE:
+            start, end = -(-item.start // PAGE_SIZE) * PAGE_SIZE, item.end // PAGE_SIZE * PAGE_SIZE
+        else:
+            start, end = item.start // PAGE_SIZE * PAGE_SIZE, -(-item.end // PAGE_SIZE) * PAGE_SIZE
+        end = min(end, limit)
+        if start < end:
+            events.setdefault(start, []).append(item.kind)
+            events.setdefault(end, []).append(-item.kind)
+    depth = [0] * (max(MemoryKind) + 1)
+    out: list[FirmwareRange] = []
+    place, kind = 0, 0
+    for address in sorted(events):
+        if kind and address > place:
+            if out and out[-1].end == place and out[-1].kind == kind:
+                out[-1] = FirmwareRange(out[-1].start, address, MemoryKind(kind))
+            else:
+                out.append(FirmwareRange(place, address, MemoryKind(kind)))
+        for change in events[address]:
+            depth[abs(change)] += 1 if change > 0 else -1
+        place = address
+        kind = max((k for k in MemoryKind if depth[k]), default=0)
+    return out

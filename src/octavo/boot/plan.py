@@ -1,0 +1,107 @@
+"""The boot plan: which frames Octavo manages, and where the PFN database lies in them.
+
+Usable frames are taken from the lowest address up until the memory limit is reached; frame 0 is left alone (0 means "no
+frame" in every table). The PFN database covers frames 0 to the last one taken and lies at the end of the highest run
+that holds it: low memory is kept for devices that reach no higher.
+
+    firmware map -> normalise -> clip to arch -> limit -> runs -> database out of them -> usable runs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from octavo.boot.firmware_map import normalise
+from octavo.boot.segments import Segment, segments_of
+from octavo.machine.firmware import FirmwareRange, MemoryKind
+from octavo.machine.paging import PageTableFormat, page_table_format
+from octavo.machine.ram import MAX_FRAMES, PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.pfn import ENTRY_BYTES
+from octavo.status import Status, StatusError
+
+LEAST_FRAMES = 256  # 1 MiB
+
+Run = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class BootPlan:
+    """`usable` and `database` are runs of frames; `frames` is the number of frames that the database describes."""
+
+    arch: PageTableFormat
+    ranges: Sequence[FirmwareRange]
+    segments: Sequence[Segment]
+    found: int  # usable frames that the map has
+    frames: int
+    database: Run
+    usable: Sequence[Run]
+
+    @property
+    def managed(self) -> int:
+        """Frames under the memory limit, the database's own included."""
+        return self.database[1] + sum(count for _, count in self.usable)
+
+    def log(self) -> list[str]:
+        """The boot log's lines on memory."""
+        lines = ["Firmware memory map:"]
+        lines += [f"  {r.start:#018x} - {r.end - 1:#018x}  {r.kind.name.lower()}" for r in self.ranges]
+        lines.append("Segments:")
+        for s in self.segments:
+            lines.append(f"  {s.name:<10} frames {s.first:#x} - {s.end - 1:#x}, {s.usable} usable ({_mib(s.usable)})")
+        levels = len(self.arch.index_bits)
+        size = self.database[1] * PAGE_SIZE
+        lines.append(
+            f"Paging: {self.arch.name}, {levels} levels of {self.arch.entry_size}-byte entries, "
+            f"{self.arch.physical_bits} physical bits, {self.arch.virtual_bits} virtual bits"
+        )
+        lines.append(
+            f"PFN database: {self.frames} entries of {ENTRY_BYTES} bytes, {size >> 10} KiB in frames "
+            f"{self.database[0]:#x} - {sum(self.database) - 1:#x}"
+        )
+        lines.append(f"Memory: {_mib(self.managed)} managed of {_mib(self.found)} found")
+        return lines
+
+
+def _mib(frames: int) -> str:
+    return f"{frames / 256:.1f} MiB"
+
+
+def plan_boot(ranges: Sequence[FirmwareRange], arch: str, memory: int | None) -> BootPlan:
+    """The plan for a firmware map and a memory limit in bytes (None: all there is)."""
+    paging = page_table_format(arch)
+    clean = normalise(ranges, min(paging.physical_limit, MAX_FRAMES << PAGE_SHIFT))
+    runs = [(r.start >> PAGE_SHIFT, (r.end - r.start) >> PAGE_SHIFT) for r in clean if r.kind == MemoryKind.USABLE]
+    if runs and runs[0][0] == 0:
+        runs[0] = (1, runs[0][1] - 1)
+    found = sum(count for _, count in runs)
+    wanted = found if memory is None else memory >> PAGE_SHIFT
+    if wanted < LEAST_FRAMES:
+        raise StatusError(Status.INSUFFICIENT_RESOURCES, f"{wanted} frames of memory are below the minimum of {LEAST_FRAMES} (1 MiB)")
+    if wanted > found:
+        raise StatusError(
+            Status.INSUFFICIENT_RESOURCES, f"the memory limit is {_mib(wanted)}, and the firmware map has only {_mib(found)} of usable memory below {arch}'s limit"
+        )
+    taken: list[Run] = []
+    left = wanted
+    for first, count in runs:
+        if left:
+            taken.append((first, min(count, left)))
+            left -= taken[-1][1]
+    frames = sum(taken[-1])
+    database, usable = _place_database(taken, frames)
+    return BootPlan(paging, clean, segments_of(paging, taken), found, frames, database, usable)
+
+
+def _place_database(runs: list[Run], frames: int) -> tuple[Run, list[Run]]:
+    """Cuts the database off the end of the highest run that holds it."""
+    size = -(-frames * ENTRY_BYTES // PAGE_SIZE)
+    for i in range(len(runs) - 1, -1, -1):
+        first, count = runs[i]
+        if count >= size:
+            rest = [(first, count - size)] if count > size else []
+            return (first + count - size, size), runs[:i] + rest + runs[i + 1 :]
+    raise StatusError(
+        Status.INSUFFICIENT_RESOURCES,
+        f"no run of usable memory holds the PFN database of {size} frames; the memory limit is too small for a map with such holes",
+    )

@@ -1,0 +1,1 @@
+"""The cache manager: file data through views of sections."""

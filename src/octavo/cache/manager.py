@@ -1,0 +1,351 @@
+"""The cache manager: reads and writes files by copying to and from views of their sections.
+
+A view is 256 KiB of a section, mapped: its resident pages are active. The cache keeps as many views mapped as memory
+allows; pageout asks it to let go of the least used ones (`trim`), whose pages then stand by for whoever needs frames.
+The cache has no memory and no I/O of its own: a miss is a page fault on the section (rule 2).
+
+    copy_read    bytes out of the views        (a resident page: no wait)
+    copy_write   bytes into the views          pages wholly overwritten, and pages past the end, are not read first
+    address      where a byte of metadata is in RAM, to be looked at before the next `await`
+    flush        all dirty pages of a section to its pager
+    purge        pages dropped, dirty or not
+
+Dirty pages wait for the lazy writer, a kernel thread that writes an eighth of them each second, the oldest first; a
+writer that has made too many writes some itself.
+
+Source: NT's cache manager (views of sections, lazy writer, write throttling). Departures: dirty by page, not by view;
+sections larger than what is mapped cost nothing.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from octavo.cache.readahead import ReadAhead
+from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.manager import MemoryManager
+from octavo.memory.section import SEGMENT_PAGES, VIEW_SHIFT, VIEW_SIZE, Section, Segment
+from octavo.memory.views import try_map, unmap
+from octavo.status import StatusError
+
+LAZY_SECONDS = 1.0
+LAZY_FRACTION = 8
+LAZY_LEAST = 64  # pages
+PAGE_MASK = PAGE_SIZE - 1
+VIEW_MASK = VIEW_SIZE - 1
+
+
+class CacheManager:
+    """The one client of `memory` that maps sections."""
+
+    def __init__(self, memory: MemoryManager) -> None:
+        self.memory = memory
+        self.ram = memory.ram
+        self.views: OrderedDict[Segment, None] = OrderedDict()  # oldest first
+        total = memory.physical.available
+        self.most_views = max(8, total // 16)
+        self.most_dirty = max(LAZY_LEAST, total // 4)  # pages
+        self.hits = 0
+        self.misses = 0
+        self.ahead_pages = 0
+        self.ahead_hits = 0
+        self.throttled = 0
+        memory.pageout.trimmers.append(self.trim)
+        memory.scheduler.spawn(self._lazy_writer(), "lazy-writer", daemon=True)
+
+    # -- views ----------------------------------------------------------------------------------------------------
+
+    async def _view(self, section: Section, index: int) -> Segment:
+        """The view of a section, mapped."""
+        segment = section.segments.get(index)
+        if segment is None or not segment.mapped:
+            segment = try_map(self.memory.physical, section, index)
+            while segment is None:
+                await self.memory.pageout.relieve(1)
+                segment = try_map(self.memory.physical, section, index)
+            self.views[segment] = None
+            if len(self.views) > self.most_views:
+                segment.pins += 1
+                self._unmap_oldest()
+                segment.pins -= 1
+            self.memory.pageout.poke()
+        segment.referenced = True
+        return segment
+
+    def _unmap_oldest(self) -> int:
+        """Unmaps the first view that was not used since the hand last passed; returns the pages that it let go of, -1 for no view."""
+        for _ in range(2 * len(self.views)):
+            segment, _ = self.views.popitem(last=False)
+            if segment.pins or segment.referenced:
+                segment.referenced = False
+                self.views[segment] = None
+                continue
+            return unmap(self.memory.physical, segment)
+        return -1
+
+    def trim(self, pages: int) -> int:
+        """Lets go of about `pages` active pages; returns how many."""
+        moved = 0
+        while moved < pages and self.views:
+            count = self._unmap_oldest()
+            if count < 0:
+                break
+            moved += count
+        return moved
+
+    async def drop(self, section: Section) -> None:
+        """Lets go of a section that nobody will use again: its pages, dirty or not, and its views."""
+        section.size = 0
+        while True:
+            await self.memory.writeback.purge(section, 0)
+            if not any(segment.pins for segment in section.segments.values()):
+                break
+            await self.memory.scheduler.turn()  # a read-ahead is on its way out
+        for segment in list(section.segments.values()):
+            del self.views[segment]
+            unmap(self.memory.physical, segment)
+        self.memory.writeback.errors.pop(section, None)
+
+    async def _resident(self, segment: Segment, first: int, end: int, limit: int) -> None:
+        """Makes pages [first, end) of a view active, reading up to `limit` at most."""
+        segment.pins += 1
+        try:
+            await self.memory.faults.make_resident(segment, first, end, limit)
+        finally:
+            segment.pins -= 1
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    async def copy_read(self, section: Section, offset: int, length: int, history: ReadAhead | None = None) -> bytes:
+        """Up to `length` bytes from `offset` on; fewer only at the section's end."""
+        end = min(offset + length, section.size)
+        parts = []
+        if history is not None:
+            history.note(offset, max(offset, end))
+        sequential = history is not None and history.sequential
+        while offset < end:
+            stop = min(end, (offset | VIEW_MASK) + 1)
+            segment = await self._fault(section, offset, stop, sequential)
+            pieces = self._pieces(segment, offset, stop)
+            parts.append(bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces))
+            offset = stop
+        if sequential and history is not None and parts and section.size > VIEW_SIZE:
+            self._prefetch(section, history)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def copy_read_into(self, section: Section, offset: int, buffer: memoryview, history: ReadAhead | None = None) -> int:
+        """As `copy_read`, into a buffer of bytes; returns the number read."""
+        end = min(offset + len(buffer), section.size)
+        if history is not None:
+            history.note(offset, max(offset, end))
+        sequential = history is not None and history.sequential
+        done = 0
+        while offset < end:
+            stop = min(end, (offset | VIEW_MASK) + 1)
+            segment = await self._fault(section, offset, stop, sequential)
+            for piece in self._pieces(segment, offset, stop):
+                buffer[done : done + len(piece)] = piece
+                done += len(piece)
+            offset = stop
+            if sequential and history is not None and section.size > VIEW_SIZE:
+                history.next = offset
+                self._prefetch(section, history)
+        return done
+
+    async def _fault(self, section: Section, offset: int, stop: int, sequential: bool) -> Segment:
+        """The view of bytes [offset, stop), with their pages active."""
+        segment = section.segments.get(offset >> VIEW_SHIFT)
+        if segment is None or not segment.mapped:
+            segment = await self._view(section, offset >> VIEW_SHIFT)
+        segment.referenced = True
+        first = (offset & VIEW_MASK) >> PAGE_SHIFT
+        end = ((stop - 1 & VIEW_MASK) >> PAGE_SHIFT) + 1
+        if segment.prefetched:
+            hit = segment.prefetched & (1 << end) - (1 << first)
+            segment.prefetched ^= hit
+            self.ahead_hits += hit.bit_count()
+        entries = self.ram.link[segment.base + first : segment.base + end]
+        if all(e > 0 for e in entries) if end - first > 1 else entries[0] > 0:
+            self.hits += 1
+            return segment
+        self.misses += 1
+        limit = self._limit(section, segment) if sequential else end
+        await self._resident(segment, first, end, max(limit, end))
+        return segment
+
+    def _limit(self, section: Section, segment: Segment) -> int:
+        """The index after the last page of a view that the section has."""
+        return min(SEGMENT_PAGES, (section.size + PAGE_MASK >> PAGE_SHIFT) - segment.index * SEGMENT_PAGES)
+
+    def _pieces(self, segment: Segment, offset: int, stop: int) -> list[memoryview]:
+        """The bytes [offset, stop) of a view with active pages, as stretches of consecutive frames."""
+        ram = self.ram
+        first = (offset & VIEW_MASK) >> PAGE_SHIFT
+        last = (stop - 1 & VIEW_MASK) >> PAGE_SHIFT
+        head = offset & PAGE_MASK
+        length = stop - offset
+        if first == last:
+            start = (ram.link[segment.base + first] << PAGE_SHIFT) + head
+            return [ram.bytes[start : start + length]]
+        out = []
+        begin = expected = -1
+        for pfn in ram.link[segment.base + first : segment.base + last + 1].tolist():
+            if pfn != expected:
+                if begin >= 0:
+                    out.append(ram.bytes[(begin << PAGE_SHIFT) + head : expected << PAGE_SHIFT])
+                    length -= (expected - begin << PAGE_SHIFT) - head
+                    head = 0
+                begin = pfn
+            expected = pfn + 1
+        start = (begin << PAGE_SHIFT) + head
+        out.append(ram.bytes[start : start + length])
+        return out
+
+    def _prefetch(self, section: Section, history: ReadAhead) -> None:
+        views = history.wanted(section.size)
+        if not views or self.memory.physical.available < 4 * SEGMENT_PAGES * len(views):
+            return
+        for index in views:
+            segment = section.segments.get(index)
+            if segment is None or segment.used < SEGMENT_PAGES:
+                self.memory.scheduler.spawn(self._read_ahead(section, index), "read-ahead")
+
+    async def _read_ahead(self, section: Section, index: int) -> None:
+        """Fetches one view; what cannot be read is left to the reader, who will get the error."""
+        try:
+            segment = await self._view(section, index)
+            limit = self._limit(section, segment)
+            link = self.ram.link[segment.base : segment.base + SEGMENT_PAGES]
+            absent = sum(1 << i for i in range(limit) if not link[i])
+            if limit <= 0 or not absent:
+                return
+            await self._resident(segment, 0, limit, limit)
+            segment.prefetched |= absent
+            self.ahead_pages += absent.bit_count()
+        except StatusError:
+            pass
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    async def copy_write(self, section: Section, offset: int, data: memoryview | bytes) -> None:
+        """Puts data at `offset` and makes the section reach its end; pages from the old end on are not read, and begin as zeros.
+
+        The pager must already know where the pages go. An error leaves what was copied before it copied and dirty.
+        """
+        if self.memory.writeback.dirty > self.most_dirty:
+            await self._throttle()
+        view = memoryview(data)
+        done, length = 0, len(view)
+        while done < length:
+            at = offset + done
+            segment = await self._view(section, at >> VIEW_SHIFT)
+            stop = min(offset + length, (at | VIEW_MASK) + 1)
+            segment.pins += 1
+            try:
+                stop = await self._writable(section, segment, at, stop)
+            finally:
+                segment.pins -= 1
+            for piece in self._pieces(segment, at, stop):
+                piece[:] = view[done : done + len(piece)]
+                done += len(piece)
+            first = (at & VIEW_MASK) >> PAGE_SHIFT
+            end = ((stop - 1 & VIEW_MASK) >> PAGE_SHIFT) + 1
+            self.memory.writeback.mark(segment, (1 << end) - (1 << first))
+            if stop > section.size:
+                section.size = stop
+
+    async def _writable(self, section: Section, segment: Segment, at: int, stop: int) -> int:
+        """Makes pages of a view from byte `at` on active; returns the end of the bytes before `stop` that can be written now.
+
+        New pages hold old bytes of other files until the caller has overwritten them, so nothing may wait in between.
+        """
+        start = segment.index << VIEW_SHIFT
+        i = (at - start) >> PAGE_SHIFT
+        end = (stop - start - 1 >> PAGE_SHIFT) + 1
+        link, base = self.ram.link, segment.base
+        while link[base + i] <= 0:
+            page = start + (i << PAGE_SHIFT)
+            whole = (stop - page) // PAGE_SIZE if page >= at else 0  # pages from here on that are wholly overwritten
+            j = i
+            while j < i + whole and not link[base + j]:
+                j += 1
+            if j > i:
+                await self.memory.faults.new_pages(segment, i, j, False)
+            elif page >= section.size and not link[base + i]:
+                await self.memory.faults.new_pages(segment, i, i + 1, True)
+            else:
+                await self.memory.faults.make_resident(segment, i, i + 1, i + 1)
+        while i < end and link[base + i] > 0:
+            i += 1
+        return min(stop, start + (i << PAGE_SHIFT))
+
+    async def _throttle(self) -> None:
+        """Makes the writer write: too much is dirty already. Errors stay with the sections that have them."""
+        self.throttled += 1
+        writeback = self.memory.writeback
+        await writeback.write(writeback.oldest(max(LAZY_LEAST, self.most_dirty // 4)), asked=False)
+
+    # -- metadata -------------------------------------------------------------------------------------------------
+
+    def try_address(self, section: Section, offset: int) -> int:
+        """The RAM address of a byte whose page is active, else -1; good until the next `await`."""
+        segment = section.segments.get(offset >> VIEW_SHIFT)
+        if segment is None:
+            return -1
+        pfn = self.ram.link[segment.base + ((offset & VIEW_MASK) >> PAGE_SHIFT)]
+        if pfn <= 0:
+            return -1
+        segment.referenced = True
+        return pfn << PAGE_SHIFT | offset & PAGE_MASK
+
+    async def address(self, section: Section, offset: int, cluster: int = 4) -> int:
+        """The RAM address of a byte, after a fault if need be (which reads up to `cluster` pages); good until the next `await`."""
+        address = self.try_address(section, offset)
+        while address < 0:
+            segment = await self._view(section, offset >> VIEW_SHIFT)
+            page = (offset & VIEW_MASK) >> PAGE_SHIFT
+            await self._resident(segment, page, page + 1, max(page + 1, min(page + cluster, self._limit(section, segment))))
+            address = self.try_address(section, offset)
+        return address
+
+    def mark(self, section: Section, offset: int) -> None:
+        """Says that the byte at `offset`, whose page is active, was changed in RAM."""
+        segment = section.segments[offset >> VIEW_SHIFT]
+        bit = 1 << ((offset & VIEW_MASK) >> PAGE_SHIFT)
+        if not segment.dirty & bit:
+            self.memory.writeback.mark(segment, bit)
+
+    # -- flushing -------------------------------------------------------------------------------------------------
+
+    async def flush(self, section: Section) -> None:
+        """Writes what is dirty; raises the error of a write that failed now, or of one that nobody waited for."""
+        await self.memory.writeback.flush(section)
+
+    async def purge(self, section: Section, size: int) -> None:
+        """Drops the pages that begin at or after byte `size`, and shortens the section to it."""
+        section.size = min(section.size, size)
+        await self.memory.writeback.purge(section, (size + PAGE_MASK) >> PAGE_SHIFT)
+
+    async def _lazy_writer(self) -> None:
+        while True:
+            await self.memory.scheduler.sleep(LAZY_SECONDS)
+            dirty = self.memory.writeback.dirty
+            if dirty:
+                writeback = self.memory.writeback
+                await writeback.write(writeback.oldest(max(LAZY_LEAST, dirty // LAZY_FRACTION)), asked=False)
+
+    def statistics(self) -> dict[str, int]:
+        """Views mapped, hits and misses by view, read-ahead pages and those of them that were used, throttled writes."""
+        return {
+            "views": len(self.views),
+            "hits": self.hits,
+            "misses": self.misses,
+            "read_ahead_pages": self.ahead_pages,
+            "read_ahead_hits": self.ahead_hits,
+            "throttled": self.throttled,
+        }
+
+    def check(self) -> None:
+        """Exactly the mapped segments are in the list of views."""
+        assert set(self.views) == {s for s in self.memory.physical.segments.values() if s.mapped}
+        assert not any(s.pins for s in self.views), "a view stayed pinned"

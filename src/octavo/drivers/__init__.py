@@ -1,0 +1,1 @@
+"""Drivers: image files and RAM disks."""

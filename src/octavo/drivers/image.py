@@ -1,0 +1,118 @@
+"""Driver for raw disk images: a host file (or block device) as a disk.
+
+Reads are tried without waiting first: what the host has in its page cache is copied straight into the frames, and the
+path goes on without a suspension. Only what the host must fetch, and every write, goes to a worker thread.
+
+An image that is opened for writing is locked (flock) against a second writer; readers share it with readers.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from octavo.io.device import SECTOR, Device, Extent
+from octavo.status import Status, StatusError
+from octavo.threads.scheduler import Scheduler
+
+MOST_BUFFERS = 1024  # IOV_MAX
+FLOPPY_SIZES = frozenset(k * 1024 for k in (160, 180, 320, 360, 720, 1200, 1440, 1680, 1722, 2880))
+_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+
+
+class ImageDisk(Device):
+    """The image at `path`; StatusError where it cannot be opened or another writer has it."""
+
+    def __init__(self, path: str | os.PathLike[str], scheduler: Scheduler, read_only: bool = False) -> None:
+        self.path = Path(path)
+        self.scheduler = scheduler
+        self._fd = _open(self.path, read_only)
+        size = os.lseek(self._fd, 0, os.SEEK_END)
+        super().__init__(str(path), size // SECTOR * SECTOR, read_only, size in FLOPPY_SIZES)
+        self._nowait = _NOWAIT if not scheduler.clock.virtual else 0
+
+    async def _read(self, extents: Sequence[Extent]) -> None:
+        for offset, buffers in extents:
+            if self._nowait:
+                offset, buffers = self._read_now(offset, buffers)
+                if not buffers:
+                    continue
+            self.counts.waits += 1
+            await self._blocking("read", lambda o=offset, b=buffers: _all(os.preadv, self._fd, b, o))  # type: ignore[misc]
+
+    def _read_now(self, offset: int, buffers: list[memoryview]) -> Extent:
+        """Reads what the host has at hand; returns what is left to read."""
+        try:
+            done = os.preadv(self._fd, buffers[:MOST_BUFFERS], offset, self._nowait)
+        except OSError as error:
+            if error.errno == errno.EOPNOTSUPP:
+                self._nowait = 0
+            return offset, buffers  # EAGAIN, or an error that the blocking read will meet again
+        return offset + done, _skip(buffers, done)
+
+    async def _write(self, extents: Sequence[Extent]) -> None:
+        def work() -> None:
+            for offset, buffers in extents:
+                _all(os.pwritev, self._fd, buffers, offset)
+
+        await self._blocking("write", work)
+
+    async def _flush(self) -> None:
+        if not self.read_only:
+            await self._blocking("flush", lambda: os.fsync(self._fd))
+
+    async def _blocking(self, verb: str, work: Callable[[], None]) -> None:
+        try:
+            await self.scheduler.call(work, f"{verb} {self.path.name}")
+        except OSError as error:
+            status = Status.DISK_FULL if error.errno == errno.ENOSPC else Status.IO_DEVICE_ERROR
+            raise StatusError(status, f"{self.name}: the host cannot {verb} the image: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Closes the image and gives up the lock."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _open(path: Path, read_only: bool) -> int:
+    try:
+        fd = os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
+    except OSError as error:
+        missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
+        status = Status.OBJECT_NAME_NOT_FOUND if missing else Status.ACCESS_DENIED
+        raise StatusError(status, f"{path}: cannot open the image: {error.strerror}") from None
+    try:
+        if not (stat.S_ISREG(os.fstat(fd).st_mode) or stat.S_ISBLK(os.fstat(fd).st_mode)):
+            raise StatusError(Status.NO_SUCH_DEVICE, f"{path}: is neither a file nor a block device")
+        fcntl.flock(fd, (fcntl.LOCK_SH if read_only else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise StatusError(Status.SHARING_VIOLATION, f"{path}: another program has the image open for writing or is reading it") from None
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _skip(buffers: list[memoryview], count: int) -> list[memoryview]:
+    """The buffers without their first `count` bytes."""
+    for i, buffer in enumerate(buffers):
+        if count < len(buffer):
+            return [buffer[count:], *buffers[i + 1 :]] if count else buffers[i:]
+        count -= len(buffer)
+    return []
+
+
+def _all(call: Callable[[int, list[memoryview], int], int], fd: int, buffers: list[memoryview], offset: int) -> None:
+    """Repeats preadv or pwritev until all buffers are done."""
+    while buffers:
+        done = call(fd, buffers[:MOST_BUFFERS], offset)
+        if not done:
+            raise OSError(errno.EIO, "the image has become shorter")
+        offset += done
+        buffers = _skip(buffers, done)

@@ -1,0 +1,277 @@
+"""Volumes and files for ordinary Python code: the coroutines of the file systems, driven to their end by each call.
+
+    with system.volumes["C:"].open("docs/a.txt") as file:
+        data = file.read()
+
+`open` takes Python's modes: "rb" (the default), "wb", "ab", "xb", with "+" for both, and "r", "w", "a", "x" for text.
+A path has "/" or "\\\\", begins at the root, and is found whatever its case. All errors are `StatusError`.
+One host thread at a time may use a system's volumes and files.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from typing import IO, Any, cast
+
+from octavo.fs.base import FileInfo, FileSystemVolume, OpenFile, Problem, Space
+from octavo.status import Status, StatusError
+from octavo.threads.scheduler import Scheduler
+
+
+class File(io.RawIOBase):
+    """An open file as Python's io has it: `read`, `write`, `seek`, `truncate`, `flush`, and all of `io.RawIOBase`.
+
+    `read(n)` returns n bytes unless the file ends; `flush` returns when the data is on stable storage.
+    """
+
+    def __init__(self, file: OpenFile, scheduler: Scheduler, readable: bool, writable: bool, append: bool) -> None:
+        self._file = file
+        self._run = scheduler.run
+        self._readable = readable
+        self._writable = writable
+        self._append = append
+        self._position = 0
+        self.name = file.path
+
+    def readable(self) -> bool:
+        """True when opened for reading."""
+        return self._readable
+
+    def writable(self) -> bool:
+        """True when opened for writing."""
+        return self._writable
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def size(self) -> int:
+        """The file's length in bytes."""
+        return self._file.size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Up to `size` bytes from the position on; all that is left without a size."""
+        if not self._readable:
+            raise io.UnsupportedOperation("not opened for reading")
+        if size is None or size < 0:
+            size = max(0, self._file.size - self._position)
+        data = self._run(self._file.read(self._position, size))
+        self._position += len(data)
+        return data
+
+    def readall(self) -> bytes:
+        """All that is left."""
+        return self.read()
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fills a buffer; returns the number of bytes."""
+        if not self._readable:
+            raise io.UnsupportedOperation("not opened for reading")
+        count = self._run(self._file.read_into(self._position, memoryview(buffer).cast("B")))
+        self._position += count
+        return count
+
+    def write(self, data: Any, /) -> int:
+        """Writes all of `data` at the position (at the end for "a" modes); returns its length."""
+        if not self._writable:
+            raise io.UnsupportedOperation("not opened for writing")
+        if not isinstance(data, bytes):
+            data = memoryview(data).cast("B")
+        if self._append:
+            self._position = self._file.size
+        self._run(self._file.write(self._position, data))
+        self._position += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Moves the position; returns it."""
+        base = (0, self._position, self._file.size)[whence]
+        if base + offset < 0:
+            raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: cannot seek to {base + offset}")
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        """The position."""
+        return self._position
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Makes the file `size` bytes long (to the position, if not given)."""
+        if not self._writable:
+            raise io.UnsupportedOperation("not opened for writing")
+        size = self._position if size is None else size
+        self._run(self._file.truncate(size))
+        return size
+
+    def flush(self) -> None:
+        """Returns when the file and all that leads to it are on stable storage."""
+        if self._writable and not self.closed:
+            self._run(self._file.flush())
+
+    def set_modified(self, wall: float) -> None:
+        """Sets the time of last writing, in seconds since 1970."""
+        self._run(self._file.set_modified(wall))
+
+    def close(self) -> None:
+        """Ends the use of the file; raises the error of a write that failed behind its back."""
+        if not self.closed:
+            try:
+                self._run(self._file.close())
+            finally:
+                self._writable = False  # IOBase.close flushes, and there is nothing left to
+                super().close()
+
+
+_MODES = {"r": (False, False, False), "w": (True, False, True), "a": (True, False, False), "x": (True, True, False)}
+
+
+class Volume:
+    """A mounted volume. `kind` is such as "FAT16"."""
+
+    def __init__(self, volume: FileSystemVolume, scheduler: Scheduler, letter: str) -> None:
+        self.core = volume
+        self.scheduler = scheduler
+        self.letter = letter
+        self._run: Callable[[Any], Any] = scheduler.run
+
+    @property
+    def kind(self) -> str:
+        """FAT12, FAT16 or FAT32."""
+        return self.core.kind
+
+    @property
+    def label(self) -> str:
+        """The volume's label, "" for none."""
+        return self.core.label
+
+    @property
+    def read_only(self) -> bool:
+        """True when nothing can be changed."""
+        return self.core.read_only
+
+    def open(self, path: str, mode: str = "rb", encoding: str = "utf-8") -> IO[Any]:
+        """Opens a file as Python's `open` does; binary files are unbuffered (the cache is the buffer)."""
+        kind = mode.replace("b", "").replace("t", "").replace("+", "")
+        if kind not in _MODES or set(mode) - set("rwaxbt+") or ("b" in mode and "t" in mode):
+            raise StatusError(Status.INVALID_PARAMETER, f"{mode!r} is not a mode of open")
+        create, exclusive, truncate = _MODES[kind]
+        write = create or "+" in mode
+        core = self._run(self.core.open(path, write, create, exclusive, truncate))
+        file = File(core, self.scheduler, kind == "r" or "+" in mode, write, kind == "a")
+        if "b" in mode:
+            return cast(IO[Any], file)
+        return io.TextIOWrapper(_buffered(file, write), encoding, newline=None)
+
+    def read_bytes(self, path: str) -> bytes:
+        """The contents of a file."""
+        data: bytes = self._run(_read_whole(self.core, path))
+        return data
+
+    def write_bytes(self, path: str, data: bytes, modified: float | None = None) -> None:
+        """Makes `data` the contents of a file, which is made if need be, and sets its time of last writing."""
+        self._run(_write_whole(self.core, path, data, modified))
+
+    def stat(self, path: str) -> FileInfo:
+        """What the directory says of a path."""
+        return cast(FileInfo, self._run(self.core.stat(path)))
+
+    def exists(self, path: str) -> bool:
+        """True when the path is there."""
+        try:
+            self.stat(path)
+        except StatusError as error:
+            if error.status in (Status.OBJECT_NAME_NOT_FOUND, Status.OBJECT_PATH_NOT_FOUND):
+                return False
+            raise
+        return True
+
+    def is_dir(self, path: str) -> bool:
+        """True when the path is a directory that is there."""
+        return self.exists(path) and self.stat(path).is_directory
+
+    def list(self, path: str = "") -> list[FileInfo]:
+        """The entries of a directory, in the order of the disk."""
+        return cast("list[FileInfo]", self._run(self.core.list(path)))
+
+    def walk(self, path: str = "") -> Iterator[tuple[str, list[FileInfo]]]:
+        """(path, entries) of a directory and of all below it, parents first. Paths have no leading "/"."""
+        pending = [path.strip("/\\")]
+        while pending:
+            here = pending.pop()
+            entries = self.list(here)
+            yield here, entries
+            prefix = here + "/" if here else ""
+            pending += [prefix + e.name for e in reversed(entries) if e.is_directory]
+
+    def mkdir(self, path: str, parents: bool = False) -> None:
+        """Makes a directory; with `parents`, those above it too, and none of them needs to be new."""
+        if not parents:
+            self._run(self.core.make_directory(path))
+            return
+        parts = [p for p in path.replace("\\", "/").split("/") if p]
+        for i in range(1, len(parts) + 1):
+            if not self.exists("/".join(parts[:i])):
+                self._run(self.core.make_directory("/".join(parts[:i])))
+
+    def remove(self, path: str) -> None:
+        """Removes a file."""
+        self._run(self.core.remove(path))
+
+    def rmdir(self, path: str) -> None:
+        """Removes an empty directory."""
+        self._run(self.core.remove_directory(path))
+
+    def rmtree(self, path: str) -> None:
+        """Removes a directory and all below it."""
+        for here, entries in reversed(list(self.walk(path))):
+            for entry in entries:
+                if not entry.is_directory:
+                    self.remove(f"{here}/{entry.name}")
+            if here:
+                self.rmdir(here)
+
+    def rename(self, old: str, new: str) -> None:
+        """Renames or moves within the volume; an existing target is refused."""
+        self._run(self.core.rename(old, new))
+
+    def space(self) -> Space:
+        """Bytes in all, free bytes, and the allocation unit."""
+        return cast(Space, self._run(self.core.space()))
+
+    def flush(self) -> None:
+        """Returns when everything is on stable storage."""
+        self._run(self.core.flush())
+
+    def check(self, progress: Callable[[int, int], None] | None = None) -> list[Problem]:
+        """What is wrong with the volume; an empty list when nothing is."""
+        return cast("list[Problem]", self._run(self.core.check(progress)))
+
+    def statistics(self) -> dict[str, object]:
+        """What the file system and its device have done."""
+        return self.core.statistics()
+
+
+def _buffered(file: File, write: bool) -> Any:
+    if file.readable() and write:
+        return io.BufferedRandom(file)
+    return io.BufferedWriter(file) if write else io.BufferedReader(file)
+
+
+async def _read_whole(core: FileSystemVolume, path: str) -> bytes:
+    file = await core.open(path)
+    try:
+        return await file.read(0, file.size)
+    finally:
+        await file.close()
+
+
+async def _write_whole(core: FileSystemVolume, path: str, data: bytes, modified: float | None) -> None:
+    file = await core.open(path, write=True, create=True, truncate=True)
+    try:
+        await file.write(0, data)
+        if modified is not None:
+            await file.set_modified(modified)
+    finally:
+        await file.close()

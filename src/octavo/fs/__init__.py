@@ -1,0 +1,1 @@
+"""File systems: volumes, directories, files, mkfs and check."""

@@ -1,0 +1,169 @@
+"""An open file on FAT: bytes at offsets, through the cache.
+
+Reading and overwriting need no lock; growing and shrinking hold the volume's mutex. A file has no holes on FAT: what lies
+between the old end and a write beyond it is filled with zeros.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from octavo.cache.readahead import ReadAhead
+from octavo.fs.fat.entry import ARCHIVE
+from octavo.fs.fat.node import Node
+from octavo.memory.section import VIEW_SIZE, Section
+from octavo.status import Status, StatusError
+
+if TYPE_CHECKING:
+    from octavo.fs.fat.storage import Storage
+
+MOST_BYTES = (1 << 32) - 1
+ZEROS = bytes(VIEW_SIZE)
+
+
+class FatFile:
+    """A file opened for reading, and for writing with `write`. Methods raise FILE_CLOSED after `close`."""
+
+    __slots__ = ("path", "_volume", "_node", "_section", "_write", "_history", "_changed", "_modified")
+
+    def __init__(self, volume: Storage, node: Node, write: bool) -> None:
+        assert node.section is not None
+        self.path = node.path
+        self._volume = volume
+        self._node = node
+        self._section: Section | None = node.section
+        self._write = write
+        self._history = ReadAhead()
+        self._changed = False
+        self._modified: float | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self._open().size
+
+    def _open(self) -> Section:
+        if self._section is None:
+            raise StatusError(Status.FILE_CLOSED, f"{self.path}: the file is closed")
+        return self._section
+
+    def _for_writing(self) -> Section:
+        section = self._open()
+        if not self._write:
+            raise StatusError(Status.ACCESS_DENIED, f"{self.path}: is opened for reading only")
+        return section
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes from `offset` on; fewer only at the end."""
+        section = self._section or self._open()
+        return await self._volume.cache.copy_read(section, offset, length, self._history)
+
+    async def read_into(self, offset: int, buffer: memoryview) -> int:
+        """Fills `buffer` from `offset` on; returns the number of bytes."""
+        return await self._volume.cache.copy_read_into(self._open(), offset, buffer, self._history)
+
+    async def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Writes all of `data` at `offset`; StatusError DISK_FULL or FILE_TOO_LARGE before anything is changed."""
+        section = self._for_writing()
+        if not len(data):
+            return
+        end = offset + len(data)
+        if end > MOST_BYTES:
+            raise StatusError(Status.FILE_TOO_LARGE, f"{self.path}: a file on FAT has at most {MOST_BYTES} bytes")
+        volume = self._volume
+        if end <= section.size:
+            if not volume.modified:
+                async with volume.mutex:
+                    await volume._modify()
+            await volume.cache.copy_write(section, offset, data)
+            self._changed = True
+            return
+        async with volume.mutex:
+            await volume._modify()
+            await volume.grow(self._node, end)
+            try:
+                await self._fill(section, offset)
+                await volume.cache.copy_write(section, offset, data)
+            finally:
+                self._changed = True
+                self._note_size(section.size)
+
+    async def _fill(self, section: Section, end: int) -> None:
+        """Zeros from the file's end to `end`."""
+        while section.size < end:
+            await self._volume.cache.copy_write(section, section.size, ZEROS[: end - section.size])
+
+    def _note_size(self, size: int) -> None:
+        entry = self._node.entry
+        assert entry is not None
+        entry.size = size
+        self._volume.mark_stale(self._node)
+
+    async def truncate(self, size: int) -> None:
+        """Makes the file `size` bytes long; what is added is zero."""
+        section = self._for_writing()
+        if size > MOST_BYTES:
+            raise StatusError(Status.FILE_TOO_LARGE, f"{self.path}: a file on FAT has at most {MOST_BYTES} bytes")
+        volume = self._volume
+        async with volume.mutex:
+            await volume._modify()
+            if size >= section.size:
+                await volume.grow(self._node, size)
+                try:
+                    await self._fill(section, size)
+                finally:
+                    self._note_size(section.size)
+            else:
+                await volume.cache.purge(section, size)
+                self._note_size(size)
+                await volume.shrink(self._node, size)
+            self._changed = True
+
+    async def set_modified(self, wall: float) -> None:
+        """Sets the time of last writing (seconds since 1970); it holds when the file is closed."""
+        self._for_writing()
+        self._modified = wall
+        self._changed = True
+
+    async def flush(self) -> None:
+        """Writes the file's data and everything that leads to it, and waits for stable storage."""
+        self._open()
+        self._settle()
+        await self._volume.flush()
+
+    def _settle(self) -> None:
+        """Puts times and attributes into the entry after changes."""
+        if not self._changed:
+            return
+        entry = self._node.entry
+        assert entry is not None
+        entry.written_date, entry.written_time, _ = self._volume.stamp(self._modified)
+        entry.accessed_date = entry.written_date
+        entry.attributes |= ARCHIVE
+        self._volume.mark_stale(self._node)
+        self._changed = False
+
+    async def close(self) -> None:
+        """Ends the use of the file. Its data goes out later; an error of a write that nobody waited for is raised here, once."""
+        if self._section is None:
+            return
+        section, node, volume = self._section, self._node, self._volume
+        changed = self._changed
+        self._settle()
+        self._section = None
+        node.opens -= 1
+        if changed or node.stale:
+            if volume.mutex.locked:
+                async with volume.mutex:
+                    await self._tidy(section)
+            else:
+                await self._tidy(section)
+        error = volume.cache.memory.writeback.errors.pop(section, None)
+        if error is not None:
+            raise error
+
+    async def _tidy(self, section: Section) -> None:
+        """Gives back clusters that a failed write left behind the end, and updates the entry's page."""
+        if section.size + self._volume.geometry.cluster <= self._node.regions.total and not self._node.opens:
+            await self._volume.shrink(self._node, section.size)
+        await self._volume.write_entry(self._node)

@@ -1,0 +1,181 @@
+"""Making FAT volumes.
+
+Sizes of clusters and FATs follow the tables in Microsoft's specification, and the layout is what mkfs.fat makes: FAT12 and
+FAT16 with 1 reserved sector and 512 root entries (floppies as their formats have it), FAT32 with 32 reserved sectors,
+FSInfo in sector 1 and a copy of the boot sector in sector 6.
+
+Everything is written through a section of the device, and flushed before `make_fat` returns.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from octavo.cache.manager import CacheManager
+from octavo.fs.fat.bpb import ENTRY_BYTES, FAT12_CLUSTERS, FAT16_CLUSTERS, MAX_CLUSTER_BYTES, MAX_CLUSTERS
+from octavo.fs.fat.entry import VOLUME_LABEL, new_entry, to_dos
+from octavo.fs.fat.names import ILLEGAL
+from octavo.fs.fat.storage import FSINFO_LEAD, FSINFO_MIDDLE
+from octavo.io.device import SECTOR, Device
+from octavo.io.regionpager import RegionPager, whole_device
+from octavo.memory.section import VIEW_SIZE, Section
+from octavo.status import Status, StatusError
+
+MIB = 1 << 20
+# size in KiB -> (sectors/cluster, root entries, media, sectors/track, heads) of the floppy formats
+FLOPPIES = {
+    160: (1, 64, 0xFE, 8, 1), 180: (1, 64, 0xFC, 9, 1), 320: (2, 112, 0xFF, 8, 2), 360: (2, 112, 0xFD, 9, 2),
+    720: (2, 112, 0xF9, 9, 2), 1200: (1, 224, 0xF9, 15, 2), 1440: (1, 224, 0xF0, 18, 2), 2880: (2, 240, 0xF0, 36, 2),
+}  # fmt: skip
+FAT32_LEAST = 512 * MIB  # from here on FAT32 is the default
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A volume to be made; counts in sectors unless the name says otherwise."""
+
+    bits: int
+    total: int
+    per_cluster: int
+    reserved: int
+    fats: int
+    fat_sectors: int
+    root_entries: int
+    media: int
+    track: int
+    heads: int
+    clusters: int
+
+
+def plan_volume(size: int, bits: int = 0, cluster: int = 0, fats: int = 2) -> Plan:
+    """The plan for a volume of `size` bytes; 0 stands for what fits best. StatusError INVALID_PARAMETER when it cannot be."""
+    total = size // SECTOR
+    if total > 0xFFFFFFFF:
+        raise _impossible(f"{size} bytes are more than FAT's limit of 2 TiB")
+    if fats not in (1, 2):
+        raise _impossible(f"{fats} FATs: there can be 1 or 2")
+    if cluster and (cluster % SECTOR or cluster & (cluster - 1) or cluster > MAX_CLUSTER_BYTES):
+        raise _impossible(f"a cluster of {cluster} bytes: it must be a power of two from 512 to 65536")
+    floppy = FLOPPIES.get(size // 1024) if size % 1024 == 0 and bits in (0, 12) else None
+    if not bits:
+        bits = 12 if floppy or size < 4 * MIB else 16 if size < FAT32_LEAST else 32
+    per_cluster, root_entries, media, track, heads = floppy or (0, 512, 0xF8, 63, 255)
+    choices = [cluster // SECTOR] if cluster else [per_cluster] if per_cluster else _choices(bits, size)
+    for choice in choices:
+        plan = _fit(bits, total, choice, fats, root_entries, media, track, heads)
+        if plan is not None:
+            return plan
+    raise _impossible(f"{size} bytes as FAT{bits}" + (f" with clusters of {cluster} bytes" if cluster else ""))
+
+
+def _impossible(what: str) -> StatusError:
+    return StatusError(Status.INVALID_PARAMETER, f"cannot make {what}; choose another --type, --size or --cluster")
+
+
+def _choices(bits: int, size: int) -> list[int]:
+    """Sectors per cluster to try, best first."""
+    powers = [1 << i for i in range(8)]
+    if bits == 32:
+        best = next((n for limit, n in ((260 * MIB, 1), (8192 * MIB, 8), (16384 * MIB, 16), (32768 * MIB, 32)) if size <= limit), 64)
+    elif bits == 16:
+        best = next((n for limit, n in ((16 * MIB, 2), (128 * MIB, 4), (256 * MIB, 8), (512 * MIB, 16), (1024 * MIB, 32)) if size <= limit), 64)
+    else:
+        best = 4
+    return [best] + [n for n in powers if n > best] + [n for n in reversed(powers) if n < best]
+
+
+def _fit(bits: int, total: int, per_cluster: int, fats: int, root_entries: int, media: int, track: int, heads: int) -> Plan | None:
+    """The plan with these clusters, or None when their number does not suit the type."""
+    reserved = 32 if bits == 32 else 1
+    root_entries = 0 if bits == 32 else root_entries
+    root = -(-root_entries * ENTRY_BYTES // SECTOR)
+    fat = 1
+    while True:
+        clusters = (total - reserved - root - fats * fat) // per_cluster
+        needed = -(-(clusters + 2) * bits // (8 * SECTOR))
+        if needed <= fat:
+            break
+        fat = needed
+    # FAT32 with fewer clusters than the specification wants is FAT32 to Octavo and Linux, but not to all: refused.
+    least, most = {12: (1, FAT12_CLUSTERS - 1), 16: (FAT12_CLUSTERS, FAT16_CLUSTERS - 1), 32: (FAT16_CLUSTERS, MAX_CLUSTERS)}[bits]
+    if not least <= clusters <= most:
+        return None
+    return Plan(bits, total, per_cluster, reserved, fats, fat, root_entries, media, track, heads, clusters)
+
+
+def clean_label(label: str) -> bytes:
+    """A volume label as 11 bytes; StatusError OBJECT_NAME_INVALID when it cannot be one."""
+    text = label.upper()
+    if len(text) > 11 or not text.isascii() or ILLEGAL.search(text) or set(text) & set(".,;=[]+"):
+        raise StatusError(Status.OBJECT_NAME_INVALID, f"{label!r} cannot be a volume label: it has at most 11 ASCII letters, digits and spaces")
+    return text.encode("ascii").ljust(11)
+
+
+def boot_sector(plan: Plan, label: bytes, serial: int) -> bytes:
+    """The 512 bytes of sector 0."""
+    small = plan.total < 65536 and plan.bits != 32
+    sector = bytearray(SECTOR)
+    sector[0:11] = b"\xeb\x58\x90OCTAVO  " if plan.bits == 32 else b"\xeb\x3c\x90OCTAVO  "
+    struct.pack_into(
+        "<HBHBHHBHHHII", sector, 11, SECTOR, plan.per_cluster, plan.reserved, plan.fats, plan.root_entries, plan.total if small else 0,
+        plan.media, 0 if plan.bits == 32 else plan.fat_sectors, plan.track, plan.heads, 0, 0 if small else plan.total,
+    )  # fmt: skip
+    drive = 0x80 if plan.media == 0xF8 else 0
+    tail = struct.pack("<BBBI11s8s", drive, 0, 0x29, serial, label.strip() and label or b"NO NAME    ", f"FAT{plan.bits}".ljust(8).encode())
+    if plan.bits == 32:
+        struct.pack_into("<IHHIHH", sector, 36, plan.fat_sectors, 0, 0, 2, 1, 6)
+        sector[64 : 64 + len(tail)] = tail
+    else:
+        sector[36 : 36 + len(tail)] = tail
+    sector[510:512] = b"\x55\xaa"
+    return bytes(sector)
+
+
+def _fsinfo(free: int) -> bytes:
+    sector = bytearray(SECTOR)
+    struct.pack_into("<I", sector, 0, FSINFO_LEAD)
+    struct.pack_into("<III", sector, 484, FSINFO_MIDDLE, free, 2)
+    sector[510:512] = b"\x55\xaa"
+    return bytes(sector)
+
+
+async def make_fat(device: Device, cache: CacheManager, plan: Plan, label: str, blank: bool) -> None:
+    """Writes an empty volume to a device; `blank` says that the device is known to hold zeros."""
+    stamp_clock = cache.memory.scheduler.clock
+    name = clean_label(label)
+    serial = int(stamp_clock.wall()) & 0xFFFFFFFF
+    section = Section(device.name, RegionPager(device), whole_device(device), device.size)
+    fat_bytes, root_bytes = plan.fat_sectors * SECTOR, plan.root_entries * ENTRY_BYTES
+    first_fat = plan.reserved * SECTOR
+    root = first_fat + plan.fats * fat_bytes
+    try:
+        if not blank:
+            end = root + (root_bytes or plan.per_cluster * SECTOR)
+            for at in range(0, end, VIEW_SIZE):
+                await cache.copy_write(section, at, bytes(min(VIEW_SIZE, end - at)))
+        sector = boot_sector(plan, name, serial)
+        await cache.copy_write(section, 0, sector)
+        if plan.bits == 32:
+            info = _fsinfo(plan.clusters - 1)
+            for at, data in ((1, info), (6, sector), (7, info)):
+                await cache.copy_write(section, at * SECTOR, data)
+        head = {
+            12: bytes((plan.media, 0xFF, 0xFF)),
+            16: bytes((plan.media, 0xFF, 0xFF, 0xFF)),
+            32: struct.pack("<III", 0x0FFFFF00 | plan.media, 0x0FFFFFFF, 0x0FFFFFFF),
+        }[plan.bits]
+        for i in range(plan.fats):
+            await cache.copy_write(section, first_fat + i * fat_bytes, head)
+        if name.strip():
+            entry = new_entry(label, name, 0, VOLUME_LABEL, _now(cache))
+            await cache.copy_write(section, root, entry.pack())
+        await cache.flush(section)
+        await device.flush()
+    finally:
+        await cache.drop(section)
+
+
+def _now(cache: CacheManager) -> tuple[int, int, int]:
+    clock = cache.memory.scheduler.clock
+    return to_dos(clock.local(clock.wall()))

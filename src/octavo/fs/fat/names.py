@@ -1,0 +1,145 @@
+"""Names on FAT: short (8.3) names, long names in extra slots, and which of the two a name needs.
+
+A long name lies in front of its short entry, last slot first, 13 UTF-16 units a slot:
+
+    0  number (last | 0x40)   1  5 units   11  0x0F   12  0   13  checksum of the short name   14  6 units   26  0   28  2 units
+
+A name that is 8.3 and all upper case, or all lower case in its base or extension, has no long name: two bits of byte 12
+of its entry say "base in lower case" (8) and "extension in lower case" (16).
+
+Source: Microsoft FAT specification; the case bits are NT's. Departures: characters outside ASCII always take a long name
+(the code page of a short name is not known); the short name of such a one is made with "_".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Container
+
+from octavo.status import Status, StatusError
+
+MAX_NAME_UNITS = 255
+LOWER_BASE = 0x08
+LOWER_EXTENSION = 0x10
+UNITS_IN_SLOT = 13
+
+ILLEGAL = re.compile(r'[\x00-\x1f"*/:<>?\\|]')
+_SHORT = re.compile(r"([A-Za-z0-9!#$%&'()\-@^_`{}~]{1,8})(?:\.([A-Za-z0-9!#$%&'()\-@^_`{}~]{1,3}))?", re.ASCII)
+_NOT_SHORT = re.compile(r"[^A-Z0-9!#$%&'()\-@^_`{}~]")
+
+
+def fold(name: str) -> str:
+    """The form in which names are compared: upper case, character by character."""
+    if name.isascii():
+        return name.upper()
+    return "".join(u if len(u := c.upper()) == 1 else c for c in name)
+
+
+def clean_name(name: str) -> str:
+    """A name as it is stored, without trailing dots and spaces; StatusError OBJECT_NAME_INVALID when it cannot be."""
+    cleaned = name.rstrip(". ")
+    if not cleaned:
+        raise StatusError(Status.OBJECT_NAME_INVALID, f"{name!r} cannot be a name on FAT: it is empty or has only dots and spaces")
+    found = ILLEGAL.search(cleaned)
+    if found:
+        raise StatusError(Status.OBJECT_NAME_INVALID, f"{name!r} cannot be a name on FAT: it contains {found[0]!r}")
+    if len(cleaned) * 2 > MAX_NAME_UNITS and _units(cleaned) > MAX_NAME_UNITS:
+        raise StatusError(Status.OBJECT_NAME_INVALID, f"a name of {_units(cleaned)} UTF-16 units is longer than FAT's {MAX_NAME_UNITS}")
+    return cleaned
+
+
+def _units(name: str) -> int:
+    try:
+        return len(name.encode("utf-16-le")) // 2
+    except UnicodeEncodeError:
+        raise StatusError(Status.OBJECT_NAME_INVALID, f"{name!a} cannot be a name on FAT: it is not valid Unicode") from None
+
+
+def exact_short(name: str) -> tuple[bytes, int] | None:
+    """The 11 bytes and the case bits that store a name without a long one; None when it needs a long one."""
+    found = _SHORT.fullmatch(name)
+    if not found:
+        return None
+    base, extension = found[1], found[2] or ""
+    flags = 0
+    if base != base.upper():
+        if base != base.lower():
+            return None
+        flags = LOWER_BASE
+    if extension != extension.upper():
+        if extension != extension.lower():
+            return None
+        flags |= LOWER_EXTENSION
+    return (base.upper().ljust(8) + extension.upper().ljust(3)).encode("ascii"), flags
+
+
+def make_short(name: str, taken: Container[str]) -> bytes:
+    """A short name for a long one that is not in `taken` (folded display names): NAME~1 to ~4, then two letters and a hash."""
+    stem, dot, extension = fold(name).lstrip(". ").rpartition(".")
+    if not dot:
+        stem, extension = extension, ""
+    stem = _NOT_SHORT.sub("_", stem.replace(" ", "").replace(".", ""))
+    extension = _NOT_SHORT.sub("_", extension.replace(" ", ""))[:3]
+    suffix = "." + extension if extension else ""
+    for number in range(1, 5):
+        base = f"{stem[:6]}~{number}"
+        if base + suffix not in taken:
+            return (base.ljust(8) + extension.ljust(3)).encode("ascii")
+    key = 0
+    for unit in name.encode("utf-16-le", "surrogatepass"):
+        key = (key * 31 + unit) & 0xFFFF
+    for step in range(0x10000):
+        for number in range(1, 10):
+            base = f"{stem[:2]}{key + step & 0xFFFF:04X}~{number}"
+            if base + suffix not in taken:
+                return (base.ljust(8) + extension.ljust(3)).encode("ascii")
+    raise StatusError(Status.OBJECT_NAME_COLLISION, f"no short name is left for {name!r} in this directory")
+
+
+_ROTATED = tuple((i >> 1 | i << 7) & 255 for i in range(256))
+
+
+def checksum(short: bytes) -> int:
+    """The checksum of an 11-byte short name that its long slots carry."""
+    rotated = _ROTATED
+    total = 0
+    for byte in short:
+        total = rotated[total] + byte & 255
+    return total
+
+
+def long_slots(name: str, short: bytes) -> bytes:
+    """The slots that carry a long name, in the order in which they lie on the disk."""
+    units = name.encode("utf-16-le")
+    count = -(-len(units) // (2 * UNITS_IN_SLOT))
+    if len(units) < count * 2 * UNITS_IN_SLOT:
+        units = (units + b"\0\0").ljust(count * 2 * UNITS_IN_SLOT, b"\xff")
+    total = bytes((checksum(short),))
+    out = []
+    for i in range(count - 1, -1, -1):
+        part = units[i * 26 : i * 26 + 26]
+        number = bytes((i + 1 | (0x40 if i == count - 1 else 0),))
+        out.append(number + part[:10] + b"\x0f\0" + total + part[10:22] + b"\0\0" + part[22:])
+    return b"".join(out)
+
+
+def shown_short(short: bytes, flags: int) -> str:
+    """A short name for people: dot, case bits, code page 437."""
+    base, extension = short[:8].rstrip(b" "), short[8:].rstrip(b" ")
+    if base[:1] == b"\x05":
+        base = b"\xe5" + base[1:]
+    left, right = base.decode("cp437"), extension.decode("cp437")
+    if flags & LOWER_BASE:
+        left = left.lower()
+    if flags & LOWER_EXTENSION:
+        right = right.lower()
+    return f"{left}.{right}" if right else left
+
+
+def matcher(pattern: str) -> Callable[[str], bool]:
+    """A test of names against a pattern with * and ?, without regard to case."""
+    if pattern in ("*", "*.*"):
+        return lambda name: True
+    expression = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in fold(pattern))
+    compiled = re.compile(expression, re.DOTALL)
+    return lambda name: compiled.fullmatch(fold(name)) is not None

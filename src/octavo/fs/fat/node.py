@@ -1,0 +1,123 @@
+"""What a volume keeps in memory of a file or directory: its section, where its clusters are, and a directory's names.
+
+    Directory --names--> Entry --node--> Node --section--> pages
+        ^                                  |
+        '------------- directory ----------'     (a Node of a directory has the Directory parsed from its bytes)
+
+A Node is there while the file is open or has pages worth keeping; a Directory stays while any of its entries has a Node.
+The volume's mutex covers all of this but the reading and writing of bytes that have a place already.
+"""
+
+from __future__ import annotations
+
+from octavo.cache.regions import RegionMap
+from octavo.fs.fat.entry import SLOT, Entry, Parsed
+from octavo.fs.fat.names import fold, shown_short
+from octavo.io.regionpager import Mapping
+from octavo.memory.section import Section
+
+
+class Node:
+    """One file or directory in use. `entry` is None for the root directory, which has no entry."""
+
+    __slots__ = ("entry", "parent", "path", "opens", "mapping", "section", "directory", "stale")
+
+    def __init__(self, entry: Entry | None, parent: Directory | None, path: str) -> None:
+        self.entry = entry
+        self.parent = parent
+        self.path = path
+        self.opens = 0
+        self.mapping: Mapping | None = None
+        self.section: Section | None = None
+        self.directory: Directory | None = None
+        self.stale = False  # its entry differs from what its directory's pages say
+
+    @property
+    def regions(self) -> RegionMap:
+        """Where its clusters are; only after `FatVolume.load`."""
+        assert self.mapping is not None
+        return self.mapping.regions
+
+
+class Directory:
+    """The names of one directory, by folded long name, and its free slots."""
+
+    __slots__ = ("node", "names", "label", "free", "end", "live", "_shorts")
+
+    def __init__(self, node: Node, parsed: Parsed) -> None:
+        self.node = node
+        self.names: dict[str, Entry] = {}
+        self.label = parsed.label
+        self.free = parsed.free
+        self.end = parsed.end  # first slot that was never used
+        self.live = 0  # entries that have a Node
+        self._shorts: dict[str, Entry] | None = None  # by short name, of those that have a long one
+        names = self.names
+        for entry in parsed.entries:
+            name = entry.name
+            key = name.upper() if name.isascii() else fold(name)
+            if key not in names:
+                names[key] = entry
+        names.pop(".", None)
+        names.pop("..", None)
+
+    def find(self, name: str) -> Entry | None:
+        """The entry of a name, long or short, in any case."""
+        key = fold(name)
+        entry = self.names.get(key)
+        if entry is None:
+            if self._shorts is None and not ("~" in key and len(key) <= 12) and not key.endswith((".", " ")):
+                return None  # no generated short name looks like this
+            entry = self.shorts.get(key) or self.names.get(fold(name.rstrip(". ")))
+        return entry
+
+    @property
+    def shorts(self) -> dict[str, Entry]:
+        """Entries by the short names that stand beside long ones."""
+        if self._shorts is None:
+            self._shorts = {fold(shown_short(e.short, 0)): e for e in self.names.values() if e.slots > 1}
+        return self._shorts
+
+    def __contains__(self, key: object) -> bool:
+        """True when a folded name is taken, as a long or as a short one."""
+        return key in self.names or key in self.shorts
+
+    def add(self, entry: Entry) -> None:
+        """Notes an entry whose slots have been written."""
+        self.names[fold(entry.name)] = entry
+        if self._shorts is not None and entry.slots > 1:
+            self._shorts[fold(shown_short(entry.short, 0))] = entry
+
+    def drop(self, entry: Entry) -> None:
+        """Forgets an entry, and notes its slots as free."""
+        del self.names[fold(entry.name)]
+        if self._shorts is not None and entry.slots > 1:
+            del self._shorts[fold(shown_short(entry.short, 0))]
+        self.free.append((entry.slot, entry.slots))
+
+    def take_slots(self, count: int, room: int) -> int:
+        """Index of `count` free slots in a row, in a directory of `room` slots; -1 when it must grow first."""
+        for i, (first, size) in enumerate(self.free):
+            if size >= count:
+                if size == count:
+                    del self.free[i]
+                else:
+                    self.free[i] = (first + count, size - count)
+                return first
+        if self.end + count > room:
+            return -1
+        first = self.end
+        self.end += count
+        return first
+
+    def give_back(self, first: int, count: int) -> None:
+        """Undoes `take_slots`."""
+        if first + count == self.end:
+            self.end = first
+        else:
+            self.free.append((first, count))
+
+
+def slots_in(size: int) -> int:
+    """Directory slots in `size` bytes."""
+    return size // SLOT

@@ -1,0 +1,366 @@
+"""The lower half of a FAT volume: clusters, sections, nodes, and getting all of it to the device.
+
+A volume's nodes are bounded: beyond `most_nodes`, those that nobody has open are written and dropped, oldest first.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import OrderedDict
+from typing import cast
+
+from octavo.cache.manager import CacheManager
+from octavo.cache.regions import RegionMap
+from octavo.fs.fat.bpb import DIRTY_FLAG, ENTRY_BYTES, Geometry
+from octavo.fs.fat.entry import DIRECTORY, SLOT, Entry, new_entry, parse_directory, to_dos
+from octavo.fs.fat.node import Directory, Node
+from octavo.fs.fat.table import FatTable, Run
+from octavo.io.device import Device
+from octavo.io.regionpager import Mapping, RegionPager
+from octavo.memory.section import Section
+from octavo.status import Status, StatusError
+from octavo.threads.wait import Mutex
+
+MOST_DIRECTORY_BYTES = 65536 * ENTRY_BYTES
+FSINFO_LEAD, FSINFO_MIDDLE = 0x41615252, 0x61417272
+UNKNOWN = 0xFFFFFFFF
+
+
+class Storage:
+    """Clusters, sections and nodes of one volume on `device`."""
+
+    def __init__(self, device: Device, geometry: Geometry, cache: CacheManager, read_only: bool) -> None:
+        self.device = device
+        self.name = device.name
+        self.geometry = geometry
+        self.kind = geometry.name
+        self.label = geometry.label
+        self.serial = geometry.serial
+        self.cache = cache
+        self.clock = cache.memory.scheduler.clock
+        self.read_only = read_only
+        self.mutex = Mutex()
+        self.pager = RegionPager(device)
+        self.section = self._volume_section()
+        self.table = FatTable(cache, self.section, geometry.fat_offset if geometry.mirrored else self._reserved, geometry)
+        self.root = Node(None, None, "")
+        self.nodes: OrderedDict[Node, None] = OrderedDict()  # of entries, oldest first
+        self.most_nodes = min(8192, max(128, cache.memory.limit // 8))
+        self.stale: dict[Node, None] = {}
+        self.modified = False  # something was changed since the last complete flush
+        self.was_dirty = False  # the volume had the dirty flag when it was mounted
+        self._stamp = (-1, (0, 0, 0))
+
+    @property
+    def _reserved(self) -> int:
+        """Bytes of the volume section in front of the FAT."""
+        g = self.geometry
+        return g.root_offset - g.fats * g.fat_size
+
+    def _volume_section(self) -> Section:
+        g = self.geometry
+        regions = RegionMap(512)
+        regions.append(0, self._reserved // 512)
+        regions.append(g.fat_offset, g.fat_size // 512, merge=False)  # apart: only this part has mirrors
+        mirrors = tuple(g.fat_size * i for i in range(1, g.fats)) if g.mirrored else ()
+        return Section(f"{self.name} (FAT)", self.pager, Mapping(regions, mirrors, g.fat_offset), self._reserved + g.fat_size)
+
+    def _section_name(self, path: str) -> str:
+        return f"{self.name}:{path or '/'}"
+
+    # -- nodes ----------------------------------------------------------------------------------------------------
+
+    def _node(self, directory: Directory, entry: Entry) -> Node:
+        """The node of an entry."""
+        node = cast(Node | None, entry.node)
+        if node is None:
+            node = Node(entry, directory, f"{directory.node.path}/{entry.name}")
+            entry.node = node
+            directory.live += 1
+            self.nodes[node] = None
+        return node
+
+    async def _load(self, node: Node) -> Section:
+        """Gives a node its region map and section; StatusError FILE_CORRUPT_ERROR when chain and entry do not agree."""
+        if node.section is not None:
+            return node.section
+        if len(self.nodes) > self.most_nodes:
+            await self._trim_nodes()
+        g, entry = self.geometry, node.entry
+        what = self._section_name(node.path)
+        if entry is None and g.root_size:
+            regions = RegionMap(512)
+            regions.append(g.root_offset, g.root_size // 512)
+        else:
+            regions = RegionMap(g.cluster)
+            first = g.root_cluster if entry is None else entry.cluster
+            if first:
+                for start, count in await self.table.chain(first, what):
+                    regions.append(g.place(start), count)
+        if entry is None or entry.attributes & DIRECTORY:
+            self._check_directory(node, regions, what)
+            size = regions.total
+        else:
+            size = entry.size
+            if size > regions.total:
+                raise StatusError(Status.FILE_CORRUPT_ERROR, f"{what}: claims {size} bytes, and its cluster chain holds {regions.total}")
+        node.mapping = Mapping(regions)
+        node.section = Section(what, self.pager, node.mapping, size)
+        return node.section
+
+    def _check_directory(self, node: Node, regions: RegionMap, what: str) -> None:
+        if not regions.total:
+            raise StatusError(Status.FILE_CORRUPT_ERROR, f"{what}: the directory has no cluster")
+        if regions.total > max(MOST_DIRECTORY_BYTES, self.geometry.cluster):
+            raise StatusError(Status.FILE_CORRUPT_ERROR, f"{what}: the directory is larger than FAT's limit of 2 MiB")
+        above = node.parent
+        while node.entry is not None and above is not None:
+            cluster = above.node.entry.cluster if above.node.entry is not None else self.geometry.root_cluster
+            if cluster == node.entry.cluster:
+                raise StatusError(Status.FILE_CORRUPT_ERROR, f"{what}: the directory contains itself")
+            above = above.node.parent
+
+    async def _directory(self, node: Node) -> Directory:
+        """The parsed form of a directory."""
+        if node.directory is None:
+            section = await self._load(node)
+            data = await self.cache.copy_read(section, 0, section.size, None) if section.size <= 65536 else await self._long(section)
+            node.directory = Directory(node, parse_directory(data, self.geometry.bits == 32))
+        return node.directory
+
+    async def _long(self, section: Section) -> bytes:
+        """The bytes of a large directory up to the piece in which it ends."""
+        parts: list[bytes] = []
+        for offset in range(0, section.size, 65536):
+            parts.append(await self.cache.copy_read(section, offset, 65536))
+            if parts[-1][-SLOT] == 0:
+                break
+        return b"".join(parts)
+
+    async def _trim_nodes(self) -> None:
+        """Drops the older nodes that nobody needs, after writing what they have."""
+        nodes = [n for n, _ in zip(self.nodes, range(len(self.nodes) // 2), strict=False) if not n.opens]
+        await self._write_entries()
+        writeback = self.cache.memory.writeback
+        picks = [p for n in nodes if n.section is not None and n.section.dirty for p in writeback.picks(n.section)]
+        await writeback.write(picks, asked=False)
+        for node in nodes:
+            busy = node.section is not None and (node.section.dirty or node.section in writeback.errors)
+            if not (node.opens or busy or (node.directory is not None and node.directory.live)):
+                await self._drop_node(node)
+
+    async def _drop_node(self, node: Node) -> None:
+        """Forgets a node and its pages, written or not."""
+        if node.section is not None:
+            await self.cache.drop(node.section)
+        self.stale.pop(node, None)
+        if node.entry is not None and node.parent is not None and node.entry.node is node:
+            node.entry.node = None
+            node.parent.live -= 1
+            del self.nodes[node]
+
+    # -- clusters -------------------------------------------------------------------------------------------------
+
+    def _cluster_at(self, place: int) -> int:
+        return (place - self.geometry.data_offset) // self.geometry.cluster + 2
+
+    async def grow(self, node: Node, size: int) -> None:
+        """Gives a node clusters for `size` bytes."""
+        regions = node.regions
+        count = -(-(size - regions.total) // self.geometry.cluster)
+        if count <= 0:
+            return
+        await self._modify()
+        runs = await self.table.allocate(count, self._cluster_at(regions.last_place()) if regions.total else 0)
+        self._extend(node, runs)
+
+    def _extend(self, node: Node, runs: list[Run]) -> None:
+        entry = node.entry
+        if not node.regions.total and entry is not None:
+            entry.cluster = runs[0][0]
+            self.mark_stale(node)
+        for start, count in runs:
+            node.regions.append(self.geometry.place(start), count)
+
+    async def shrink(self, node: Node, size: int) -> None:
+        """Frees a file's clusters beyond `size` bytes; its pages there must be gone already."""
+        regions, g = node.regions, self.geometry
+        keep = -(-size // g.cluster)
+        if keep * g.cluster >= regions.total:
+            return
+        await self._modify()
+        tail: list[Run] = []
+        at = 0
+        for place, count in regions.units():
+            skip = min(max(keep - at, 0), count)
+            if skip < count:
+                tail.append((self._cluster_at(place) + skip, count - skip))
+            at += count
+        if keep:
+            last = regions.locate((keep - 1) * g.cluster, g.cluster)[0][0]
+            await self.table.end_at(self._cluster_at(last))
+        elif node.entry is not None:
+            node.entry.cluster = 0
+            self.mark_stale(node)
+        regions.truncate(keep)
+        await self.table.free(tail)
+
+    async def _grow_directory(self, node: Node) -> None:
+        """Adds a zeroed cluster to a directory; StatusError DISK_FULL for the fixed root of FAT12 and FAT16."""
+        section = await self._load(node)
+        if node.entry is None and self.geometry.root_size:
+            raise StatusError(
+                Status.DISK_FULL,
+                f"{self.name}: the root directory of {self.kind} has room for {self.geometry.root_size // SLOT} slots and they are used up; "
+                "use a subdirectory",
+            )
+        if section.size + self.geometry.cluster > MOST_DIRECTORY_BYTES:
+            raise StatusError(Status.DISK_FULL, f"{section.name}: the directory has reached FAT's limit of 2 MiB")
+        runs = await self.table.allocate(1, self._cluster_at(node.regions.last_place()))
+        self._extend(node, runs)
+        await self.cache.copy_write(section, section.size, bytes(self.geometry.cluster))
+
+    async def _new_directory_section(self, cluster: int, parent: Node, path: str) -> tuple[Mapping, Section]:
+        """The section of a new directory in `cluster`, with "." and ".." in its pages."""
+        above = parent.entry.cluster if parent.entry is not None else 0
+        data = b""
+        for short, target in ((b".          ", cluster), (b"..         ", above)):
+            entry = new_entry("", short, 0, DIRECTORY, self.stamp())
+            entry.cluster = target
+            data += entry.pack()
+        mapping = Mapping(RegionMap(self.geometry.cluster))
+        mapping.regions.append(self.geometry.place(cluster), 1)
+        section = Section(self._section_name(path), self.pager, mapping, 0)
+        await self.cache.copy_write(section, 0, data.ljust(self.geometry.cluster, b"\0"))
+        return mapping, section
+
+    async def _point_up(self, node: Node, target: Directory) -> None:
+        """Makes ".." of a directory that was moved point to its new parent."""
+        parsed = await self._load(node)
+        head = await self.cache.copy_read(parsed, 0, 2 * SLOT)
+        if head[SLOT : SLOT + 3] == b".. ":
+            cluster = target.node.entry.cluster if target.node.entry is not None else 0
+            fields = bytearray(head[SLOT:])
+            fields[20:22] = (cluster >> 16).to_bytes(2, "little")
+            fields[26:28] = (cluster & 0xFFFF).to_bytes(2, "little")
+            await self.cache.copy_write(parsed, SLOT, fields)
+
+    # -- changing and writing -------------------------------------------------------------------------------------
+
+    def stamp(self, wall: float | None = None) -> tuple[int, int, int]:
+        """A time (now, if not given) as an entry has it."""
+        if wall is None:
+            wall = self.clock.wall()
+        second = int(wall)
+        if second != self._stamp[0]:
+            self._stamp = (second, to_dos(self.clock.local(second)))
+        return self._stamp[1]
+
+    def _writable(self, path: str) -> None:
+        if self.read_only:
+            why = "the image is shorter than its volume" if self.geometry.truncated else "opened for reading only"
+            raise StatusError(Status.MEDIA_WRITE_PROTECTED, f"{self.name}: cannot change {path or '/'}: the volume is read-only ({why})")
+
+    def mark_stale(self, node: Node) -> None:
+        """Notes that a node's entry has changed."""
+        node.stale = True
+        self.stale[node] = None
+
+    async def _modify(self) -> None:
+        """Called before each change: sets the volume's dirty flag on the device before the first one."""
+        if self.modified:
+            return
+        if not self.was_dirty:
+            await self._set_dirty_flag(True)
+            await self.cache.flush(self.section)
+        self.modified = True
+
+    async def _set_dirty_flag(self, dirty: bool) -> None:
+        at = self.geometry.flags_offset
+        address = await self.cache.address(self.section, at)
+        flags = self.cache.ram.bytes[address]
+        self.cache.ram.bytes[address] = flags | DIRTY_FLAG if dirty else flags & ~DIRTY_FLAG
+        self.cache.mark(self.section, at)
+
+    async def write_entry(self, node: Node) -> None:
+        """Puts a changed entry into its directory's page."""
+        entry, parent = node.entry, node.parent
+        assert entry is not None and parent is not None
+        section = parent.node.section or await self._load(parent.node)
+        await self.cache.copy_write(section, (entry.slot + entry.slots - 1) * SLOT, entry.pack())
+        node.stale = False
+        self.stale.pop(node, None)
+
+    async def _write_entries(self) -> None:
+        for node in list(self.stale):
+            if node.stale:
+                await self.write_entry(node)
+
+    async def _write_fsinfo(self) -> None:
+        g, table = self.geometry, self.table
+        if not g.fsinfo_offset:
+            return
+        address = await self.cache.address(self.section, g.fsinfo_offset)
+        data = self.cache.ram.bytes[address : address + 512]
+        if struct.unpack_from("<I", data)[0] != FSINFO_LEAD or struct.unpack_from("<I", data, 484)[0] != FSINFO_MIDDLE:
+            return
+        free = await table.count_free()
+        address = await self.cache.address(self.section, g.fsinfo_offset)
+        struct.pack_into("<II", self.cache.ram.bytes, address + 488, free, min(table.cursor, table.limit - 1))
+        self.cache.mark(self.section, g.fsinfo_offset)
+
+    async def _write_pages(self) -> None:
+        """Writes every dirty page of the volume; raises the first error, or one that a background write has left."""
+        writeback = self.cache.memory.writeback
+        error: StatusError | None = None
+        while error is None:
+            sections = [s for s in writeback.sections if s.pager is self.pager]
+            picks = [p for s in sections for p in writeback.picks(s)]
+            if picks:
+                _, error = await writeback.write(picks)
+            elif busy := next((s for s in writeback.in_flight_sections if s.pager is self.pager), None):
+                await writeback.wait_idle(busy)
+            else:
+                break
+        for section in [s for s in writeback.errors if s.pager is self.pager]:
+            error = error or writeback.errors[section]
+            del writeback.errors[section]
+        if error is not None:
+            raise error
+
+    async def flush(self) -> None:
+        """Writes all that is dirty, then FSInfo and the clean flag, and has the device put it on stable storage."""
+        async with self.mutex:
+            await self._write_all()
+            await self.device.flush()
+
+    async def _write_all(self) -> None:
+        await self._write_entries()
+        await self._write_pages()
+        if self.modified:
+            await self._write_fsinfo()
+            if not self.was_dirty:
+                await self._set_dirty_flag(False)
+            self.modified = False
+            try:
+                await self._write_pages()
+            except StatusError:
+                self.modified = True
+                raise
+
+    async def unmount(self, discard: bool = False) -> None:
+        """Writes all that is dirty and lets go of every page; with `discard`, unwritten data is given up instead."""
+        async with self.mutex:
+            opened = sum(node.opens for node in self.nodes)
+            if opened and not discard:
+                raise StatusError(Status.SHARING_VIOLATION, f"{self.name}: cannot be unmounted: {opened} files are open")
+            if not discard:
+                await self._write_all()
+            for node in [*self.nodes, self.root]:
+                node.directory = None
+                await self._drop_node(node)
+            await self.cache.drop(self.section)
+
+    def statistics(self) -> dict[str, object]:
+        """Nodes, contention for the mutex, and what the device did."""
+        return {"nodes": len(self.nodes), "contended": self.mutex.contended, "device": self.device.statistics()}

@@ -1,0 +1,245 @@
+"""The file allocation table: chains of clusters, read and changed in the pages of the volume's section.
+
+Entry n says what follows cluster n: 0 free, 2.. the next cluster, the top values end of chain or bad. FAT12 packs two
+entries into three bytes, FAT16 has 16 bits, FAT32 has 28 bits under 4 that are kept as they are.
+
+Nothing of the FAT is copied out of its pages, but for the free runs of the one page that allocation is at. Long stretches
+are handled a page at a time with NumPy, short ones entry by entry (a NumPy call costs as much as ten entries).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from octavo.cache.manager import CacheManager
+from octavo.fs.fat.bpb import Geometry
+from octavo.machine.ram import PAGE_SIZE
+from octavo.memory.section import Section
+from octavo.status import Status, StatusError
+
+Run = tuple[int, int]  # (first cluster, number of clusters)
+
+LONG_RUN = 16
+PAGE_CLUSTER = 16  # pages of the FAT that a fault reads at most
+
+
+class FatTable:
+    """The FAT that lies in `section` from `geometry.fat_offset` on. All methods may wait for pages of it."""
+
+    def __init__(self, cache: CacheManager, section: Section, offset: int, geometry: Geometry) -> None:
+        self.cache = cache
+        self.section = section
+        self.offset = offset
+        self.bits = geometry.bits
+        self.limit = geometry.clusters + 2  # first number that is no cluster
+        self.mask = (1 << min(self.bits, 28)) - 1
+        self.end_mark = self.mask
+        self.least_end = self.mask - 7
+        self.bad = self.mask - 8
+        self.free_count = -1  # not known
+        self.cursor = 2  # where to look for free clusters next
+        self._free: list[Run] = []  # free runs before the cursor that were seen and not taken yet, ascending
+
+    # -- single entries -------------------------------------------------------------------------------------------
+
+    async def get(self, cluster: int) -> int:
+        """The entry of a cluster, raw."""
+        if self.bits == 12:
+            low = self.cache.ram.bytes[await self._address(self.offset + cluster * 3 // 2)]
+            high = self.cache.ram.bytes[await self._address(self.offset + cluster * 3 // 2 + 1)]
+            value = low | high << 8
+            return value >> 4 if cluster & 1 else value & 0xFFF
+        if self.bits == 16:
+            return self.cache.ram.half[await self._address(self.offset + cluster * 2) >> 1]
+        return self.cache.ram.word[await self._address(self.offset + cluster * 4) >> 2] & 0x0FFFFFFF
+
+    async def set(self, cluster: int, value: int) -> None:
+        """Changes one entry."""
+        assert 2 <= cluster < self.limit
+        ram, cache = self.cache.ram, self.cache
+        if self.bits == 12:
+            at = self.offset + cluster * 3 // 2
+            for i in (0, 1):
+                address = await self._address(at + i)
+                old = ram.bytes[address]
+                if cluster & 1:
+                    ram.bytes[address] = value >> 4 if i else old & 0x0F | value << 4 & 0xF0
+                else:
+                    ram.bytes[address] = old & 0xF0 | value >> 8 if i else value & 0xFF
+                cache.mark(self.section, at + i)
+            return
+        at = self.offset + cluster * (self.bits >> 3)
+        address = await self._address(at)
+        if self.bits == 16:
+            ram.half[address >> 1] = value
+        else:
+            ram.word[address >> 2] = ram.word[address >> 2] & 0xF0000000 | value
+        cache.mark(self.section, at)
+
+    async def _address(self, at: int) -> int:
+        address = self.cache.try_address(self.section, at)
+        return address if address >= 0 else await self.cache.address(self.section, at, PAGE_CLUSTER)
+
+    # -- windows: the entries of one page -------------------------------------------------------------------------
+
+    async def _window(self, cluster: int) -> npt.NDArray[np.uint16] | npt.NDArray[np.uint32]:
+        """The raw entries from `cluster` to the end of its page or of the FAT (FAT16 and FAT32); they are the page itself."""
+        width = self.bits >> 3
+        address = await self._address(self.offset + cluster * width)
+        count = min((PAGE_SIZE - (address & PAGE_SIZE - 1)) // width, self.limit - cluster)
+        data = self.cache.ram.array[address : address + count * width]
+        return data.view(np.uint16) if width == 2 else data.view(np.uint32)
+
+    async def _values(self, cluster: int, most: int) -> npt.NDArray[np.uint32]:
+        """The entries from `cluster` on, at most `most` and not beyond what one page holds, as a copy without reserved bits."""
+        if self.bits == 12:
+            stop = min(self.limit, cluster + min(most, PAGE_SIZE * 2 // 3))
+            return np.array([await self.get(c) for c in range(cluster, stop)], np.uint32)
+        window = (await self._window(cluster))[:most]
+        return window.astype(np.uint32) & np.uint32(self.mask)
+
+    # -- chains ---------------------------------------------------------------------------------------------------
+
+    async def chain(self, first: int, what: str) -> list[Run]:
+        """The clusters from `first` to the end of its chain, as runs; StatusError FILE_CORRUPT_ERROR when the chain is damaged."""
+        runs: list[Run] = []
+        cluster, total = first, 0
+        while True:
+            if not 2 <= cluster < self.limit:
+                raise self._damaged(what, f"points to cluster {cluster}, which is outside the volume")
+            start = cluster
+            following = await self.get(cluster)
+            while following == cluster + 1 and following < self.limit:
+                cluster = following
+                if cluster - start == LONG_RUN and self.bits != 12:
+                    cluster = await self._follow(cluster)
+                following = await self.get(cluster)
+            runs.append((start, cluster - start + 1))
+            total += cluster - start + 1
+            if total >= self.limit:
+                raise self._damaged(what, "never ends: it runs in a circle")
+            if following >= self.least_end:
+                return runs
+            if following == self.bad or not following:
+                raise self._damaged(what, f"leads to cluster {cluster}, which is marked as {'bad' if following else 'free'}")
+            cluster = following
+
+    async def _follow(self, cluster: int) -> int:
+        """The last cluster of the contiguous chain that `cluster` is in."""
+        while True:
+            values = await self._values(cluster, PAGE_SIZE)
+            breaks = np.flatnonzero(values != np.arange(cluster + 1, cluster + 1 + len(values), dtype=np.uint32))
+            if len(breaks):
+                return cluster + int(breaks[0])
+            cluster += len(values)
+            if cluster >= self.limit:
+                return cluster - 1
+
+    def _damaged(self, what: str, why: str) -> StatusError:
+        return StatusError(Status.FILE_CORRUPT_ERROR, f"{what}: its cluster chain {why}")
+
+    # -- allocation -----------------------------------------------------------------------------------------------
+
+    async def allocate(self, count: int, after: int = 0) -> list[Run]:
+        """Takes `count` free clusters, chained and ended, appended to the chain that ends at `after` (0: a new one).
+
+        StatusError DISK_FULL when there are not so many; nothing is changed then.
+        """
+        runs = await self._find(count)
+        try:
+            for i in range(len(runs) - 1, -1, -1):
+                await self._write_run(runs[i], runs[i + 1][0] if i + 1 < len(runs) else self.end_mark)
+            if after:
+                await self.set(after, runs[0][0])
+        except StatusError:
+            await self._undo(runs)
+            raise
+        if self.free_count >= 0:
+            self.free_count -= count
+        return runs
+
+    async def _undo(self, runs: list[Run]) -> None:
+        try:
+            for run in runs:
+                await self._write_run(run, 0, free=True)
+        except StatusError:
+            pass  # the device is gone: the clusters stay lost, which a check finds
+
+    async def free(self, runs: Sequence[Run]) -> None:
+        """Frees clusters."""
+        for run in runs:
+            await self._write_run(run, 0, free=True)
+            if self.free_count >= 0:
+                self.free_count += run[1]
+
+    async def end_at(self, cluster: int) -> None:
+        """Makes a cluster the last of its chain."""
+        await self.set(cluster, self.end_mark)
+
+    async def _find(self, count: int) -> list[Run]:
+        out: list[Run] = []
+        left = count
+        scanned = 0
+        while left:
+            if not self._free:
+                if scanned >= self.limit:
+                    self._free = out  # nothing was changed: what was found is still free
+                    raise StatusError(Status.DISK_FULL, f"{self.section.name}: the volume is full: {left} more clusters are needed")
+                scanned += await self._scan()
+                continue
+            first, size = self._free[0]
+            taken = min(size, left)
+            if taken == size:
+                self._free.pop(0)
+            else:
+                self._free[0] = (first + taken, size - taken)
+            if out and out[-1][0] + out[-1][1] == first:
+                out[-1] = (out[-1][0], out[-1][1] + taken)
+            else:
+                out.append((first, taken))
+            left -= taken
+        return out
+
+    async def _scan(self) -> int:
+        """Notes the free runs of the window at the cursor, and moves the cursor behind it; returns the entries looked at."""
+        if self.cursor >= self.limit:
+            self.cursor = 2
+        values = await self._values(self.cursor, PAGE_SIZE)
+        edges = np.flatnonzero(np.diff(np.concatenate(([False], values == 0, [False])).astype(np.int8)))
+        start = self.cursor
+        self._free = [(start + a, b - a) for a, b in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)]
+        self.cursor += len(values)
+        return len(values)
+
+    async def _write_run(self, run: Run, last: int, free: bool = False) -> None:
+        """Chains a run and gives its last cluster the entry `last`; with `free`, sets all of it to 0."""
+        first, count = run
+        if count < LONG_RUN or self.bits == 12:
+            for cluster in range(first, first + count):
+                await self.set(cluster, 0 if free else cluster + 1 if cluster < first + count - 1 else last)
+            return
+        done = 0
+        while done < count:
+            cluster = first + done
+            window = (await self._window(cluster))[: count - done]
+            n = len(window)
+            values = np.zeros(n, window.dtype) if free else np.arange(cluster + 1, cluster + 1 + n).astype(window.dtype)
+            if not free and done + n == count:
+                values[-1] = last
+            window[:] = values if self.bits == 16 else window & np.uint32(0xF0000000) | values
+            self.cache.mark(self.section, self.offset + cluster * (self.bits >> 3))
+            done += n
+
+    async def count_free(self) -> int:
+        """The number of free clusters, counted once and kept from then on."""
+        if self.free_count < 0:
+            total, cluster = 0, 2
+            while cluster < self.limit:
+                values = await self._values(cluster, PAGE_SIZE)
+                total += int(np.count_nonzero(values == 0))
+                cluster += len(values)
+            self.free_count = total
+        return self.free_count

@@ -1,0 +1,1 @@
+"""Requests to devices, the volumes on them, and faults to inject."""

@@ -1,0 +1,126 @@
+"""What a storage device is to the rest of the system.
+
+A request is a list of extents: a byte offset on the device and the buffers that go there one after the other. Buffers are
+frames of RAM: no device copies. Offsets and lengths are multiples of the sector size, within the device.
+
+A device fails a request whole, with one StatusError; the caller splits when it must know which part was at fault.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from octavo.status import Status, StatusError
+
+SECTOR = 512
+
+Buffer = memoryview
+Extent = tuple[int, list[Buffer]]  # (byte offset on the device, buffers)
+
+
+@dataclass
+class DeviceStatistics:
+    """What a device has done: requests and bytes; `waits` counts the requests that had to wait for the host."""
+
+    reads: int = 0
+    read_bytes: int = 0
+    writes: int = 0
+    write_bytes: int = 0
+    flushes: int = 0
+    waits: int = 0
+    errors: int = 0
+
+
+class Device(ABC):
+    """A block device of `size` bytes in sectors of SECTOR bytes."""
+
+    name: str
+    size: int
+    read_only: bool
+    removable: bool  # a floppy: gets A: or B:
+
+    def __init__(self, name: str, size: int, read_only: bool, removable: bool) -> None:
+        self.name = name
+        self.size = size
+        self.read_only = read_only
+        self.removable = removable
+        self.counts = DeviceStatistics()
+
+    async def read(self, extents: Sequence[Extent]) -> None:
+        """Fills the buffers from the device."""
+        length = self._admit(extents, "read")
+        self.counts.reads += 1
+        try:
+            await self._read(extents)
+        except StatusError:
+            self.counts.errors += 1
+            raise
+        self.counts.read_bytes += length
+
+    async def write(self, extents: Sequence[Extent]) -> None:
+        """Writes the buffers to the device."""
+        if self.read_only:
+            raise StatusError(Status.MEDIA_WRITE_PROTECTED, f"{self.name}: is opened for reading only")
+        length = self._admit(extents, "write")
+        self.counts.writes += 1
+        try:
+            await self._write(extents)
+        except StatusError:
+            self.counts.errors += 1
+            raise
+        self.counts.write_bytes += length
+
+    async def flush(self) -> None:
+        """Returns when all that was written is on stable storage."""
+        self.counts.flushes += 1
+        try:
+            await self._flush()
+        except StatusError:
+            self.counts.errors += 1
+            raise
+
+    def _admit(self, extents: Sequence[Extent], verb: str) -> int:
+        total = 0
+        for offset, buffers in extents:
+            length = sum(map(len, buffers))
+            if offset < 0 or offset + length > self.size:
+                raise StatusError(
+                    Status.IO_DEVICE_ERROR,
+                    f"{self.name}: cannot {verb} bytes {offset} to {offset + length}: the device ends at byte {self.size}",
+                )
+            total += length
+        return total
+
+    @abstractmethod
+    async def _read(self, extents: Sequence[Extent]) -> None: ...
+
+    @abstractmethod
+    async def _write(self, extents: Sequence[Extent]) -> None: ...
+
+    @abstractmethod
+    async def _flush(self) -> None: ...
+
+    def close(self) -> None:  # noqa: B027 -- many devices have nothing to close
+        """Lets go of the host's resources."""
+
+    def statistics(self) -> dict[str, int]:
+        """Requests and bytes since the device was opened."""
+        return asdict(self.counts)
+
+
+def merge(extents: list[Extent], most_bytes: int, most_buffers: int) -> list[Extent]:
+    """Sorts extents by offset and joins those that touch, up to `most_bytes` and `most_buffers` in one."""
+    out: list[Extent] = []
+    end = size = -1
+    for offset, buffers in sorted(extents, key=lambda e: e[0]):
+        length = sum(map(len, buffers))
+        if offset == end and size + length <= most_bytes and len(out[-1][1]) + len(buffers) <= most_buffers:
+            out[-1][1].extend(buffers)
+            size += length
+        else:
+            out.append((offset, list(buffers)))
+            size = length
+        end = offset + length
+    return out

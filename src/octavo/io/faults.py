@@ -1,0 +1,63 @@
+"""A device that fails when told to: it stands before another device and makes the failure paths happen.
+
+    FaultyDevice(device, plan)     plan(verb, n) -> True fails the n-th request of that verb (from 1), verb being
+                                   "read", "write" or "flush"
+    cut_after(n)                   power goes before write n + 1: it and all later requests fail, nothing more is kept
+
+For tests and experiments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from octavo.io.device import Device, Extent
+from octavo.status import Status, StatusError
+
+Plan = Callable[[str, int], bool]
+
+
+def never(verb: str, number: int) -> bool:
+    """The plan of a device that works."""
+    return False
+
+
+class FaultyDevice(Device):
+    """Passes requests on to `device` unless `plan` says that they fail."""
+
+    def __init__(self, device: Device, plan: Plan = never) -> None:
+        super().__init__(device.name, device.size, device.read_only, device.removable)
+        self.device = device
+        self.plan = plan
+        self.numbers = {"read": 0, "write": 0, "flush": 0}
+        self.failed: list[tuple[str, int]] = []
+        self._last_write: int | None = None
+
+    def cut_after(self, writes: int) -> None:
+        """Lets `writes` more writes through, then the power is gone."""
+        self._last_write = self.numbers["write"] + writes
+
+    def _step(self, verb: str) -> None:
+        self.numbers[verb] += 1
+        dark = self._last_write is not None and (
+            self.numbers["write"] > self._last_write or (verb != "write" and self.numbers["write"] >= self._last_write)
+        )
+        if dark or self.plan(verb, self.numbers[verb]):
+            self.failed.append((verb, self.numbers[verb]))
+            raise StatusError(Status.IO_DEVICE_ERROR, f"{self.name}: injected failure of {verb} {self.numbers[verb]}")
+
+    async def _read(self, extents: Sequence[Extent]) -> None:
+        self._step("read")
+        await self.device.read(extents)
+
+    async def _write(self, extents: Sequence[Extent]) -> None:
+        self._step("write")
+        await self.device.write(extents)
+
+    async def _flush(self) -> None:
+        self._step("flush")
+        await self.device.flush()
+
+    def close(self) -> None:
+        """Closes the device behind."""
+        self.device.close()

@@ -1,0 +1,70 @@
+"""Physical memory: one shared mapping that holds every byte the system pages, caches or lends to a device.
+
+`Ram` is the only owner of bytes (rule 1). A frame is 4096 bytes; frame number n (its PFN) is bytes [n << 12, (n + 1) << 12).
+
+    bytes   memoryview of unsigned bytes   bytes[address]
+    half    memoryview of uint16           half[address >> 1]
+    word    memoryview of uint32           word[address >> 2]
+    link    memoryview of int32            link[address >> 2], for tables of frame numbers
+    array   ndarray, uint8, shape (frames * 4096,)
+
+All five show the same bytes, in the host's (little-endian) order. Memoryviews are there because one element costs a
+third of what a NumPy scalar costs; arrays are there for work on many elements.
+
+The mapping is backed by a memory file where the host has them, so that another process can map the same bytes.
+Host memory is taken when a frame is first touched, never at creation.
+
+A *paper* machine has frame numbers and no bytes: plans and replays of terabytes run on it, sections do not.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+
+import numpy as np
+
+from octavo.status import Status, StatusError
+
+PAGE_SHIFT = 12
+PAGE_SIZE = 1 << PAGE_SHIFT
+MAX_FRAMES = 1 << 30  # frame numbers are int32 in every table
+
+if sys.byteorder != "little":  # the tables in RAM are shared with little-endian devices
+    raise ImportError("octavo needs a little-endian host")
+
+
+class Ram:
+    """`frames` frames of memory, all zero at the start; with `paper`, frame numbers without bytes."""
+
+    def __init__(self, frames: int, paper: bool = False) -> None:
+        if not 0 < frames <= MAX_FRAMES:
+            raise StatusError(Status.INVALID_PARAMETER, f"cannot make RAM of {frames} frames: 1 to {MAX_FRAMES} are possible")
+        self.frames = frames
+        self.paper = paper
+        self.fd = -1
+        if paper:
+            return
+        size = frames << PAGE_SHIFT
+        if hasattr(os, "memfd_create"):
+            self.fd = os.memfd_create("octavo-ram")
+            os.ftruncate(self.fd, size)
+            mapping = mmap.mmap(self.fd, size)
+        else:
+            mapping = mmap.mmap(-1, size)
+        self.bytes = memoryview(mapping)
+        self.half = self.bytes.cast("H")
+        self.word = self.bytes.cast("I")
+        self.link = self.bytes.cast("i")
+        self.array = np.frombuffer(mapping, np.uint8)
+
+    def frame(self, pfn: int, count: int = 1) -> memoryview:
+        """The bytes of `count` frames from `pfn` on."""
+        return self.bytes[pfn << PAGE_SHIFT : (pfn + count) << PAGE_SHIFT]
+
+    def close(self) -> None:
+        """Gives the memory file back; the mapping goes with its last reference."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1

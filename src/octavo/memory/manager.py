@@ -1,0 +1,101 @@
+"""The memory manager: physical memory, faults, write-back and pageout as one, with one ledger.
+
+Everything above (cache, file systems, shell) comes to memory through this class. It is built from a boot plan's usable
+frame runs and never learns of more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from octavo.machine.ram import PAGE_SIZE, Ram
+from octavo.memory.fault import Faults
+from octavo.memory.pageout import Pageout
+from octavo.memory.pfn import PTE, WORDS, PfnDatabase, State
+from octavo.memory.physical import BASE_MASK, PhysicalMemory
+from octavo.memory.section import SEGMENT_SHIFT
+from octavo.threads.scheduler import Scheduler
+
+ZEROED_AT_BOOT = 64
+
+
+class MemoryManager:
+    """Manages the `usable` runs (first frame, count) of `ram`; the PFN database lies in `database` frames, which are not among them."""
+
+    def __init__(
+        self,
+        ram: Ram,
+        frames: int,
+        usable: Sequence[tuple[int, int]],
+        database: tuple[int, int],
+        scheduler: Scheduler,
+        pageout: bool = True,
+    ) -> None:
+        self.ram = ram
+        self.scheduler = scheduler
+        self.pfns = PfnDatabase(ram, frames, database[0])
+        if not ram.paper:
+            self.pfns.claim(*database, State.ACTIVE)
+        self.physical = PhysicalMemory(ram, self.pfns)
+        for run in usable:
+            self.physical.buddy.add(*run)
+        self.limit = sum(count for _, count in usable) + (0 if ram.paper else database[1])
+        self.pageout = Pageout(self.physical, scheduler, pageout)
+        self.writeback = self.pageout.writeback
+        self.faults = Faults(self.physical, self.pageout)
+        if not ram.paper:
+            self.physical.zero_some(min(ZEROED_AT_BOOT, self.physical.available // 16))
+
+    @property
+    def frames_in_use(self) -> int:
+        """Frames that are neither free nor zeroed: never more than the limit, which a test checks from outside."""
+        counts = self.pfns.counts
+        return counts[State.ACTIVE] + counts[State.TRANSITION] + counts[State.STANDBY] + counts[State.MODIFIED]
+
+    def allocate_contiguous(self, count: int) -> int:
+        """First frame of `count` consecutive zeroed frames, for a device or a RAM disk; 0 when there are none."""
+        if count > 1 << self.physical.buddy.max_order or count > self.physical.buddy.free_frames:
+            return 0
+        runs = self.physical.buddy.take(count, State.ACTIVE)
+        if len(runs) > 1:
+            for first, size in runs:
+                self.physical.buddy.free(first, size, State.ACTIVE)
+            return 0
+        self.physical.clear(*runs[0])
+        return runs[0][0]
+
+    def free_contiguous(self, first: int, count: int) -> None:
+        """Gives frames from `allocate_contiguous` back."""
+        self.physical.buddy.free(first, count, State.ACTIVE)
+
+    def explain(self, pfn: int) -> str:
+        """Why a frame is here: its state and who owns it, in words."""
+        if not 0 <= pfn < self.pfns.frames:
+            return f"frame {pfn:#x}: outside the PFN database"
+        pte = self.pfns.words[pfn * WORDS + PTE]
+        state = self.pfns.state(pfn).name.lower()
+        if pte:
+            segment = self.physical.segments[pte & BASE_MASK]
+            page = (segment.index << SEGMENT_SHIFT) + pte - segment.base
+            return f"frame {pfn:#x}: {state}, page {page} of {segment.section.name}"
+        if self.pfns.first <= pfn < self.pfns.first + -(-self.pfns.frames * 32 // PAGE_SIZE):
+            return f"frame {pfn:#x}: {state}, PFN database"
+        return f"frame {pfn:#x}: {state}"
+
+    def statistics(self) -> dict[str, object]:
+        """Frames by state, faults, page-ins, write-back and pageout."""
+        return {
+            "limit": self.limit,
+            "in_use": self.frames_in_use,
+            "states": self.pfns.pages_by_state(),
+            "buddy": self.physical.buddy.statistics(),
+            "faults": self.faults.statistics(),
+            "writeback": self.writeback.statistics(),
+            "pageout": self.pageout.statistics(),
+        }
+
+    def check(self) -> None:
+        """The ledger balances."""
+        self.physical.check()
+        self.writeback.check()
+        assert self.frames_in_use <= self.limit

@@ -1,0 +1,147 @@
+"""Pageout: keeps frames available, so that the memory limit is hard whatever is read or written.
+
+    mapped views --trim--> standby list ------------------> anybody who needs a frame
+                 \\-trim--> modified list --page writer---^
+
+`relieve` is for a thread that cannot go on without frames. It trims, then writes modified pages, then waits for I/O that
+is under way; when none of that can help, the allocation fails: pageout never waits for what cannot come (rule 7).
+The page writer is a kernel thread that does the same ahead of need. The zero-page thread keeps some frames zeroed.
+
+Writing needs no frame: pages are written from where they are, and pagers know where to before a page gets dirty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from octavo.memory.pfn import PTE, WORDS
+from octavo.memory.physical import BASE_MASK, RESERVE, PhysicalMemory
+from octavo.memory.writeback import Pick, WriteBack
+from octavo.status import Status, StatusError
+from octavo.threads.scheduler import Scheduler
+from octavo.threads.wait import Event
+
+TRIM_PAGES = 64  # pages to trim at least, once trimming is needed
+WRITE_PAGES = 256  # modified pages to write in one go
+ZERO_PAGES = 64
+
+Trimmer = Callable[[int], int]  # asked to let go of n pages, returns how many it has let go of
+
+
+class Pageout:
+    """Balances the frames of one machine. Turned off with `enabled`, memory only fills up."""
+
+    def __init__(self, physical: PhysicalMemory, scheduler: Scheduler, enabled: bool) -> None:
+        self.physical = physical
+        self.enabled = enabled
+        self.progress = Event()
+        self.writeback = WriteBack(physical, self.progress)
+        self.trimmers: list[Trimmer] = []
+        self.trimmed = 0
+        self.stalls = 0
+        self._work = Event()
+        self._zero = Event()
+        total = physical.available
+        self.low = max(RESERVE * 2, total // 32)
+        self.modified_limit = max(TRIM_PAGES, total // 8)
+        self.zeroed_target = min(ZERO_PAGES, total // 16)
+        physical.standby_usable = enabled
+        if enabled:
+            scheduler.spawn(self._page_writer(), "page-writer", daemon=True)
+            scheduler.spawn(self._zero_pages(), "zero-page", daemon=True)
+
+    async def relieve(self, needed: int) -> None:
+        """Returns when `needed` ordinary frames are available; StatusError NO_MEMORY when they cannot be had."""
+        physical = self.physical
+        error: StatusError | None = None
+        while physical.available - RESERVE < needed:
+            if not self.enabled:
+                raise StatusError(Status.NO_MEMORY, "out of memory: every frame is in use and pageout is turned off")
+            self.progress.clear()
+            if self.trim(max(needed, TRIM_PAGES)):
+                continue
+            self.stalls += 1
+            if error is None and physical.modified.count:
+                clean, error = await self.writeback.write(self._modified(WRITE_PAGES), asked=False)
+                if clean:
+                    error = None
+                continue
+            if self.writeback.in_flight or self._reads():
+                await self.progress.wait()
+                continue
+            because = f": {error.text}" if error else ""
+            raise StatusError(Status.NO_MEMORY, f"out of memory: {physical.modified.count} modified pages cannot be written{because}")
+
+    def trim(self, pages: int) -> int:
+        """Asks the trimmers for pages, until enough have left the active state; returns how many."""
+        moved = 0
+        for trimmer in self.trimmers:
+            moved += trimmer(pages - moved)
+            if moved >= pages:
+                break
+        self.trimmed += moved
+        if self.physical.modified.count > self.modified_limit:
+            self._work.signal()
+        return moved
+
+    def poke(self) -> None:
+        """Called now and then by those who use frames up: wakes the kernel threads that have something to do."""
+        if self.physical.modified.count > self.modified_limit:
+            self._work.signal()
+        if self.physical.zeroed.count < self.zeroed_target // 2 and self.physical.buddy.free_frames > self.low:
+            self._zero.signal()
+
+    def _modified(self, limit: int) -> list[Pick]:
+        """The oldest modified pages, each with its dirty neighbours in the section: a contiguous cluster."""
+        physical = self.physical
+        words = physical.pfns.words
+        picks: list[Pick] = []
+        taken: dict[int, int] = {}
+        pfn = physical.modified.head
+        while pfn and limit > 0:
+            pte = words[pfn * WORDS + PTE]
+            base = pte & BASE_MASK
+            segment = physical.segments[base]
+            left = segment.dirty & ~segment.writing & ~taken.get(base, 0)
+            i = pte - base
+            if left >> i & 1:
+                first = i - _ones_below(left, i)
+                end = i + _ones_from(left, i)
+                picks.append(Pick(segment, first, end))
+                taken[base] = taken.get(base, 0) | (1 << end) - (1 << first)
+                limit -= end - first
+            pfn = words[pfn * WORDS]
+        return picks
+
+    def _reads(self) -> bool:
+        return any(segment.reads for segment in self.physical.segments.values())
+
+    async def _page_writer(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            while self.physical.modified.count > self.modified_limit // 2:
+                clean, _ = await self.writeback.write(self._modified(WRITE_PAGES), asked=False)
+                if not clean:
+                    break
+
+    async def _zero_pages(self) -> None:
+        while True:
+            await self._zero.wait()
+            self._zero.clear()
+            self.physical.zero_some(self.zeroed_target - self.physical.zeroed.count)
+
+    def statistics(self) -> dict[str, int]:
+        """Pages trimmed, and times that a thread had to wait for pageout."""
+        return {"trimmed": self.trimmed, "stalls": self.stalls, "repurposed": self.physical.repurposed}
+
+
+def _ones_from(mask: int, i: int) -> int:
+    rest = ~(mask >> i)
+    return (rest & -rest).bit_length() - 1
+
+
+def _ones_below(mask: int, i: int) -> int:
+    """Set bits in a row right below bit i."""
+    holes = ~mask & ((1 << i) - 1)
+    return i - holes.bit_length()

@@ -1,0 +1,123 @@
+"""The PFN database: 32 bytes for each frame, in frames of their own.
+
+One entry, eight int32 words:
+
+    word  0      1      2     3      4      5      6      7
+        +------+------+-----+------+------+------+------+------+
+        | next | prev | pte | state| flags| order| spare| spare|
+        +------+------+-----+------+------+------+------+------+
+    next, prev   neighbours on a page list or on a buddy free list; 0 is the end (frame 0 is never given out)
+    pte          where the prototype PTE of this frame lies, as an index into `Ram.link`; 0 for none
+    state        `State`
+    flags        MODIFIED, READING, WRITING
+    order        of the free block that begins here; -1 for every other frame
+
+`words` shows the entries as one flat memoryview (fast for one element), `table` as an array of shape (frames, 8).
+`counts[state]` is the number of frames in each state; whoever changes a state keeps it.
+
+Source: NT's MMPFN, with its page locations; GNU Mach's vm_page. Departures: the owner is found through the PTE's index,
+not through a pointer; a frame that is no RAM, or that the firmware keeps, is ABSENT.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import numpy as np
+import numpy.typing as npt
+
+from octavo.machine.ram import PAGE_SHIFT, Ram
+
+WORDS = 8
+ENTRY_BYTES = WORDS * 4
+NEXT, PREV, PTE, STATE, FLAGS, ORDER = range(6)
+
+MODIFIED = 1  # differs from what the pager has
+READING = 2  # the pager is filling it
+WRITING = 4  # the pager is reading it
+
+SHORT_RUN = 8  # from here on one NumPy call beats a loop over elements
+
+
+class State(enum.IntEnum):
+    """Where a frame is; the numbers up to TRANSITION are NT's page locations."""
+
+    ZEROED = 0
+    FREE = 1
+    STANDBY = 2
+    MODIFIED = 3
+    BAD = 5
+    ACTIVE = 6
+    TRANSITION = 7
+    ABSENT = 8
+
+
+class PfnDatabase:
+    """The entries of frames [0, frames), in RAM from frame `first` on; on a paper machine in an array beside it."""
+
+    def __init__(self, ram: Ram, frames: int, first: int) -> None:
+        self.frames = frames
+        self.first = first
+        if ram.paper:
+            flat = np.zeros(frames * WORDS, np.int32)
+            self.words = memoryview(flat).cast("B").cast("i")
+        else:
+            start = first << PAGE_SHIFT
+            self.words = ram.bytes[start : start + frames * ENTRY_BYTES].cast("i")
+            flat = np.frombuffer(self.words, np.int32)
+        self.table: npt.NDArray[np.int32] = flat.reshape(frames, WORDS)
+        self.table[:] = 0
+        self.table[:, STATE] = State.ABSENT
+        self.table[:, ORDER] = -1
+        self.counts = [0] * (max(State) + 1)
+        self.counts[State.ABSENT] = frames
+
+    def claim(self, first: int, count: int, state: State, was: State = State.ABSENT) -> None:
+        """Moves `count` frames from `first` on, all in state `was`, to `state`."""
+        self.fill(first, count, STATE, state)
+        self.counts[was] -= count
+        self.counts[state] += count
+
+    def fill(self, first: int, count: int, column: int, value: int) -> None:
+        """Sets one word of `count` entries."""
+        if count < SHORT_RUN:
+            words = self.words
+            for at in range(first * WORDS + column, (first + count) * WORDS + column, WORDS):
+                words[at] = value
+        else:
+            self.table[first : first + count, column] = value
+
+    def state(self, pfn: int) -> State:
+        """The state of one frame."""
+        return State(self.words[pfn * WORDS + STATE])
+
+    def pages_by_state(self) -> dict[str, int]:
+        """Frames in each state, by name."""
+        return {state.name.lower(): self.counts[state] for state in State}
+
+    def check(self) -> None:
+        """Every frame is in exactly one state, and the counts say so; flags fit the state."""
+        states = self.table[:, STATE]
+        found = np.bincount(states, minlength=len(self.counts))
+        assert found.tolist() == self.counts, (found.tolist(), self.counts)
+        flags = self.table[:, FLAGS]
+        idle = (states == State.FREE) | (states == State.ZEROED) | (states == State.ABSENT)
+        assert not flags[idle].any(), "a frame without contents has flags"
+        assert not self.table[idle, PTE].any(), "a frame without contents has a PTE"
+        assert not (flags[states == State.STANDBY] & MODIFIED).any(), "a standby frame is modified"
+        assert (flags[states == State.MODIFIED] & MODIFIED).all(), "a frame on the modified list is clean"
+
+
+def runs_of(frames: list[int]) -> list[tuple[int, int]]:
+    """A list of frame numbers as (first, count) runs, in the list's order."""
+    out: list[tuple[int, int]] = []
+    first, expected = -1, -1
+    for pfn in frames:
+        if pfn != expected:
+            if first >= 0:
+                out.append((first, expected - first))
+            first = pfn
+        expected = pfn + 1
+    if first >= 0:
+        out.append((first, expected - first))
+    return out

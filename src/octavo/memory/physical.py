@@ -1,0 +1,198 @@
+"""Physical memory: all frames of the machine, where they come from and where they go.
+
+A frame that is wanted is taken from, in this order: the buddy allocator, the zeroed list, the head of the standby list
+(its page is dropped: it is clean and its pager has it). All three together are *available*; when they do not suffice,
+`try_take` says None and pageout has to act. The last `RESERVE` available frames are for privileged callers: those
+without whom pageout could not finish (rule 7).
+
+Prototype PTEs lie in frames, too: sixteen segments of 64 PTEs in a frame.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE, Ram
+from octavo.memory.buddy import Buddy, Run
+from octavo.memory.lists import PageList
+from octavo.memory.pfn import PTE, SHORT_RUN, WORDS, PfnDatabase, State, runs_of
+from octavo.memory.section import SEGMENT_PAGES, Section, Segment
+
+RESERVE = 16
+BASE_MASK = ~(SEGMENT_PAGES - 1)
+BASES_IN_FRAME = PAGE_SIZE // (SEGMENT_PAGES * 4)
+ZERO_PAGE = bytes(PAGE_SIZE)
+
+
+class PhysicalMemory:
+    """The frames of `ram` as far as `pfns` describes them; `standby_usable` is False when pageout is turned off."""
+
+    def __init__(self, ram: Ram, pfns: PfnDatabase) -> None:
+        self.ram = ram
+        self.pfns = pfns
+        self.buddy = Buddy(pfns)
+        self.zeroed = PageList(pfns, State.ZEROED)
+        self.standby = PageList(pfns, State.STANDBY)
+        self.modified = PageList(pfns, State.MODIFIED)
+        self.standby_usable = True
+        self.segments: dict[int, Segment] = {}  # by base
+        self.repurposed = 0
+        self.lowest_available = 1 << 30
+        self._bases: dict[int, list[int]] = {}  # frame -> free bases in it
+        self._links = ram.array.view(np.int32) if not ram.paper else np.zeros(0, np.int32)
+
+    @property
+    def available(self) -> int:
+        """Frames that can be had without any I/O."""
+        return self.buddy.free_frames + self.zeroed.count + (self.standby.count if self.standby_usable else 0)
+
+    def try_take(self, count: int, state: State, privileged: bool = False) -> list[Run] | None:
+        """`count` frames in `state`, with any contents; None when they are not to be had."""
+        left = self.available - count
+        if left < (0 if privileged else RESERVE):
+            return None
+        if left < self.lowest_available:
+            self.lowest_available = left
+        free = self.buddy.free_frames
+        if count <= free:
+            return self.buddy.take(count, state)
+        out = self.buddy.take(free, state) if free else []
+        count -= free
+        zeroed = min(count, self.zeroed.count)
+        if zeroed:
+            out += self.zeroed.pop(zeroed, state)
+        if count > zeroed:
+            runs = self.standby.pop(count - zeroed, state)
+            for run in runs:
+                self._forget(*run)
+            out += runs
+        return out
+
+    def try_take_zeroed(self, count: int, state: State, privileged: bool = False) -> list[Run] | None:
+        """As `try_take`, with all bytes zero."""
+        left = self.available - count
+        if left < (0 if privileged else RESERVE):
+            return None
+        out = self.zeroed.pop(count, state)
+        count -= sum(size for _, size in out)
+        if count:
+            rest = self.try_take(count, state, privileged)
+            assert rest is not None
+            for first, size in rest:
+                self.clear(first, size)
+            out += rest
+        return out
+
+    def clear(self, first: int, count: int) -> None:
+        """Fills frames with zeros."""
+        if count == 1:
+            self.ram.bytes[first << PAGE_SHIFT : (first + 1) << PAGE_SHIFT] = ZERO_PAGE
+        else:
+            self.ram.array[first << PAGE_SHIFT : (first + count) << PAGE_SHIFT] = 0
+
+    def free(self, frames: list[int], was: State) -> None:
+        """Gives back frames, all in state `was`; their entries lose PTE and flags."""
+        words = self.pfns.words
+        for pfn in frames:
+            at = pfn * WORDS
+            words[at + PTE] = 0
+            words[at + PTE + 2] = 0
+        for first, count in runs_of(frames):
+            self.buddy.free(first, count, was)
+
+    def zero_some(self, count: int) -> int:
+        """Moves up to `count` free frames to the zeroed list; returns how many."""
+        count = min(count, self.buddy.free_frames)
+        if count:
+            for first, size in self.buddy.take(count, State.TRANSITION):
+                self.clear(first, size)
+                self.zeroed.append(first, size, State.TRANSITION)
+        return count
+
+    def _forget(self, first: int, count: int) -> None:
+        """Takes frames that were standby away from the sections that own them."""
+        self.repurposed += count
+        if count >= SHORT_RUN:
+            ptes = self.pfns.table[first : first + count, PTE]
+            base = int(ptes[0]) & BASE_MASK
+            if (ptes & BASE_MASK == base).all():
+                self._links[ptes] = 0
+                self._drop_use(self.segments[base], count)
+                ptes[:] = 0
+                return
+        words, link = self.pfns.words, self.ram.link
+        for at in range(first * WORDS + PTE, (first + count) * WORDS + PTE, WORDS):
+            pte = words[at]
+            words[at] = 0
+            link[pte] = 0
+            self._drop_use(self.segments[pte & BASE_MASK], 1)
+
+    # -- segments -------------------------------------------------------------------------------------------------
+
+    def try_segment(self, section: Section, index: int) -> Segment | None:
+        """The segment of a section, made if need be; None when there is no frame for its PTEs."""
+        segment = section.segments.get(index)
+        if segment is not None:
+            return segment
+        if not self._bases:
+            runs = self.try_take_zeroed(1, State.ACTIVE, privileged=True)
+            if runs is None:
+                return None
+            frame = runs[0][0]
+            first = frame << (PAGE_SHIFT - 2)
+            self._bases[frame] = list(range(first, first + BASES_IN_FRAME * SEGMENT_PAGES, SEGMENT_PAGES))
+        frame, bases = next(reversed(self._bases.items()))
+        base = bases.pop()
+        if not bases:
+            del self._bases[frame]
+        segment = Segment(section, index, base)
+        section.segments[index] = self.segments[base] = segment
+        return segment
+
+    def release_if_empty(self, segment: Segment) -> None:
+        """Takes a segment apart when it has no page, no view and no thread at work on it."""
+        if segment.used or segment.mapped or segment.pins:
+            return
+        base = segment.base
+        del self.segments[base]
+        del segment.section.segments[segment.index]
+        frame = base >> (PAGE_SHIFT - 2)
+        bases = self._bases.setdefault(frame, [])
+        bases.append(base)
+        if len(bases) == BASES_IN_FRAME:
+            del self._bases[frame]
+            self.free([frame], State.ACTIVE)
+
+    def _drop_use(self, segment: Segment, count: int) -> None:
+        segment.used -= count
+        if not segment.used:
+            segment.prefetched = 0
+            self.release_if_empty(segment)
+
+    def check(self) -> None:
+        """Frames, lists, blocks and prototype PTEs agree with one another, to the frame."""
+        self.pfns.check()
+        self.buddy.check()
+        for pages in (self.zeroed, self.standby, self.modified):
+            pages.check()
+        words, link = self.pfns.words, self.ram.link
+        owned = 0
+        for base, segment in self.segments.items():
+            assert segment.base == base and segment.section.segments[segment.index] is segment
+            entries = link[base : base + SEGMENT_PAGES].tolist()
+            assert segment.used == sum(1 for e in entries if e), f"use count of {segment.section.name}"
+            assert segment.used or segment.mapped or segment.pins, "an empty segment was left"
+            owned += segment.used
+            for i, entry in enumerate(entries):
+                bit = 1 << i
+                if not entry:
+                    assert not (segment.dirty | segment.writing) & bit, "an absent page is dirty"
+                    continue
+                at = abs(entry) * WORDS
+                assert words[at + PTE] == base + i, f"frame {abs(entry)} has two owners"
+                state, flags = words[at + 3], words[at + 4]
+                assert (state == State.ACTIVE) == (entry > 0), (state, entry)
+                assert entry < 0 or segment.mapped, "an active page in no view"
+                assert bool(flags & 1) == bool(segment.dirty & bit), "PFN entry and segment disagree on dirty"
+                assert bool(flags & 4) == bool(segment.writing & bit), "PFN entry and segment disagree on writing"
+        assert owned == np.count_nonzero(self.pfns.table[:, PTE]), "frames owned by no segment"

@@ -1,0 +1,112 @@
+"""Sections and the pager protocol: the only way in which data comes into memory and goes out again (rule 2).
+
+A section (Mach: memory object) is `size` bytes of something that a pager keeps: a file, a directory, the FAT of a volume.
+Its pages are found through prototype PTEs, 64 of them in a segment, which is 256 KiB of the section and what one view of
+the cache shows.
+
+    Section --segments--> Segment k --base--> link[base .. base + 64)    one int32 a page:
+                                                 0     absent: the pager has it
+                                                 +pfn  active: a view maps it
+                                                 -pfn  in transition: on the standby or modified list, or in I/O
+
+Segments come with the first page or view and go with the last one.
+
+The pager sees frames, not copies: `data_request` fills buffers that *are* the frames, `data_return` writes from them.
+Both work in clusters. Neither may touch the section it serves (that would be a page fault inside paging I/O).
+
+Source: Mach's external memory management (data_request, data_return; Young et al. 1987) and NT's prototype PTEs.
+Departures: a call and its return stand for request and supply; returns come in batches over many sections of one pager,
+so that it can write neighbours on the device in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from octavo.machine.ram import PAGE_SHIFT
+from octavo.status import StatusError
+from octavo.threads.wait import Event
+
+SEGMENT_SHIFT = 6
+SEGMENT_PAGES = 1 << SEGMENT_SHIFT
+VIEW_SHIFT = PAGE_SHIFT + SEGMENT_SHIFT
+VIEW_SIZE = 1 << VIEW_SHIFT  # bytes: 256 KiB
+
+
+@dataclass(frozen=True, slots=True)
+class DirtyRun:
+    """Consecutive dirty pages of a section, `page` on; `buffers` are their bytes, whole frames."""
+
+    section: Section
+    page: int
+    buffers: list[memoryview]
+
+
+class Pager(Protocol):
+    """Who keeps the data of sections that are not in memory."""
+
+    async def data_request(self, section: Section, page: int, buffers: list[memoryview]) -> None:
+        """Fills the buffers (whole frames) with the section's bytes from `page` on; zeros beyond what it has. Raises StatusError."""
+
+    async def data_return(self, runs: Sequence[DirtyRun]) -> list[StatusError | None]:
+        """Keeps the runs; for each, None or the error for which it could not. Never raises."""
+
+
+@dataclass(slots=True, eq=False)
+class Read:
+    """A page-in under way: indexes [first, end) of a segment. `event` exists once a second thread waits for it."""
+
+    first: int
+    end: int
+    event: Event | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Segment:
+    """64 pages of a section. Masks have bit i for page i."""
+
+    section: Section
+    index: int
+    base: int  # of its prototype PTEs in Ram.link
+    used: int = 0  # PTEs that are not 0
+    mapped: bool = False  # a view shows it: its resident pages are active
+    pins: int = 0  # threads that work on it: it stays mapped
+    dirty: int = 0
+    writing: int = 0
+    prefetched: int = 0  # brought in by read-ahead and not yet asked for
+    referenced: bool = False  # used since the cache's hand last passed
+    reads: list[Read] = field(default_factory=list)
+
+
+class Section:
+    """`size` bytes kept by a pager. `token` is the pager's own: what the section is to it."""
+
+    __slots__ = ("name", "pager", "token", "size", "segments", "dirty", "writes", "idle")
+
+    def __init__(self, name: str, pager: Pager, token: object, size: int) -> None:
+        self.name = name
+        self.pager = pager
+        self.token = token
+        self.size = size
+        self.segments: dict[int, Segment] = {}
+        self.dirty = 0  # pages
+        self.writes = 0  # data_returns under way
+        self.idle = Event()  # signalled when `writes` comes back to 0
+
+    def resident(self) -> int:
+        """Pages in memory."""
+        return sum(segment.used for segment in self.segments.values())
+
+
+def mask_runs(mask: int) -> list[tuple[int, int]]:
+    """The runs of set bits as (first, end), ascending."""
+    out = []
+    while mask:
+        first = (mask & -mask).bit_length() - 1
+        rest = ~(mask >> first)
+        end = first + (rest & -rest).bit_length() - 1
+        out.append((first, end))
+        mask &= -1 << end
+    return out

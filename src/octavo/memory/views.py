@@ -1,0 +1,49 @@
+"""Mapping and unmapping segments: what makes pages active, and what sends them to the page lists.
+
+While a segment is mapped its resident pages are active. When it is unmapped, clean pages go to the standby list and
+modified ones to the modified list, in the order of the section; pages that are being written go there when that ends.
+"""
+
+from __future__ import annotations
+
+from octavo.memory.pfn import FLAGS, MODIFIED, WORDS, WRITING, State
+from octavo.memory.physical import PhysicalMemory
+from octavo.memory.section import SEGMENT_PAGES, Section, Segment
+
+
+def try_map(physical: PhysicalMemory, section: Section, index: int) -> Segment | None:
+    """The mapped segment of a section; None when there is no frame for its PTEs."""
+    segment = physical.try_segment(section, index)
+    if segment is not None:
+        segment.mapped = True
+    return segment
+
+
+def unmap(physical: PhysicalMemory, segment: Segment) -> int:
+    """Ends the mapping of a segment that nobody has pinned; returns the number of pages that left the active state."""
+    assert segment.mapped and not segment.pins
+    segment.mapped = False
+    link, words, base = physical.ram.link, physical.pfns.words, segment.base
+    entries = link[base : base + SEGMENT_PAGES].tolist()
+    moved = 0
+    i = 0
+    while i < SEGMENT_PAGES:
+        pfn = entries[i]
+        if pfn <= 0:
+            i += 1
+            continue
+        flags = words[pfn * WORDS + FLAGS] & (MODIFIED | WRITING)
+        count = 0
+        while i < SEGMENT_PAGES and entries[i] == pfn + count and words[(pfn + count) * WORDS + FLAGS] & (MODIFIED | WRITING) == flags:
+            link[base + i] = -entries[i]
+            count += 1
+            i += 1
+        if flags & WRITING:
+            physical.pfns.claim(pfn, count, State.TRANSITION, State.ACTIVE)
+        elif flags & MODIFIED:
+            physical.modified.append(pfn, count, State.ACTIVE)
+        else:
+            physical.standby.append(pfn, count, State.ACTIVE)
+        moved += count
+    physical.release_if_empty(segment)
+    return moved

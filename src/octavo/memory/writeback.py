@@ -1,0 +1,282 @@
+"""Dirty pages: marking them, writing them in batches through their pagers, and dropping them.
+
+    clean --mark--> dirty --begin--> writing --end, ok--> clean
+                      ^                 |---mark again---> dirty (and written once more later)
+                      '----end, error---'
+
+A failed write leaves its pages dirty (rule 9). Who asked for the write gets the error; where nobody did (lazy writer,
+page writer) the section keeps it for the next flush.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from octavo.memory.pfn import FLAGS, MODIFIED, STATE, WORDS, WRITING, State, runs_of
+from octavo.memory.physical import PhysicalMemory
+from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, DirtyRun, Pager, Section, Segment, mask_runs
+from octavo.status import StatusError
+from octavo.threads.wait import Event
+
+BATCH_PAGES = 1024  # pages that one data_return carries at most
+
+
+@dataclass(slots=True)
+class Pick:
+    """Pages [first, end) of a segment that are to be written."""
+
+    segment: Segment
+    first: int
+    end: int
+
+
+class WriteBack:
+    """All dirty pages of the system. `progress` is signalled whenever a write ends."""
+
+    def __init__(self, physical: PhysicalMemory, progress: Event) -> None:
+        self.physical = physical
+        self.progress = progress
+        self.sections: dict[Section, None] = {}  # with dirty pages, the longest dirty first
+        self.errors: dict[Section, StatusError] = {}  # of writes that nobody waited for
+        self.in_flight_sections: dict[Section, None] = {}
+        self.dirty = 0  # pages
+        self.in_flight = 0  # pages
+        self.written = 0
+        self.failed = 0
+        self.returns = 0
+
+    def mark(self, segment: Segment, mask: int) -> None:
+        """Marks resident pages of a segment as modified."""
+        new = mask & ~segment.dirty
+        if not new:
+            return
+        segment.dirty |= new
+        words, link, base = self.physical.pfns.words, self.physical.ram.link, segment.base
+        count = 0
+        while new:
+            bit = new & -new
+            words[abs(link[base + bit.bit_length() - 1]) * WORDS + FLAGS] |= MODIFIED
+            new ^= bit
+            count += 1
+        section = segment.section
+        if not section.dirty:
+            self.sections[section] = None
+        section.dirty += count
+        self.dirty += count
+
+    def _unmark(self, segment: Segment, mask: int) -> None:
+        count = mask.bit_count()
+        segment.dirty &= ~mask
+        section = segment.section
+        section.dirty -= count
+        self.dirty -= count
+        if not section.dirty:
+            del self.sections[section]
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    def picks(self, section: Section, limit: int = 1 << 30) -> list[Pick]:
+        """Dirty pages of a section that nobody is writing, ascending, at most about `limit` of them."""
+        out = []
+        for index in sorted(section.segments) if len(section.segments) > 1 else section.segments:
+            segment = section.segments[index]
+            for first, end in mask_runs(segment.dirty & ~segment.writing):
+                out.append(Pick(segment, first, end))
+                limit -= end - first
+            if limit <= 0:
+                break
+        return out
+
+    def oldest(self, limit: int) -> list[Pick]:
+        """About `limit` dirty pages, of the sections that have been dirty for longest."""
+        out: list[Pick] = []
+        for section in self.sections:
+            picks = self.picks(section, limit)
+            out += picks
+            limit -= sum(p.end - p.first for p in picks)
+            if limit <= 0:
+                break
+        return out
+
+    async def write(self, picks: Iterable[Pick], asked: bool = True) -> tuple[int, StatusError | None]:
+        """Writes picked pages in batches; returns the pages that are clean now and the first error.
+
+        Not `asked`, that is for the system's own writers, errors stay with their sections for the next flush.
+        """
+        groups: dict[Pager, list[Pick]] = {}
+        for pick in picks:
+            groups.setdefault(pick.segment.section.pager, []).append(pick)
+        clean, first_error = 0, None
+        for pager, group in groups.items():
+            for batch in _batches(group):
+                errors = await self._write_batch(pager, batch)
+                for pick, error in zip(batch, errors, strict=True):
+                    if error is None:
+                        clean += pick.end - pick.first
+                        continue
+                    first_error = first_error or error
+                    if not asked:
+                        self.errors.setdefault(pick.segment.section, error)
+        return clean, first_error
+
+    async def _write_batch(self, pager: Pager, batch: list[Pick]) -> list[StatusError | None]:
+        # A page may have been written or dropped since it was picked: only what is dirty still is begun.
+        live = [p for p in batch if p.segment.dirty & ~p.segment.writing & _mask(p) == _mask(p)]
+        errors = dict(zip(map(id, live), await pager.data_return([self._begin(p) for p in live]), strict=True))
+        self.returns += 1
+        for pick in live:
+            error = errors[id(pick)]
+            self._end(pick, error)
+            if error is None:
+                self.written += pick.end - pick.first
+            else:
+                self.failed += pick.end - pick.first
+        self.progress.signal()
+        return [errors.get(id(pick)) for pick in batch]
+
+    def _begin(self, pick: Pick) -> DirtyRun:
+        segment, ram, words = pick.segment, self.physical.ram, self.physical.pfns.words
+        frames = [abs(f) for f in ram.link[segment.base + pick.first : segment.base + pick.end].tolist()]
+        for pfn in frames:
+            at = pfn * WORDS
+            words[at + FLAGS] = words[at + FLAGS] & ~MODIFIED | WRITING
+            if words[at + STATE] == State.MODIFIED:
+                self.physical.modified.remove(pfn, State.TRANSITION)
+        mask = _mask(pick)
+        assert segment.dirty & mask == mask and not segment.writing & mask
+        self._unmark(segment, mask)
+        segment.writing |= mask
+        segment.section.writes += 1
+        self.in_flight_sections[segment.section] = None
+        self.in_flight += len(frames)
+        buffers = [ram.frame(*run) for run in runs_of(frames)]
+        return DirtyRun(segment.section, (segment.index << SEGMENT_SHIFT) + pick.first, buffers)
+
+    def _end(self, pick: Pick, error: StatusError | None) -> None:
+        segment, physical = pick.segment, self.physical
+        words = physical.pfns.words
+        entries = physical.ram.link[segment.base + pick.first : segment.base + pick.end].tolist()
+        mask = _mask(pick)
+        segment.writing &= ~mask
+        if error is not None:
+            self.mark(segment, mask)
+        idle: list[int] = []
+        for entry in entries:
+            at = abs(entry) * WORDS
+            words[at + FLAGS] &= ~WRITING
+            if entry > 0:
+                continue
+            if words[at + FLAGS] & MODIFIED:
+                physical.modified.append(-entry, 1, State.TRANSITION)
+            else:
+                idle.append(-entry)
+        for first, count in runs_of(idle):
+            physical.standby.append(first, count, State.TRANSITION)
+        self.in_flight -= len(entries)
+        section = segment.section
+        section.writes -= 1
+        if not section.writes:
+            del self.in_flight_sections[section]
+            section.idle.signal()
+
+    async def flush(self, section: Section) -> None:
+        """Writes every page of the section that was dirty at the call; raises what failed, now or since the last flush."""
+        error = None
+        while section.dirty or section.writes:
+            picks = self.picks(section)
+            if picks:
+                _, error = await self.write(picks)
+                if error is not None:
+                    break
+            else:
+                await self.wait_idle(section)
+        left = self.errors.pop(section, None)
+        error = error or left
+        if error is not None:
+            raise error
+
+    async def wait_idle(self, section: Section) -> None:
+        """Waits until no page of the section is being written."""
+        while section.writes:
+            section.idle.clear()
+            await section.idle.wait()
+
+    # -- dropping -------------------------------------------------------------------------------------------------
+
+    async def purge(self, section: Section, first_page: int) -> None:
+        """Drops the pages from `first_page` on, dirty ones too, after the I/O on them has ended."""
+        while True:
+            await self.wait_idle(section)
+            reads = [r for s in section.segments.values() for r in s.reads]
+            if not reads:
+                break
+            if reads[0].event is None:
+                reads[0].event = Event()
+            await reads[0].event.wait()
+        for segment in list(section.segments.values()):
+            first = max(0, first_page - (segment.index << SEGMENT_SHIFT))
+            if first < SEGMENT_PAGES:
+                self._purge_segment(segment, first)
+
+    def _purge_segment(self, segment: Segment, first: int) -> None:
+        physical = self.physical
+        link, words = physical.ram.link, physical.pfns.words
+        dirty = segment.dirty >> first << first
+        if dirty:
+            self._unmark(segment, dirty)
+        segment.prefetched &= (1 << first) - 1
+        active, passive = [], []
+        for at in range(segment.base + first, segment.base + SEGMENT_PAGES):
+            entry = link[at]
+            if not entry:
+                continue
+            link[at] = 0
+            if entry > 0:
+                active.append(entry)
+            else:
+                passive.append(-entry)
+        for pfn in passive:
+            modified = words[pfn * WORDS + STATE] == State.MODIFIED
+            (physical.modified if modified else physical.standby).remove(pfn, State.ACTIVE)
+        segment.used -= len(active) + len(passive)
+        physical.free(active + passive, State.ACTIVE)
+        physical.release_if_empty(segment)
+
+    def statistics(self) -> dict[str, int]:
+        """Pages dirty, in flight, written and failed; data_returns made."""
+        return {
+            "dirty": self.dirty,
+            "in_flight": self.in_flight,
+            "written": self.written,
+            "failed": self.failed,
+            "returns": self.returns,
+        }
+
+    def check(self) -> None:
+        """Masks, section counts and the total of dirty pages agree."""
+        total = 0
+        for section in {s.section for s in self.physical.segments.values()}:
+            dirty = sum(s.dirty.bit_count() for s in section.segments.values())
+            assert dirty == section.dirty, f"{section.name}: {dirty} dirty pages, {section.dirty} counted"
+            assert bool(dirty) == (section in self.sections)
+            total += dirty
+        assert total == self.dirty
+
+
+def _mask(pick: Pick) -> int:
+    return (1 << pick.end) - (1 << pick.first)
+
+
+def _batches(picks: list[Pick]) -> Iterator[list[Pick]]:
+    """Cuts picks into lists of about BATCH_PAGES pages."""
+    batch: list[Pick] = []
+    size = 0
+    for pick in picks:
+        batch.append(pick)
+        size += pick.end - pick.first
+        if size >= BATCH_PAGES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,86 @@
+"""Statuses and the one exception type.
+
+Every failure that Octavo reports is a `StatusError`: an NT status and one sentence that says what is wrong and where.
+Adapters translate (`StatusError.errno` gives the POSIX number); nothing else in Octavo raises on bad input.
+
+Source: the names and values are those of NT's `ntstatus.h`.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+
+
+class Status(enum.IntEnum):
+    """NT status codes that Octavo uses, by NT's names and values."""
+
+    SUCCESS = 0
+    DEVICE_BUSY = 0x80000011
+    IN_PAGE_ERROR = 0xC0000006
+    INVALID_PARAMETER = 0xC000000D
+    NO_SUCH_DEVICE = 0xC000000E
+    END_OF_FILE = 0xC0000011
+    NO_MEMORY = 0xC0000017
+    ACCESS_DENIED = 0xC0000022
+    DISK_CORRUPT_ERROR = 0xC0000032
+    OBJECT_NAME_INVALID = 0xC0000033
+    OBJECT_NAME_NOT_FOUND = 0xC0000034
+    OBJECT_NAME_COLLISION = 0xC0000035
+    OBJECT_PATH_NOT_FOUND = 0xC000003A
+    SHARING_VIOLATION = 0xC0000043
+    DISK_FULL = 0xC000007F
+    INSUFFICIENT_RESOURCES = 0xC000009A
+    MEDIA_WRITE_PROTECTED = 0xC00000A2
+    FILE_IS_A_DIRECTORY = 0xC00000BA
+    NOT_SAME_DEVICE = 0xC00000D4
+    DIRECTORY_NOT_EMPTY = 0xC0000101
+    FILE_CORRUPT_ERROR = 0xC0000102
+    NOT_A_DIRECTORY = 0xC0000103
+    CANNOT_DELETE = 0xC0000121
+    FILE_CLOSED = 0xC0000128
+    UNRECOGNIZED_VOLUME = 0xC000014F
+    IO_DEVICE_ERROR = 0xC0000185
+    FILE_TOO_LARGE = 0xC0000904
+
+
+_ERRNO = {
+    Status.DEVICE_BUSY: errno.EBUSY,
+    Status.IN_PAGE_ERROR: errno.EIO,
+    Status.INVALID_PARAMETER: errno.EINVAL,
+    Status.NO_SUCH_DEVICE: errno.ENODEV,
+    Status.NO_MEMORY: errno.ENOMEM,
+    Status.ACCESS_DENIED: errno.EACCES,
+    Status.OBJECT_NAME_INVALID: errno.EINVAL,
+    Status.OBJECT_NAME_NOT_FOUND: errno.ENOENT,
+    Status.OBJECT_NAME_COLLISION: errno.EEXIST,
+    Status.OBJECT_PATH_NOT_FOUND: errno.ENOENT,
+    Status.SHARING_VIOLATION: errno.EBUSY,
+    Status.DISK_FULL: errno.ENOSPC,
+    Status.INSUFFICIENT_RESOURCES: errno.ENOMEM,
+    Status.MEDIA_WRITE_PROTECTED: errno.EROFS,
+    Status.FILE_IS_A_DIRECTORY: errno.EISDIR,
+    Status.NOT_SAME_DEVICE: errno.EXDEV,
+    Status.DIRECTORY_NOT_EMPTY: errno.ENOTEMPTY,
+    Status.NOT_A_DIRECTORY: errno.ENOTDIR,
+    Status.CANNOT_DELETE: errno.EPERM,
+    Status.FILE_CLOSED: errno.EBADF,
+    Status.FILE_TOO_LARGE: errno.EFBIG,
+}
+
+
+class StatusError(Exception):
+    """A failed operation: `status` says what kind, `text` is one sentence for a person."""
+
+    def __init__(self, status: Status, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+    def __reduce__(self) -> tuple[type[StatusError], tuple[Status, str]]:
+        return (StatusError, (self.status, self.text))
+
+    @property
+    def errno(self) -> int:
+        """The POSIX error number for this status; EIO where there is no closer one."""
+        return _ERRNO.get(self.status, errno.EIO)

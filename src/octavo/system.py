@@ -1,0 +1,209 @@
+"""A booted system: memory, cache, devices and volumes, made in the order in which a kernel makes them.
+
+    with octavo.boot(memory="16M", disks=["disk.img"]) as system:
+        print(system.volumes["C:"].read_bytes("docs/a.txt"))
+
+Leaving the `with` block unmounts: everything is written to the images, in full, or an error is raised.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from types import TracebackType
+
+from octavo.boot.plan import plan_boot
+from octavo.cache.manager import CacheManager
+from octavo.drivers.image import ImageDisk
+from octavo.drivers.ramdisk import RamDisk
+from octavo.files import Volume
+from octavo.fs.fat.mkfs import make_fat, plan_volume
+from octavo.fs.mount import mount
+from octavo.io.device import Device
+from octavo.machine.clock import RealClock, VirtualClock
+from octavo.machine.firmware import FirmwareRange, load_firmware_map
+from octavo.machine.ram import PAGE_SIZE, Ram
+from octavo.memory.manager import MemoryManager
+from octavo.status import Status, StatusError
+from octavo.threads.scheduler import Scheduler
+from octavo.version import VERSION
+
+DEFAULT_MEMORY = "64M"
+DEFAULT_MAP = "server-24g"
+DEFAULT_ARCH = "x86-64"
+RAM_DISK_BYTES = 2 << 20
+
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", re.I)
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes from "16M", "1.5G", "4096"; K, M, G and T are powers of 1024. StatusError INVALID_PARAMETER for anything else."""
+    if isinstance(text, int):
+        return text
+    found = _SIZE.fullmatch(text)
+    if not found:
+        raise StatusError(Status.INVALID_PARAMETER, f"{text!r} is not a size: write 16M, 1.5G or a number of bytes")
+    return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+
+
+class System:
+    """A running executive. `volumes` maps "A:", "C:" and so on to volumes; `log` has the lines of the boot log."""
+
+    def __init__(
+        self,
+        memory: str | int | None = DEFAULT_MEMORY,
+        arch: str = DEFAULT_ARCH,
+        firmware_map: str | Sequence[FirmwareRange] = DEFAULT_MAP,
+        seed: int | None = None,
+        pageout: bool = True,
+        echo: Callable[[str], None] | None = None,
+    ) -> None:
+        self.log: list[str] = []
+        self.volumes: dict[str, Volume] = {}
+        self._echo = echo
+        clock = RealClock() if seed is None else VirtualClock()
+        self.say(f"Octavo {VERSION}" + ("" if seed is None else f", virtual time, seed {seed}"))
+        ranges = load_firmware_map(firmware_map) if isinstance(firmware_map, str) else firmware_map
+        self.plan = plan_boot(ranges, arch, None if memory is None else parse_size(memory))
+        for line in self.plan.log():
+            self.say(line)
+        self.scheduler = Scheduler(clock, seed or 0)
+        self.ram = Ram(self.plan.frames)
+        self.memory = MemoryManager(self.ram, self.plan.frames, self.plan.usable, self.plan.database, self.scheduler, pageout)
+        self.cache = CacheManager(self.memory)
+        available = self.memory.physical.available
+        self.say(f"Memory manager: {available} frames available ({available * PAGE_SIZE >> 10} KiB), pageout {'on' if pageout else 'off'}")
+        self.say(f"Cache manager: up to {self.cache.most_views} views of 256 KiB, {self.cache.most_dirty} dirty pages")
+
+    def say(self, line: str) -> None:
+        """Adds a line to the boot log."""
+        self.log.append(line)
+        if self._echo is not None:
+            self._echo(line)
+
+    def attach(self, path: str | PathLike[str], read_only: bool = False) -> Volume:
+        """Opens an image and mounts its volume under the next free letter: A: and B: for floppies, C: on for disks."""
+        device = ImageDisk(path, self.scheduler, read_only)
+        return self.attach_device(device)
+
+    def attach_device(self, device: Device) -> Volume:
+        """Mounts the volume on a device; the device is closed when that fails."""
+        try:
+            letter = self._free_letter(device)
+            core = self.scheduler.run(mount(device, self.cache))
+        except BaseException:
+            device.close()
+            raise
+        volume = self.volumes[letter] = Volume(core, self.scheduler, letter)
+        how = ", read-only" if core.read_only else ""
+        self.say(f"Device {device.name}: {device.size >> 10} KiB{how}")
+        label = f", label {core.label}" if core.label else ""
+        self.say(f"Volume {letter} {core.kind}{label}, serial {core.serial >> 16:04X}-{core.serial & 0xFFFF:04X}")
+        return volume
+
+    def attach_ram_disk(self, size: int = RAM_DISK_BYTES) -> Volume:
+        """Makes a RAM disk with an empty volume and mounts it."""
+        device = RamDisk("ramdisk", size, self.memory)
+        try:
+            plan = plan_volume(device.size)
+            self.scheduler.run(make_fat(device, self.cache, plan, "RAMDISK", blank=True))
+        except BaseException:
+            device.close()
+            raise
+        return self.attach_device(device)
+
+    def _free_letter(self, device: Device) -> str:
+        letters = ("AB" if device.removable else "") + "CDEFGHIJKLMNOPQRSTUVWXYZ"
+        for letter in letters:
+            if letter + ":" not in self.volumes:
+                return letter + ":"
+        raise StatusError(Status.NO_SUCH_DEVICE, f"{device.name}: every drive letter is taken")
+
+    def unmount(self, letter: str, discard: bool = False) -> None:
+        """Writes everything to a volume's device and lets go of both; with `discard`, unwritten data is given up."""
+        volume = self.volumes.get(letter.upper())
+        if volume is None:
+            raise StatusError(Status.NO_SUCH_DEVICE, f"{letter}: no volume is mounted there")
+        self.scheduler.run(volume.core.unmount(discard))
+        del self.volumes[letter.upper()]
+        device: Device = volume.core.device  # type: ignore[attr-defined]
+        device.close()
+
+    def statistics(self) -> dict[str, object]:
+        """What every part of the system has done, as nested dictionaries."""
+        return {
+            "memory": self.memory.statistics(),
+            "cache": self.cache.statistics(),
+            "scheduler": self.scheduler.statistics(),
+            "volumes": {letter: volume.statistics() for letter, volume in self.volumes.items()},
+        }
+
+    def check(self) -> None:
+        """The whole ledger balances."""
+        self.memory.check()
+        self.cache.check()
+
+    def close(self) -> None:
+        """Unmounts all volumes; the first error is raised after all have been tried, and volumes with unwritten data are kept."""
+        error: StatusError | None = None
+        for letter in list(self.volumes):
+            try:
+                self.unmount(letter)
+            except StatusError as failure:
+                error = error or failure
+        if error is not None:
+            raise error
+        self.scheduler.close()
+        self.ram.close()
+
+    def abandon(self) -> None:
+        """Ends the system without writing anything: what was not flushed is lost, as when the power goes."""
+        for letter in list(self.volumes):
+            self.unmount(letter, discard=True)
+        self.scheduler.close()
+        self.ram.close()
+
+    def __enter__(self) -> System:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            self.close()
+        except StatusError:
+            self.abandon()
+            if error is None:
+                raise
+
+
+def boot(
+    memory: str | int | None = DEFAULT_MEMORY,
+    disks: Sequence[str | PathLike[str]] = (),
+    arch: str = DEFAULT_ARCH,
+    firmware_map: str | Sequence[FirmwareRange] = DEFAULT_MAP,
+    read_only: bool = False,
+    seed: int | None = None,
+    pageout: bool = True,
+    echo: Callable[[str], None] | None = None,
+) -> System:
+    """Boots a system with at most `memory` ("16M", or bytes; None: all of the map) and mounts the images in `disks`.
+
+    `firmware_map` is "host", the name of a recorded map, a file, or a list of ranges. With `seed` the system runs in virtual
+    time. With `pageout=False` memory only fills up. `echo` is called with each line of the boot log.
+    """
+    system = System(memory, arch, firmware_map, seed, pageout, echo)
+    try:
+        for path in disks:
+            system.attach(path, read_only)
+    except BaseException:
+        system.abandon()
+        raise
+    return system
+
+
+@contextmanager
+def open_image(path: str | PathLike[str], read_only: bool = False, memory: str | int = DEFAULT_MEMORY) -> Iterator[Volume]:
+    """The volume in an image, on a system of its own that is closed at the end of the `with` block."""
+    with boot(memory, [path], read_only=read_only) as system:
+        yield next(iter(system.volumes.values()))

@@ -1,0 +1,245 @@
+"""Kernel threads and the scheduler that runs them, in real or in virtual time.
+
+A kernel thread is a coroutine. `run` drives one from ordinary code: it is sent to its end at once, and only if it waits
+does it become a thread that the loop schedules beside the others (rule 5: a path that meets no I/O costs one `send`).
+
+Real time: ready threads run in order; blocking host calls go to `Workers`; the loop sleeps until a completion or a timer.
+Virtual time: no host threads. A call takes a modelled latency and is made when its time comes; ready threads run in an
+order drawn from the seed; the clock jumps to the next timer. Every step goes into a hash: one seed, one hash (rule 6).
+
+Kernel threads that serve for ever (writers) are daemons: they keep no run alive, and they run only while somebody is in
+`run` or `pump`. One host thread owns a scheduler.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import random
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from octavo.machine.clock import Clock, VirtualClock
+from octavo.threads.wait import Event, Waiters, park
+from octavo.threads.workers import Completion, Workers
+
+T = TypeVar("T")
+
+VIRTUAL_CALL_SECONDS = 100e-6  # a blocking host call in virtual time takes up to twice this
+IDLE_TIMERS = 100_000  # timers that may pass in virtual time while the awaited thread makes no step
+TRACE_LENGTH = 4096
+
+
+class Thread:
+    """One kernel thread; `finished` is signalled when it has returned or raised."""
+
+    __slots__ = ("scheduler", "coroutine", "name", "daemon", "finished", "result", "error")
+
+    def __init__(self, scheduler: Scheduler, coroutine: Coroutine[Waiters, None, Any], name: str, daemon: bool) -> None:
+        self.scheduler = scheduler
+        self.coroutine = coroutine
+        self.name = name
+        self.daemon = daemon
+        self.finished = Event()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    async def join(self) -> Any:
+        """Waits for the end; returns what the thread returned or raises what it raised."""
+        await self.finished.wait()
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+class Scheduler:
+    """Runs kernel threads on the calling host thread; `seed` fixes all order in virtual time."""
+
+    def __init__(self, clock: Clock, seed: int = 0) -> None:
+        self.clock = clock
+        self.random = random.Random(seed)
+        self.ready: deque[Thread] = deque()
+        self.workers = Workers()
+        self.trace: deque[str] = deque(maxlen=TRACE_LENGTH)
+        self.switches = 0
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._sequence = 0
+        self._running = False
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    # -- for kernel code ------------------------------------------------------------------------------------------
+
+    def spawn(self, coroutine: Coroutine[Waiters, None, T], name: str, daemon: bool = False) -> Thread:
+        """Starts a kernel thread; its first step is taken when the scheduler comes to it."""
+        thread = Thread(self, coroutine, name, daemon)
+        self.ready.append(thread)
+        return thread
+
+    def make_ready(self, thread: Thread) -> None:
+        """Lets a parked thread run again."""
+        self.ready.append(thread)
+
+    async def sleep(self, seconds: float) -> None:
+        """Returns `seconds` later."""
+        event = Event()
+        self._at(self.clock.now() + seconds, event.signal)
+        await event.wait()
+
+    async def turn(self) -> None:
+        """Lets every other ready thread run first."""
+        await park(self.ready)
+
+    async def call(self, function: Callable[[], T], label: str = "call") -> T:
+        """Makes a host call that may block: on a worker in real time, after a drawn latency in virtual time."""
+        waiters: Waiters = deque()
+
+        def done(completion: Completion) -> None:
+            while waiters:
+                self.make_ready(waiters.popleft())
+
+        completion = Completion(function, done)
+        if self.clock.virtual:
+            self.note(label)
+            latency = VIRTUAL_CALL_SECONDS * (1 + self.random.random())
+            self._at(self.clock.now() + latency, lambda: (completion.run(), done(completion))[1])
+        else:
+            self.workers.submit(completion)
+        await park(waiters)
+        if completion.error is not None:
+            raise completion.error
+        result: T = completion.result
+        return result
+
+    def note(self, what: str) -> None:
+        """Puts an event into the trace; only in virtual time, where it means something."""
+        if self.clock.virtual:
+            line = f"{self.clock.now():.9f} {what}"
+            self.trace.append(line)
+            self._hash.update(line.encode())
+
+    # -- for ordinary code ----------------------------------------------------------------------------------------
+
+    def run(self, coroutine: Coroutine[Waiters, None, T], name: str = "main") -> T:
+        """Drives a coroutine to its end and returns its result; other ready threads get their turn."""
+        assert not self._running, "run() was called from inside a kernel thread: await instead"
+        self._running = True
+        try:
+            try:
+                waiters = coroutine.send(None)
+            except StopIteration as stop:
+                result: T = stop.value
+                if self.ready:
+                    self._drain()
+                return result
+            thread = Thread(self, coroutine, name, False)
+            waiters.append(thread)
+            self._loop(thread)
+        finally:
+            self._running = False
+        if thread.error is not None:
+            raise thread.error
+        result = thread.result
+        return result
+
+    def pump(self, timeout: float = 0) -> None:
+        """Runs what is ready and due, waiting up to `timeout` seconds for something to come due (real time only)."""
+        if self._running:
+            return
+        self._running = True
+        try:
+            self._drain()
+            if not self.clock.virtual:
+                self._fire(self.clock.now())
+                self.workers.collect(timeout)
+                self._drain()
+        finally:
+            self._running = False
+
+    def trace_hash(self) -> str:
+        """The hash of every event so far (virtual time)."""
+        return self._hash.hexdigest()
+
+    def statistics(self) -> dict[str, int]:
+        """Context switches, ready threads, timers and host calls in flight."""
+        return {
+            "switches": self.switches,
+            "ready": len(self.ready),
+            "timers": len(self._timers),
+            "calls": self.workers.outstanding,
+        }
+
+    def close(self) -> None:
+        """Drops all threads; what they were doing ends where they wait."""
+        self.workers.stop()
+        self._timers.clear()
+        self.ready.clear()
+
+    # -- the loop -------------------------------------------------------------------------------------------------
+
+    def _at(self, when: float, action: Callable[[], None]) -> None:
+        self._sequence += 1
+        heapq.heappush(self._timers, (when, self._sequence, action))
+
+    def _step(self, thread: Thread) -> None:
+        self.switches += 1
+        if self.clock.virtual:
+            self.note(thread.name)
+        try:
+            waiters = thread.coroutine.send(None)
+        except StopIteration as stop:
+            thread.result = stop.value
+        except Exception as error:  # noqa: BLE001 -- it belongs to whoever joins the thread
+            if thread.daemon:
+                raise  # nobody joins a daemon: its failure is the system's
+            thread.error = error
+        else:
+            waiters.append(thread)
+            return
+        thread.finished.signal()
+
+    def _next(self) -> Thread:
+        if self.clock.virtual and len(self.ready) > 1:
+            self.ready.rotate(-self.random.randrange(len(self.ready)))
+        return self.ready.popleft()
+
+    def _drain(self) -> None:
+        """One turn for each thread that is ready now."""
+        for _ in range(len(self.ready)):
+            self._step(self._next())
+
+    def _loop(self, until: Thread) -> None:
+        idle = 0
+        finished = until.finished
+        while not finished.signalled:
+            if self.ready:
+                thread = self._next()
+                if thread is until:
+                    idle = 0
+                self._step(thread)
+                if not self.clock.virtual and self.workers.outstanding:
+                    self.workers.collect(0)
+                continue
+            idle += 1
+            if not self._idle() or idle > IDLE_TIMERS:
+                until.coroutine.close()
+                raise RuntimeError(f"deadlock: thread {until.name!r} waits for something that nobody will signal")
+
+    def _idle(self) -> bool:
+        """Waits for a completion or a timer; False when neither can come."""
+        if isinstance(self.clock, VirtualClock):
+            if not self._timers:
+                return False
+            self.clock.advance(max(self._timers[0][0], self.clock.now()))
+            self._fire(self.clock.now())
+            return True
+        if not self._timers and not self.workers.outstanding:
+            return False
+        wait = max(0.0, self._timers[0][0] - self.clock.now()) if self._timers else None
+        self.workers.collect(wait)
+        self._fire(self.clock.now())
+        return True
+
+    def _fire(self, now: float) -> None:
+        while self._timers and self._timers[0][0] <= now:
+            heapq.heappop(self._timers)[2]()

@@ -1,0 +1,153 @@
+"""What a kernel thread can wait on: events, mutexes, semaphores, queues.
+
+All of them are built on `park`: the coroutine yields the list of waiters that it wants to stand in, the scheduler puts
+its thread there, and whoever signals takes it out again. Nothing here is safe to call from another host thread.
+
+A wait that is satisfied already never suspends (rule 5): `await mutex.lock()` on a free mutex costs a function call.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from octavo.threads.scheduler import Thread
+
+T = TypeVar("T")
+Waiters = deque["Thread"]
+
+
+class park:  # noqa: N801 -- reads as a verb: `await park(waiters)`
+    """Suspends the running thread in `waiters` until somebody wakes it."""
+
+    __slots__ = ("waiters",)
+
+    def __init__(self, waiters: Waiters) -> None:
+        self.waiters = waiters
+
+    def __await__(self) -> Generator[Waiters, None, None]:
+        yield self.waiters
+
+
+def wake_one(waiters: Waiters) -> bool:
+    """Makes the first waiter ready; False when there was none."""
+    if not waiters:
+        return False
+    thread = waiters.popleft()
+    thread.scheduler.make_ready(thread)
+    return True
+
+
+def wake_all(waiters: Waiters) -> None:
+    """Makes every waiter ready, in the order in which they came."""
+    while wake_one(waiters):
+        pass
+
+
+class Event:
+    """Stays signalled until cleared (NT: a notification event)."""
+
+    __slots__ = ("signalled", "waiters")
+
+    def __init__(self) -> None:
+        self.signalled = False
+        self.waiters: Waiters = deque()
+
+    def signal(self) -> None:
+        """Wakes all who wait, and lets later waiters through."""
+        self.signalled = True
+        wake_all(self.waiters)
+
+    def clear(self) -> None:
+        """Later waiters wait again."""
+        self.signalled = False
+
+    async def wait(self) -> None:
+        """Returns when the event is signalled."""
+        while not self.signalled:
+            await park(self.waiters)
+
+
+class Mutex:
+    """One owner at a time, handed over in order of arrival. Not recursive."""
+
+    __slots__ = ("locked", "waiters", "contended")
+
+    def __init__(self) -> None:
+        self.locked = False
+        self.waiters: Waiters = deque()
+        self.contended = 0
+
+    async def lock(self) -> None:
+        """Returns as the owner."""
+        if self.locked:
+            self.contended += 1
+            await park(self.waiters)  # `unlock` hands the mutex over: it stays locked
+        self.locked = True
+
+    def unlock(self) -> None:
+        """Hands the mutex to the first waiter, or frees it."""
+        assert self.locked
+        if not wake_one(self.waiters):
+            self.locked = False
+
+    async def __aenter__(self) -> None:
+        if self.locked:
+            await self.lock()
+        else:
+            self.locked = True
+
+    async def __aexit__(self, *_: object) -> None:
+        self.unlock()
+
+
+class Semaphore:
+    """A count that `acquire` takes from and `release` adds to."""
+
+    __slots__ = ("count", "waiters")
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.waiters: Waiters = deque()
+
+    async def acquire(self) -> None:
+        """Takes one; waits while there is none."""
+        if self.count > 0:
+            self.count -= 1
+        else:
+            await park(self.waiters)  # `release` hands its unit over
+
+    def release(self) -> None:
+        """Gives one to the first waiter, or adds it to the count."""
+        if not wake_one(self.waiters):
+            self.count += 1
+
+
+class Queue(Generic[T]):
+    """A queue of at most `bound` items; `put` waits while it is full, `get` while it is empty."""
+
+    __slots__ = ("items", "_free", "_used")
+
+    def __init__(self, bound: int) -> None:
+        assert bound > 0
+        self.items: deque[T] = deque()
+        self._free = Semaphore(bound)
+        self._used = Semaphore(0)
+
+    async def put(self, item: T) -> None:
+        """Adds an item at the tail."""
+        await self._free.acquire()
+        self.items.append(item)
+        self._used.release()
+
+    async def get(self) -> T:
+        """Takes the item at the head."""
+        await self._used.acquire()
+        item = self.items.popleft()
+        self._free.release()
+        return item
+
+    def __len__(self) -> int:
+        return len(self.items)

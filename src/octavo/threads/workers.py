@@ -1,0 +1,78 @@
+"""Host threads for calls that block: the scheduler hands a call over and gets a completion back.
+
+A worker runs nothing of Octavo but the one call it was given (a `preadv`, a `pwritev`, an `fsync`). Workers are started
+when first needed, at most `WORKERS`, and are daemons: they hold up no exit.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any
+
+WORKERS = 4
+
+Call = Callable[[], Any]
+
+
+class Completion:
+    """The outcome of one call: `result`, or the exception in `error`."""
+
+    __slots__ = ("call", "done", "result", "error")
+
+    def __init__(self, call: Call, done: Callable[[Completion], None]) -> None:
+        self.call = call
+        self.done = done
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """Makes the call, in whatever thread this is."""
+        try:
+            self.result = self.call()
+        except BaseException as error:  # noqa: BLE001 -- it is raised again in the thread that asked
+            self.error = error
+
+
+class Workers:
+    """A pool that runs completions and queues them for the scheduler's thread."""
+
+    def __init__(self) -> None:
+        self.outstanding = 0
+        self._jobs: SimpleQueue[Completion | None] = SimpleQueue()
+        self._finished: SimpleQueue[Completion] = SimpleQueue()
+        self._threads = 0
+
+    def submit(self, completion: Completion) -> None:
+        """Starts a call on some worker."""
+        self.outstanding += 1
+        if self._threads < min(WORKERS, self.outstanding):
+            self._threads += 1
+            threading.Thread(target=self._serve, name=f"octavo-worker-{self._threads}", daemon=True).start()
+        self._jobs.put(completion)
+
+    def _serve(self) -> None:
+        while (completion := self._jobs.get()) is not None:
+            completion.run()
+            self._finished.put(completion)
+
+    def collect(self, timeout: float | None) -> bool:
+        """Delivers finished calls, waiting up to `timeout` seconds (None: no limit) for the first; True when there was any."""
+        try:
+            completion = self._finished.get(timeout != 0, timeout)
+        except Empty:
+            return False
+        while True:
+            self.outstanding -= 1
+            completion.done(completion)
+            try:
+                completion = self._finished.get_nowait()
+            except Empty:
+                return True
+
+    def stop(self) -> None:
+        """Ends the host threads once they have finished what they have."""
+        for _ in range(self._threads):
+            self._jobs.put(None)
+        self._threads = 0
