@@ -128,8 +128,7 @@ class System:
             raise StatusError(Status.NO_SUCH_DEVICE, f"{letter}: no volume is mounted there")
         self.scheduler.run(volume.core.unmount(discard))
         del self.volumes[letter.upper()]
-        device: Device = volume.core.device  # type: ignore[attr-defined]
-        device.close()
+        volume.core.device.close()
 
     def statistics(self) -> dict[str, object]:
         """What every part of the system has done, as nested dictionaries."""
@@ -148,20 +147,25 @@ class System:
     def close(self) -> None:
         """Unmounts all volumes; the first error is raised after all have been tried, and volumes with unwritten data are kept."""
         error: StatusError | None = None
-        for letter in list(self.volumes):
+        for letter, volume in list(self.volumes.items()):
             try:
-                self.unmount(letter)
+                self.scheduler.run(volume.core.settle())
             except StatusError as failure:
                 error = error or failure
+            else:
+                del self.volumes[letter]
+                volume.core.device.close()
         if error is not None:
             raise error
-        self.scheduler.close()
-        self.ram.close()
+        self._power_off()
 
     def abandon(self) -> None:
         """Ends the system without writing anything: what was not flushed is lost, as when the power goes."""
         for letter in list(self.volumes):
-            self.unmount(letter, discard=True)
+            self.volumes.pop(letter).core.device.close()
+        self._power_off()
+
+    def _power_off(self) -> None:
         self.scheduler.close()
         self.ram.close()
 

@@ -44,6 +44,7 @@ class CacheManager:
         self.views: OrderedDict[Segment, None] = OrderedDict()  # oldest first
         total = memory.physical.available
         self.most_views = max(8, total // 16)
+        self.most_gathered = VIEW_SIZE << min(3, max(0, (total // 1024).bit_length() - 1))  # bytes that one copy may pin
         self.most_dirty = max(LAZY_LEAST, total // 4)  # pages
         self.hits = 0
         self.misses = 0
@@ -119,19 +120,35 @@ class CacheManager:
     async def copy_read(self, section: Section, offset: int, length: int, history: ReadAhead | None = None) -> bytes:
         """Up to `length` bytes from `offset` on; fewer only at the section's end."""
         end = min(offset + length, section.size)
-        parts = []
         if history is not None:
             history.note(offset, max(offset, end))
         sequential = history is not None and history.sequential
+        parts = []
         while offset < end:
-            stop = min(end, (offset | VIEW_MASK) + 1)
-            segment = await self._fault(section, offset, stop, sequential)
-            pieces = self._pieces(segment, offset, stop)
-            parts.append(bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces))
+            stop = min(end, (offset & ~VIEW_MASK) + self.most_gathered)
+            parts.append(await self._gather(section, offset, stop, sequential))
             offset = stop
         if sequential and history is not None and parts and section.size > VIEW_SIZE:
             self._prefetch(section, history)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _gather(self, section: Section, offset: int, stop: int, sequential: bool) -> bytes:
+        """The bytes [offset, stop), which lie in few views, copied once."""
+        pieces: list[memoryview] = []
+        pinned: list[Segment] = []
+        try:
+            while offset < stop:
+                end = min(stop, (offset | VIEW_MASK) + 1)
+                segment = await self._fault(section, offset, end, sequential)
+                pieces += self._pieces(segment, offset, end)
+                if end < stop:  # its pages must stay until all of them are copied
+                    segment.pins += 1
+                    pinned.append(segment)
+                offset = end
+            return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
+        finally:
+            for segment in pinned:
+                segment.pins -= 1
 
     async def copy_read_into(self, section: Section, offset: int, buffer: memoryview, history: ReadAhead | None = None) -> int:
         """As `copy_read`, into a buffer of bytes; returns the number read."""

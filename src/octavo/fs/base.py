@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from octavo.io.device import Device
 from octavo.status import Status, StatusError
 
 
@@ -72,6 +73,7 @@ class FileSystemVolume(Protocol):
     """A mounted volume."""
 
     name: str  # of its device
+    device: Device
     kind: str  # "FAT16"
     label: str
     serial: int
@@ -87,6 +89,7 @@ class FileSystemVolume(Protocol):
     async def space(self) -> Space: ...
     async def flush(self) -> None: ...
     async def check(self, progress: Callable[[int, int], None] | None = None) -> list[Problem]: ...
+    async def settle(self) -> None: ...
     async def unmount(self, discard: bool = False) -> None: ...
     def statistics(self) -> dict[str, object]: ...
 

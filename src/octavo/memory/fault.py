@@ -14,9 +14,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
+
 from octavo.memory.buddy import Run
 from octavo.memory.pageout import Pageout
-from octavo.memory.pfn import FLAGS, PTE, READING, STATE, WORDS, State
+from octavo.memory.pfn import FLAGS, PTE, READING, SHORT_RUN, STATE, WORDS, State
 from octavo.memory.physical import PhysicalMemory
 from octavo.memory.section import SEGMENT_SHIFT, Read, Segment
 from octavo.status import StatusError
@@ -116,10 +118,11 @@ class Faults:
             was = State(pfns.words[start * WORDS + STATE])
             pfns.claim(start, count, state, was)
             pfns.fill(start, count, FLAGS, flags)
-            if count == 1:
-                pfns.words[start * WORDS + PTE] = pte
+            if count < SHORT_RUN:
+                for i in range(count):
+                    pfns.words[(start + i) * WORDS + PTE] = pte + i
             else:
-                pfns.table[start : start + count, PTE] = range(pte, pte + count)
+                pfns.table[start : start + count, PTE] = np.arange(pte, pte + count, dtype=np.int32)
             pte += count
 
     def _set_entries(self, segment: Segment, first: int, runs: list[Run], sign: int) -> None:
@@ -128,9 +131,13 @@ class Faults:
         if not link[at]:
             segment.used += sum(count for _, count in runs)
         for start, count in runs:
-            for pfn in range(start, start + count):
-                link[at] = pfn * sign
-                at += 1
+            if count < SHORT_RUN:
+                for pfn in range(start, start + count):
+                    link[at] = pfn * sign
+                    at += 1
+            else:
+                self.physical.links[at : at + count] = np.arange(start * sign, (start + count) * sign, sign, np.int32)
+                at += count
 
     def _give_back(self, runs: list[Run]) -> None:
         self.physical.free([pfn for start, count in runs for pfn in range(start, start + count)], State.ACTIVE)

@@ -10,6 +10,8 @@ Prototype PTEs lie in frames, too: sixteen segments of 64 PTEs in a frame.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE, Ram
@@ -39,7 +41,7 @@ class PhysicalMemory:
         self.repurposed = 0
         self.lowest_available = 1 << 30
         self._bases: dict[int, list[int]] = {}  # frame -> free bases in it
-        self._links = ram.array.view(np.int32) if not ram.paper else np.zeros(0, np.int32)
+        self.links = ram.array.view(np.int32) if not ram.paper else np.zeros(0, np.int32)
 
     @property
     def available(self) -> int:
@@ -114,12 +116,13 @@ class PhysicalMemory:
         self.repurposed += count
         if count >= SHORT_RUN:
             ptes = self.pfns.table[first : first + count, PTE]
-            base = int(ptes[0]) & BASE_MASK
-            if (ptes & BASE_MASK == base).all():
-                self._links[ptes] = 0
-                self._drop_use(self.segments[base], count)
-                ptes[:] = 0
-                return
+            self.links[ptes] = 0
+            bases = ptes & BASE_MASK
+            edges = [0, *(np.flatnonzero(bases[1:] != bases[:-1]) + 1).tolist(), count]
+            ptes[:] = 0
+            for start, end in pairwise(edges):
+                self._drop_use(self.segments[int(bases[start])], end - start)
+            return
         words, link = self.pfns.words, self.ram.link
         for at in range(first * WORDS + PTE, (first + count) * WORDS + PTE, WORDS):
             pte = words[at]

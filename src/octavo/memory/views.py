@@ -6,7 +6,9 @@ modified ones to the modified list, in the order of the section; pages that are 
 
 from __future__ import annotations
 
-from octavo.memory.pfn import FLAGS, MODIFIED, WORDS, WRITING, State
+import numpy as np
+
+from octavo.memory.pfn import FLAGS, MODIFIED, SHORT_RUN, WORDS, WRITING, State
 from octavo.memory.physical import PhysicalMemory
 from octavo.memory.section import SEGMENT_PAGES, Section, Segment
 
@@ -25,6 +27,9 @@ def unmap(physical: PhysicalMemory, segment: Segment) -> int:
     segment.mapped = False
     link, words, base = physical.ram.link, physical.pfns.words, segment.base
     entries = link[base : base + SEGMENT_PAGES].tolist()
+    whole = _unmap_whole(physical, segment, entries)
+    if whole:
+        return whole
     moved = 0
     i = 0
     while i < SEGMENT_PAGES:
@@ -47,3 +52,17 @@ def unmap(physical: PhysicalMemory, segment: Segment) -> int:
         moved += count
     physical.release_if_empty(segment)
     return moved
+
+
+def _unmap_whole(physical: PhysicalMemory, segment: Segment, entries: list[int]) -> int:
+    """The usual case of a file that was read: one run of clean frames. Returns their number, 0 for any other case."""
+    count = segment.used
+    first = entries[0]
+    if count < SHORT_RUN or segment.dirty or segment.writing or first <= 0 or entries[count - 1] != first + count - 1:
+        return 0
+    part = physical.links[segment.base : segment.base + count]
+    if not (part == np.arange(first, first + count, dtype=np.int32)).all():
+        return 0
+    np.negative(part, out=part)
+    physical.standby.append(first, count, State.ACTIVE)
+    return count

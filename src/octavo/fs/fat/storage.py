@@ -348,14 +348,19 @@ class Storage:
                 self.modified = True
                 raise
 
-    async def unmount(self, discard: bool = False) -> None:
-        """Writes all that is dirty and lets go of every page; with `discard`, unwritten data is given up instead."""
+    async def settle(self) -> None:
+        """Writes all that is dirty, as the last thing before the machine is turned off; StatusError while files are open."""
         async with self.mutex:
             opened = sum(node.opens for node in self.nodes)
-            if opened and not discard:
+            if opened:
                 raise StatusError(Status.SHARING_VIOLATION, f"{self.name}: cannot be unmounted: {opened} files are open")
-            if not discard:
-                await self._write_all()
+            await self._write_all()
+
+    async def unmount(self, discard: bool = False) -> None:
+        """As `settle`, and lets go of every page; with `discard`, unwritten data and open files are given up instead."""
+        if not discard:
+            await self.settle()
+        async with self.mutex:
             for node in [*self.nodes, self.root]:
                 node.directory = None
                 await self._drop_node(node)

@@ -1,0 +1,58 @@
+"""What commands print: JSON, progress bars, errors."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from octavo.fs.base import FileInfo
+from octavo.status import StatusError
+
+SLOW_BYTES = 8 << 20  # work on fewer bytes shows no progress bar
+
+
+class Advance(Protocol):
+    """Called with a name and the number of units done."""
+
+    def __call__(self, name: str, count: int) -> None: ...
+
+
+def print_json(data: object) -> None:
+    """One JSON document."""
+    print(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def complain(error: StatusError | str) -> None:
+    """One line on standard error."""
+    print(f"octavo: {error if isinstance(error, str) else error.text}", file=sys.stderr)
+
+
+def info_record(info: FileInfo, path: str) -> dict[str, object]:
+    """A file or directory for JSON."""
+    return {
+        "path": path,
+        "type": "directory" if info.is_directory else "file",
+        "size": 0 if info.is_directory else info.size,
+        "modified": info.modified.isoformat(),
+        "attributes": info.flags,
+        "short_name": info.short_name,
+    }
+
+
+@contextmanager
+def progress(title: str, total: int, unit: str = "bytes") -> Iterator[Advance]:
+    """A progress bar on standard error, where that is a terminal and the work is long."""
+    if not sys.stderr.isatty() or (unit == "bytes" and total < SLOW_BYTES):
+        yield lambda name, count: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TransferSpeedColumn
+
+    amount = [DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), *amount, TextColumn("{task.fields[name]}"), console=Console(stderr=True))
+    with bar:
+        task = bar.add_task(title, total=total, name="")
+        yield lambda name, count: bar.update(task, advance=count, name=name[-40:])

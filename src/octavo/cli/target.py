@@ -1,0 +1,80 @@
+"""Arguments of the form IMAGE:PATH, as scp has HOST:PATH, and the images that a command works on.
+
+The image ends at the first ":" that has an existing file in front of it. Where there is none, a text with ":" before any
+"/" is meant as one, and opening it says what is missing; anything else is a path of the host ("./a:b" is one, too).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+from octavo.files import Volume
+from octavo.status import Status, StatusError
+from octavo.system import System
+from octavo.transfer import HostTree, Tree, VolumeTree
+
+
+@dataclass(frozen=True)
+class Target:
+    """A path in an image, or on the host when `image` is ""."""
+
+    image: str
+    path: str
+    text: str
+
+
+def parse_target(text: str) -> Target:
+    """The target that an argument means."""
+    at = text.find(":")
+    while at > 0:
+        if os.path.exists(text[:at]) and not os.path.isdir(text[:at]):
+            return Target(text[:at], text[at + 1 :], text)
+        at = text.find(":", at + 1)
+    image, colon, path = text.partition(":")
+    if colon and ("/" not in image or path.startswith("/")) and image and not os.path.lexists(text):
+        return Target(image, path, text)
+    return Target("", text, text)
+
+
+def parse_image_target(text: str) -> Target:
+    """A target that must be in an image; an image alone means its root."""
+    target = parse_target(text)
+    if target.image:
+        return target
+    if os.path.exists(text) and not os.path.isdir(text):
+        return Target(text, "", text)
+    raise StatusError(Status.INVALID_PARAMETER, f"{text}: is not IMAGE:PATH, such as disk.img:/docs; for files of the host use the host's commands")
+
+
+class Images:
+    """The images that one command works on, each mounted once, on one system."""
+
+    def __init__(self, targets: Sequence[Target], write: Sequence[Target] = (), memory: str = "64M") -> None:
+        writable = {os.path.realpath(t.image) for t in write if t.image}
+        self._volumes: dict[str, Volume] = {}
+        self.system = System(memory)
+        try:
+            for target in (*targets, *write):
+                key = os.path.realpath(target.image)
+                if target.image and key not in self._volumes:
+                    self._volumes[key] = self.system.attach(target.image, read_only=key not in writable)
+        except BaseException:
+            self.system.abandon()
+            raise
+
+    def volume(self, target: Target) -> Volume:
+        """The volume that a target's image has."""
+        return self._volumes[os.path.realpath(target.image)]
+
+    def tree(self, target: Target) -> Tree:
+        """The tree that a target is in."""
+        return VolumeTree(self.volume(target), target.image + ":") if target.image else HostTree()
+
+    def __enter__(self) -> Images:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.system.__exit__(kind, error, trace)

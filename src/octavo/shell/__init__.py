@@ -1,0 +1,1 @@
+"""The native shell: commands on a booted system."""

@@ -1,0 +1,327 @@
+"""The shell's commands. Each is a function of the shell and its arguments; its docstring is what `help` prints.
+
+The first line of a docstring is the usage, the rest says what the command does.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from octavo.files import Volume
+from octavo.fs.base import FileInfo
+from octavo.fs.fat.names import matcher
+from octavo.shell.report import cache_report, memory_report
+from octavo.shell.shell import UsageError
+from octavo.status import Status, StatusError
+from octavo.transfer import Item, VolumeTree, plan_copy, run_copy
+
+if TYPE_CHECKING:
+    from octavo.shell.shell import Shell
+
+Function = Callable[["Shell", list[str]], "int | None"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: its function and how many arguments it takes."""
+
+    function: Function
+    least: int
+    most: int
+
+    @property
+    def help(self) -> list[str]:
+        """Usage and what it does."""
+        return (inspect.getdoc(self.function) or "").splitlines()
+
+    def run(self, shell: Shell, arguments: list[str]) -> int | None:
+        """Runs it; UsageError when the number of arguments is wrong."""
+        if not self.least <= len(arguments) <= self.most:
+            raise UsageError(f"usage: {self.help[0]}")
+        return self.function(shell, arguments)
+
+
+COMMANDS: dict[str, Command] = {}
+
+
+def command(name: str, least: int, most: int) -> Callable[[Function], Function]:
+    """Makes a function a command."""
+
+    def register(function: Function) -> Function:
+        COMMANDS[name] = Command(function, least, most)
+        return function
+
+    return register
+
+
+# -- looking ----------------------------------------------------------------------------------------------------------
+
+
+def matches(volume: Volume, path: str) -> tuple[str, list[FileInfo]]:
+    """The directory of a path whose last name may have * and ?, and the entries that fit; at least one."""
+    directory, _, last = path.rpartition("/")
+    if "*" not in last and "?" not in last:
+        return directory, [volume.stat(path)]
+    fits = matcher(last)
+    found = [e for e in volume.list(directory) if fits(e.name) or fits(e.short_name)]
+    if not found:
+        raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"{path}: nothing matches")
+    return directory, found
+
+
+@command("dir", 0, 1)
+def dir_(shell: Shell, arguments: list[str]) -> None:
+    """dir [PATH]
+
+    Lists a directory, a file, or what matches a name with * and ?.
+    """
+    drive, volume, path = shell.resolve(arguments[0] if arguments else "")
+    if "*" not in path and "?" not in path and volume.stat(path).is_directory:
+        directory, entries = path, volume.list(path)
+    else:
+        directory, entries = matches(volume, path)
+    shell.out(f" Directory of {shell.shown(drive, directory)}")
+    shell.out("")
+    for entry in sorted(entries, key=lambda e: (not e.is_directory, e.name.lower())):
+        size = "    <DIR>" if entry.is_directory else f"{entry.size:9d}"
+        shell.out(f"{entry.modified:%d.%m.%Y %H:%M} {size:>12}  {entry.name}")
+    files = [e for e in entries if not e.is_directory]
+    shell.out(f"{len(files):8d} files {sum(e.size for e in files):12d} bytes")
+    shell.out(f"{len(entries) - len(files):8d} directories {volume.space().free:12d} bytes free")
+
+
+@command("cd", 0, 1)
+def cd(shell: Shell, arguments: list[str]) -> None:
+    """cd [PATH]
+
+    Changes the current directory, and with a drive letter the drive; without a path, says where you are.
+    """
+    if not arguments:
+        shell.out(shell.prompt[:-1])
+        return
+    drive, volume, path = shell.resolve(arguments[0])
+    if not volume.stat(path).is_directory:
+        raise StatusError(Status.NOT_A_DIRECTORY, f"{shell.shown(drive, path)}: is not a directory")
+    shell.change(drive, None if arguments[0].upper() == drive else path)
+
+
+@command("type", 1, 1)
+def type_(shell: Shell, arguments: list[str]) -> None:
+    """type FILE
+
+    Prints a file as text (UTF-8; what is not is shown as ?).
+    """
+    _, volume, path = shell.resolve(arguments[0])
+    with volume.open(path) as file:
+        tail = b""
+        while data := file.read(1 << 16):
+            *lines, tail = (tail + data).split(b"\n")
+            for line in lines:
+                shell.out(line.decode("utf-8", "replace").rstrip("\r"))
+        if tail:
+            shell.out(tail.decode("utf-8", "replace"))
+
+
+# -- changing ---------------------------------------------------------------------------------------------------------
+
+
+@command("copy", 2, 2)
+def copy(shell: Shell, arguments: list[str]) -> int | None:
+    """copy FROM TO
+
+    Copies files (names may have * and ?) or a directory with all below it, also between drives.
+    """
+    drive, volume, path = shell.resolve(arguments[0])
+    to_drive, to_volume, to = shell.resolve(arguments[1])
+    directory, entries = matches(volume, path) if path else ("", [volume.stat("")])
+    source, target = VolumeTree(volume, drive), VolumeTree(to_volume, to_drive)
+    if len(entries) > 1 and not target.is_dir(to):
+        raise StatusError(Status.NOT_A_DIRECTORY, f"{shell.shown(to_drive, to)}: is not a directory")
+    count, failed = 0, 0
+    for entry in entries:
+        name = f"{directory}/{entry.name}".strip("/")
+        plan = plan_copy(source, name, target, to, recursive=True)
+        if volume is to_volume:
+            _refuse_overlap(plan.steps)
+        for error in run_copy(plan):
+            shell.out(f"copy: {error.text}")
+            failed += 1
+        count += sum(1 for _, _, item in plan.steps if not item.directory)
+    shell.out(f"{count - failed:8d} files copied")
+    return 1 if failed else 0
+
+
+def _refuse_overlap(steps: list[tuple[str, str, Item]]) -> None:
+    first, to = (p.strip("/").upper() for p in steps[0][:2])
+    if to == first or to.startswith(first + "/"):
+        raise StatusError(Status.INVALID_PARAMETER, f"{steps[0][0]}: cannot be copied onto or into itself")
+
+
+@command("move", 2, 2)
+def move(shell: Shell, arguments: list[str]) -> None:
+    """move FROM TO
+
+    Moves files (names may have * and ?) or a directory to another place on the same drive, or into a directory there.
+    """
+    drive, volume, path = shell.resolve(arguments[0])
+    to_drive, to_volume, to = shell.resolve(arguments[1])
+    if drive != to_drive:
+        raise StatusError(Status.NOT_SAME_DEVICE, f"cannot move from {drive} to {to_drive} use copy and del")
+    directory, entries = matches(volume, path)
+    into = to_volume.is_dir(to)
+    if len(entries) > 1 and not into:
+        raise StatusError(Status.NOT_A_DIRECTORY, f"{shell.shown(drive, to)}: is not a directory")
+    for entry in entries:
+        name = path.rpartition("/")[2] if len(entries) == 1 else entry.name
+        volume.rename(f"{directory}/{name}", f"{to}/{entry.name}" if into else to)
+
+
+@command("ren", 2, 2)
+def ren(shell: Shell, arguments: list[str]) -> None:
+    """ren OLD NAME
+
+    Gives a file or directory another name in the same directory.
+    """
+    _, volume, path = shell.resolve(arguments[0])
+    if any(c in arguments[1] for c in "/\\:"):
+        raise UsageError("the new name is a name, not a path; move moves")
+    volume.rename(path, f"{path.rpartition('/')[0]}/{arguments[1]}")
+
+
+@command("del", 1, 1)
+def del_(shell: Shell, arguments: list[str]) -> None:
+    """del FILE
+
+    Removes a file, or the files that match a name with * and ?.
+    """
+    _, volume, path = shell.resolve(arguments[0])
+    directory, entries = matches(volume, path)
+    wild = path.rpartition("/")[2]
+    for entry in entries:
+        if not (entry.is_directory and ("*" in wild or "?" in wild)):
+            volume.remove(f"{directory}/{entry.name}" if len(entries) > 1 or "*" in wild or "?" in wild else path)
+
+
+@command("md", 1, 1)
+def md(shell: Shell, arguments: list[str]) -> None:
+    """md DIRECTORY
+
+    Makes a directory.
+    """
+    _, volume, path = shell.resolve(arguments[0])
+    volume.mkdir(path)
+
+
+@command("rd", 1, 1)
+def rd(shell: Shell, arguments: list[str]) -> None:
+    """rd DIRECTORY
+
+    Removes an empty directory.
+    """
+    _, volume, path = shell.resolve(arguments[0])
+    volume.rmdir(path)
+
+
+# -- volumes ----------------------------------------------------------------------------------------------------------
+
+
+@command("mount", 0, 1)
+def mount(shell: Shell, arguments: list[str]) -> None:
+    """mount [IMAGE]
+
+    Mounts the volume in an image of the host under the next free letter; without an image, lists what is mounted.
+    """
+    if arguments:
+        volume = shell.system.attach(arguments[0])
+        shell.out(f"{arguments[0]} is mounted on {volume.letter}")
+        return
+    for letter, volume in sorted(shell.system.volumes.items()):
+        space = volume.space()
+        how = " read-only" if volume.read_only else ""
+        shell.out(f"{letter} {volume.kind:<6} {space.total >> 10:>10} KiB, {space.free >> 10} KiB free  {volume.label or '-':<11} {volume.core.name}{how}")
+
+
+@command("umount", 1, 2)
+def umount(shell: Shell, arguments: list[str]) -> None:
+    """umount DRIVE [discard]
+
+    Writes everything to a drive's device and lets go of it. With "discard", what could not be written is given up.
+    """
+    drive = arguments[0].upper().rstrip("\\")
+    if len(arguments) == 2 and arguments[1].lower() != "discard":
+        raise UsageError("usage: umount DRIVE [discard]")
+    shell.volume(drive)
+    shell.system.unmount(drive, discard=len(arguments) == 2)
+    shell.out(f"{drive} is unmounted")
+
+
+@command("sync", 0, 1)
+def sync(shell: Shell, arguments: list[str]) -> None:
+    """sync [DRIVE]
+
+    Returns when everything on a drive, or on all of them, is on stable storage.
+    """
+    drives = [arguments[0].upper()] if arguments else sorted(shell.system.volumes)
+    for drive in drives:
+        shell.volume(drive).flush()
+
+
+# -- the system -------------------------------------------------------------------------------------------------------
+
+
+@command("memory", 0, 1)
+def memory(shell: Shell, arguments: list[str]) -> None:
+    """memory [PFN]
+
+    Shows what the memory manager has done and holds; with a frame number, why that frame is here.
+    """
+    if not arguments:
+        for line in memory_report(shell.system):
+            shell.out(line)
+        return
+    try:
+        pfn = int(arguments[0], 0)
+    except ValueError:
+        raise UsageError(f"{arguments[0]!r} is not a frame number; write 0x1234 or 4660") from None
+    shell.out(shell.system.memory.explain(pfn))
+
+
+@command("cache", 0, 0)
+def cache(shell: Shell, arguments: list[str]) -> None:
+    """cache
+
+    Shows what the cache manager has done and holds.
+    """
+    for line in cache_report(shell.system):
+        shell.out(line)
+
+
+@command("help", 0, 1)
+def help_(shell: Shell, arguments: list[str]) -> None:
+    """help [COMMAND]
+
+    Lists the commands, or explains one.
+    """
+    if not arguments:
+        for name in sorted(COMMANDS):
+            lines = COMMANDS[name].help
+            shell.out(f"  {lines[0]:<24}{lines[2] if len(lines) > 2 else ''}")
+        return
+    name = arguments[0].lower()
+    if name not in COMMANDS:
+        raise UsageError(f"{name}: no such command")
+    for line in COMMANDS[name].help:
+        shell.out(line)
+
+
+@command("exit", 0, 0)
+def exit_(shell: Shell, arguments: list[str]) -> int:
+    """exit
+
+    Unmounts everything and ends.
+    """
+    shell.done = True
+    return shell.status

@@ -1,0 +1,256 @@
+"""Copying files and trees between the host and volumes, in any direction.
+
+A `Tree` is one side: a host directory tree or a volume. `plan_copy` lists what has to be done before anything is done, so
+that progress has a total; `run_copy` does it. A file that cannot be copied is reported and the rest goes on, unless the
+target is full or gone; what was written of it is removed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat as stat_module
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Protocol
+
+from octavo.files import Volume
+from octavo.status import Status, StatusError
+
+CHUNK = 1 << 20
+_FATAL = frozenset({Status.DISK_FULL, Status.NO_MEMORY, Status.INSUFFICIENT_RESOURCES, Status.MEDIA_WRITE_PROTECTED})
+
+
+@dataclass(slots=True)
+class Item:
+    """One thing in a tree: `path` relative to where the walk began ("" for the start itself)."""
+
+    path: str
+    directory: bool
+    size: int
+    modified: float
+
+
+class Tree(Protocol):
+    """One side of a copy. Paths are absolute in the tree."""
+
+    def shown(self, path: str) -> str: ...
+    def is_dir(self, path: str) -> bool: ...
+    def exists(self, path: str) -> bool: ...
+    def walk(self, path: str, skipped: list[str]) -> Iterator[Item]: ...
+    def join(self, path: str, name: str) -> str: ...
+    def read(self, path: str, size: int) -> Iterable[bytes]: ...
+    def write(self, path: str, size: int, chunks: Iterable[bytes], modified: float) -> None: ...
+    def mkdir(self, path: str) -> None: ...
+
+
+class HostTree:
+    """The host's files."""
+
+    def shown(self, path: str) -> str:
+        """The path as messages have it."""
+        return path
+
+    def is_dir(self, path: str) -> bool:
+        """True for a directory."""
+        return os.path.isdir(path)
+
+    def exists(self, path: str) -> bool:
+        """True when there is something."""
+        return os.path.lexists(path)
+
+    def join(self, path: str, name: str) -> str:
+        """A path below a path."""
+        return os.path.join(path, name) if name else path
+
+    def walk(self, path: str, skipped: list[str]) -> Iterator[Item]:
+        """A file, or a directory and all below it; links to directories and special files are noted in `skipped`."""
+        try:
+            yield from self._walk(path, "", skipped)
+        except OSError as error:
+            raise _host_error(error, path) from None
+
+    def _walk(self, path: str, relative: str, skipped: list[str]) -> Iterator[Item]:
+        info = os.stat(path)
+        if not stat_module.S_ISDIR(info.st_mode):
+            yield Item(relative, False, info.st_size, info.st_mtime)
+            return
+        yield Item(relative, True, 0, info.st_mtime)
+        prefix = relative + "/" if relative else ""
+        with os.scandir(path) as found:
+            entries = sorted(found, key=lambda e: e.name)
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._walk(entry.path, prefix + entry.name, skipped)
+            elif entry.is_file():
+                info = entry.stat()
+                yield Item(prefix + entry.name, False, info.st_size, info.st_mtime)
+            else:
+                skipped.append(f"{entry.path}: is a link to a directory, a broken link or a special file: skipped")
+
+    def read(self, path: str, size: int) -> Iterable[bytes]:
+        """The contents, in chunks."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                while data := os.read(fd, CHUNK):
+                    yield data
+                    if len(data) == size:
+                        break
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise _host_error(error, path) from None
+
+    def write(self, path: str, size: int, chunks: Iterable[bytes], modified: float) -> None:
+        """Makes a file of chunks; removes it again when they fail."""
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            try:
+                for data in chunks:
+                    done = os.write(fd, data)
+                    while done < len(data):
+                        done += os.write(fd, memoryview(data)[done:])
+                os.utime(fd, (modified, modified))
+            except BaseException:
+                os.unlink(path)
+                raise
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise _host_error(error, path) from None
+
+    def mkdir(self, path: str) -> None:
+        """Makes a directory."""
+        try:
+            os.mkdir(path)
+        except OSError as error:
+            raise _host_error(error, path) from None
+
+
+def _host_error(error: OSError, path: str) -> StatusError:
+    status = Status.DISK_FULL if error.errno == 28 else Status.OBJECT_NAME_NOT_FOUND if error.errno == 2 else Status.ACCESS_DENIED
+    return StatusError(status, f"{error.filename or path}: {error.strerror}")
+
+
+class VolumeTree:
+    """The files of a volume; `prefix` stands before paths in messages."""
+
+    def __init__(self, volume: Volume, prefix: str) -> None:
+        self.volume = volume
+        self.prefix = prefix
+
+    def shown(self, path: str) -> str:
+        """The path as messages have it."""
+        return self.prefix + path
+
+    def is_dir(self, path: str) -> bool:
+        """True for a directory."""
+        return self.volume.is_dir(path)
+
+    def exists(self, path: str) -> bool:
+        """True when there is something."""
+        return self.volume.exists(path)
+
+    def join(self, path: str, name: str) -> str:
+        """A path below a path."""
+        return f"{path.rstrip('/')}/{name}" if name else path
+
+    def walk(self, path: str, skipped: list[str]) -> Iterator[Item]:
+        """A file, or a directory and all below it."""
+        info = self.volume.stat(path)
+        if not info.is_directory:
+            yield Item("", False, info.size, info.modified.timestamp())
+            return
+        yield Item("", True, 0, 0.0)
+        strip = len(path.strip("/")) + 1 if path.strip("/") else 0
+        stamps: dict[tuple[int, int] | datetime, float] = {}
+        for here, entries in self.volume.walk(path):
+            base = here[strip:] + "/" if here[strip:] else ""
+            for entry in entries:
+                moment = entry.modified
+                when = stamps.get(moment)
+                if when is None:
+                    when = stamps[moment] = moment.timestamp()
+                yield Item(base + entry.name, entry.is_directory, entry.size, when)
+
+    def read(self, path: str, size: int) -> Iterable[bytes]:
+        """The contents, in chunks."""
+        if size <= CHUNK:
+            yield self.volume.read_bytes(path)
+            return
+        with self.volume.open(path) as file:
+            while data := file.read(CHUNK):
+                yield data
+
+    def write(self, path: str, size: int, chunks: Iterable[bytes], modified: float) -> None:
+        """Makes a file of chunks, in the place of one that is there; removes it again when they fail."""
+        pieces = iter(chunks)
+        first = next(pieces, b"")
+        if len(first) == size <= CHUNK:
+            self.volume.write_bytes(path, first, modified)
+            return
+        file = self.volume.open(path, "wb")
+        try:
+            while first:
+                file.write(first)
+                first = next(pieces, b"")
+            file.set_modified(modified)  # type: ignore[attr-defined]
+        except BaseException:
+            file.close()
+            self.volume.remove(path)
+            raise
+        file.close()
+
+    def mkdir(self, path: str) -> None:
+        """Makes a directory."""
+        self.volume.mkdir(path)
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a copy has to do, in order; `skipped` has a sentence for each thing left out."""
+
+    source: Tree
+    target: Tree
+    steps: list[tuple[str, str, Item]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """Bytes to copy."""
+        return sum(item.size for _, _, item in self.steps)
+
+
+def plan_copy(source: Tree, path: str, target: Tree, to: str, recursive: bool) -> Plan:
+    """Lists the steps of copying `path` to `to`, or into it when it is a directory. StatusError where that makes no sense."""
+    plan = Plan(source, target)
+    if target.is_dir(to):
+        name = PurePosixPath(path.replace("\\", "/")).name
+        to = target.join(to, name if name not in (".", "..") else "")
+    for item in source.walk(path, plan.skipped):
+        if item.directory and not recursive:
+            raise StatusError(Status.FILE_IS_A_DIRECTORY, f"{source.shown(path)}: is a directory: use -r to copy it")
+        plan.steps.append((source.join(path, item.path), target.join(to, item.path), item))
+    return plan
+
+
+def run_copy(plan: Plan, on_file: Callable[[str, int], None] | None = None) -> list[StatusError]:
+    """Does the steps; `on_file` is called with each target and its bytes. Returns the errors of what could not be copied."""
+    errors: list[StatusError] = []
+    target = plan.target
+    for source, to, item in plan.steps:
+        try:
+            if item.directory:
+                if not target.is_dir(to):
+                    target.mkdir(to)
+            else:
+                target.write(to, item.size, plan.source.read(source, item.size), item.modified)
+        except StatusError as error:
+            errors.append(error)
+            if error.status in _FATAL:
+                break
+        if on_file is not None:
+            on_file(to, item.size)
+    return errors
