@@ -7,6 +7,7 @@ with octavo.boot(memory="16M", disks=[...]) as system: ...   the whole executive
 from octavo.files import File, Volume
 from octavo.status import Status, StatusError
 from octavo.system import System, boot, open_image
-from octavo.version import VERSION as __version__
+from octavo.version import VERSION
 
+__version__ = VERSION
 __all__ = ["File", "Status", "StatusError", "System", "Volume", "__version__", "boot", "open_image"]

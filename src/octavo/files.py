@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
-from octavo.fs.base import FileInfo, FileSystemVolume, OpenFile, Problem, Space
+from octavo.fs.base import Problem, Space
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from octavo.fs.protocol import FileInfo, FileSystemVolume, OpenFile
 
 
 class File(io.RawIOBase):
@@ -175,7 +178,7 @@ class Volume:
 
     def stat(self, path: str) -> FileInfo:
         """What the directory says of a path."""
-        return cast(FileInfo, self._run(self.core.stat(path)))
+        return cast("FileInfo", self._run(self.core.stat(path)))
 
     def exists(self, path: str) -> bool:
         """True when the path is there."""
@@ -191,16 +194,16 @@ class Volume:
         """True when the path is a directory that is there."""
         return self.exists(path) and self.stat(path).is_directory
 
-    def list(self, path: str = "") -> list[FileInfo]:
+    def entries(self, path: str = "") -> list[FileInfo]:
         """The entries of a directory, in the order of the disk."""
-        return cast("list[FileInfo]", self._run(self.core.list(path)))
+        return cast(list["FileInfo"], self._run(self.core.entries(path)))
 
     def walk(self, path: str = "") -> Iterator[tuple[str, list[FileInfo]]]:
         """(path, entries) of a directory and of all below it, parents first. Paths have no leading "/"."""
         pending = [path.strip("/\\")]
         while pending:
             here = pending.pop()
-            entries = self.list(here)
+            entries = self.entries(here)
             yield here, entries
             prefix = here + "/" if here else ""
             pending += [prefix + e.name for e in reversed(entries) if e.is_directory]
@@ -238,7 +241,7 @@ class Volume:
 
     def space(self) -> Space:
         """Bytes in all, free bytes, and the allocation unit."""
-        return cast(Space, self._run(self.core.space()))
+        return cast("Space", self._run(self.core.space()))
 
     def flush(self) -> None:
         """Returns when everything is on stable storage."""
@@ -246,7 +249,7 @@ class Volume:
 
     def check(self, progress: Callable[[int, int], None] | None = None) -> list[Problem]:
         """What is wrong with the volume; an empty list when nothing is."""
-        return cast("list[Problem]", self._run(self.core.check(progress)))
+        return cast(list[Problem], self._run(self.core.check(progress)))
 
     def statistics(self) -> dict[str, object]:
         """What the file system and its device have done."""

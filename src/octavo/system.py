@@ -17,9 +17,7 @@ from types import TracebackType
 from octavo.boot.plan import plan_boot
 from octavo.cache.manager import CacheManager
 from octavo.drivers.image import ImageDisk
-from octavo.drivers.ramdisk import RamDisk
 from octavo.files import Volume
-from octavo.fs.fat.mkfs import make_fat, plan_volume
 from octavo.fs.mount import mount
 from octavo.io.device import Device
 from octavo.machine.clock import RealClock, VirtualClock
@@ -105,6 +103,9 @@ class System:
 
     def attach_ram_disk(self, size: int = RAM_DISK_BYTES) -> Volume:
         """Makes a RAM disk with an empty volume and mounts it."""
+        from octavo.drivers.ramdisk import RamDisk  # not needed by most starts of the command line
+        from octavo.fs.fat.mkfs import make_fat, plan_volume
+
         device = RamDisk("ramdisk", size, self.memory)
         try:
             plan = plan_volume(device.size)

@@ -12,7 +12,6 @@ import stat as stat_module
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import Protocol
 
 from octavo.files import Volume
@@ -227,7 +226,7 @@ def plan_copy(source: Tree, path: str, target: Tree, to: str, recursive: bool) -
     """Lists the steps of copying `path` to `to`, or into it when it is a directory. StatusError where that makes no sense."""
     plan = Plan(source, target)
     if target.is_dir(to):
-        name = PurePosixPath(path.replace("\\", "/")).name
+        name = path.replace("\\", "/").rstrip("/").rpartition("/")[2]
         to = target.join(to, name if name not in (".", "..") else "")
     for item in source.walk(path, plan.skipped):
         if item.directory and not recursive:

@@ -55,10 +55,7 @@ class BootPlan:
             f"Paging: {self.arch.name}, {levels} levels of {self.arch.entry_size}-byte entries, "
             f"{self.arch.physical_bits} physical bits, {self.arch.virtual_bits} virtual bits"
         )
-        lines.append(
-            f"PFN database: {self.frames} entries of {ENTRY_BYTES} bytes, {size >> 10} KiB in frames "
-            f"{self.database[0]:#x} - {sum(self.database) - 1:#x}"
-        )
+        lines.append(f"PFN database: {self.frames} entries of {ENTRY_BYTES} bytes, {size >> 10} KiB in frames {self.database[0]:#x} - {sum(self.database) - 1:#x}")
         lines.append(f"Memory: {_mib(self.managed)} managed of {_mib(self.found)} found")
         return lines
 

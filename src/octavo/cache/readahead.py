@@ -4,12 +4,12 @@ A reader that begins at offset 0, or goes on where it stopped, is sequential: it
 (64 pages), and views ahead of it are fetched by a kernel thread. Anything else is random: only the pages asked for are read.
 
 Source: NT's private cache map (history of the last reads). Departures: the window is in views; it doubles from 1 to
-MOST_VIEWS while the reader stays sequential.
+MOST_VIEWS while the reader stays sequential, and nothing is fetched before half a view has been read.
 """
 
 from __future__ import annotations
 
-from octavo.memory.section import VIEW_SHIFT
+from octavo.memory.section import VIEW_SHIFT, VIEW_SIZE
 
 MOST_VIEWS = 4
 
@@ -38,7 +38,7 @@ class ReadAhead:
     def wanted(self, size: int) -> range:
         """The views to fetch now for a file of `size` bytes, after a read up to `next`; empty if none."""
         here = self.next - 1 >> VIEW_SHIFT
-        if not self.sequential or here + 1 + self.window // 2 < self.fetched:
+        if not self.sequential or self.next < VIEW_SIZE // 2 or here + 1 + self.window // 2 < self.fetched:
             return range(0)
         first = max(here + 1, self.fetched)
         stop = min(here + 1 + self.window, (size - 1 >> VIEW_SHIFT) + 1)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from argparse import ArgumentParser, Namespace
 
-import typer
-
-from octavo.cli.images import size_option
 from octavo.cli.output import print_json
+from octavo.cli.verb import Verb, add_json, size
+from octavo.machine.firmware import recorded_maps
 from octavo.machine.paging import FORMATS
 from octavo.shell.shell import Shell
 from octavo.status import StatusError
@@ -16,40 +15,38 @@ from octavo.system import DEFAULT_ARCH, DEFAULT_MAP, DEFAULT_MEMORY, System
 from octavo.system import boot as boot_system
 
 
-def boot(
-    images: Annotated[list[str] | None, typer.Argument(metavar="[IMAGE]...", help="Disk images; with none, a RAM disk is made.")] = None,
-    memory: Annotated[str, typer.Option("--memory", "-m", help="Memory limit, such as 16M; 'all' for all that the map has.")] = DEFAULT_MEMORY,
-    arch: Annotated[str, typer.Option("--arch", help=f"One of {', '.join(FORMATS)}.")] = DEFAULT_ARCH,
-    firmware_map: Annotated[
-        str, typer.Option("--firmware-map", metavar="FILE|host|NAME", help="A file (dmesg text, JSON, ranges), this host's, or a recorded one.")
-    ] = DEFAULT_MAP,
-    commands: Annotated[str | None, typer.Option("-c", metavar="COMMANDS", help="Run these shell commands, separated by ';', and exit.")] = None,
-    read_only: Annotated[bool, typer.Option("--read-only", help="Change nothing in the images.")] = False,
-    seed: Annotated[int | None, typer.Option("--seed", help="Run in virtual time: one seed, one trace of events.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the boot log, output, status and statistics as JSON.")] = False,
-) -> None:
-    """Boot on a firmware map, mount images, and run the shell. Floppies get A: and B:, disks C: on.
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("images", metavar="IMAGE", nargs="*", help="disk images; with none, a RAM disk is made")
+    parser.add_argument("-m", "--memory", default=DEFAULT_MEMORY, help="memory limit, such as 16M; 'all' for all that the map has (default 64M)")
+    parser.add_argument("--arch", choices=FORMATS, default=DEFAULT_ARCH, help="page-table format (default x86-64)")
+    parser.add_argument(
+        "--firmware-map", metavar="MAP", default=DEFAULT_MAP,
+        help=f"a file (dmesg text, JSON, ranges), 'host', or a recorded one: {', '.join(recorded_maps())} (default {DEFAULT_MAP})",
+    )  # fmt: skip
+    parser.add_argument("-c", dest="commands", metavar="COMMANDS", help="run these shell commands, separated by ';', and exit with the last status")
+    parser.add_argument("--read-only", action="store_true", help="change nothing in the images")
+    parser.add_argument("--seed", type=int, help="run in virtual time: one seed, one trace of events")
+    add_json(parser)
 
-    octavo boot disk.img --memory 16M -c "dir; type readme.txt"
-    """
-    if arch not in FORMATS:
-        raise typer.BadParameter(f"{arch!r} is not one of {', '.join(FORMATS)}", param_hint="--arch")
-    limit = None if memory == "all" else size_option(memory)
-    output: list[str] = []
-    system = boot_system(limit, images or [], arch, firmware_map, read_only, seed, echo=None if json else print)
+
+def boot(arguments: Namespace) -> int:
+    """Boots on a firmware map, mounts images, and runs the shell."""
+    limit = None if arguments.memory == "all" else size(arguments, arguments.memory)
+    json, output = arguments.json, list[str]()
+    system = boot_system(limit, arguments.images, arguments.arch, arguments.firmware_map, arguments.read_only, arguments.seed, echo=None if json else print)
     status = 1
     try:
-        if not images:
+        if not arguments.images:
             system.attach_ram_disk()
         shell = Shell(system, output.append if json else print)
-        status = _run(shell, commands, json)
+        status = _run(shell, arguments.commands, json)
         if json:
             _report(system, output, status)
-        elif seed is not None:
+        elif arguments.seed is not None:
             print(f"Event trace: {system.scheduler.trace_hash()}")
     finally:
         status = _close(system, status)
-    raise typer.Exit(status)
+    return status
 
 
 def _run(shell: Shell, commands: str | None, json: bool) -> int:
@@ -85,6 +82,10 @@ def _close(system: System, status: int) -> int:
     return status
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb of this file."""
-    app.command()(boot)
+VERBS = {
+    "boot": Verb(
+        "Boot on a firmware map, mount images, and run the shell. Floppies get A: and B:, disks C: on.",
+        '  octavo boot\n  octavo boot disk.img --memory 16M -c "dir; type readme.txt"\n  dmesg > map.txt; octavo boot --firmware-map map.txt --memory all',
+        _arguments, boot,
+    ),
+}  # fmt: skip

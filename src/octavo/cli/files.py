@@ -3,54 +3,54 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
-
-import typer
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
 
 from octavo.cli.output import complain, info_record, print_json, progress
 from octavo.cli.target import Images, Target, parse_image_target, parse_target
+from octavo.cli.verb import Verb, add_json, add_recursive, wrong
 from octavo.files import Volume
-from octavo.fs.base import FileInfo
 from octavo.status import Status, StatusError
 from octavo.transfer import plan_copy, run_copy
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Recursive = Annotated[bool, typer.Option("-r", "-R", "--recursive", help="With all that is below directories.")]
+if TYPE_CHECKING:
+    from octavo.fs.protocol import FileInfo
 
 
-def ls(
-    targets: Annotated[list[str], typer.Argument(metavar="IMAGE:PATH...", help="Directories or files in images.")],
-    long: Annotated[bool, typer.Option("-l", help="Attributes, size and time of each entry.")] = False,
-    recursive: Recursive = False,
-    json: Json = False,
-) -> None:
-    """List directories and files.
+def _ls_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("targets", metavar="IMAGE:PATH", nargs="+", help="directories or files in images")
+    parser.add_argument("-l", "--long", action="store_true", help="attributes, size and time of each entry")
+    add_recursive(parser)
+    add_json(parser)
 
-    octavo ls -l disk.img:/docs
-    """
-    wanted = [parse_image_target(t) for t in targets]
+
+def ls(arguments: Namespace) -> int:
+    """Lists directories and files."""
+    wanted = [parse_image_target(t) for t in arguments.targets]
+    headed = arguments.recursive or len(wanted) > 1
     records: list[dict[str, object]] = []
     with Images(wanted) as images:
         for target in wanted:
             volume = images.volume(target)
             info = volume.stat(target.path)
             if not info.is_directory:
-                listing = [("", [info])]
-            elif recursive:
+                listing = [(target.path.strip("/").rpartition("/")[0], [info])]
+            elif arguments.recursive:
                 listing = list(volume.walk(target.path))
             else:
-                listing = [(target.path.strip("/"), volume.list(target.path))]
+                listing = [(target.path.strip("/"), volume.entries(target.path))]
             for directory, entries in listing:
-                if json:
+                if arguments.json:
                     records += [info_record(e, f"/{directory}/{e.name}".replace("//", "/")) for e in entries]
                     continue
-                if recursive or len(wanted) > 1:
+                if headed:
                     print(f"{target.image}:/{directory}:")
-                _print_entries(entries, long)
-                if recursive or len(wanted) > 1:
+                _print_entries(entries, arguments.long)
+                if headed:
                     print()
-    if json:
+    if arguments.json:
         print_json(records)
+    return 0
 
 
 def _print_entries(entries: list[FileInfo], long: bool) -> None:
@@ -62,39 +62,40 @@ def _print_entries(entries: list[FileInfo], long: bool) -> None:
         print("\n".join(lines))
 
 
-def cat(targets: Annotated[list[str], typer.Argument(metavar="IMAGE:FILE...", help="Files in images.")]) -> None:
-    """Write files to standard output.
+def _cat_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("targets", metavar="IMAGE:FILE", nargs="+", help="files in images")
 
-    octavo cat disk.img:/docs/a.txt
-    """
-    wanted = [parse_image_target(t) for t in targets]
+
+def cat(arguments: Namespace) -> int:
+    """Writes files to standard output."""
+    wanted = [parse_image_target(t) for t in arguments.targets]
     with Images(wanted) as images:
         for target in wanted:
             with images.volume(target).open(target.path) as file:
                 while data := file.read(1 << 20):
                     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
+    return 0
 
 
-def cp(
-    sources: Annotated[list[str], typer.Argument(metavar="FROM...", help="Files and directories, on the host or in images.")],
-    target: Annotated[str, typer.Argument(metavar="TO", help="A file or directory; one side is IMAGE:PATH.")],
-    recursive: Recursive = False,
-) -> None:
-    """Copy files and trees into, out of and between images.
+def _cp_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("sources", metavar="FROM", nargs="+", help="files and directories, on the host or in images")
+    parser.add_argument("target", metavar="TO", help="a file or directory; one side is IMAGE:PATH")
+    add_recursive(parser)
 
-    octavo cp -r tree disk.img:/        octavo cp -r disk.img:/ out/
-    """
-    wanted, to = [parse_target(s) for s in sources], parse_target(target)
+
+def cp(arguments: Namespace) -> int:
+    """Copies files and trees into, out of and between images."""
+    wanted, to = [parse_target(s) for s in arguments.sources], parse_target(arguments.target)
     if not to.image and not any(w.image for w in wanted):
-        raise typer.BadParameter("neither side is in an image; write IMAGE:PATH, such as disk.img:/docs", param_hint="TO")
+        wrong(arguments, "neither side is in an image; write IMAGE:PATH, such as disk.img:/docs")
     failed = False
     with Images([w for w in wanted if w.image], [to] if to.image else []) as images:
         goal = images.tree(to)
         if len(wanted) > 1 and not goal.is_dir(to.path):
             raise StatusError(Status.NOT_A_DIRECTORY, f"{to.text}: is not a directory")
         for source in wanted:
-            plan = plan_copy(images.tree(source), source.path, goal, to.path, recursive)
+            plan = plan_copy(images.tree(source), source.path, goal, to.path, arguments.recursive)
             if source.image and source.image == to.image:
                 _refuse_overlap(source, plan.steps[0][0], plan.steps[0][1])
             for line in plan.skipped:
@@ -104,8 +105,7 @@ def cp(
             for error in errors:
                 complain(error)
             failed = failed or bool(errors)
-    if failed:
-        raise typer.Exit(1)
+    return int(failed)
 
 
 def _refuse_overlap(source: Target, first: str, to: str) -> None:
@@ -114,15 +114,14 @@ def _refuse_overlap(source: Target, first: str, to: str) -> None:
         raise StatusError(Status.INVALID_PARAMETER, f"{source.text}: cannot be copied onto or into itself")
 
 
-def mv(
-    sources: Annotated[list[str], typer.Argument(metavar="IMAGE:FROM...", help="What to move.")],
-    target: Annotated[str, typer.Argument(metavar="IMAGE:TO", help="The new path, or a directory to move into; in the same image.")],
-) -> None:
-    """Move or rename within an image.
+def _mv_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("sources", metavar="IMAGE:FROM", nargs="+", help="what to move")
+    parser.add_argument("target", metavar="IMAGE:TO", help="the new path, or a directory to move into; in the same image")
 
-    octavo mv disk.img:/a.txt disk.img:/docs/
-    """
-    wanted, to = [parse_image_target(s) for s in sources], parse_image_target(target)
+
+def mv(arguments: Namespace) -> int:
+    """Moves or renames within an image."""
+    wanted, to = [parse_image_target(s) for s in arguments.sources], parse_image_target(arguments.target)
     with Images([], [*wanted, to]) as images:
         volume = images.volume(to)
         into = volume.is_dir(to.path)
@@ -132,80 +131,88 @@ def mv(
             if images.volume(source) is not volume:
                 raise StatusError(Status.NOT_SAME_DEVICE, f"{source.text}: is in another image than {to.text}; use cp and rm")
             name = source.path.rstrip("/").rpartition("/")[2]
-            volume.rename(source.path, f"{to.path.rstrip('/')}/{name}" if into and not _same(volume, source, to) else to.path)
+            volume.rename(source.path, f"{to.path.rstrip('/')}/{name}" if into and not _same(source, to) else to.path)
+    return 0
 
 
-def _same(volume: Volume, source: Target, to: Target) -> bool:
+def _same(source: Target, to: Target) -> bool:
     """True when both paths are one entry, such as when only the case of a directory's name changes."""
     return source.path.strip("/").upper() == to.path.strip("/").upper()
 
 
-def rm(
-    targets: Annotated[list[str], typer.Argument(metavar="IMAGE:PATH...", help="What to remove.")],
-    recursive: Recursive = False,
-) -> None:
-    """Remove files, and with -r directories and all below them.
+def _rm_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("targets", metavar="IMAGE:PATH", nargs="+", help="what to remove")
+    add_recursive(parser)
 
-    octavo rm -r disk.img:/docs
-    """
-    wanted = [parse_image_target(t) for t in targets]
+
+def rm(arguments: Namespace) -> int:
+    """Removes files, and with -r directories and all below them."""
+    wanted = [parse_image_target(t) for t in arguments.targets]
     with Images([], wanted) as images:
         for target in wanted:
             volume = images.volume(target)
             if not volume.stat(target.path).is_directory:
                 volume.remove(target.path)
-            elif recursive:
+            elif arguments.recursive:
                 volume.rmtree(target.path)
             else:
                 raise StatusError(Status.FILE_IS_A_DIRECTORY, f"{target.text}: is a directory: use -r to remove it")
+    return 0
 
 
-def mkdir(
-    targets: Annotated[list[str], typer.Argument(metavar="IMAGE:PATH...", help="Directories to make.")],
-    parents: Annotated[bool, typer.Option("-p", "--parents", help="Make those above, too; none needs to be new.")] = False,
-) -> None:
-    """Make directories.
+def _mkdir_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("targets", metavar="IMAGE:PATH", nargs="+", help="directories to make")
+    parser.add_argument("-p", "--parents", action="store_true", help="make those above, too; none needs to be new")
 
-    octavo mkdir -p disk.img:/docs/2026
-    """
-    wanted = [parse_image_target(t) for t in targets]
+
+def mkdir(arguments: Namespace) -> int:
+    """Makes directories."""
+    wanted = [parse_image_target(t) for t in arguments.targets]
     with Images([], wanted) as images:
         for target in wanted:
-            images.volume(target).mkdir(target.path, parents)
+            images.volume(target).mkdir(target.path, arguments.parents)
+    return 0
 
 
-def df(
-    images_: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Images.")],
-    json: Json = False,
-) -> None:
-    """Show size and free space of volumes.
+def _df_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="images")
+    add_json(parser)
 
-    octavo df disk.img
-    """
-    wanted = [parse_image_target(i) for i in images_]
-    records: list[dict[str, object]] = []
+
+def df(arguments: Namespace) -> int:
+    """Shows size and free space of volumes."""
+    wanted = [parse_image_target(i) for i in arguments.images]
     with Images(wanted) as images:
-        for target in wanted:
-            volume = images.volume(target)
-            space = volume.space()
-            used = space.total - space.free
-            records.append({
-                "image": target.image, "type": volume.kind, "label": volume.label, "total": space.total,
-                "used": used, "free": space.free, "cluster": space.unit,
-            })  # fmt: skip
-    if json:
+        records = [_space_record(target, images.volume(target)) for target in wanted]
+    if arguments.json:
         print_json(records)
-        return
+        return 0
     print(f"{'Image':<24} {'Type':<6} {'Label':<11} {'KiB':>12} {'Used':>12} {'Free':>12} {'Use%':>5}")
     for r in records:
-        total, used = int(str(r["total"])), int(str(r["used"]))
-        print(
-            f"{r['image']:<24} {r['type']:<6} {r['label'] or '-':<11} {total >> 10:>12} {used >> 10:>12} "
-            f"{total - used >> 10:>12} {used * 100 // max(total, 1):>4}%"
-        )
+        total, used, free = (int(str(r[key])) for key in ("total", "used", "free"))
+        share = used * 100 // max(total, 1)
+        print(f"{r['image']:<24} {r['type']:<6} {r['label'] or '-':<11} {total >> 10:>12} {used >> 10:>12} {free >> 10:>12} {share:>4}%")
+    return 0
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verbs of this file."""
-    for function in (ls, cat, cp, mv, rm, mkdir, df):
-        app.command()(function)
+def _space_record(target: Target, volume: Volume) -> dict[str, object]:
+    space = volume.space()
+    return {
+        "image": target.image, "type": volume.kind, "label": volume.label, "total": space.total,
+        "used": space.total - space.free, "free": space.free, "cluster": space.unit,
+    }  # fmt: skip
+
+
+VERBS = {
+    "ls": Verb("List directories and files.", "  octavo ls -l disk.img:/docs\n  octavo ls -r --json disk.img:", _ls_arguments, ls),
+    "cat": Verb("Write files to standard output.", "  octavo cat disk.img:/docs/a.txt", _cat_arguments, cat),
+    "cp": Verb(
+        "Copy files and trees into, out of and between images.",
+        "  octavo cp -r tree disk.img:/\n  octavo cp -r disk.img:/ out/\n  octavo cp a.img:/x.txt b.img:/y.txt",
+        _cp_arguments, cp,
+    ),
+    "mv": Verb("Move or rename within an image.", "  octavo mv disk.img:/a.txt disk.img:/docs/", _mv_arguments, mv),
+    "rm": Verb("Remove files, and with -r directories and all below them.", "  octavo rm -r disk.img:/docs", _rm_arguments, rm),
+    "mkdir": Verb("Make directories.", "  octavo mkdir -p disk.img:/docs/2026", _mkdir_arguments, mkdir),
+    "df": Verb("Show size and free space of volumes.", "  octavo df disk.img", _df_arguments, df),
+}  # fmt: skip

@@ -3,86 +3,73 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Annotated
-
-import typer
+from argparse import ArgumentParser, Namespace
 
 from octavo.cli.output import print_json, progress
 from octavo.cli.target import Images, parse_image_target
+from octavo.cli.verb import Verb, add_json, size, wrong
 from octavo.drivers.image import ImageDisk
 from octavo.fs.fat.mkfs import clean_label, make_fat, plan_volume
 from octavo.status import Status, StatusError
-from octavo.system import System, parse_size
+from octavo.system import System
 
 _TYPES = {"fat": 0, "fat12": 12, "fat16": 16, "fat32": 32}
 
 
-def size_option(text: str) -> int:
-    """A size from the command line; a wrong one is a wrong call."""
+def _mkfs_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("image", metavar="IMAGE", help="the image to make")
+    parser.add_argument("-s", "--size", help="size of a new image, such as 1440K, 64M, 1G")
+    parser.add_argument("-t", "--type", choices=_TYPES, default="fat", help="fat (the default) is what fits the size")
+    parser.add_argument("-n", "--label", default="", help="volume label, at most 11 characters")
+    parser.add_argument("--cluster", metavar="SIZE", help="bytes in a cluster: a power of two from 512 to 64K")
+    parser.add_argument("-f", "--force", action="store_true", help="overwrite an image that exists; all in it is lost")
+
+
+def mkfs(arguments: Namespace) -> int:
+    """Makes an image with an empty FAT volume."""
+    path: str = arguments.image
+    exists = os.path.exists(path)
+    if exists and not arguments.force:
+        raise StatusError(Status.OBJECT_NAME_COLLISION, f"{path}: exists already: --force overwrites it")
+    if arguments.size is None and not exists:
+        wrong(arguments, "a new image needs a size, such as --size 64M")
     try:
-        return parse_size(text)
-    except StatusError as error:
-        raise typer.BadParameter(error.text) from None
-
-
-def mkfs(
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="The image to make.")],
-    size: Annotated[str | None, typer.Option("--size", "-s", help="Size of a new image, such as 1440K, 64M, 1G.")] = None,
-    type_: Annotated[str, typer.Option("--type", "-t", help="fat12, fat16, fat32, or fat for what fits the size.")] = "fat",
-    label: Annotated[str, typer.Option("--label", "-n", help="Volume label, at most 11 characters.")] = "",
-    cluster: Annotated[str | None, typer.Option("--cluster", help="Bytes in a cluster: a power of two from 512 to 64K.")] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite an image that exists; all in it is lost.")] = False,
-) -> None:
-    """Make an image with an empty FAT volume.
-
-    octavo mkfs --type fat32 --size 1G disk.img
-    """
-    if type_.lower() not in _TYPES:
-        raise typer.BadParameter(f"{type_!r} is not one of {', '.join(_TYPES)}", param_hint="--type")
-    path = Path(image)
-    exists = path.exists()
-    if exists and not force:
-        raise StatusError(Status.OBJECT_NAME_COLLISION, f"{image}: exists already: --force overwrites it")
-    if size is None and not exists:
-        raise typer.BadParameter("a new image needs a size, such as --size 64M", param_hint="--size")
-    length = size_option(size) if size is not None else _length(path)
-    plan = plan_volume(length, _TYPES[type_.lower()], size_option(cluster) if cluster else 0)
-    clean_label(label)
-    try:
+        length = size(arguments, arguments.size) if arguments.size is not None else _length(path)
+        plan = plan_volume(length, _TYPES[arguments.type], size(arguments, arguments.cluster) if arguments.cluster else 0)
+        clean_label(arguments.label)
         with open(path, "r+b" if exists else "xb") as file:
-            if size is not None and (not exists or path.is_file()):
+            if arguments.size is not None and (not exists or os.path.isfile(path)):
                 file.truncate(length)
     except OSError as error:
-        raise StatusError(Status.ACCESS_DENIED, f"{image}: {error.strerror}") from None
+        raise StatusError(Status.ACCESS_DENIED, f"{path}: {error.strerror}") from None
     try:
         with System("16M") as system:
             device = ImageDisk(path, system.scheduler)
             try:
-                system.scheduler.run(make_fat(device, system.cache, plan, label, blank=not exists))
+                system.scheduler.run(make_fat(device, system.cache, plan, arguments.label, blank=not exists))
             finally:
                 device.close()
     except BaseException:
         if not exists:
-            path.unlink()
+            os.unlink(path)
         raise
-    print(f"{image}: FAT{plan.bits}, {length >> 10} KiB, {plan.clusters} clusters of {plan.per_cluster * 512} bytes")
+    print(f"{path}: FAT{plan.bits}, {length >> 10} KiB, {plan.clusters} clusters of {plan.per_cluster * 512} bytes")
+    return 0
 
 
-def _length(path: Path) -> int:
+def _length(path: str) -> int:
     with open(path, "rb") as file:
         return file.seek(0, os.SEEK_END)
 
 
-def check(
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="The image to check.")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Check a volume; changes nothing. Exit code 1 when something is wrong.
+def _check_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("image", metavar="IMAGE", help="the image to check")
+    add_json(parser)
 
-    octavo check disk.img
-    """
-    target = parse_image_target(image)
+
+def check(arguments: Namespace) -> int:
+    """Checks a volume; changes nothing."""
+    target = parse_image_target(arguments.image)
     with Images([target]) as images:
         volume = images.volume(target)
         space = volume.space()
@@ -96,17 +83,18 @@ def check(
 
             problems = volume.check(on_progress)
         kind = volume.kind
-    if json:
+    if arguments.json:
         print_json({"image": target.image, "type": kind, "problems": [{"where": p.where, "what": p.what} for p in problems]})
     else:
         for problem in problems:
             print(problem)
         print(f"{target.image}: {kind}, " + (f"{len(problems)} problems" if problems else "clean"))
-    if problems:
-        raise typer.Exit(1)
+    return int(bool(problems))
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verbs of this file."""
-    for function in (mkfs, check):
-        app.command()(function)
+VERBS = {
+    "mkfs": Verb(
+        "Make an image with an empty FAT volume.", "  octavo mkfs --size 1440K floppy.img\n  octavo mkfs --type fat32 --size 1G disk.img", _mkfs_arguments, mkfs
+    ),
+    "check": Verb("Check a volume; changes nothing. Exit code 1 when something is wrong.", "  octavo check disk.img", _check_arguments, check),
+}

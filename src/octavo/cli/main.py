@@ -1,47 +1,60 @@
-"""The `octavo` command. Exit codes: 0 done, 1 the work failed (one sentence says why), 2 the call was wrong, 130 interrupted."""
+"""The `octavo` command. Exit codes: 0 done, 1 the work failed (one sentence says why), 2 the call was wrong, 130 interrupted.
+
+Only the module of the verb that is called is imported: `octavo ls` must start at once.
+"""
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import os
 import sys
-from typing import Annotated
 
-import typer
-
-from octavo.cli import boot, files, images
+from octavo.cli.verb import Verb
 from octavo.status import StatusError
 from octavo.version import VERSION
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Octavo: an operating system's memory and storage executive. Works on FAT disk images with no root, and boots to a shell.",
-    epilog="A path in an image is IMAGE:PATH, such as disk.img:/docs/a.txt. Start with: octavo mkfs --size 64M disk.img",
-)
+MODULES = {
+    "boot": "boot", "ls": "files", "cat": "files", "cp": "files", "mv": "files", "rm": "files", "mkdir": "files", "df": "files",
+    "mkfs": "images", "check": "images",
+}  # fmt: skip
+DESCRIPTION = """Octavo: an operating system's memory and storage executive.
+Works on FAT disk images with no root, and boots to a shell."""
+EPILOG = """A path in an image is IMAGE:PATH, such as disk.img:/docs/a.txt. To begin:
+  octavo mkfs --size 64M disk.img
+  octavo cp -r tree disk.img:/
+  octavo ls -l disk.img:/tree
+  octavo boot disk.img
+octavo VERB --help explains a verb."""
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        print(f"octavo {VERSION}")
-        raise typer.Exit()
+def make_parser(verbs: list[str]) -> argparse.ArgumentParser:
+    """The parser for some of the verbs."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("octavo", description=DESCRIPTION, epilog=EPILOG, formatter_class=raw)
+    parser.add_argument("--version", action="version", version=f"octavo {VERSION}")
+    below = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for name in verbs:
+        verb: Verb = importlib.import_module(f"octavo.cli.{MODULES[name]}").VERBS[name]
+        sub = below.add_parser(name, help=verb.summary, description=verb.summary, epilog="examples:\n" + verb.examples, formatter_class=raw)
+        verb.add_arguments(sub)
+        sub.set_defaults(run=verb.run, error=sub.error)
+    return parser
 
 
-@app.callback()
-def _options(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
-    pass
-
-
-boot.register(app)
-files.register(app)
-images.register(app)
+def run(argv: list[str]) -> int:
+    """Runs one command line and returns its exit code; SystemExit(2) for a wrong one."""
+    verbs = [argv[0]] if argv and argv[0] in MODULES else list(MODULES)
+    arguments = make_parser(verbs).parse_args(argv)
+    code: int = arguments.run(arguments)
+    return code
 
 
 def main() -> None:
-    """Runs the command line and exits."""
+    """Runs the process's command line and exits."""
     try:
-        app()
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
     except StatusError as error:
         print(f"octavo: {error.text}", file=sys.stderr)
         code = 1
@@ -50,6 +63,4 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read our output has gone: no more of it at exit
         code = 0
-    else:
-        return
     raise SystemExit(code)

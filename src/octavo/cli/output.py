@@ -6,10 +6,12 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from octavo.fs.base import FileInfo
 from octavo.status import StatusError
+
+if TYPE_CHECKING:
+    from octavo.fs.protocol import FileInfo
 
 SLOW_BYTES = 8 << 20  # work on fewer bytes shows no progress bar
 

@@ -13,7 +13,6 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from octavo.io.device import SECTOR, Device, Extent
 from octavo.status import Status, StatusError
@@ -28,11 +27,11 @@ class ImageDisk(Device):
     """The image at `path`; StatusError where it cannot be opened or another writer has it."""
 
     def __init__(self, path: str | os.PathLike[str], scheduler: Scheduler, read_only: bool = False) -> None:
-        self.path = Path(path)
+        self.path = os.fspath(path)
         self.scheduler = scheduler
         self._fd = _open(self.path, read_only)
         size = os.lseek(self._fd, 0, os.SEEK_END)
-        super().__init__(str(path), size // SECTOR * SECTOR, read_only, size in FLOPPY_SIZES)
+        super().__init__(self.path, size // SECTOR * SECTOR, read_only, size in FLOPPY_SIZES)
         self._nowait = _NOWAIT if not scheduler.clock.virtual else 0
 
     async def _read(self, extents: Sequence[Extent]) -> None:
@@ -67,7 +66,7 @@ class ImageDisk(Device):
 
     async def _blocking(self, verb: str, work: Callable[[], None]) -> None:
         try:
-            await self.scheduler.call(work, f"{verb} {self.path.name}")
+            await self.scheduler.call(work, f"{verb} {os.path.basename(self.path)}")
         except OSError as error:
             status = Status.DISK_FULL if error.errno == errno.ENOSPC else Status.IO_DEVICE_ERROR
             raise StatusError(status, f"{self.name}: the host cannot {verb} the image: {error.strerror}") from None
@@ -79,7 +78,7 @@ class ImageDisk(Device):
             self._fd = -1
 
 
-def _open(path: Path, read_only: bool) -> int:
+def _open(path: str, read_only: bool) -> int:
     try:
         fd = os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
     except OSError as error:

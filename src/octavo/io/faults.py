@@ -39,9 +39,7 @@ class FaultyDevice(Device):
 
     def _step(self, verb: str) -> None:
         self.numbers[verb] += 1
-        dark = self._last_write is not None and (
-            self.numbers["write"] > self._last_write or (verb != "write" and self.numbers["write"] >= self._last_write)
-        )
+        dark = self._last_write is not None and (self.numbers["write"] > self._last_write or (verb != "write" and self.numbers["write"] >= self._last_write))
         if dark or self.plan(verb, self.numbers[verb]):
             self.failed.append((verb, self.numbers[verb]))
             raise StatusError(Status.IO_DEVICE_ERROR, f"{self.name}: injected failure of {verb} {self.numbers[verb]}")

@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import enum
 import json
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 
 from octavo.status import Status, StatusError
 
 MAX_RANGES = 4096
+MOST_BYTES = 4 << 20  # of a file
 ADDRESS_LIMIT = 1 << 64
 
 
@@ -73,6 +73,9 @@ _EFI = re.compile(r"efi: mem\d+:\s*(?:type=\d+, )?\[\s*([A-Za-z /-]+?)\s*(?:\||\
 _LINE = re.compile(r"^\s*(0x[0-9a-f]+|\d+)\s*-\s*(0x[0-9a-f]+|\d+)\s+(.+?)\s*$", re.I)
 
 
+_RECORDED = os.path.join(os.path.dirname(__file__), "maps")
+
+
 def _kind(word: str) -> MemoryKind:
     """Anything that is not known to be usable is reserved: the firmware knows why."""
     return _WORDS.get(word.strip().lower(), MemoryKind.RESERVED)
@@ -98,15 +101,21 @@ def _bounded(ranges: Iterable[FirmwareRange], where: str) -> list[FirmwareRange]
     return out
 
 
-def read_sysfs(path: Path | str = "/sys/firmware/memmap") -> list[FirmwareRange]:
+def read_sysfs(path: str = "/sys/firmware/memmap") -> list[FirmwareRange]:
     """The running machine's map, from Linux's sysfs."""
-    root = Path(path)
+    out = []
     try:
-        entries = sorted((p for p in root.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
-        texts = [[(p / name).read_text().strip() for name in ("start", "end", "type")] for p in entries]
-    except OSError as error:
-        raise StatusError(Status.NO_SUCH_DEVICE, f"{root}: cannot read the firmware map: {error.strerror}") from None
-    return _bounded((_make(int(s, 16), int(e, 16) + 1, _kind(t), f"{root}: range {i}") for i, (s, e, t) in enumerate(texts)), str(root))
+        for name in sorted((n for n in os.listdir(path) if n.isdigit()), key=int):
+            start, end, kind = (_read(os.path.join(path, name, field)).strip() for field in ("start", "end", "type"))
+            out.append(_make(int(start, 16), int(end, 16) + 1, _kind(kind), f"{path}: range {name}"))
+    except (OSError, ValueError) as error:
+        raise StatusError(Status.NO_SUCH_DEVICE, f"{path}: cannot read the firmware map: {error}") from None
+    return _bounded(out, path)
+
+
+def _read(path: str) -> str:
+    with open(path, "rb") as file:
+        return file.read(MOST_BYTES).decode("utf-8", "replace")
 
 
 def parse_dmesg(text: str, where: str = "dmesg") -> list[FirmwareRange]:
@@ -160,27 +169,23 @@ def _parse_json(text: str, where: str) -> list[FirmwareRange]:
 
 def recorded_maps() -> list[str]:
     """Names of the maps that come with Octavo, recorded on real machines."""
-    return sorted(p.name.removesuffix(".txt") for p in resources.files("octavo.machine").joinpath("maps").iterdir() if p.name.endswith(".txt"))
+    return sorted(name.removesuffix(".txt") for name in os.listdir(_RECORDED) if name.endswith(".txt"))
 
 
 def load_firmware_map(source: str) -> list[FirmwareRange]:
     """A map by 'host', by the name of a recorded one, or from a file; StatusError with one sentence where that fails."""
     if source == "host":
         return read_sysfs()
-    recorded = resources.files("octavo.machine").joinpath("maps", source + ".txt")
-    if "/" not in source and recorded.is_file():
-        text, where = recorded.read_text(), source
-    else:
-        path = Path(source)
-        if path.is_dir():
-            return read_sysfs(path)
-        try:
-            text, where = path.read_bytes()[: 1 << 22].decode("utf-8", "replace"), str(path)
-        except OSError as error:
-            raise StatusError(
-                Status.OBJECT_NAME_NOT_FOUND,
-                f"{source}: {error.strerror}; give a file, 'host', or one of {', '.join(recorded_maps())}",
-            ) from None
+    path = os.path.join(_RECORDED, source + ".txt")
+    if "/" in source or not os.path.isfile(path):
+        path = source
+    if os.path.isdir(path):
+        return read_sysfs(path)
+    try:
+        text = _read(path)
+    except OSError as error:
+        raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"{source}: {error.strerror}; give a file, 'host', or one of {', '.join(recorded_maps())}") from None
+    where = source
     if "e820" in text.lower() or "efi: mem" in text:
         return parse_dmesg(text, where)
     return parse_ranges(text, where)

@@ -73,6 +73,4 @@ def page_table_format(arch: str) -> PageTableFormat:
     try:
         return FORMATS[arch]
     except KeyError:
-        raise StatusError(
-            Status.INVALID_PARAMETER, f"unknown architecture {arch!r}: choose one of {', '.join(FORMATS)}"
-        ) from None
+        raise StatusError(Status.INVALID_PARAMETER, f"unknown architecture {arch!r}: choose one of {', '.join(FORMATS)}") from None

@@ -136,7 +136,7 @@ class Faults:
                     link[at] = pfn * sign
                     at += 1
             else:
-                self.physical.links[at : at + count] = np.arange(start * sign, (start + count) * sign, sign, np.int32)
+                self.physical.links[at : at + count] = np.arange(start, start + count, dtype=np.int32) * sign
                 at += count
 
     def _give_back(self, runs: list[Run]) -> None:
@@ -189,5 +189,3 @@ class Faults:
             "page_ins": dict(sorted(self.page_ins.items())),
             "pages_in": sum(size * n for size, n in self.page_ins.items()),
         }
-
-

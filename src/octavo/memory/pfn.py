@@ -60,7 +60,7 @@ class PfnDatabase:
         self.first = first
         if ram.paper:
             flat = np.zeros(frames * WORDS, np.int32)
-            self.words = memoryview(flat).cast("B").cast("i")
+            self.words = memoryview(flat.data)
         else:
             start = first << PAGE_SHIFT
             self.words = ram.bytes[start : start + frames * ENTRY_BYTES].cast("i")

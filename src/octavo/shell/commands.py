@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from octavo.files import Volume
-from octavo.fs.base import FileInfo
 from octavo.fs.fat.names import matcher
 from octavo.shell.report import cache_report, memory_report
 from octavo.shell.shell import UsageError
@@ -19,6 +18,7 @@ from octavo.status import Status, StatusError
 from octavo.transfer import Item, VolumeTree, plan_copy, run_copy
 
 if TYPE_CHECKING:
+    from octavo.fs.protocol import FileInfo
     from octavo.shell.shell import Shell
 
 Function = Callable[["Shell", list[str]], "int | None"]
@@ -66,7 +66,7 @@ def matches(volume: Volume, path: str) -> tuple[str, list[FileInfo]]:
     if "*" not in last and "?" not in last:
         return directory, [volume.stat(path)]
     fits = matcher(last)
-    found = [e for e in volume.list(directory) if fits(e.name) or fits(e.short_name)]
+    found = [e for e in volume.entries(directory) if fits(e.name) or fits(e.short_name)]
     if not found:
         raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"{path}: nothing matches")
     return directory, found
@@ -80,7 +80,7 @@ def dir_(shell: Shell, arguments: list[str]) -> None:
     """
     drive, volume, path = shell.resolve(arguments[0] if arguments else "")
     if "*" not in path and "?" not in path and volume.stat(path).is_directory:
-        directory, entries = path, volume.list(path)
+        directory, entries = path, volume.entries(path)
     else:
         directory, entries = matches(volume, path)
     shell.out(f" Directory of {shell.shown(drive, directory)}")

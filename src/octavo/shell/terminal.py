@@ -34,7 +34,7 @@ class _Completer(Completer):
         cut = max(word.rfind(c) for c in "/\\:") + 1
         try:
             _, volume, path = self.shell.resolve(word[:cut] or ".")
-            entries = volume.list(path)
+            entries = volume.entries(path)
         except StatusError:
             return
         last = word[cut:].upper()

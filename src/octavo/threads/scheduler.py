@@ -13,16 +13,18 @@ Kernel threads that serve for ever (writers) are daemons: they keep no run alive
 
 from __future__ import annotations
 
-import hashlib
 import heapq
-import random
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from octavo.machine.clock import Clock, VirtualClock
 from octavo.threads.wait import Event, Waiters, park
 from octavo.threads.workers import Completion, Workers
+
+if TYPE_CHECKING:
+    import hashlib
+    import random
 
 T = TypeVar("T")
 
@@ -58,7 +60,7 @@ class Scheduler:
 
     def __init__(self, clock: Clock, seed: int = 0) -> None:
         self.clock = clock
-        self.random = random.Random(seed)
+        self.random = _generator(seed) if clock.virtual else None
         self.ready: deque[Thread] = deque()
         self.workers = Workers()
         self.trace: deque[str] = deque(maxlen=TRACE_LENGTH)
@@ -66,7 +68,7 @@ class Scheduler:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
         self._running = False
-        self._hash = hashlib.blake2b(digest_size=16)
+        self._hash = _hash() if clock.virtual else None
 
     # -- for kernel code ------------------------------------------------------------------------------------------
 
@@ -99,10 +101,10 @@ class Scheduler:
                 self.make_ready(waiters.popleft())
 
         completion = Completion(function, done)
-        if self.clock.virtual:
+        if self.random is not None:
             self.note(label)
             latency = VIRTUAL_CALL_SECONDS * (1 + self.random.random())
-            self._at(self.clock.now() + latency, lambda: (completion.run(), done(completion))[1])
+            self._at(self.clock.now() + latency, completion.finish)
         else:
             self.workers.submit(completion)
         await park(waiters)
@@ -113,7 +115,7 @@ class Scheduler:
 
     def note(self, what: str) -> None:
         """Puts an event into the trace; only in virtual time, where it means something."""
-        if self.clock.virtual:
+        if self._hash is not None:
             line = f"{self.clock.now():.9f} {what}"
             self.trace.append(line)
             self._hash.update(line.encode())
@@ -157,8 +159,8 @@ class Scheduler:
             self._running = False
 
     def trace_hash(self) -> str:
-        """The hash of every event so far (virtual time)."""
-        return self._hash.hexdigest()
+        """The hash of every event so far; "" in real time."""
+        return self._hash.hexdigest() if self._hash is not None else ""
 
     def statistics(self) -> dict[str, int]:
         """Context switches, ready threads, timers and host calls in flight."""
@@ -189,7 +191,7 @@ class Scheduler:
             waiters = thread.coroutine.send(None)
         except StopIteration as stop:
             thread.result = stop.value
-        except Exception as error:  # noqa: BLE001 -- it belongs to whoever joins the thread
+        except Exception as error:
             if thread.daemon:
                 raise  # nobody joins a daemon: its failure is the system's
             thread.error = error
@@ -199,7 +201,7 @@ class Scheduler:
         thread.finished.signal()
 
     def _next(self) -> Thread:
-        if self.clock.virtual and len(self.ready) > 1:
+        if self.random is not None and len(self.ready) > 1:
             self.ready.rotate(-self.random.randrange(len(self.ready)))
         return self.ready.popleft()
 
@@ -243,3 +245,16 @@ class Scheduler:
     def _fire(self, now: float) -> None:
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
+
+
+def _generator(seed: int) -> random.Random:
+    """Imported only in virtual time: it costs every start of the command line otherwise."""
+    import random
+
+    return random.Random(seed)
+
+
+def _hash() -> hashlib.blake2b:
+    import hashlib
+
+    return hashlib.blake2b(digest_size=16)

@@ -34,6 +34,11 @@ class Completion:
         except BaseException as error:  # noqa: BLE001 -- it is raised again in the thread that asked
             self.error = error
 
+    def finish(self) -> None:
+        """Makes the call here and now, and delivers it."""
+        self.run()
+        self.done(self)
+
 
 class Workers:
     """A pool that runs completions and queues them for the scheduler's thread."""

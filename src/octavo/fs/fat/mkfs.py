@@ -122,7 +122,7 @@ def boot_sector(plan: Plan, label: bytes, serial: int) -> bytes:
         plan.media, 0 if plan.bits == 32 else plan.fat_sectors, plan.track, plan.heads, 0, 0 if small else plan.total,
     )  # fmt: skip
     drive = 0x80 if plan.media == 0xF8 else 0
-    tail = struct.pack("<BBBI11s8s", drive, 0, 0x29, serial, label.strip() and label or b"NO NAME    ", f"FAT{plan.bits}".ljust(8).encode())
+    tail = struct.pack("<BBBI11s8s", drive, 0, 0x29, serial, (label.strip() and label) or b"NO NAME    ", f"FAT{plan.bits}".ljust(8).encode())
     if plan.bits == 32:
         struct.pack_into("<IHHIHH", sector, 36, plan.fat_sectors, 0, 0, 2, 1, 6)
         sector[64 : 64 + len(tail)] = tail

@@ -211,8 +211,7 @@ class Storage:
         if node.entry is None and self.geometry.root_size:
             raise StatusError(
                 Status.DISK_FULL,
-                f"{self.name}: the root directory of {self.kind} has room for {self.geometry.root_size // SLOT} slots and they are used up; "
-                "use a subdirectory",
+                f"{self.name}: the root directory of {self.kind} has room for {self.geometry.root_size // SLOT} slots and they are used up; use a subdirectory",
             )
         if section.size + self.geometry.cluster > MOST_DIRECTORY_BYTES:
             raise StatusError(Status.DISK_FULL, f"{section.name}: the directory has reached FAT's limit of 2 MiB")
@@ -243,7 +242,7 @@ class Storage:
             fields = bytearray(head[SLOT:])
             fields[20:22] = (cluster >> 16).to_bytes(2, "little")
             fields[26:28] = (cluster & 0xFFFF).to_bytes(2, "little")
-            await self.cache.copy_write(parsed, SLOT, fields)
+            await self.cache.copy_write(parsed, SLOT, bytes(fields))
 
     # -- changing and writing -------------------------------------------------------------------------------------
 

@@ -229,7 +229,7 @@ class FatTable:
             values = np.zeros(n, window.dtype) if free else np.arange(cluster + 1, cluster + 1 + n).astype(window.dtype)
             if not free and done + n == count:
                 values[-1] = last
-            window[:] = values if self.bits == 16 else window & np.uint32(0xF0000000) | values
+            window[:] = values if self.bits == 16 else np.bitwise_or(window & np.uint32(0xF0000000), values)
             self.cache.mark(self.section, self.offset + cluster * (self.bits >> 3))
             done += n
 

@@ -14,15 +14,18 @@ removed nor renamed; removing a file whose chain is damaged is refused, since it
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from octavo.fs.base import FileInfo, Problem, Space, not_found, split_path
+from octavo.fs.base import Problem, Space, not_found, split_path
 from octavo.fs.fat.entry import ARCHIVE, DIRECTORY, FREE_SLOT, READ_ONLY, SLOT, Entry, new_entry
 from octavo.fs.fat.file import FatFile
 from octavo.fs.fat.names import clean_name, exact_short, fold, long_slots, make_short
 from octavo.fs.fat.node import Directory, Node, slots_in
 from octavo.fs.fat.storage import Storage
 from octavo.status import Status, StatusError
+
+if TYPE_CHECKING:
+    from octavo.fs.protocol import FileInfo
 
 
 class FatVolume(Storage):
@@ -33,11 +36,11 @@ class FatVolume(Storage):
         entry = (await self._lookup(path)).entry
         return entry if entry is not None else _root_entry()
 
-    async def list(self, path: str) -> list[FileInfo]:
+    async def entries(self, path: str) -> list[FileInfo]:
         """The entries of a directory in the order of the disk, without "." and ".."."""
         async with self.mutex:
             directory = await self._directory_at(path)
-            return cast(list[FileInfo], list(directory.names.values()))
+            return cast(list["FileInfo"], list(directory.names.values()))
 
     async def open(self, path: str, write: bool = False, create: bool = False, exclusive: bool = False, truncate: bool = False) -> FatFile:
         """Opens a file; with `create` makes it if it is not there, with `exclusive` only if it is not there."""

@@ -1,0 +1,43 @@
+"""What a verb of the command line is."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from typing import NamedTuple, NoReturn
+
+from octavo.status import StatusError
+from octavo.system import parse_size
+
+
+class Verb(NamedTuple):
+    """`summary` and `examples` are for help; `run` gets the parsed arguments and returns the exit code."""
+
+    summary: str
+    examples: str
+    add_arguments: Callable[[ArgumentParser], None]
+    run: Callable[[Namespace], int]
+
+
+def wrong(arguments: Namespace, text: str) -> NoReturn:
+    """Ends the program: the call was wrong."""
+    arguments.error(text)
+    raise AssertionError("argparse's error returns never")
+
+
+def size(arguments: Namespace, text: str) -> int:
+    """A size from the command line; a wrong one is a wrong call."""
+    try:
+        return parse_size(text)
+    except StatusError as error:
+        wrong(arguments, error.text)
+
+
+def add_json(parser: ArgumentParser) -> None:
+    """The --json option."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def add_recursive(parser: ArgumentParser) -> None:
+    """The -r option."""
+    parser.add_argument("-r", "-R", "--recursive", action="store_true", help="with all that is below directories")

@@ -1,0 +1,262 @@
+"""Sections, faults, write-back, pageout and the cache against a model of bytes, under pressure and with a pager that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from octavo.cache.manager import CacheManager
+from octavo.machine.clock import VirtualClock
+from octavo.machine.ram import PAGE_SIZE, Ram
+from octavo.memory.manager import MemoryManager
+from octavo.memory.pfn import State
+from octavo.memory.section import DirtyRun, Section
+from octavo.status import Status, StatusError
+from octavo.threads.scheduler import Scheduler
+
+FRAMES = 320
+
+
+class BytesPager:
+    """Keeps one section in a bytearray; waits (in virtual time), and fails while `broken` says so."""
+
+    def __init__(self, scheduler: Scheduler, data: bytearray) -> None:
+        self.scheduler = scheduler
+        self.data = data
+        self.broken: set[str] = set()
+        self.requests: list[tuple[int, int]] = []
+        self.slow = True
+
+    async def data_request(self, section: Section, page: int, buffers: list[memoryview]) -> None:
+        """Copies from the bytearray."""
+        self.requests.append((page, sum(map(len, buffers)) // PAGE_SIZE))
+        if self.slow:
+            await self.scheduler.sleep(0.001)
+        if "read" in self.broken:
+            raise StatusError(Status.IO_DEVICE_ERROR, "the pager cannot read")
+        at = page * PAGE_SIZE
+        for buffer in buffers:
+            part = self.data[at : at + len(buffer)]
+            buffer[:] = bytes(part).ljust(len(buffer), b"\0")
+            at += len(buffer)
+
+    async def data_return(self, runs: Sequence[DirtyRun]) -> list[StatusError | None]:
+        """Copies into the bytearray."""
+        if self.slow:
+            await self.scheduler.sleep(0.001)
+        if "write" in self.broken:
+            return [StatusError(Status.IO_DEVICE_ERROR, "the pager cannot write")] * len(runs)
+        for run in runs:
+            at = run.page * PAGE_SIZE
+            for buffer in run.buffers:
+                if at + len(buffer) > len(self.data):
+                    self.data.extend(bytes(at + len(buffer) - len(self.data)))
+                self.data[at : at + len(buffer)] = buffer
+                at += len(buffer)
+        return [None] * len(runs)
+
+
+def make_machine(frames: int = FRAMES, seed: int = 0, pageout: bool = True) -> tuple[Scheduler, MemoryManager, CacheManager]:
+    """A machine of `frames` usable frames in virtual time."""
+    scheduler = Scheduler(VirtualClock(), seed)
+    database = -(-(frames + 8) * 32 // PAGE_SIZE)
+    memory = MemoryManager(Ram(frames + 8), frames + 8, [(1, frames + 7 - database)], (frames + 8 - database, database), scheduler, pageout)
+    return scheduler, memory, CacheManager(memory)
+
+
+class CacheMachine(RuleBasedStateMachine):
+    """Three sections of up to 2 MiB in 1.25 MiB of memory; the model is a bytearray for each."""
+
+    @initialize(seed=st.integers(0, 1000))
+    def boot(self, seed: int) -> None:
+        """A machine and three sections."""
+        self.scheduler, self.memory, self.cache = make_machine(seed=seed)
+        self.model = [bytearray(b"%d" % i * (700_000 * i)) for i in range(3)]
+        self.pagers = [BytesPager(self.scheduler, bytearray(m)) for m in self.model]
+        self.sections = [Section(f"s{i}", self.pagers[i], None, len(self.model[i])) for i in range(3)]
+
+    @rule(i=st.integers(0, 2), at=st.integers(0, 2_000_000), length=st.integers(0, 400_000))
+    def read(self, i: int, at: int, length: int) -> None:
+        """Reads anything, also behind the end."""
+        data = self.scheduler.run(self.cache.copy_read(self.sections[i], at, length))
+        assert data == self.model[i][at : at + length]
+
+    @rule(i=st.integers(0, 2), at=st.integers(0, 1_900_000), length=st.integers(1, 300_000), fill=st.integers(0, 255))
+    def write(self, i: int, at: int, length: int, fill: int) -> None:
+        """Writes up to or over the end."""
+        at = min(at, len(self.model[i]))
+        data = bytes([fill]) * length
+        self.scheduler.run(self.cache.copy_write(self.sections[i], at, data))
+        self.model[i][at : at + length] = data
+
+    @rule(i=st.integers(0, 2))
+    def flush(self, i: int) -> None:
+        """After a flush the pager has everything."""
+        self.scheduler.run(self.cache.flush(self.sections[i]))
+        assert self.pagers[i].data[: len(self.model[i])] == self.model[i]
+        assert not self.sections[i].dirty
+
+    @rule(i=st.integers(0, 2), size=st.integers(0, 2_000_000))
+    def cut(self, i: int, size: int) -> None:
+        """Shortens a section; what comes back later is zeros or new data, never the old."""
+        if size < len(self.model[i]):
+            self.scheduler.run(self.cache.purge(self.sections[i], size))
+            del self.model[i][size:]
+            del self.pagers[i].data[-(-size // PAGE_SIZE) * PAGE_SIZE :]
+
+    @rule(i=st.integers(0, 2), at=st.integers(0, 1_000_000))
+    def failed_flush(self, i: int, at: int) -> None:
+        """A flush that fails says so, and loses nothing."""
+        self.write(i, at, 5000, 7)
+        self.pagers[i].broken = {"write"}
+        with pytest.raises(StatusError):
+            self.scheduler.run(self.cache.flush(self.sections[i]))
+        assert self.sections[i].dirty
+        self.pagers[i].broken = set()
+
+    @rule(pages=st.integers(1, 400))
+    def trim(self, pages: int) -> None:
+        """Pressure: views are let go."""
+        self.memory.pageout.trim(pages)
+
+    @rule(a=st.integers(0, 2), b=st.integers(0, 2), at=st.integers(0, 1_500_000))
+    def two_at_once(self, a: int, b: int, at: int) -> None:
+        """Two threads read overlapping stretches: one request serves both."""
+
+        async def both() -> tuple[bytes, bytes]:
+            first = self.scheduler.spawn(self.cache.copy_read(self.sections[a], at, 100_000), "first")
+            second = self.scheduler.spawn(self.cache.copy_read(self.sections[b], at + 50_000, 100_000), "second")
+            return await first.join(), await second.join()
+
+        one, two = self.scheduler.run(both())
+        assert one == self.model[a][at : at + 100_000]
+        assert two == self.model[b][at + 50_000 : at + 150_000]
+
+    @invariant()
+    def balances(self) -> None:
+        """The ledger."""
+        if hasattr(self, "memory"):
+            self.memory.check()
+            self.cache.check()
+
+    def teardown(self) -> None:
+        """Everything can be dropped, and every frame comes back."""
+        if not hasattr(self, "memory"):
+            return
+        for i, section in enumerate(self.sections):
+            self.flush(i)
+            self.scheduler.run(self.cache.drop(section))
+        counts = self.memory.pfns.counts
+        assert counts[State.STANDBY] == counts[State.MODIFIED] == counts[State.TRANSITION] == 0
+        assert counts[State.ACTIVE] == -(-self.memory.pfns.frames * 32 // PAGE_SIZE)
+        self.memory.check()
+
+
+TestCacheMachine = CacheMachine.TestCase
+TestCacheMachine.settings = settings(max_examples=25, stateful_step_count=30)
+
+
+def test_pages_are_brought_in_by_clusters() -> None:
+    """A sequential read of 64 pages is one request, a random one reads what was asked for."""
+    scheduler, _, cache = make_machine()
+    from octavo.cache.readahead import ReadAhead
+
+    pager = BytesPager(scheduler, bytearray(1 << 20))
+    section = Section("s", pager, None, 1 << 20)
+    scheduler.run(cache.copy_read(section, 0, 4096, ReadAhead()))
+    assert pager.requests == [(0, 64)]
+    scheduler.run(cache.copy_read(section, 600_000, 10_000))
+    assert pager.requests[-1] == (146, 3)
+
+
+def test_only_the_pages_asked_for_are_obligatory() -> None:
+    """When a cluster cannot be read, the pages asked for are tried alone; when these fail, the caller is told once."""
+    scheduler, memory, cache = make_machine()
+    pager = BytesPager(scheduler, bytearray(b"x" * (1 << 18)))
+    section = Section("s", pager, None, 1 << 18)
+    original = pager.data_request
+
+    async def only_small(section: Section, page: int, buffers: list[memoryview]) -> None:
+        if sum(map(len, buffers)) > PAGE_SIZE:
+            pager.requests.append((page, -1))
+            raise StatusError(Status.IO_DEVICE_ERROR, "too large")
+        await original(section, page, buffers)
+
+    pager.data_request = only_small  # type: ignore[method-assign]
+    from octavo.cache.readahead import ReadAhead
+
+    assert scheduler.run(cache.copy_read(section, 0, 100, ReadAhead())) == b"x" * 100
+    assert pager.requests == [(0, -1), (0, 1)]
+    pager.broken = {"read"}
+    with pytest.raises(StatusError, match="cannot read"):
+        scheduler.run(cache.copy_read(section, 200_000, 10))
+    memory.check()
+
+
+def test_memory_full_of_what_cannot_be_written_is_an_error_not_a_hang() -> None:
+    """Rule 7: pageout never waits for what cannot come."""
+    scheduler, memory, cache = make_machine(160)
+    pager = BytesPager(scheduler, bytearray())
+    pager.broken = {"write"}
+    section = Section("s", pager, None, 0)
+    with pytest.raises(StatusError) as caught:
+        for i in range(40):
+            scheduler.run(cache.copy_write(section, i * 65536, bytes(65536)))
+    assert caught.value.status == Status.NO_MEMORY
+    assert "cannot be written" in caught.value.text
+    memory.check()
+    pager.broken = set()
+    size = section.size
+    try:
+        scheduler.run(cache.flush(section))
+    except StatusError as error:  # the writers' failure is told once ...
+        assert "cannot write" in error.text
+    scheduler.run(cache.flush(section))  # ... and only once
+    assert len(pager.data) >= size
+    assert not section.dirty
+
+
+def test_pageout_turned_off_memory_fills_up() -> None:
+    """No path passes around the memory manager: without pageout, more than memory cannot be read."""
+    scheduler, memory, cache = make_machine(160, pageout=False)
+    pager = BytesPager(scheduler, bytearray(1 << 20))
+    section = Section("s", pager, None, 1 << 20)
+    with pytest.raises(StatusError) as caught:
+        for i in range(256):
+            scheduler.run(cache.copy_read(section, i * 4096, 4096))
+    assert caught.value.status == Status.NO_MEMORY
+    memory.check()
+
+
+@pytest.mark.parametrize("pages", [1, 5, 63, 64, 65, 200])
+def test_every_allocation_may_fail(pages: int) -> None:
+    """The k-th taking of frames fails, for all k: an error or success, and the ledger balances to the frame."""
+    for k in range(1, 40):
+        scheduler, memory, cache = make_machine()
+        pager = BytesPager(scheduler, bytearray(b"q" * (pages * PAGE_SIZE)))
+        section = Section("s", pager, None, pages * PAGE_SIZE)
+        calls = 0
+        physical = memory.physical
+        for name in ("try_take", "try_take_zeroed"):
+            original = getattr(physical, name)
+
+            def failing(*args: object, original: object = original, **kwargs: object) -> object:
+                nonlocal calls
+                calls += 1
+                return None if calls == k else original(*args, **kwargs)  # type: ignore[operator]
+
+            setattr(physical, name, failing)
+        data = scheduler.run(cache.copy_read(section, 0, pages * PAGE_SIZE))
+        assert data == b"q" * (pages * PAGE_SIZE)
+        scheduler.run(cache.copy_write(section, 10, b"w" * (pages * PAGE_SIZE)))
+        memory.check()
+        scheduler.run(cache.flush(section))
+        scheduler.run(cache.drop(section))
+        memory.check()
+        assert memory.pfns.counts[State.ACTIVE] == 3
+        if calls < k:
+            break
