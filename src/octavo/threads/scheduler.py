@@ -175,7 +175,8 @@ class Scheduler:
         """Drops all threads; what they were doing ends where they wait."""
         self.workers.stop()
         self._timers.clear()
-        self.ready.clear()
+        while self.ready:
+            self.ready.popleft().coroutine.close()
 
     # -- the loop -------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,214 @@
+"""RAM, page-table formats, and firmware maps in every form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from octavo.boot.firmware_map import normalise
+from octavo.boot.plan import plan_boot
+from octavo.machine.firmware import (
+    FirmwareRange,
+    MemoryKind,
+    load_firmware_map,
+    parse_dmesg,
+    parse_ranges,
+    read_sysfs,
+    recorded_maps,
+)
+from octavo.machine.paging import FORMATS
+from octavo.machine.ram import PAGE_SIZE, Ram
+from octavo.status import StatusError
+
+GIB = 1 << 30
+
+
+def test_all_views_of_ram_show_the_same_bytes() -> None:
+    """One mapping (rule 1)."""
+    ram = Ram(4)
+    ram.word[1024] = 0x01020304
+    assert ram.bytes[4096:4100].tolist() == [4, 3, 2, 1]
+    assert ram.half[2048] == 0x0304 and ram.link[1024] == 0x01020304
+    assert ram.array[4096] == 4 and ram.frame(1)[0] == 4
+    with pytest.raises(StatusError):
+        Ram(0)
+
+
+def test_a_paper_machine_has_no_bytes() -> None:
+    """1 TiB of frame numbers costs nothing."""
+    assert not hasattr(Ram(1 << 28, paper=True), "bytes")
+
+
+@pytest.mark.parametrize(
+    ("arch", "address", "indices"),
+    [
+        ("i386", 0xC0401000, (0x301, 1)),
+        ("pae", 0xC0401000, (3, 2, 1)),
+        ("x86-64", 0xFFFFF68000000000, (0x1ED, 0, 0, 0)),
+        ("la57", 0xFFED000000000000, (0x1ED, 0, 0, 0, 0)),
+    ],
+)
+def test_indices(arch: str, address: int, indices: tuple[int, ...]) -> None:
+    """Known addresses: the self-map slots of ExectOS."""
+    assert FORMATS[arch].indices(address) == indices
+
+
+def test_page_tables_needed() -> None:
+    """4 MiB on i386 is one page table and the directory; 1 GiB on x86-64 is 512 + 1 + 1 + 1."""
+    assert FORMATS["i386"].tables_for(4 << 20) == 2
+    assert FORMATS["x86-64"].tables_for(GIB) == 515
+
+
+DMESG = """
+[    0.000000] BIOS-provided physical RAM map:
+[    0.000000] BIOS-e820: [mem 0x0000000000000000-0x000000000009fbff] usable
+[    0.000000] BIOS-e820: [mem 0x000000000009fc00-0x000000000009ffff] reserved
+[    0.000000] BIOS-e820: [mem 0x0000000000100000-0x0000000007fdffff] usable
+[    0.000000] BIOS-e820: [mem 0x0000000007fe0000-0x0000000007ffffff] ACPI NVS
+"""
+
+
+def test_dmesg_new_and_old() -> None:
+    """Both forms in which Linux has printed E820."""
+    new = parse_dmesg(DMESG)
+    old = parse_dmesg(
+        " BIOS-e820: 0000000000000000 - 000000000009fc00 (usable)\n BIOS-e820: 000000000009fc00 - 00000000000a0000 (reserved)\n"
+        " BIOS-e820: 0000000000100000 - 0000000007fe0000 (usable)\n BIOS-e820: 0000000007fe0000 - 0000000008000000 (ACPI NVS)\n"
+    )
+    assert new == old
+    assert new[3] == FirmwareRange(0x7FE0000, 0x8000000, MemoryKind.NVS)
+
+
+def test_efi_lines_win() -> None:
+    """efi: lines say more than the E820 map made from them."""
+    ranges = parse_dmesg(
+        DMESG + "[    0.000000] efi: mem00: [Boot Code   |   |  |  |  |  |  |  |  |   |WB|WT|WC|UC] range=[0x0000000000000000-0x0000000000000fff] (0MB)\n"
+        "[    0.000000] efi: mem01: [Conventional Memory|   |  |  |  |  |  |  |  |   |WB|WT|WC|UC] range=[0x1000-0x9ffff] (0MB)\n"
+        "[    0.000000] efi: mem02: [Runtime Data|RUN|  |  |  |  |  |  |  |   |WB|WT|WC|UC] range=[0x100000-0x10ffff] (0MB)\n"
+    )
+    assert [r.kind for r in ranges] == [MemoryKind.USABLE, MemoryKind.USABLE, MemoryKind.RESERVED]
+    assert ranges[1].end == 0xA0000
+
+
+def test_json_and_text() -> None:
+    """JSON has exclusive ends, text inclusive ones."""
+    assert parse_ranges('[{"start": 0, "end": "0x1000", "kind": "usable"}]') == parse_ranges("0x0-0xfff usable # comment")
+
+
+def test_sysfs(tmp_path: Path) -> None:
+    """A directory in sysfs's form."""
+    for i, (start, end, kind) in enumerate([(0, 0x9FBFF, "System RAM"), (0x100000, 0x3FFFFF, "Reserved")]):
+        (tmp_path / str(i)).mkdir()
+        for name, value in (("start", hex(start)), ("end", hex(end)), ("type", kind)):
+            (tmp_path / str(i) / name).write_text(value + "\n")
+    assert read_sysfs(str(tmp_path)) == [FirmwareRange(0, 0x9FC00, MemoryKind.USABLE), FirmwareRange(0x100000, 0x400000, MemoryKind.RESERVED)]
+    assert load_firmware_map(str(tmp_path)) == read_sysfs(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no memory range"),
+        ("hello", "line 1"),
+        ("0x5000-0x1000 usable", "0x5000 to 0x1001"),
+        ("[{]", "not valid JSON"),
+        ('[{"start": 1}]', "range 0"),
+        ('{"ranges": 7}', "no memory range"),
+        ("[" * 100_000, "not valid JSON"),
+        ("0-0xfffffffffffffffff usable", "past 64 bits"),
+        ("0-0xfff usable\n" * 5000, "more than 4096"),
+        ("BIOS-e820: [mem 0x1000-0x0] usable", "line 1"),
+    ],
+)
+def test_bad_maps_say_where(text: str, says: str, tmp_path: Path) -> None:
+    """One sentence, and no crash."""
+    path = tmp_path / "map.txt"
+    path.write_text(text)
+    with pytest.raises(StatusError, match=says):
+        load_firmware_map(str(path))
+
+
+def test_missing_map() -> None:
+    """The error names what there is."""
+    with pytest.raises(StatusError, match="server-24g"):
+        load_firmware_map("no-such-map")
+
+
+RANGES = st.lists(
+    st.builds(
+        lambda start, length, kind: FirmwareRange(start * 512, (start + length) * 512, kind),
+        st.integers(0, 400),
+        st.integers(1, 200),
+        st.sampled_from(MemoryKind),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(ranges=RANGES, limit=st.integers(1, 60))
+def test_normalised_map_agrees_with_a_map_of_pages(ranges: list[FirmwareRange], limit: int) -> None:
+    """The model colours each page: a page is usable only when all of it is, and any touch of another kind wins."""
+    found = normalise(ranges, limit * PAGE_SIZE)
+    pages: dict[int, int] = {}
+    for item in ranges:
+        for page in range(item.start // PAGE_SIZE, -(-item.end // PAGE_SIZE)):
+            whole = item.start <= page * PAGE_SIZE and (page + 1) * PAGE_SIZE <= item.end
+            if page < limit and (whole or item.kind != MemoryKind.USABLE):
+                pages[page] = max(pages.get(page, 0), item.kind)
+    assert {p: r.kind for r in found for p in range(r.start // PAGE_SIZE, r.end // PAGE_SIZE)} == pages
+    assert all(a.end < b.start or (a.end == b.start and a.kind != b.kind) for a, b in zip(found, found[1:], strict=False))
+
+
+@given(ranges=RANGES, data=st.data())
+def test_order_of_input_does_not_matter(ranges: list[FirmwareRange], data: st.DataObject) -> None:
+    """Deterministic under permutation."""
+    assert normalise(ranges, GIB) == normalise(data.draw(st.permutations(ranges)), GIB)
+
+
+@pytest.mark.parametrize("name", recorded_maps())
+@pytest.mark.parametrize("arch", FORMATS)
+@pytest.mark.parametrize("memory", [1 << 20, 4 << 20, 16 << 20, 64 << 20, None])
+def test_plans(name: str, arch: str, memory: int | None) -> None:
+    """On every recorded map: the limit is met to the frame, runs are disjoint, and frame 0 and the database are not handed out."""
+    if memory is None and name != "ovmf-128m":
+        memory = GIB
+    plan = plan_boot(load_firmware_map(name), arch, memory)
+    assert plan.managed == (memory or plan.found * PAGE_SIZE) // PAGE_SIZE
+    runs = sorted([*plan.usable, plan.database])
+    assert runs[0][0] > 0
+    assert all(a[0] + a[1] <= b[0] for a, b in zip(runs, runs[1:], strict=False))
+    assert plan.frames == sum(runs[-1])
+    assert plan.database[1] * PAGE_SIZE >= plan.frames * 32
+    assert sum(s.usable for s in plan.segments) == plan.managed
+    assert any("PFN database" in line for line in plan.log())
+
+
+def test_i386_cannot_reach_above_4_gib() -> None:
+    """The 24 GiB server has 3 GiB for i386, and a limit beyond that is refused with the figures."""
+    ranges = load_firmware_map("server-24g")
+    assert plan_boot(ranges, "i386", 1 << 30).found == 158 + 0xC0000 - 0x100
+    assert plan_boot(ranges, "pae", 1 << 30).found == 158 + 0xC0000 - 0x100 + 0x540000
+    with pytest.raises(StatusError, match="3071.6 MiB of usable memory below i386's limit"):
+        plan_boot(ranges, "i386", 4 << 30)
+
+
+def test_too_little_memory_is_refused() -> None:
+    """Below the minimum, one sentence."""
+    with pytest.raises(StatusError, match="below the minimum"):
+        plan_boot(load_firmware_map("ovmf-128m"), "x86-64", 512 << 10)
+    with pytest.raises(StatusError, match="unknown architecture"):
+        plan_boot(load_firmware_map("ovmf-128m"), "vax", None)
+
+
+def test_json_round_trip() -> None:
+    """A map can be written as JSON and read again."""
+    ranges = load_firmware_map("ovmf-128m")
+    text = json.dumps([{"start": r.start, "end": r.end, "kind": r.kind.name} for r in ranges])
+    assert normalise(parse_ranges(text), GIB) == normalise(
+        [FirmwareRange(r.start, r.end, r.kind if r.kind in (1, 4, 5) else r.kind) for r in ranges], GIB
+    )

@@ -1,0 +1,173 @@
+"""Kernel threads: order, waiting, worker calls, virtual time."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from octavo.machine.clock import RealClock, VirtualClock
+from octavo.threads.scheduler import Scheduler
+from octavo.threads.wait import Event, Mutex, Queue, Semaphore
+
+
+def real() -> Scheduler:
+    """A scheduler in real time."""
+    return Scheduler(RealClock())
+
+
+def test_a_path_that_meets_no_wait_is_no_thread() -> None:
+    """Rule 5: no context switch."""
+    scheduler = real()
+    mutex = Mutex()
+
+    async def work() -> int:
+        async with mutex:
+            return 7
+
+    assert scheduler.run(work()) == 7
+    assert scheduler.statistics()["switches"] == 0
+
+
+def test_a_call_that_blocks_goes_to_a_worker() -> None:
+    """Another host thread makes it; the caller gets the result or the exception."""
+    scheduler = real()
+    assert scheduler.run(scheduler.call(threading.get_ident)) != threading.get_ident()
+
+    def fail() -> None:
+        raise ValueError("from the worker")
+
+    with pytest.raises(ValueError, match="from the worker"):
+        scheduler.run(scheduler.call(fail))
+    scheduler.close()
+
+
+def test_calls_overlap() -> None:
+    """Two blocking calls take the time of one."""
+    scheduler = real()
+
+    async def both() -> None:
+        threads = [scheduler.spawn(scheduler.call(lambda: time.sleep(0.2)), "sleeper") for _ in range(2)]
+        for thread in threads:
+            await thread.join()
+
+    start = time.monotonic()
+    scheduler.run(both())
+    assert time.monotonic() - start < 0.39
+    scheduler.close()
+
+
+@pytest.mark.parametrize("virtual", [False, True])
+def test_mutex_is_handed_over_in_order(virtual: bool) -> None:
+    """First come, first served, and never two at once."""
+    scheduler = Scheduler(VirtualClock(), 3) if virtual else real()
+    mutex, order, inside = Mutex(), list[int](), 0
+
+    async def work(i: int) -> None:
+        nonlocal inside
+        await scheduler.sleep(0.001 * i)
+        async with mutex:
+            inside += 1
+            assert inside == 1
+            await scheduler.sleep(0.005)
+            order.append(i)
+            inside -= 1
+
+    async def main() -> None:
+        for thread in [scheduler.spawn(work(i), f"t{i}") for i in range(5)]:
+            await thread.join()
+
+    scheduler.run(main())
+    assert order == [0, 1, 2, 3, 4]
+    assert mutex.contended == 4 and not mutex.locked
+
+
+def test_semaphore_and_queue() -> None:
+    """A bounded queue keeps the writer back, and keeps the order."""
+    scheduler = Scheduler(VirtualClock(), 1)
+    queue: Queue[int] = Queue(3)
+    most = 0
+
+    async def produce() -> None:
+        nonlocal most
+        for i in range(20):
+            await queue.put(i)
+            most = max(most, len(queue))
+
+    async def consume() -> list[int]:
+        out = []
+        for _ in range(20):
+            await scheduler.sleep(0.01)
+            out.append(await queue.get())
+        return out
+
+    async def main() -> list[int]:
+        scheduler.spawn(produce(), "producer")
+        result: list[int] = await scheduler.spawn(consume(), "consumer").join()
+        return result
+
+    assert scheduler.run(main()) == list(range(20))
+    assert most <= 3
+    semaphore = Semaphore(1)
+    scheduler.run(semaphore.acquire())
+    assert semaphore.count == 0
+    semaphore.release()
+    assert semaphore.count == 1
+
+
+def test_event_stays_signalled_until_cleared() -> None:
+    """A notification event."""
+    scheduler = Scheduler(VirtualClock())
+    event = Event()
+    event.signal()
+    scheduler.run(event.wait())
+    event.clear()
+    with pytest.raises(RuntimeError, match="deadlock"):
+        scheduler.run(event.wait())
+
+
+def test_virtual_time_jumps() -> None:
+    """An hour passes at once, and exactly."""
+    scheduler = Scheduler(VirtualClock())
+    start = time.monotonic()
+    scheduler.run(scheduler.sleep(3600))
+    assert scheduler.clock.now() == 3600
+    assert time.monotonic() - start < 1
+
+
+def interleave(seed: int) -> tuple[str, list[int]]:
+    """Ten threads that meet; the hash of the trace and the order in which they finished."""
+    scheduler = Scheduler(VirtualClock(), seed)
+    order: list[int] = []
+
+    async def work(i: int) -> None:
+        for _ in range(3):
+            await scheduler.call(lambda: None)
+        order.append(i)
+
+    async def main() -> None:
+        for thread in [scheduler.spawn(work(i), f"t{i}") for i in range(10)]:
+            await thread.join()
+
+    scheduler.run(main())
+    return scheduler.trace_hash(), order
+
+
+def test_one_seed_one_trace() -> None:
+    """Rule 6; and another seed gives another order."""
+    assert interleave(5) == interleave(5)
+    assert interleave(5)[1] != interleave(6)[1]
+    assert sorted(interleave(6)[1]) == list(range(10))
+
+
+def test_a_daemon_that_fails_is_not_lost() -> None:
+    """Nobody joins a daemon: its error comes out of run."""
+    scheduler = Scheduler(VirtualClock())
+
+    async def fail() -> None:
+        raise ValueError("daemon")
+
+    scheduler.spawn(fail(), "daemon", daemon=True)
+    with pytest.raises(ValueError, match="daemon"):
+        scheduler.run(scheduler.sleep(1))
