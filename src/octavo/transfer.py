@@ -235,6 +235,14 @@ def plan_copy(source: Tree, path: str, target: Tree, to: str, recursive: bool) -
     return plan
 
 
+def refuse_overlap(plan: Plan) -> None:
+    """StatusError INVALID_PARAMETER when a copy within one volume goes onto or into its own source."""
+    source, to, _ = plan.steps[0]
+    first, last = source.strip("/").upper(), to.strip("/").upper()
+    if not first or last == first or last.startswith(first + "/"):
+        raise StatusError(Status.INVALID_PARAMETER, f"{plan.source.shown(source)}: cannot be copied onto or into itself")
+
+
 def run_copy(plan: Plan, on_file: Callable[[str, int], None] | None = None) -> list[StatusError]:
     """Does the steps; `on_file` is called with each target and its bytes. Returns the errors of what could not be copied."""
     errors: list[StatusError] = []

@@ -59,6 +59,8 @@ class RegionMap:
 
     def units(self) -> list[tuple[int, int]]:
         """All runs as (place, number of units)."""
+        if not self._starts:
+            return []
         ends = [*self._starts[1:], self.total // self.unit]
         return [(p, e - s) for p, s, e in zip(self._places, self._starts, ends, strict=True)]
 

@@ -11,7 +11,7 @@ from octavo.cli.target import Images, Target, parse_image_target, parse_target
 from octavo.cli.verb import Verb, add_json, add_recursive, wrong
 from octavo.files import Volume
 from octavo.status import Status, StatusError
-from octavo.transfer import plan_copy, run_copy
+from octavo.transfer import plan_copy, refuse_overlap, run_copy
 
 if TYPE_CHECKING:
     from octavo.fs.protocol import FileInfo
@@ -97,7 +97,7 @@ def cp(arguments: Namespace) -> int:
         for source in wanted:
             plan = plan_copy(images.tree(source), source.path, goal, to.path, arguments.recursive)
             if source.image and source.image == to.image:
-                _refuse_overlap(source, plan.steps[0][0], plan.steps[0][1])
+                refuse_overlap(plan)
             for line in plan.skipped:
                 complain(line)
             with progress(f"Copying {source.text}", plan.size) as advance:
@@ -106,12 +106,6 @@ def cp(arguments: Namespace) -> int:
                 complain(error)
             failed = failed or bool(errors)
     return int(failed)
-
-
-def _refuse_overlap(source: Target, first: str, to: str) -> None:
-    first, to = first.strip("/").upper(), to.strip("/").upper()
-    if to == first or to.startswith(first + "/"):
-        raise StatusError(Status.INVALID_PARAMETER, f"{source.text}: cannot be copied onto or into itself")
 
 
 def _mv_arguments(parser: ArgumentParser) -> None:

@@ -87,6 +87,7 @@ class MemoryManager:
         return {
             "limit": self.limit,
             "in_use": self.frames_in_use,
+            "physical_lowest": self.physical.lowest_available,
             "states": self.pfns.pages_by_state(),
             "buddy": self.physical.buddy.statistics(),
             "faults": self.faults.statistics(),

@@ -15,7 +15,7 @@ from octavo.fs.fat.names import matcher
 from octavo.shell.report import cache_report, memory_report
 from octavo.shell.shell import UsageError
 from octavo.status import Status, StatusError
-from octavo.transfer import Item, VolumeTree, plan_copy, run_copy
+from octavo.transfer import VolumeTree, plan_copy, refuse_overlap, run_copy
 
 if TYPE_CHECKING:
     from octavo.fs.protocol import FileInfo
@@ -145,19 +145,13 @@ def copy(shell: Shell, arguments: list[str]) -> int | None:
         name = f"{directory}/{entry.name}".strip("/")
         plan = plan_copy(source, name, target, to, recursive=True)
         if volume is to_volume:
-            _refuse_overlap(plan.steps)
+            refuse_overlap(plan)
         for error in run_copy(plan):
             shell.out(f"copy: {error.text}")
             failed += 1
         count += sum(1 for _, _, item in plan.steps if not item.directory)
     shell.out(f"{count - failed:8d} files copied")
     return 1 if failed else 0
-
-
-def _refuse_overlap(steps: list[tuple[str, str, Item]]) -> None:
-    first, to = (p.strip("/").upper() for p in steps[0][:2])
-    if to == first or to.startswith(first + "/"):
-        raise StatusError(Status.INVALID_PARAMETER, f"{steps[0][0]}: cannot be copied onto or into itself")
 
 
 @command("move", 2, 2)
@@ -176,7 +170,7 @@ def move(shell: Shell, arguments: list[str]) -> None:
         raise StatusError(Status.NOT_A_DIRECTORY, f"{shell.shown(drive, to)}: is not a directory")
     for entry in entries:
         name = path.rpartition("/")[2] if len(entries) == 1 else entry.name
-        volume.rename(f"{directory}/{name}", f"{to}/{entry.name}" if into else to)
+        volume.rename(f"{directory}/{name}".strip("/"), f"{to}/{entry.name}" if into else to)
 
 
 @command("ren", 2, 2)

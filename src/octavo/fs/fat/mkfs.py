@@ -10,6 +10,7 @@ Everything is written through a section of the device, and flushed before `make_
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from octavo.cache.manager import CacheManager
@@ -90,13 +91,14 @@ def _fit(bits: int, total: int, per_cluster: int, fats: int, root_entries: int, 
     reserved = 32 if bits == 32 else 1
     root_entries = 0 if bits == 32 else root_entries
     root = -(-root_entries * ENTRY_BYTES // SECTOR)
-    fat = 1
-    while True:
-        clusters = (total - reserved - root - fats * fat) // per_cluster
-        needed = -(-(clusters + 2) * bits // (8 * SECTOR))
-        if needed <= fat:
-            break
-        fat = needed
+
+
+    def clusters_with(fat: int) -> int:
+        return (total - reserved - root - fats * fat) // per_cluster
+
+    # The least FAT that holds the clusters that it leaves room for: larger FATs leave fewer, so it can be searched.
+    fat = bisect_left(range(total // fats), True, key=lambda fat: (clusters_with(fat) + 2) * bits <= fat * 8 * SECTOR)
+    clusters = clusters_with(fat)
     # FAT32 with fewer clusters than the specification wants is FAT32 to Octavo and Linux, but not to all: refused.
     least, most = {12: (1, FAT12_CLUSTERS - 1), 16: (FAT12_CLUSTERS, FAT16_CLUSTERS - 1), 32: (FAT16_CLUSTERS, MAX_CLUSTERS)}[bits]
     if not least <= clusters <= most:

@@ -43,7 +43,7 @@ def clean_name(name: str) -> str:
     found = ILLEGAL.search(cleaned)
     if found:
         raise StatusError(Status.OBJECT_NAME_INVALID, f"{name!r} cannot be a name on FAT: it contains {found[0]!r}")
-    if len(cleaned) * 2 > MAX_NAME_UNITS and _units(cleaned) > MAX_NAME_UNITS:
+    if (len(cleaned) > MAX_NAME_UNITS or not cleaned.isascii()) and _units(cleaned) > MAX_NAME_UNITS:
         raise StatusError(Status.OBJECT_NAME_INVALID, f"a name of {_units(cleaned)} UTF-16 units is longer than FAT's {MAX_NAME_UNITS}")
     return cleaned
 

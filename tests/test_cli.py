@@ -1,0 +1,236 @@
+"""The command line as a user calls it: what is printed, exit codes, one sentence an error."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from octavo.cli.target import Target, parse_target
+from tests.conftest import fsck
+
+OCTAVO = [sys.executable, "-c", "from octavo.cli.main import main; main()"]
+
+
+def octavo(*arguments: object, code: int = 0, stdin: str = "") -> str:
+    """Runs the command in a process of its own; returns stdout, or stderr when a failure is expected."""
+    done = subprocess.run([*OCTAVO, *map(str, arguments)], capture_output=True, text=True, check=False, input=stdin, timeout=120)
+    assert done.returncode == code, f"exit {done.returncode}: {done.stdout}{done.stderr}"
+    return done.stderr if code else done.stdout
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Files and directories, one of them empty, and some that FAT cannot take."""
+    root = tmp_path / "tree"
+    (root / "sub" / "deep").mkdir(parents=True)
+    (root / "empty").mkdir()
+    (root / "a.txt").write_bytes(b"a" * 100)
+    (root / "sub" / "Größe.txt").write_bytes(b"b" * 70_000)
+    (root / "sub" / "deep" / "big.bin").write_bytes(os.urandom(3 << 20))
+    (root / "none").write_bytes(b"")
+    return root
+
+
+def test_a_tree_goes_in_and_comes_out(tree: Path, tmp_path: Path) -> None:
+    """mkfs, cp -r, ls, cat, df, check, cp -r back: the same tree, with its times."""
+    image = tmp_path / "disk.img"
+    assert "FAT16, 65536 KiB" in octavo("mkfs", "--size", "64M", image)
+    octavo("cp", "-r", tree, f"{image}:/")
+    fsck(image)
+    assert octavo("ls", f"{image}:") == "tree/\n"
+    assert octavo("ls", f"{image}:/tree").splitlines() == ["a.txt", "empty/", "none", "sub/"]
+    assert octavo("cat", f"{image}:TREE/A.TXT") == "a" * 100
+    listing = octavo("ls", "-l", f"{image}:/tree")
+    assert "----a          100 " in listing and "---d-            0 " in listing
+    assert "disk.img:/tree/sub/deep:" in octavo("ls", "-r", f"{image}:/tree")
+    records = {r["path"]: r for r in json.loads(octavo("ls", "-r", "--json", f"{image}:"))}
+    assert records["/tree/sub/Größe.txt"]["size"] == 70_000 and records["/tree/empty"]["type"] == "directory"
+    assert json.loads(octavo("df", "--json", image))[0]["used"] >= 3 << 20
+    assert "FAT16" in octavo("df", image)
+    assert octavo("check", image) == f"{image}: FAT16, clean\n"
+    assert json.loads(octavo("check", "--json", image))["problems"] == []
+    (tmp_path / "out").mkdir()
+    octavo("cp", "-r", f"{image}:/", tmp_path / "out")
+    assert subprocess.run(["diff", "-r", tree, tmp_path / "out" / "tree"], check=False).returncode == 0
+    assert abs((tmp_path / "out" / "tree" / "a.txt").stat().st_mtime - (tree / "a.txt").stat().st_mtime) < 2
+
+
+def test_cp_onto_what_is_there(tree: Path, image: Path, tmp_path: Path) -> None:
+    """A new name, into a directory, over a file, several at once, image to image."""
+    octavo("cp", tree / "a.txt", f"{image}:b.txt")
+    octavo("mkdir", "-p", f"{image}:/x/y")
+    octavo("cp", tree / "a.txt", tree / "none", f"{image}:/x")
+    octavo("cp", tree / "none", f"{image}:/b.txt")
+    assert octavo("cat", f"{image}:b.txt") == ""
+    assert octavo("ls", f"{image}:x").split() == ["a.txt", "none", "y/"]
+    octavo("cp", "-r", f"{image}:x", f"{image}:/z")
+    assert octavo("ls", f"{image}:z").split() == ["a.txt", "none", "y/"]
+    other = tmp_path / "other.img"
+    octavo("mkfs", "--size", "2M", other)
+    octavo("cp", "-r", f"{image}:x", f"{other}:")
+    assert octavo("cat", f"{other}:x/a.txt") == "a" * 100
+    fsck(image)
+    fsck(other)
+
+
+def test_mv_rm_mkdir(tree: Path, image: Path) -> None:
+    """Moving, renaming and removing."""
+    octavo("cp", "-r", tree, f"{image}:")
+    octavo("mv", f"{image}:tree/a.txt", f"{image}:tree/none", f"{image}:tree/sub")
+    octavo("mv", f"{image}:tree/sub", f"{image}:moved")
+    assert octavo("ls", f"{image}:moved").split() == ["Größe.txt", "a.txt", "deep/", "none"]
+    octavo("mv", f"{image}:moved", f"{image}:Moved")
+    assert "is a directory: use -r" in octavo("rm", f"{image}:moved", code=1)
+    octavo("rm", "-r", f"{image}:moved", f"{image}:tree")
+    assert octavo("ls", f"{image}:") == ""
+    assert octavo("check", image).endswith("clean\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "code"),
+    [
+        (["ls", "IMAGE:missing"], "missing: no such file or directory", 1),
+        (["cat", "IMAGE:"], "the root directory cannot be opened as a file", 1),
+        (["ls", "nowhere.img:/"], "nowhere.img: cannot open the image: No such file or directory", 1),
+        (["ls", "/etc/passwd"], "not a FAT volume that makes sense", 1),
+        (["ls", "/etc"], "is not IMAGE:PATH", 1),
+        (["cp", "a", "b"], "neither side is in an image", 2),
+        (["cp", "/no/such", "IMAGE:"], "/no/such: No such file or directory", 1),
+        (["cp", "/etc", "IMAGE:"], "use -r", 1),
+        (["cp", "-r", "IMAGE:", "IMAGE:sub"], "onto or into itself", 1),
+        (["mkfs", "new.img"], "needs a size", 2),
+        (["mkfs", "--size", "many", "new.img"], "'many' is not a size", 2),
+        (["mkfs", "--size", "1M", "--type", "ntfs", "new.img"], "invalid choice: 'ntfs'", 2),
+        (["mkfs", "--size", "1M", "--type", "fat32", "new.img"], "cannot make 1048576 bytes as FAT32", 1),
+        (["mkfs", "--size", "1M", "--label", "twelve chars", "new.img"], "cannot be a volume label", 1),
+        (["mkfs", "--size", "1M", "IMAGE"], "exists already: --force overwrites it", 1),
+        (["boot", "--memory", "10K", "-c", "dir"], "below the minimum of 256", 1),
+        (["boot", "--memory", "some"], "'some' is not a size", 2),
+        (["boot", "--arch", "vax"], "invalid choice: 'vax'", 2),
+        (["boot", "--firmware-map", "missing"], "missing: No such file or directory; give a file", 1),
+        (["fly"], "invalid choice: 'fly'", 2),
+        ([], "the following arguments are required: VERB", 2),
+    ],
+)
+def test_errors(arguments: list[str], says: str, code: int, image: Path, tmp_path: Path) -> None:
+    """One sentence on stderr; 1 for work that failed, 2 for a wrong call; nothing is left behind."""
+    said = octavo(*(a.replace("IMAGE", str(image)) for a in arguments), code=code)
+    assert says in said
+    assert "Traceback" not in said and (code == 2 or said.count("\n") == 1)
+    assert not Path("new.img").exists()
+
+
+def test_what_cannot_be_copied_is_said_and_the_rest_is_copied(tree: Path, image: Path) -> None:
+    """A name that FAT cannot store, and a link to a directory."""
+    (tree / "what?").write_bytes(b"x")
+    (tree / "loop").symlink_to(tree)
+    said = octavo("cp", "-r", tree, f"{image}:", code=1)
+    assert "'what?' cannot be a name on FAT: it contains '?'" in said
+    assert "loop: is a link to a directory" in said
+    assert octavo("ls", f"{image}:tree").splitlines() == ["a.txt", "empty/", "none", "sub/"]
+    fsck(image)
+
+
+def test_a_full_target_stops_the_copy(tree: Path, tmp_path: Path) -> None:
+    """Disk full: told once, the file is not left half, the image is clean."""
+    image = tmp_path / "small.img"
+    octavo("mkfs", "--size", "1440K", image)
+    said = octavo("cp", "-r", tree, f"{image}:", code=1)
+    assert said.count("the volume is full") == 1
+    assert "big.bin" not in octavo("ls", "-r", f"{image}:")
+    fsck(image)
+
+
+def test_boot(image: Path) -> None:
+    """The log, the commands, the last status; JSON has it all."""
+    out = octavo("boot", image, "--memory", "4M", "-c", "md new; cd new; dir")
+    for line in ("Firmware memory map:", "Segments:", "PFN database:", "Memory: 4.0 MiB managed", "Volume C: FAT16", "Directory of C:\\new"):
+        assert line in out
+    octavo("boot", image, "-c", "dir; type nothing", code=1)
+    octavo("boot", image, "-c", "nonsense", code=2)
+    data = json.loads(octavo("boot", image, "--json", "-c", "dir", "--arch", "pae", "--firmware-map", "ovmf-128m"))
+    assert data["status"] == 0 and " Directory of C:\\" in data["output"]
+    assert data["statistics"]["memory"]["limit"] == 16384
+    assert any("pae, 3 levels" in line for line in data["log"])
+    assert "new" in octavo("boot", image, stdin="dir\nexit\nnonsense\n")
+
+
+def test_boot_without_an_image_makes_a_ram_disk() -> None:
+    """2 MiB at C:, in frames of the memory limit."""
+    out = octavo("boot", "--memory", "8M", "-c", "md a; copy a b; mount; memory")
+    assert "C: FAT12" in out and "RAMDISK" in out
+
+
+def test_boot_twice_from_one_seed(image: Path, tmp_path: Path) -> None:
+    """The traces are equal, and another seed's is not."""
+    copy = tmp_path / "copy" / image.name
+    copy.parent.mkdir()
+    copy.write_bytes(image.read_bytes())
+    traces = []
+    for path, seed in ((image, 4), (copy, 4), (image, 5)):
+        out = octavo("boot", path, "--seed", seed, "--memory", "2M", "-c", "md d; copy d e; del *; sync; rd d; rd e")
+        traces.append(out.splitlines()[-1])
+    assert traces[0].startswith("Event trace: ") and traces[0] == traces[1] != traces[2]
+
+
+def test_floppies_get_a(tmp_path: Path, image: Path) -> None:
+    """By the size of the image."""
+    floppy = tmp_path / "floppy.img"
+    octavo("mkfs", "--size", "720K", floppy)
+    out = octavo("boot", image, floppy, "-c", "mount")
+    assert "A: FAT12" in out and "C: FAT16" in out
+
+
+def test_read_only_boot(image: Path) -> None:
+    """Nothing can be changed, and nothing is."""
+    before = image.read_bytes()
+    octavo("boot", image, "--read-only", "-c", "dir; md x", code=1)
+    assert image.read_bytes() == before
+
+
+def test_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the image ends and the path begins."""
+    monkeypatch.chdir(tmp_path)
+    Path("disk.img").touch()
+    Path("odd:name.img").touch()
+    Path("dir").mkdir()
+    for text, image, path in [
+        ("disk.img:/a:b", "disk.img", "/a:b"),
+        ("disk.img:a", "disk.img", "a"),
+        (f"{tmp_path}/disk.img:x", f"{tmp_path}/disk.img", "x"),
+        ("odd:name.img:/x", "odd:name.img", "/x"),
+        ("missing.img:/x", "missing.img", "/x"),
+        ("disk.img", "", "disk.img"),
+        ("./dir/a:b", "", "./dir/a:b"),
+        ("dir", "", "dir"),
+    ]:
+        assert parse_target(text) == Target(image, path, text), text
+
+
+def test_version_and_help() -> None:
+    """Every verb explains itself, with an example."""
+    assert octavo("--version").startswith("octavo 0.")
+    out = octavo("--help")
+    for verb in ("boot", "ls", "cat", "cp", "mv", "rm", "mkdir", "df", "mkfs", "check"):
+        assert f"    {verb}" in out
+        assert f"examples:\n  octavo {verb}" in octavo(verb, "--help")
+
+
+def test_ls_does_not_import_what_it_does_not_need(image: Path) -> None:
+    """`octavo ls` starts at once: no Numba, no rich, no prompt_toolkit, no other verb."""
+    script = f"import sys; from octavo.cli.main import run; run(['ls', {str(image) + ':'!r}]); print(sorted(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    for module in ("numba", "rich", "prompt_toolkit", "typer", "asyncio", "concurrent", "octavo.cli.boot", "octavo.shell", "octavo.fs.fat.mkfs"):
+        assert f"'{module}'" not in out
+
+
+def test_a_reader_that_goes_away(tree: Path, image: Path) -> None:
+    """octavo cat | head: no traceback."""
+    octavo("cp", tree / "sub" / "deep" / "big.bin", f"{image}:big")
+    done = subprocess.run(f"{sys.executable} -c 'from octavo.cli.main import main; main()' cat {image}:big | head -c 10 >/dev/null", shell=True, capture_output=True, check=False)
+    assert done.stderr == b""

@@ -1,0 +1,104 @@
+"""The memory limit is hard: a file 64 times larger than memory is written and read in 4 MiB."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import octavo
+from octavo.cli.main import run as octavo_run
+from octavo.machine.ram import PAGE_SIZE
+from octavo.memory.manager import MemoryManager
+from octavo.status import Status, StatusError
+
+MIB = 1 << 20
+BASE = 44 * MIB  # what Python, NumPy and Octavo's own objects may take beside the 4 MiB; 36 MiB were measured (25 of them NumPy alone)
+
+_SCRIPT = """
+import sys, octavo
+from hashlib import sha256
+image = sys.argv[1]
+chunk = bytes(range(256)) * 4096
+most = 0
+with octavo.boot(memory="4M", disks=[image]) as system:
+    volume = system.volumes["C:"]
+    with volume.open("big.bin", "wb") as file:
+        for i in range(256):
+            file.write(chunk)
+            most = max(most, system.memory.frames_in_use)
+    with volume.open("big.bin") as file:
+        for i in range(256):
+            assert file.read(1 << 20) == chunk, i
+            most = max(most, system.memory.frames_in_use)
+    system.check()
+    statistics = system.statistics()["memory"]
+peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))  # ru_maxrss has our parent in it
+print(most, system.memory.limit, peak, statistics["physical_lowest"])
+"""
+
+
+def test_256_mib_in_4_mib(tmp_path: Path) -> None:
+    """Frames never pass the limit, and the process's peak is 4 MiB and a fixed base."""
+    image = tmp_path / "disk.img"
+    assert octavo_run(["mkfs", "--size", "320M", str(image)]) == 0
+    done = subprocess.run([sys.executable, "-c", _SCRIPT, str(image)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    most, limit, peak, lowest = map(int, done.stdout.split())
+    assert limit == 4 * MIB // PAGE_SIZE
+    assert limit // 2 < most <= limit
+    assert lowest >= 0
+    assert peak * 1024 < 4 * MIB + BASE, f"peak {peak} KiB"
+
+
+def test_no_way_around_the_memory_manager(image: Path) -> None:
+    """With pageout turned off, a file larger than memory cannot be read."""
+    with octavo.open_image(image) as volume:
+        volume.write_bytes("big.bin", bytes(6 * MIB))
+    system = octavo.boot(memory="4M", disks=[image], pageout=False)
+    with pytest.raises(StatusError) as caught:
+        system.volumes["C:"].read_bytes("big.bin")
+    assert caught.value.status == Status.NO_MEMORY and "pageout is turned off" in caught.value.text
+    system.check()
+    system.abandon()
+    with octavo.boot(memory="4M", disks=[image]) as system:
+        assert len(system.volumes["C:"].read_bytes("big.bin")) == 6 * MIB
+
+
+def test_limit_at_every_step(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted at each taking of frames, not only at the end."""
+    most = 0
+    original = MemoryManager.frames_in_use.fget
+    assert original is not None
+    with octavo.boot(memory="1M", disks=[image]) as system:
+        physical = system.memory.physical
+        take = physical.try_take
+
+        def watch(*args: object, **kwargs: object) -> object:
+            nonlocal most
+            result = take(*args, **kwargs)  # type: ignore[arg-type]
+            most = max(most, system.memory.frames_in_use)
+            return result
+
+        monkeypatch.setattr(physical, "try_take", watch)
+        for i in range(20):
+            system.volumes["C:"].write_bytes(f"file {i}.bin", bytes([i]) * 200_000)
+        for i in range(20):
+            assert system.volumes["C:"].read_bytes(f"file {i}.bin") == bytes([i]) * 200_000
+        system.check()
+        assert 200 < most <= 256 == system.memory.limit
+
+
+def test_metadata_of_many_files_is_bounded(image: Path) -> None:
+    """Nodes of files that nobody has open are dropped; all files are there all the same."""
+    with octavo.boot(memory="2M", disks=[image]) as system:
+        volume = system.volumes["C:"]
+        volume.mkdir("many")
+        for i in range(600):
+            volume.write_bytes(f"many/{i}", b"%d" % i)
+        core = volume.core
+        assert len(core.nodes) <= core.most_nodes + 1  # type: ignore[attr-defined]
+        assert all(volume.read_bytes(f"many/{i}") == b"%d" % i for i in range(600))
+        system.check()

@@ -1,0 +1,162 @@
+"""The shell: every command, its errors, paths and quoting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import octavo
+from octavo.shell.commands import COMMANDS
+from octavo.shell.shell import Shell, split_commands, split_words
+
+
+class Session:
+    """A shell and what it printed since the last command."""
+
+    def __init__(self, system: octavo.System) -> None:
+        self.lines: list[str] = []
+        self.shell = Shell(system, self.lines.append)
+
+    def __call__(self, line: str, status: int = 0) -> str:
+        """Runs a line, expects a status, returns the output."""
+        self.lines.clear()
+        assert self.shell.run(line) == status, self.lines
+        return "\n".join(self.lines)
+
+
+@pytest.fixture
+def session(system: octavo.System) -> Session:
+    """A shell on a system with one volume."""
+    volume = system.volumes["C:"]
+    volume.mkdir("docs")
+    volume.write_bytes("readme.txt", b"Hello\r\nworld\n")
+    for i in range(5):
+        volume.write_bytes(f"docs/note {i}.txt", b"n" * i * 100)
+    return Session(system)
+
+
+def test_dir(session: Session) -> None:
+    """Header, times, sizes, totals; wildcards; a single file."""
+    out = session("dir")
+    assert out.startswith(" Directory of C:\\\n\n") and "<DIR>  docs" in out and "13  readme.txt" in out
+    assert "       1 files           13 bytes" in out
+    out = session("dir docs")
+    assert "Directory of C:\\docs" in out and out.count("note ") == 5
+    assert session('dir "docs\\note ?.txt"').count("note ") == 5
+    assert session("dir README.TXT").count("readme.txt") == 1
+    assert session("dir nothing", 1) == "dir: nothing: no such file or directory"
+    assert session("dir *.zip", 1) == "dir: *.zip: nothing matches"
+
+
+def test_cd_and_prompt(session: Session) -> None:
+    """Directories of their own for each drive, .. and absolute paths."""
+    session("cd DOCS")
+    assert session.shell.prompt == "C:\\DOCS>"
+    assert "note 1.txt" in session("dir")
+    session("md inner; cd inner; cd ..\\..")
+    assert session.shell.prompt == "C:\\>"
+    session("cd docs/inner")
+    assert session("cd") == "C:\\docs\\inner"
+    assert session("cd \\readme.txt", 1) == "cd: C:\\readme.txt: is not a directory"
+    assert session("d:", 1) == "cd: D: no volume is mounted there; mount IMAGE mounts one"
+
+
+def test_type(session: Session) -> None:
+    """Lines, without carriage returns."""
+    assert session("type readme.txt") == "Hello\nworld"
+    assert session("type docs", 1) == "type: docs: is a directory"
+    assert session("type", 2).startswith("type: usage: type FILE")
+
+
+def test_copy(session: Session) -> None:
+    """A file to a name, several into a directory, a tree, and what makes no sense."""
+    assert "1 files copied" in session("copy readme.txt second.txt")
+    assert session("type second.txt") == "Hello\nworld"
+    session("md copies")
+    assert "5 files copied" in session("copy docs\\*.txt copies")
+    assert "6 files copied" in session("copy docs copies; copy second.txt copies\\docs; dir copies\\docs").replace("5 files copied", "6 files copied")
+    assert session("copy readme.txt readme.txt", 1) == "copy: C:readme.txt: cannot be copied onto or into itself"
+    assert session("copy docs docs\\inside", 1) == "copy: C:docs: cannot be copied onto or into itself"
+    assert session("copy docs\\*.txt readme.txt", 1) == "copy: C:\\readme.txt: is not a directory"
+
+
+def test_move_and_ren(session: Session) -> None:
+    """Into a directory, to a name, several at once, a directory."""
+    session("move readme.txt docs")
+    assert session("type docs\\readme.txt") == "Hello\nworld"
+    session("ren docs\\readme.txt liesmich.txt; md old; move docs\\*.txt old; move old docs")
+    assert session("dir docs\\old").count(".txt") == 6
+    assert session("ren docs a/b", 2) == "ren: the new name is a name, not a path; move moves"
+    assert session("move docs docs\\old", 1) == "move: docs: cannot be moved into itself"
+
+
+def test_del_md_rd(session: Session) -> None:
+    """Files, patterns, empty and full directories."""
+    assert session("rd docs", 1) == "rd: docs: the directory is not empty"
+    assert session("del docs", 1) == "del: docs: is a directory"
+    session("del docs\\*; rd docs")
+    assert session("rd docs", 1) == "rd: docs: no such file or directory"
+    session("md a; md a\\b")
+    assert session("md a", 1) == "md: a: exists already"
+    assert session("md x\\y", 1) == "md: x/y: no such directory"
+
+
+def test_volumes(session: Session, tmp_path: Path) -> None:
+    """mount, copying between drives, sync, umount."""
+    from octavo.cli.main import run
+
+    floppy = tmp_path / "floppy.img"
+    run(["mkfs", "--size", "1440K", str(floppy)])
+    assert session(f"mount {floppy}") == f"{floppy} is mounted on A:"
+    assert "A: FAT12" in session("mount") and "C: FAT16" in session("mount")
+    session("copy docs A:\\; sync A:; sync")
+    assert "note 4.txt" in session("dir A:\\docs")
+    assert session("move readme.txt A:\\", 1).startswith("move: cannot move from C: to A:")
+    session("a:; cd docs")
+    assert session.shell.prompt == "A:\\docs>"
+    assert session("umount a:") == "A: is unmounted"
+    assert "no volume is mounted" in session("dir", 1)
+    assert session("umount c: really", 2).startswith("umount: usage")
+    with octavo.open_image(floppy, read_only=True) as volume:
+        assert volume.read_bytes("docs/note 4.txt") == b"n" * 400
+
+
+def test_memory_and_cache(session: Session) -> None:
+    """What was done and what is held, and why a frame is here."""
+    out = session("memory")
+    for word in ("Memory:", "standby", "Faults:", "Page-ins:", "Page-outs:", "Free blocks"):
+        assert word in out
+    assert "Read-ahead:" in session("cache") and "Device of C:" in session("cache")
+    system = session.shell.system
+    assert "PFN database" in session(f"memory {system.plan.database[0]}")
+    segment = next(s for s in system.memory.physical.segments.values() if s.used)
+    pfn = abs(next(e for e in system.ram.link[segment.base : segment.base + 64] if e))
+    assert f"of {segment.section.name}" in session(f"memory {pfn:#x}")
+    assert "absent" in session("memory 0")
+    assert session("memory x", 2) == "memory: 'x' is not a frame number; write 0x1234 or 4660"
+
+
+def test_help_and_exit(session: Session) -> None:
+    """Every command has help; exit ends the line."""
+    out = session("help")
+    for name, command in COMMANDS.items():
+        assert f"  {name}" in out and len(command.help) >= 3
+        assert session(f"help {name}").startswith(name)
+    assert session("help nothing", 2) == "help: nothing: no such command"
+    session("cd; exit; dir")
+    assert session.shell.done and session.lines == ["C:\\"]
+
+
+def test_names_of_commands(session: Session) -> None:
+    """Any case, any unambiguous beginning."""
+    assert "Memory:" in session("MEM")
+    assert session("m", 2) == "m: could be move, md, mount, memory"
+    assert session("format c:", 2) == "format: no such command; try help"
+
+
+def test_words() -> None:
+    """Quotes around blanks and separators."""
+    assert split_words("copy \"a b\\c.txt\" 'd e'") == ["copy", "a b\\c.txt", "d e"]
+    assert split_words('type "docs\\"a.txt') == ["type", "docs\\a.txt"]
+    assert split_commands("dir; type 'a;b'\ncd x;;") == ["dir", " type 'a;b'", "cd x"]
