@@ -232,5 +232,7 @@ def test_ls_does_not_import_what_it_does_not_need(image: Path) -> None:
 def test_a_reader_that_goes_away(tree: Path, image: Path) -> None:
     """octavo cat | head: no traceback."""
     octavo("cp", tree / "sub" / "deep" / "big.bin", f"{image}:big")
-    done = subprocess.run(f"{sys.executable} -c 'from octavo.cli.main import main; main()' cat {image}:big | head -c 10 >/dev/null", shell=True, capture_output=True, check=False)
+    done = subprocess.run(
+        f"{sys.executable} -c 'from octavo.cli.main import main; main()' cat {image}:big | head -c 10 >/dev/null", shell=True, capture_output=True, check=False
+    )
     assert done.stderr == b""

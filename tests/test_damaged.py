@@ -198,7 +198,7 @@ def test_dirty_flag(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_dot_entries(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """".." that points elsewhere."""
+    """ ".." that points elsewhere."""
     patch(filled, data_offset(filled, 8) + 32 + 26, b"\x07\x00")
     assert '/d: ".." points to cluster 7 instead of 0' in checked(filled, capsys)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -203,7 +204,8 @@ def test_times_and_attributes_seen_by_mtools(image: Path) -> None:
     assert "2001-09-09   1:46" in run("mdir", "-i", image, "::stamp.txt")
     run("mattrib", "+r", "-i", image, "::stamp.txt")
     with octavo.open_image(image) as volume:
-        for action in (lambda: volume.write_bytes("stamp.txt", b""), lambda: volume.remove("stamp.txt")):
+        actions: list[Callable[[], object]] = [lambda: volume.write_bytes("stamp.txt", b""), lambda: volume.remove("stamp.txt")]
+        for action in actions:
             with pytest.raises(StatusError, match="read-only attribute"):
                 action()
 
@@ -247,7 +249,12 @@ def test_open_files_are_in_the_way(image: Path) -> None:
     with octavo.boot(disks=[image]) as system:
         volume = system.volumes["C:"]
         with volume.open("a.txt", "wb"):
-            for action in (lambda: volume.remove("a.txt"), lambda: volume.rename("a.txt", "b.txt"), lambda: system.unmount("C:")):
+            actions: list[Callable[[], object]] = [
+                lambda: volume.remove("a.txt"),
+                lambda: volume.rename("a.txt", "b.txt"),
+                lambda: system.unmount("C:"),
+            ]
+            for action in actions:
                 with pytest.raises(StatusError) as caught:
                     action()
                 assert caught.value.status == Status.SHARING_VIOLATION

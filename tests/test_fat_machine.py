@@ -248,12 +248,8 @@ class FatMachine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-@pytest.mark.mtools
-@pytest.mark.dosfstools
-class TestFat(FatMachine.TestCase):  # type: ignore[misc, name-defined]
-    """Runs the machine."""
-
-    settings = settings(max_examples=40, stateful_step_count=40)
+TestFat = pytest.mark.mtools(pytest.mark.dosfstools(FatMachine.TestCase))
+TestFat.settings = settings(max_examples=40, stateful_step_count=40)
 
 
 @pytest.mark.mtools

@@ -11,7 +11,6 @@ import pytest
 import octavo
 from octavo.cli.main import run as octavo_run
 from octavo.machine.ram import PAGE_SIZE
-from octavo.memory.manager import MemoryManager
 from octavo.status import Status, StatusError
 
 MIB = 1 << 20
@@ -70,8 +69,6 @@ def test_no_way_around_the_memory_manager(image: Path) -> None:
 def test_limit_at_every_step(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted at each taking of frames, not only at the end."""
     most = 0
-    original = MemoryManager.frames_in_use.fget
-    assert original is not None
     with octavo.boot(memory="1M", disks=[image]) as system:
         physical = system.memory.physical
         take = physical.try_take

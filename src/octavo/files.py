@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, cast, overload
 
 from octavo.fs.base import Problem, Space
 from octavo.status import Status, StatusError
@@ -127,6 +127,7 @@ class File(io.RawIOBase):
                 super().close()
 
 
+BinaryMode = Literal["rb", "wb", "ab", "xb", "r+b", "w+b", "a+b", "x+b", "rb+", "wb+", "ab+", "xb+"]
 _MODES = {"r": (False, False, False), "w": (True, False, True), "a": (True, False, False), "x": (True, True, False)}
 
 
@@ -154,7 +155,11 @@ class Volume:
         """True when nothing can be changed."""
         return self.core.read_only
 
-    def open(self, path: str, mode: str = "rb", encoding: str = "utf-8") -> IO[Any]:
+    @overload
+    def open(self, path: str, mode: BinaryMode = "rb") -> File: ...
+    @overload
+    def open(self, path: str, mode: str, encoding: str = "utf-8") -> IO[Any]: ...
+    def open(self, path: str, mode: str = "rb", encoding: str = "utf-8") -> File | IO[Any]:
         """Opens a file as Python's `open` does; binary files are unbuffered (the cache is the buffer)."""
         kind = mode.replace("b", "").replace("t", "").replace("+", "")
         if kind not in _MODES or set(mode) - set("rwaxbt+") or ("b" in mode and "t" in mode):
@@ -164,7 +169,7 @@ class Volume:
         core = self._run(self.core.open(path, write, create, exclusive, truncate))
         file = File(core, self.scheduler, kind == "r" or "+" in mode, write, kind == "a")
         if "b" in mode:
-            return cast(IO[Any], file)
+            return file
         return io.TextIOWrapper(_buffered(file, write), encoding, newline=None)
 
     def read_bytes(self, path: str) -> bytes:

@@ -195,7 +195,7 @@ class VolumeTree:
             while first:
                 file.write(first)
                 first = next(pieces, b"")
-            file.set_modified(modified)  # type: ignore[attr-defined]
+            file.set_modified(modified)
         except BaseException:
             file.close()
             self.volume.remove(path)

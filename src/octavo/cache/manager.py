@@ -1,7 +1,7 @@
 """The cache manager: reads and writes files by copying to and from views of their sections.
 
 A view is 256 KiB of a section, mapped: its resident pages are active. The cache keeps as many views mapped as memory
-allows; pageout asks it to let go of the least used ones (`trim`), whose pages then stand by for whoever needs frames.
+allows (`Views`); pageout has it let go of the least used ones, whose pages then stand by for whoever needs frames.
 The cache has no memory and no I/O of its own: a miss is a page fault on the section (rule 2).
 
     copy_read    bytes out of the views        (a resident page: no wait)
@@ -19,13 +19,11 @@ sections larger than what is mapped cost nothing.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from octavo.cache.readahead import ReadAhead
+from octavo.cache.views import Views
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.manager import MemoryManager
 from octavo.memory.section import SEGMENT_PAGES, VIEW_SHIFT, VIEW_SIZE, Section, Segment
-from octavo.memory.views import try_map, unmap
 from octavo.status import StatusError
 
 LAZY_SECONDS = 1.0
@@ -41,9 +39,8 @@ class CacheManager:
     def __init__(self, memory: MemoryManager) -> None:
         self.memory = memory
         self.ram = memory.ram
-        self.views: OrderedDict[Segment, None] = OrderedDict()  # oldest first
+        self.views = Views(memory)
         total = memory.physical.available
-        self.most_views = max(8, total // 16)
         self.most_gathered = VIEW_SIZE << min(3, max(0, (total // 1024).bit_length() - 1))  # bytes that one copy may pin
         self.most_dirty = max(LAZY_LEAST, total // 4)  # pages
         self.hits = 0
@@ -51,61 +48,7 @@ class CacheManager:
         self.ahead_pages = 0
         self.ahead_hits = 0
         self.throttled = 0
-        memory.pageout.trimmers.append(self.trim)
         memory.scheduler.spawn(self._lazy_writer(), "lazy-writer", daemon=True)
-
-    # -- views ----------------------------------------------------------------------------------------------------
-
-    async def _view(self, section: Section, index: int) -> Segment:
-        """The view of a section, mapped."""
-        segment = section.segments.get(index)
-        if segment is None or not segment.mapped:
-            segment = try_map(self.memory.physical, section, index)
-            while segment is None:
-                await self.memory.pageout.relieve(1)
-                segment = try_map(self.memory.physical, section, index)
-            self.views[segment] = None
-            if len(self.views) > self.most_views:
-                segment.pins += 1
-                self._unmap_oldest()
-                segment.pins -= 1
-            self.memory.pageout.poke()
-        segment.referenced = True
-        return segment
-
-    def _unmap_oldest(self) -> int:
-        """Unmaps the first view that was not used since the hand last passed; returns the pages that it let go of, -1 for no view."""
-        for _ in range(2 * len(self.views)):
-            segment, _ = self.views.popitem(last=False)
-            if segment.pins or segment.referenced:
-                segment.referenced = False
-                self.views[segment] = None
-                continue
-            return unmap(self.memory.physical, segment)
-        return -1
-
-    def trim(self, pages: int) -> int:
-        """Lets go of about `pages` active pages; returns how many."""
-        moved = 0
-        while moved < pages and self.views:
-            count = self._unmap_oldest()
-            if count < 0:
-                break
-            moved += count
-        return moved
-
-    async def drop(self, section: Section) -> None:
-        """Lets go of a section that nobody will use again: its pages, dirty or not, and its views."""
-        section.size = 0
-        while True:
-            await self.memory.writeback.purge(section, 0)
-            if not any(segment.pins for segment in section.segments.values()):
-                break
-            await self.memory.scheduler.turn()  # a read-ahead is on its way out
-        for segment in list(section.segments.values()):
-            del self.views[segment]
-            unmap(self.memory.physical, segment)
-        self.memory.writeback.errors.pop(section, None)
 
     async def _resident(self, segment: Segment, first: int, end: int, limit: int) -> None:
         """Makes pages [first, end) of a view active, reading up to `limit` at most."""
@@ -173,7 +116,7 @@ class CacheManager:
         """The view of bytes [offset, stop), with their pages active."""
         segment = section.segments.get(offset >> VIEW_SHIFT)
         if segment is None or not segment.mapped:
-            segment = await self._view(section, offset >> VIEW_SHIFT)
+            segment = await self.views.get(section, offset >> VIEW_SHIFT)
         segment.referenced = True
         first = (offset & VIEW_MASK) >> PAGE_SHIFT
         end = ((stop - 1 & VIEW_MASK) >> PAGE_SHIFT) + 1
@@ -229,8 +172,10 @@ class CacheManager:
 
     async def _read_ahead(self, section: Section, index: int) -> None:
         """Fetches one view; what cannot be read is left to the reader, who will get the error."""
+        if index << VIEW_SHIFT >= section.size:
+            return  # it was cut, or nobody uses it any more
         try:
-            segment = await self._view(section, index)
+            segment = await self.views.get(section, index)
             limit = self._limit(section, segment)
             link = self.ram.link[segment.base : segment.base + SEGMENT_PAGES]
             absent = sum(1 << i for i in range(limit) if not link[i])
@@ -255,7 +200,7 @@ class CacheManager:
         done, length = 0, len(view)
         while done < length:
             at = offset + done
-            segment = await self._view(section, at >> VIEW_SHIFT)
+            segment = await self.views.get(section, at >> VIEW_SHIFT)
             stop = min(offset + length, (at | VIEW_MASK) + 1)
             segment.pins += 1
             try:
@@ -319,7 +264,7 @@ class CacheManager:
         """The RAM address of a byte, after a fault if need be (which reads up to `cluster` pages); good until the next `await`."""
         address = self.try_address(section, offset)
         while address < 0:
-            segment = await self._view(section, offset >> VIEW_SHIFT)
+            segment = await self.views.get(section, offset >> VIEW_SHIFT)
             page = (offset & VIEW_MASK) >> PAGE_SHIFT
             await self._resident(segment, page, page + 1, max(page + 1, min(page + cluster, self._limit(section, segment))))
             address = self.try_address(section, offset)
@@ -337,6 +282,10 @@ class CacheManager:
     async def flush(self, section: Section) -> None:
         """Writes what is dirty; raises the error of a write that failed now, or of one that nobody waited for."""
         await self.memory.writeback.flush(section)
+
+    async def drop(self, section: Section) -> None:
+        """Lets go of a section that nobody will use again: its pages, dirty or not, and its views."""
+        await self.views.drop(section)
 
     async def purge(self, section: Section, size: int) -> None:
         """Drops the pages that begin at or after byte `size`, and shortens the section to it."""
@@ -363,6 +312,5 @@ class CacheManager:
         }
 
     def check(self) -> None:
-        """Exactly the mapped segments are in the list of views."""
-        assert set(self.views) == {s for s in self.memory.physical.segments.values() if s.mapped}
-        assert not any(s.pins for s in self.views), "a view stayed pinned"
+        """Views and segments agree."""
+        self.views.check()

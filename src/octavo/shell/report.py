@@ -67,7 +67,7 @@ def cache_report(system: System) -> list[str]:
     ahead = data["read_ahead_pages"]
     used = f"{data['read_ahead_hits'] * 100 / ahead:.1f} % of them used" if ahead else "none used"
     lines = [
-        f"Cache: {data['views']} of {system.cache.most_views} views mapped; {looked} reads by view, hit rate {rate}",
+        f"Cache: {data['views']} of {system.cache.views.most} views mapped; {looked} reads by view, hit rate {rate}",
         f"Read-ahead: {ahead} pages fetched ahead, {data['read_ahead_hits']} hits ({used})",
         f"Dirty: {system.memory.writeback.dirty} pages, limit {system.cache.most_dirty}; writers throttled {data['throttled']} times",
     ]

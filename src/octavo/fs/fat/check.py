@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from octavo.fs.base import Problem
+from octavo.fs.fat.core import FSINFO_LEAD, UNKNOWN
 from octavo.fs.fat.entry import DIRECTORY, Entry, Parsed, parse_directory
 from octavo.fs.fat.node import Directory, Node
-from octavo.fs.fat.storage import FSINFO_LEAD, UNKNOWN
 from octavo.fs.fat.table import Run
 from octavo.io.regionpager import RegionPager, whole_device
 from octavo.memory.section import VIEW_SIZE, Section

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 from octavo.cache.manager import CacheManager
 from octavo.fs.fat.bpb import ENTRY_BYTES, FAT12_CLUSTERS, FAT16_CLUSTERS, MAX_CLUSTER_BYTES, MAX_CLUSTERS
+from octavo.fs.fat.core import FSINFO_LEAD, FSINFO_MIDDLE
 from octavo.fs.fat.entry import VOLUME_LABEL, new_entry, to_dos
 from octavo.fs.fat.names import ILLEGAL
-from octavo.fs.fat.storage import FSINFO_LEAD, FSINFO_MIDDLE
 from octavo.io.device import SECTOR, Device
 from octavo.io.regionpager import RegionPager, whole_device
 from octavo.memory.section import VIEW_SIZE, Section
@@ -91,7 +91,6 @@ def _fit(bits: int, total: int, per_cluster: int, fats: int, root_entries: int, 
     reserved = 32 if bits == 32 else 1
     root_entries = 0 if bits == 32 else root_entries
     root = -(-root_entries * ENTRY_BYTES // SECTOR)
-
 
     def clusters_with(fat: int) -> int:
         return (total - reserved - root - fats * fat) // per_cluster

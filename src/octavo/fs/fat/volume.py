@@ -121,7 +121,11 @@ class FatVolume(Storage):
             source, entry, _ = await self._resolve(old)
             if entry is None:
                 raise not_found(old)
-            target, existing, name = await self._resolve(new)
+            source.live += 1  # keeps it while the other path is looked up
+            try:
+                target, existing, name = await self._resolve(new)
+            finally:
+                source.live -= 1
             if existing is not None and existing is not entry:
                 raise StatusError(Status.OBJECT_NAME_COLLISION, f"{new}: exists already")
             self._writable(old)
@@ -157,6 +161,8 @@ class FatVolume(Storage):
         names = split_path(path)
         if not names:
             raise StatusError(Status.ACCESS_DENIED, f"{path or '/'}: the root directory cannot be opened as a file, made, moved or removed")
+        if len(self.nodes) > self.most_nodes:
+            await self._trim_nodes()
         directory = self.root.directory or await self._directory(self.root)
         for name in names[:-1]:
             directory = await self._step(directory, name, path)
@@ -172,6 +178,8 @@ class FatVolume(Storage):
         return node.directory or await self._directory(node)
 
     async def _directory_at(self, path: str) -> Directory:
+        if len(self.nodes) > self.most_nodes:
+            await self._trim_nodes()
         directory = self.root.directory or await self._directory(self.root)
         names = split_path(path)
         for i, name in enumerate(names):

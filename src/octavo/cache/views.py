@@ -1,0 +1,83 @@
+"""The views that the cache has mapped, and which of them it lets go of.
+
+A view is a mapped segment: 256 KiB of a section whose resident pages are active. Views are kept in a ring; the hand takes
+from its front, and gives a view that was used since it last passed another round (CLOCK). A view that a thread works on is
+pinned and stays.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from octavo.memory.manager import MemoryManager
+from octavo.memory.section import Section, Segment
+from octavo.memory.views import try_map, unmap
+
+
+class Views:
+    """At most `most` mapped segments; pageout calls `trim`."""
+
+    def __init__(self, memory: MemoryManager) -> None:
+        self.memory = memory
+        self.most = max(8, memory.physical.available // 16)
+        self._mapped: OrderedDict[Segment, None] = OrderedDict()  # the front is next under the hand
+        memory.pageout.trimmers.append(self.trim)
+
+    async def get(self, section: Section, index: int) -> Segment:
+        """The view of a section, mapped."""
+        segment = section.segments.get(index)
+        if segment is None or not segment.mapped:
+            segment = try_map(self.memory.physical, section, index)
+            while segment is None:
+                await self.memory.pageout.relieve(1)
+                segment = try_map(self.memory.physical, section, index)
+            self._mapped[segment] = None
+            if len(self._mapped) > self.most:
+                segment.pins += 1
+                self._unmap_oldest()
+                segment.pins -= 1
+            self.memory.pageout.poke()
+        segment.referenced = True
+        return segment
+
+    def _unmap_oldest(self) -> int:
+        """Unmaps the first view that was not used since the hand last passed; returns the pages that it let go of, -1 for no view."""
+        for _ in range(2 * len(self._mapped)):
+            segment, _ = self._mapped.popitem(last=False)
+            if segment.pins or segment.referenced:
+                segment.referenced = False
+                self._mapped[segment] = None
+                continue
+            return unmap(self.memory.physical, segment)
+        return -1
+
+    def trim(self, pages: int) -> int:
+        """Lets go of about `pages` active pages; returns how many."""
+        moved = 0
+        while moved < pages and self._mapped:
+            count = self._unmap_oldest()
+            if count < 0:
+                break
+            moved += count
+        return moved
+
+    async def drop(self, section: Section) -> None:
+        """Lets go of a section that nobody will use again: its pages, dirty or not, and its views."""
+        section.size = 0
+        while True:
+            await self.memory.writeback.purge(section, 0)
+            if not any(segment.pins for segment in section.segments.values()):
+                break
+            await self.memory.scheduler.turn()  # a read-ahead is on its way out
+        for segment in list(section.segments.values()):
+            del self._mapped[segment]
+            unmap(self.memory.physical, segment)
+        self.memory.writeback.errors.pop(section, None)
+
+    def __len__(self) -> int:
+        return len(self._mapped)
+
+    def check(self) -> None:
+        """Exactly the mapped segments are views."""
+        assert set(self._mapped) == {s for s in self.memory.physical.segments.values() if s.mapped}
+        assert not any(s.pins for s in self._mapped), "a view stayed pinned"
