@@ -1,0 +1,38 @@
+# make demo      boots Octavo on an image that it makes and fills itself; on a terminal it leaves you at the prompt
+# make test      types, style and tests (needs mtools and dosfstools for all of them: apt install mtools dosfstools)
+# make bench     benchmarks against mtools, pyfatfs, dissect.fat and FATtools; prints tables, never fails
+# make clean     removes what these made
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test bench clean
+
+demo: .venv/octavo
+	$(BIN)/python demo.py
+
+test: .venv/test
+	$(BIN)/ruff format --check -q .
+	$(BIN)/ruff check -q .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench: .venv/bench
+	$(BIN)/python benchmarks/files.py
+
+.venv/octavo: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Octavo needs Python 3.11 or later; set PYTHON=python3.11, say" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -e .
+	touch $@
+
+.venv/test: .venv/octavo
+	$(BIN)/pip install -q -e '.[test]'
+	touch $@
+
+.venv/bench: .venv/octavo
+	$(BIN)/pip install -q -e '.[bench]'
+	touch $@
+
+clean:
+	rm -rf .venv demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

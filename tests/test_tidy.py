@@ -1,0 +1,97 @@
+"""The rules that can be measured: sizes of files and functions, imports that go down the layers only, public docstrings."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "octavo"
+FILES = sorted(SOURCE.rglob("*.py"))
+MOST_LINES = 330
+MOST_FUNCTION_LINES = 60
+LONG_FUNCTIONS = {"entry.py:parse_directory"}  # one loop over slots: cut in pieces it is twice as slow
+
+# From the lowest layer up. A module may import from its own layer and from those before it.
+LAYERS = [
+    ["status", "version"],
+    ["machine"],
+    ["threads"],
+    ["memory"],
+    ["boot"],
+    ["cache"],
+    ["io"],
+    ["drivers"],
+    ["fs"],
+    ["files"],
+    ["transfer", "system"],
+    ["shell"],
+    ["cli"],
+]
+RANK = {name: i for i, names in enumerate(LAYERS) for name in names}
+
+
+def layer(module: str) -> str:
+    """The layer of a module by its dotted name without the package: "fs.fat.bpb" is in "fs"."""
+    return module.split(".")[0]
+
+
+def imports(tree: ast.AST) -> list[str]:
+    """The octavo modules that a module imports anywhere, without the package name."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("octavo"):
+            names = [node.module] if node.module != "octavo" else [f"octavo.{a.name}" for a in node.names]
+            found += names
+        elif isinstance(node, ast.Import):
+            found += [a.name for a in node.names if a.name.startswith("octavo")]
+    return [name.removeprefix("octavo.") for name in found]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_file(path: Path) -> None:
+    """One file: its length, its functions' lengths, its docstrings, its imports."""
+    text = path.read_text()
+    tree = ast.parse(text)
+    assert ast.get_docstring(tree), "no module docstring"
+    assert len(text.splitlines()) <= MOST_LINES
+    relative = path.relative_to(SOURCE)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or 0) - node.lineno + 1
+            assert length <= MOST_FUNCTION_LINES or f"{path.name}:{node.name}" in LONG_FUNCTIONS, f"{node.name} has {length} lines"
+    check_docstrings(tree.body, str(relative))
+    if len(relative.parts) == 1 and relative.stem == "__init__":
+        return
+    own = RANK[relative.parts[0].removesuffix(".py")]
+    for name in imports(tree):
+        assert RANK[layer(name)] <= own, f"imports {name}, which is above it"
+
+
+def check_docstrings(body: list[ast.stmt], where: str, protocol: bool = False) -> None:
+    """Every public class, function and method says what it is; methods of protocols may leave it to the class."""
+    for node in body:
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) or node.name.startswith("_"):
+            continue
+        overload = not isinstance(node, ast.ClassDef) and any(isinstance(d, ast.Name) and d.id == "overload" for d in node.decorator_list)
+        assert ast.get_docstring(node) or protocol or overload, f"{where}: {node.name} has no docstring"
+        if isinstance(node, ast.ClassDef):
+            bases = {b.id for b in node.bases if isinstance(b, ast.Name)}
+            check_docstrings(node.body, f"{where}: {node.name}", "Protocol" in bases)
+
+
+def test_every_layer_is_there() -> None:
+    """The list above names what there is."""
+    found = {p.stem for p in SOURCE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()} - {"__init__", "py"}
+    assert found == set(RANK)
+
+
+def test_time_and_chance_come_through_the_machine() -> None:
+    """Rule 6: nobody but the clock asks the host for time, and nobody but the scheduler draws numbers."""
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = {a.name for a in node.names}
+                assert "time" not in names or path.name == "clock.py", path
+                assert "random" not in names or path.name == "scheduler.py", path
