@@ -19,7 +19,7 @@ class Views:
 
     def __init__(self, memory: MemoryManager) -> None:
         self.memory = memory
-        self.most = max(8, memory.physical.available // 16)
+        self.most = max(8, memory.physical.available // 4)
         self._mapped: OrderedDict[Segment, None] = OrderedDict()  # the front is next under the hand
         memory.pageout.trimmers.append(self.trim)
 

@@ -51,6 +51,8 @@ class ImageDisk(Device):
             if error.errno == errno.EOPNOTSUPP:
                 self._nowait = 0
             return offset, buffers  # EAGAIN, or an error that the blocking read will meet again
+        if len(buffers) == 1 and done == len(buffers[0]):
+            return offset, []
         return offset + done, _skip(buffers, done)
 
     async def _write(self, extents: Sequence[Extent]) -> None:

@@ -84,7 +84,7 @@ class Device(ABC):
     def _admit(self, extents: Sequence[Extent], verb: str) -> int:
         total = 0
         for offset, buffers in extents:
-            length = sum(map(len, buffers))
+            length = sum(map(len, buffers)) if len(buffers) > 1 else len(buffers[0])
             if offset < 0 or offset + length > self.size:
                 raise StatusError(
                     Status.IO_DEVICE_ERROR,

@@ -41,13 +41,16 @@ class RegionPager:
     async def data_request(self, section: Section, page: int, buffers: list[memoryview]) -> None:
         """Reads from the device; zeros where the region map ends."""
         regions = _mapping(section).regions
-        length = sum(map(len, buffers))
+        length = sum(map(len, buffers)) if len(buffers) > 1 else len(buffers[0])
         pieces = regions.locate(page << PAGE_SHIFT, length)
-        there = sum(size for _, size in pieces)
+        there = min(length, regions.total - (page << PAGE_SHIFT))
         if there < length:
-            buffers = _zero_tail(buffers, there)
+            buffers = _zero_tail(buffers, max(0, there))
+            if there <= 0:
+                return
+        extents = [(pieces[0][0], buffers)] if len(pieces) == 1 else _carve(pieces, buffers)
         try:
-            await self.device.read(_carve(pieces, buffers))
+            await self.device.read(extents)
         except StatusError as error:
             raise StatusError(error.status, f"{section.name}: {error.text}") from None
 

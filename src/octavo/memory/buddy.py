@@ -63,12 +63,21 @@ class Buddy:
                 order -= 1
         first = self.heads[order]
         self._unlink(first, order)
-        size = 1 << order
-        self.free_frames -= size
-        if size > count:
-            self._release(first + count, size - count)
-            size = count
-        return first, size
+        self.free_frames -= min(count, 1 << order)
+        if count >= 1 << order:
+            return first, 1 << order
+        # Halve, and put the half that is not needed back: its buddy is in use, so there is nothing to merge.
+        start, left = first, count
+        while left:
+            order -= 1
+            if left <= 1 << order:
+                self._insert(start + (1 << order), order)
+            else:
+                left -= 1 << order
+                start += 1 << order
+            if left == 1 << order:
+                break
+        return first, count
 
     def _release(self, first: int, count: int) -> None:
         """Cuts a run into aligned blocks and merges each with its buddies."""
@@ -89,6 +98,10 @@ class Buddy:
             self._unlink(buddy, order)
             first = min(first, buddy)
             order += 1
+        self._insert(first, order)
+
+    def _insert(self, first: int, order: int) -> None:
+        words = self.pfns.words
         at = first * WORDS
         head = self.heads[order]
         words[at + ORDER] = order

@@ -13,6 +13,7 @@ when the device cannot read it.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Coroutine, Generator
 
 import numpy as np
 
@@ -22,7 +23,26 @@ from octavo.memory.pfn import FLAGS, PTE, READING, SHORT_RUN, STATE, WORDS, Stat
 from octavo.memory.physical import PhysicalMemory
 from octavo.memory.section import SEGMENT_SHIFT, Read, Segment
 from octavo.status import StatusError
-from octavo.threads.wait import Event
+from octavo.threads.wait import Event, Waiters
+
+
+class Resumed:
+    """Goes on with a coroutine that was driven to its first wait: awaits it to its end."""
+
+    __slots__ = ("coroutine", "waiters")
+
+    def __init__(self, coroutine: Coroutine[Waiters, None, None], waiters: Waiters) -> None:
+        self.coroutine = coroutine
+        self.waiters = waiters
+
+    def __await__(self) -> Generator[Waiters, None, None]:
+        waiters = self.waiters
+        while True:
+            yield waiters
+            try:
+                waiters = self.coroutine.send(None)
+            except StopIteration:
+                return
 
 
 class Faults:
@@ -64,39 +84,57 @@ class Faults:
             self._give_back(runs)  # somebody else was faster; the caller looks again
             return
         self.new += end - first
-        self._own(segment, first, runs, State.ACTIVE, 0)
-        self._set_entries(segment, first, runs, 1)
+        self._adopt(segment, first, runs)
 
     # -- hard faults ----------------------------------------------------------------------------------------------
 
     async def _page_in(self, segment: Segment, first: int, need: int, end: int) -> None:
         """Reads pages [first, end); [first, need) are obligatory. May do less when another thread was at work: the caller loops."""
         runs = await self._frames(end - first, need - first, False)
-        end = first + sum(count for _, count in runs)
-        link = self.physical.ram.link
-        if any(link[segment.base + first : segment.base + end]):
+        count = sum(size for _, size in runs)
+        end = first + count
+        if any(self.physical.ram.link[segment.base + first : segment.base + end]):
             self._give_back(runs)
             return
-        section = segment.section
-        self._own(segment, first, runs, State.TRANSITION, READING)
-        self._set_entries(segment, first, runs, -1)
-        read = Read(first, end)
-        segment.reads.append(read)
+        self.hard += 1
+        self.page_ins[count] += 1
         buffers = [self.physical.ram.frame(*run) for run in runs]
+        request = segment.section.pager.data_request(segment.section, (segment.index << SEGMENT_SHIFT) + first, buffers)
         try:
-            self.hard += 1
-            self.page_ins[end - first] += 1
-            await section.pager.data_request(section, (segment.index << SEGMENT_SHIFT) + first, buffers)
+            waiters = request.send(None)
+        except StopIteration:  # it did not wait: nobody has seen anything of it
+            self._adopt(segment, first, runs)
+            return
         except StatusError:
-            self._unread(segment, first, runs)
-            self._finish(segment, read)
+            self._give_back(runs)
             if need == end:
                 raise
-            await self._page_in(segment, first, need, need)  # without the neighbours
-            return
-        self._own(segment, first, runs, State.ACTIVE, 0)
-        self._set_entries(segment, first, runs, 1)
-        self._finish(segment, read)
+        else:
+            if await self._page_in_slowly(segment, Read(first, end), need, runs, Resumed(request, waiters)):
+                return
+        await self._page_in(segment, first, need, need)  # without the neighbours
+
+    async def _page_in_slowly(self, segment: Segment, read: Read, need: int, runs: list[Run], request: Resumed) -> bool:
+        """Waits for a read, its pages in transition meanwhile. False when it failed and can be tried with fewer pages."""
+        self._adopt(segment, read.first, runs, -1)
+        self._mark(runs, State.TRANSITION, READING)
+        segment.reads.append(read)
+        try:
+            await request
+        except StatusError:
+            self._unread(segment, read.first, runs)
+            if need == read.end:
+                raise
+            return False
+        else:
+            self._mark(runs, State.ACTIVE, 0)
+            self._set_entries(segment, read.first, runs, 1)
+            return True
+        finally:
+            segment.reads.remove(read)
+            if read.event is not None:
+                read.event.signal()
+            self.pageout.progress.signal()
 
     async def _frames(self, wanted: int, needed: int, zero: bool) -> list[Run]:
         """Frames for `wanted` pages if they are available now, else for the `needed` ones, waiting for pageout."""
@@ -111,25 +149,30 @@ class Faults:
             runs = take(needed, state)
         return runs
 
-    def _own(self, segment: Segment, first: int, runs: list[Run], state: State, flags: int) -> None:
+    def _adopt(self, segment: Segment, first: int, runs: list[Run], sign: int = 1) -> None:
+        """Makes frames the pages from `first` on, which were absent."""
         pfns = self.physical.pfns
         pte = segment.base + first
         for start, count in runs:
-            was = State(pfns.words[start * WORDS + STATE])
-            pfns.claim(start, count, state, was)
-            pfns.fill(start, count, FLAGS, flags)
+            segment.used += count
             if count < SHORT_RUN:
+                words = pfns.words
                 for i in range(count):
-                    pfns.words[(start + i) * WORDS + PTE] = pte + i
+                    words[(start + i) * WORDS + PTE] = pte + i
             else:
                 pfns.table[start : start + count, PTE] = np.arange(pte, pte + count, dtype=np.int32)
             pte += count
+        self._set_entries(segment, first, runs, sign)
+
+    def _mark(self, runs: list[Run], state: State, flags: int) -> None:
+        pfns = self.physical.pfns
+        for start, count in runs:
+            pfns.claim(start, count, state, State(pfns.words[start * WORDS + STATE]))
+            pfns.fill(start, count, FLAGS, flags)
 
     def _set_entries(self, segment: Segment, first: int, runs: list[Run], sign: int) -> None:
         link = self.physical.ram.link
         at = segment.base + first
-        if not link[at]:
-            segment.used += sum(count for _, count in runs)
         for start, count in runs:
             if count < SHORT_RUN:
                 for pfn in range(start, start + count):
@@ -150,12 +193,6 @@ class Faults:
             link[segment.base + first + i] = 0
         segment.used -= len(frames)
         self.physical.free(frames, State.TRANSITION)
-
-    def _finish(self, segment: Segment, read: Read) -> None:
-        segment.reads.remove(read)
-        if read.event is not None:
-            read.event.signal()
-        self.pageout.progress.signal()
 
     # -- soft and collided faults ---------------------------------------------------------------------------------
 

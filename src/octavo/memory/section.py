@@ -21,13 +21,13 @@ so that it can write neighbours on the device in one go.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from octavo.machine.ram import PAGE_SHIFT
 from octavo.status import StatusError
-from octavo.threads.wait import Event
+from octavo.threads.wait import Event, Waiters
 
 SEGMENT_SHIFT = 6
 SEGMENT_PAGES = 1 << SEGMENT_SHIFT
@@ -47,7 +47,7 @@ class DirtyRun:
 class Pager(Protocol):
     """Who keeps the data of sections that are not in memory."""
 
-    async def data_request(self, section: Section, page: int, buffers: list[memoryview]) -> None:
+    def data_request(self, section: Section, page: int, buffers: list[memoryview]) -> Coroutine[Waiters, None, None]:
         """Fills the buffers (whole frames) with the section's bytes from `page` on; zeros beyond what it has. Raises StatusError."""
 
     async def data_return(self, runs: Sequence[DirtyRun]) -> list[StatusError | None]:

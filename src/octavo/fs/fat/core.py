@@ -13,7 +13,7 @@ from octavo.cache.manager import CacheManager
 from octavo.cache.regions import RegionMap
 from octavo.fs.fat.bpb import DIRTY_FLAG, Geometry
 from octavo.fs.fat.entry import SLOT, to_dos
-from octavo.fs.fat.node import Node
+from octavo.fs.fat.node import Directory, Node
 from octavo.fs.fat.table import FatTable
 from octavo.io.device import Device
 from octavo.io.regionpager import Mapping, RegionPager
@@ -44,8 +44,9 @@ class Core:
         self.table = FatTable(cache, self.section, geometry.fat_offset if geometry.mirrored else self._reserved, geometry)
         self.root = Node(None, None, "")
         self.nodes: OrderedDict[Node, None] = OrderedDict()  # of entries, oldest first
-        self.most_nodes = min(8192, max(128, cache.memory.limit // 8))
+        self.most_nodes = min(8192, max(128, cache.memory.limit // 4))
         self.stale: dict[Node, None] = {}
+        self.paths: dict[str, Directory] = {}  # directories by the text of the paths that led to them
         self.modified = False  # something was changed since the last complete flush
         self.was_dirty = False  # the volume had the dirty flag when it was mounted
         self._stamp = (-1, (0, 0, 0))

@@ -11,7 +11,9 @@ passed over: the entry has its short name then (`check` reports them).
 
 from __future__ import annotations
 
+import re
 import struct
+from codecs import utf_16_le_decode
 from datetime import datetime
 from time import struct_time
 
@@ -23,7 +25,7 @@ SLOT = 32
 FREE_SLOT = 0xE5
 
 _ENTRY = struct.Struct("<11sBBBHHHHHHHI")
-_unpack = _ENTRY.unpack_from
+_unpack = _ENTRY.unpack
 
 
 class Entry:
@@ -119,7 +121,7 @@ def from_dos(date: int, time: int, tenths: int) -> datetime:
 class Parsed:
     """What a directory's bytes say: entries in their order, its label, free slots as (first, count), and the first slot never used."""
 
-    __slots__ = ("entries", "label", "free", "end", "broken_names")
+    __slots__ = ("broken_names", "end", "entries", "free", "label")
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -129,89 +131,69 @@ class Parsed:
         self.broken_names: list[str] = []  # short names of entries whose long name was passed over
 
 
+# Long slots (attributes 15, whatever the two top bits) and the entry that they belong to; or free slots.
+_GROUP = re.compile(rb"((?:[^\x00\xe5].{10}[\x0f\x4f\x8f\xcf].{20})*)([^\x00\xe5].{31})|((?:\xe5.{31})+)", re.DOTALL)
+_ORDER = [bytes([n | 0x40, *range(n - 1, 0, -1)]) for n in range(1, 21)]  # first bytes of n + 1 long slots
+
+
 def parse_directory(data: bytes, wide: bool) -> Parsed:
     """Parses a whole directory; `wide` says that entries have 32-bit cluster numbers (FAT32)."""
     parsed = Parsed()
-    entries = parsed.entries
-    long_parts: list[bytes] = []
-    expected = long_sum = 0
-    broken = False
-    free_start = -1
-    make = Entry.__new__
-    length = len(data)
+    match, make, entries = _GROUP.match, Entry.__new__, parsed.entries
     at = 0
-    while at < length:
-        first = data[at]
-        if not first:
-            break
-        if first == FREE_SLOT:
-            if free_start < 0:
-                free_start = at // SLOT
-            broken = bool(long_parts)
-            long_parts = []
-            expected = 0
-            at += SLOT
-            continue
-        if free_start >= 0:
-            parsed.free.append((free_start, at // SLOT - free_start))
-            free_start = -1
-        attributes = data[at + 11]
-        if attributes & 0x3F == LONG_NAME:
-            if first & 0x40:
-                broken = bool(long_parts)
-                long_parts = []
-                expected = first & 0x3F
-                long_sum = data[at + 13]
-            if expected and first & 0x3F == expected and data[at + 13] == long_sum:
-                long_parts.append(data[at + 1 : at + 11] + data[at + 14 : at + 26] + data[at + 28 : at + 32])
-                expected -= 1
-            else:
-                broken, long_parts, expected = True, [], 0
-            at += SLOT
+    orphans = False  # long slots without an entry were just passed over
+    while found := match(data, at):
+        start, at = at, found.end()
+        long, raw, free = found.groups()
+        if free is not None:
+            parsed.free.append((start // SLOT, (at - start) // SLOT))
             continue
         entry = make(Entry)
         (
-            short, _, case, entry.tenths, entry.created_time, entry.created_date, entry.accessed_date, high,
+            short, attributes, case, entry.tenths, entry.created_time, entry.created_date, entry.accessed_date, high,
             entry.written_time, entry.written_date, low, entry.size,
-        ) = _unpack(data, at)  # fmt: skip
+        ) = _unpack(raw)  # fmt: skip
+        if attributes & 0x3F == LONG_NAME:
+            orphans = True
+            continue
         entry.short, entry.case, entry.attributes = short, case, attributes
         entry.cluster = high << 16 | low if wide else low
         entry.node = None
-        count = len(long_parts)
-        name = ""
-        if count:
-            if not expected and checksum(short) == long_sum:
-                name = _long_name(long_parts)
-            else:
-                broken = True
-            long_parts = []
-        if broken:
-            broken = False
-            parsed.broken_names.append(shown_short(short, case))
-        if name:
-            entry.slots = count + 1
-        else:
-            entry.slots = 1
+        name, entry.slots = _long_name(long, short) if long else ("", 1)
+        if not name:
             name = shown_short(short, case)
-        expected = 0
+        if orphans or entry.slots * SLOT < at - start:
+            orphans = False
+            parsed.broken_names.append(shown_short(short, case))
         entry.name = name
-        entry.slot = at // SLOT + 1 - entry.slots
-        at += SLOT
+        entry.slot = at // SLOT - entry.slots
         if attributes & VOLUME_LABEL:
             parsed.label = parsed.label or entry
         else:
             entries.append(entry)
-    if free_start >= 0:
-        parsed.free.append((free_start, at // SLOT - free_start))
     parsed.end = at // SLOT
     return parsed
 
 
-def _long_name(parts: list[bytes]) -> str:
-    """The name in slots that were read last part first; "" when it makes no sense."""
-    parts.reverse()
+def _long_name(slots: bytes, short: bytes) -> tuple[str, int]:
+    """The name in long slots and the number of slots that it takes with its entry; ("", 1) when it makes no sense."""
+    orders = slots[::SLOT]
+    count = orders[0] & 0x3F
+    if count != len(orders):  # slots of a name that is gone may lie in front
+        count = orders[-1:] == b"\x41" or next((n for n in range(2, 21) if orders.endswith(_ORDER[n - 1])), 0)
+        slots = slots[len(slots) - count * SLOT :]
+    if not 0 < count <= 20 or slots[::SLOT] != _ORDER[count - 1] or slots[13::SLOT] != bytes((checksum(short),)) * count:
+        return "", 1
+    units = slots[1:11] + slots[14:26] + slots[28:32]
+    for i in range(SLOT, len(slots), SLOT):
+        units = slots[i + 1 : i + 11] + slots[i + 14 : i + 26] + slots[i + 28 : i + 32] + units
     try:
-        text = b"".join(parts).decode("utf-16-le").partition("\0")[0]
+        text = utf_16_le_decode(units, "strict", True)[0]  # four times as fast as bytes.decode
     except UnicodeDecodeError:
-        return ""
-    return "" if ILLEGAL.search(text) or text in (".", "..") else text
+        return "", 1
+    end = text.find("\0")
+    if end >= 0:
+        text = text[:end]
+    if not text or ILLEGAL.search(text) or text in (".", ".."):
+        return "", 1
+    return text, count + 1

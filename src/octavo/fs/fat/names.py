@@ -101,10 +101,9 @@ _ROTATED = tuple((i >> 1 | i << 7) & 255 for i in range(256))
 
 def checksum(short: bytes) -> int:
     """The checksum of an 11-byte short name that its long slots carry."""
-    rotated = _ROTATED
     total = 0
     for byte in short:
-        total = rotated[total] + byte & 255
+        total = _ROTATED[total] + byte & 255
     return total
 
 
@@ -125,15 +124,16 @@ def long_slots(name: str, short: bytes) -> bytes:
 
 def shown_short(short: bytes, flags: int) -> str:
     """A short name for people: dot, case bits, code page 437."""
-    base, extension = short[:8].rstrip(b" "), short[8:].rstrip(b" ")
-    if base[:1] == b"\x05":
-        base = b"\xe5" + base[1:]
-    left, right = base.decode("cp437"), extension.decode("cp437")
+    if short.isascii() and short[0] != 5:
+        text = short.decode("ascii")
+    else:
+        text = (b"\xe5" + short[1:] if short[0] == 5 else short).decode("cp437")
+    base, extension = text[:8].rstrip(" "), text[8:].rstrip(" ")
     if flags & LOWER_BASE:
-        left = left.lower()
+        base = base.lower()
     if flags & LOWER_EXTENSION:
-        right = right.lower()
-    return f"{left}.{right}" if right else left
+        extension = extension.lower()
+    return f"{base}.{extension}" if extension else base
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:

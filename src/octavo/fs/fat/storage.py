@@ -92,6 +92,7 @@ class Storage(Core):
 
     async def _trim_nodes(self) -> None:
         """Drops the older nodes that nobody needs, after writing what they have. Only between operations, when nobody holds one."""
+        self.paths.clear()
         nodes = [n for n, _ in zip(self.nodes, range(len(self.nodes) // 2), strict=False) if not n.opens]
         await self._write_entries()
         writeback = self.cache.memory.writeback

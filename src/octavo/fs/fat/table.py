@@ -56,6 +56,17 @@ class FatTable:
             return self.cache.ram.half[await self._address(self.offset + cluster * 2) >> 1]
         return self.cache.ram.word[await self._address(self.offset + cluster * 4) >> 2] & 0x0FFFFFFF
 
+    def peek(self, cluster: int) -> int:
+        """The entry of a cluster when its page is active (and the volume is not FAT12), else -1."""
+        if self.bits == 12:
+            return -1
+        at = self.offset + cluster * (self.bits >> 3)
+        address = self.cache.try_address(self.section, at)
+        if address < 0:
+            return -1
+        ram = self.cache.ram
+        return ram.half[address >> 1] if self.bits == 16 else ram.word[address >> 2] & 0x0FFFFFFF
+
     async def set(self, cluster: int, value: int) -> None:
         """Changes one entry."""
         assert 2 <= cluster < self.limit
@@ -111,12 +122,16 @@ class FatTable:
             if not 2 <= cluster < self.limit:
                 raise self._damaged(what, f"points to cluster {cluster}, which is outside the volume")
             start = cluster
-            following = await self.get(cluster)
+            following = self.peek(cluster)
+            if following < 0:
+                following = await self.get(cluster)
             while following == cluster + 1 and following < self.limit:
                 cluster = following
                 if cluster - start == LONG_RUN and self.bits != 12:
                     cluster = await self._follow(cluster)
-                following = await self.get(cluster)
+                following = self.peek(cluster)
+                if following < 0:
+                    following = await self.get(cluster)
             runs.append((start, cluster - start + 1))
             total += cluster - start + 1
             if total >= self.limit:

@@ -111,6 +111,7 @@ class FatVolume(Storage):
             if not entry.attributes & DIRECTORY:
                 raise StatusError(Status.NOT_A_DIRECTORY, f"{path}: is not a directory")
             inner = await self._directory(self._node(directory, entry))
+            self.paths.clear()
             if inner.names:
                 raise StatusError(Status.DIRECTORY_NOT_EMPTY, f"{path}: the directory is not empty")
             await self._remove(directory, entry, path)
@@ -158,14 +159,20 @@ class FatVolume(Storage):
 
     async def _resolve(self, path: str) -> tuple[Directory, Entry | None, str]:
         """The directory that a path's last name is in, its entry if there is one, and the name."""
+        if len(self.nodes) > self.most_nodes:
+            await self._trim_nodes()
+        head, _, name = path.rpartition("/")
+        known = self.paths.get(head)
+        if known is not None and name not in ("", ".", "..") and "\\" not in name:
+            return known, known.find(name), name
         names = split_path(path)
         if not names:
             raise StatusError(Status.ACCESS_DENIED, f"{path or '/'}: the root directory cannot be opened as a file, made, moved or removed")
-        if len(self.nodes) > self.most_nodes:
-            await self._trim_nodes()
         directory = self.root.directory or await self._directory(self.root)
-        for name in names[:-1]:
-            directory = await self._step(directory, name, path)
+        for part in names[:-1]:
+            directory = await self._step(directory, part, path)
+        if name == names[-1]:
+            self.paths[head] = directory
         return directory, directory.find(names[-1]), names[-1]
 
     async def _step(self, directory: Directory, name: str, path: str) -> Directory:
@@ -178,15 +185,12 @@ class FatVolume(Storage):
         return node.directory or await self._directory(node)
 
     async def _directory_at(self, path: str) -> Directory:
-        if len(self.nodes) > self.most_nodes:
-            await self._trim_nodes()
-        directory = self.root.directory or await self._directory(self.root)
-        names = split_path(path)
-        for i, name in enumerate(names):
-            if i == len(names) - 1 and directory.find(name) is None:
-                raise not_found(path)
-            directory = await self._step(directory, name, path)
-        return directory
+        if not split_path(path):
+            return self.root.directory or await self._directory(self.root)
+        directory, entry, name = await self._resolve(path)
+        if entry is None:
+            raise not_found(path)
+        return await self._step(directory, name, path)
 
     async def _lookup(self, path: str) -> Node:
         if not split_path(path):
@@ -270,6 +274,7 @@ class FatVolume(Storage):
         await self.table.free(runs)
 
     async def _move(self, source: Directory, entry: Entry, target: Directory, name: str) -> None:
+        self.paths.clear()
         name = clean_name(name)
         await self._modify()
         moved = new_entry(name, b"", 0, entry.attributes, (entry.created_date, entry.created_time, entry.tenths))

@@ -1,0 +1,484 @@
+"""Files in a FAT32 image: Octavo against mtools, pyfatfs, dissect.fat and FATtools, each through its natural interface.
+
+    make bench        or        .venv/bin/python benchmarks/files.py [--rounds 3] [--quick] [--json]
+
+A process for mtools, library calls for the others; opening and closing the image is part of every row but the random reads.
+The peers take turns within a row, so that a slow minute of the machine hits all of them; a rate is the median of the rounds
+(of one round for who needs more than SLOW seconds). Read the ratios: absolute rates mean little on a shared machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import octavo
+from octavo.transfer import HostTree, VolumeTree, plan_copy, run_copy
+
+FILES = 2300
+BIG_MIB = 256
+READS = 20_000
+CREATED = 1000
+SLOW = 8.0  # seconds
+
+MTOOLS, PYFATFS, DISSECT, FATTOOLS, OCTAVO = "mtools", "pyfatfs", "dissect.fat", "FATtools", "Octavo"
+PEERS = [OCTAVO, MTOOLS, PYFATFS, DISSECT, FATTOOLS]
+Action = Callable[[], float | None]  # returns seconds when it timed itself
+
+
+class Bench:
+    """The image, the tree, and where things go."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.tree = folder / "tree"
+        self.image = folder / "disk.img"
+        self.blank = folder / "blank.img"
+        self.fresh = folder / "fresh.img"
+        self.files = make_tree(self.tree)
+        self.done: dict[str, int] = {}  # what a peer did of a row, where that is not all: FATtools does not see long names
+        for image in (self.image, self.blank):
+            with open(image, "wb") as file:
+                file.truncate(1 << 30)
+            tool("mkfs.fat", "-F", "32", image)
+        tool("mcopy", "-s", "-Q", "-i", self.image, self.tree, "::")
+        (folder / "big.bin").write_bytes(random.Random(1).randbytes(1 << 20) * BIG_MIB)
+        tool("mcopy", "-i", self.image, folder / "big.bin", "::")
+        (folder / "big.bin").unlink()
+        self.empties = folder / "empties"
+        self.empties.mkdir()
+        for i in range(CREATED):
+            (self.empties / f"file{i:04}.dat").touch()
+        self.offsets = [random.Random(2).randrange(BIG_MIB << 8) * 4096 for _ in range(READS)]
+
+    def renew(self) -> None:
+        """Before a row that writes: a fresh copy of the blank image, with nothing of it waiting to be written."""
+        self.fresh.unlink(missing_ok=True)
+        tool("cp", "--sparse=always", self.blank, self.fresh)
+        os.sync()
+
+    def cold(self) -> None:
+        """Drops the image from the host's cache."""
+        with open(self.image, "rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def warm(self) -> None:
+        """Brings the image into the host's cache."""
+        with open(self.image, "rb") as file:
+            while file.read(1 << 24):
+                pass
+
+    def out(self) -> Path:
+        """An empty folder to copy out to."""
+        path = self.folder / "out"
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir()
+        return path
+
+
+def tool(*command: str | Path) -> None:
+    """Runs a command, its output thrown away."""
+    env = {**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin", "LC_ALL": "C.UTF-8"}
+    subprocess.run([str(c) for c in command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=env)
+
+
+def make_tree(root: Path) -> int:
+    """The first FILES files of Python's standard library, tests included, each of at most 1 MiB."""
+    library = Path(sysconfig.get_path("stdlib"))
+    count = 0
+    for folder, folders, files in os.walk(library):
+        folders[:] = sorted(f for f in folders if f not in ("__pycache__", "site-packages"))
+        for name in sorted(files):
+            source = Path(folder) / name
+            if count == FILES or source.is_symlink() or source.stat().st_size > 1 << 20 or not name.isascii():
+                continue
+            target = root / source.relative_to(library)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+            count += 1
+    return count
+
+
+# -- listing ----------------------------------------------------------------------------------------------------------
+
+
+def list_rows(b: Bench) -> dict[str, Action]:
+    """Names, sizes and types of everything."""
+
+    def ours() -> None:
+        with octavo.open_image(b.image, read_only=True) as volume:
+            assert sum(1 for _, entries in volume.walk() for e in entries if not e.is_directory) == b.files + 1
+
+    def pyfatfs() -> None:
+        from pyfatfs.PyFatFS import PyFatFS
+
+        with PyFatFS(str(b.image), read_only=True) as fs:
+            assert sum(1 for _ in fs.walk.files("/")) == b.files + 1
+
+    def dissect() -> None:
+        with open(b.image, "rb") as file:
+            assert sum(1 for _ in dissect_files(file)) == b.files + 1
+
+    def fattools() -> None:
+        b.done[FATTOOLS] = sum(len(files) for _, _, files in fattools_root(b.image, "rb").walk())
+
+    return {
+        OCTAVO: ours,
+        MTOOLS: lambda: tool("mdir", "-/", "-b", "-i", b.image, "::"),
+        PYFATFS: pyfatfs,
+        DISSECT: dissect,
+        FATTOOLS: fattools,
+    }
+
+
+def dissect_files(file: Any) -> Iterator[tuple[str, Any]]:
+    """(path, entry) of every file, by way of entries, which is the fast way."""
+    from dissect.fat import FATFS
+
+    pending = [("", FATFS(file).root)]
+    while pending:
+        path, directory = pending.pop()
+        for entry in directory.iterdir():
+            if entry.name in (".", ".."):
+                continue
+            if entry.is_directory():
+                pending.append((f"{path}/{entry.name}", entry))
+            else:
+                yield f"{path}/{entry.name}", entry
+
+
+def fattools_root(image: Path, mode: str) -> Any:
+    """FATtools' root directory."""
+    from FATtools import Volume
+
+    return Volume.vopen(str(image), mode, "volume")
+
+
+# -- trees ------------------------------------------------------------------------------------------------------------
+
+
+def in_rows(b: Bench) -> dict[str, Action]:
+    """The tree into a blank image."""
+
+    def ours() -> None:
+        with octavo.open_image(b.fresh) as volume:
+            assert run_copy(plan_copy(HostTree(), str(b.tree), VolumeTree(volume, ""), "", True)) == []
+
+    def pyfatfs() -> None:
+        from pyfatfs.PyFatFS import PyFatFS
+
+        with PyFatFS(str(b.fresh)) as fs:
+            for folder, _, files in os.walk(b.tree):
+                base = "/tree/" + os.path.relpath(folder, b.tree) if folder != str(b.tree) else "/tree"
+                fs.makedir(base)
+                for name in files:
+                    with open(os.path.join(folder, name), "rb") as source, fs.openbin(f"{base}/{name}", "wb") as target:
+                        target.write(source.read())
+
+    def fattools() -> None:
+        from FATtools import Volume
+
+        root = fattools_root(b.fresh, "r+b")
+        Volume.copy_tree_in(str(b.tree), root)
+        Volume.vclose(root)
+
+    return {OCTAVO: ours, MTOOLS: lambda: tool("mcopy", "-s", "-Q", "-i", b.fresh, b.tree, "::"), PYFATFS: pyfatfs, FATTOOLS: fattools}
+
+
+def out_rows(b: Bench) -> dict[str, Action]:
+    """The tree out of the image."""
+
+    def ours() -> None:
+        out = b.out()
+        with octavo.open_image(b.image, read_only=True) as volume:
+            assert run_copy(plan_copy(VolumeTree(volume, ""), "tree", HostTree(), str(out), True)) == []
+
+    def mtools() -> None:
+        tool("mcopy", "-s", "-Q", "-i", b.image, "::tree", b.out())
+
+    def pyfatfs() -> None:
+        from pyfatfs.PyFatFS import PyFatFS
+
+        out = b.out()
+        with PyFatFS(str(b.image), read_only=True) as fs:
+            for path in fs.walk.files("/tree"):
+                write(out, path, fs.openbin(path).read())
+
+    def dissect() -> None:
+        out = b.out()
+        with open(b.image, "rb") as file:
+            for path, entry in dissect_files(file):
+                if path.startswith("/tree"):
+                    write(out, path, entry.open().read())
+
+    def fattools() -> None:
+        from FATtools import Volume
+
+        out = b.out()
+        Volume.copy_tree_out(fattools_root(b.image, "rb").opendir("tree"), str(out))
+        b.done[FATTOOLS] = sum(len(files) for _, _, files in os.walk(out))
+
+    return {OCTAVO: ours, MTOOLS: mtools, PYFATFS: pyfatfs, DISSECT: dissect, FATTOOLS: fattools}
+
+
+def write(out: Path, path: str, data: bytes) -> None:
+    """One file on the host."""
+    target = str(out) + path
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    with open(target, "wb") as file:
+        file.write(data)
+
+
+# -- one large file ---------------------------------------------------------------------------------------------------
+
+
+def drain(file: Any) -> None:
+    """Reads a file to its end by MiB."""
+    while file.read(1 << 20):
+        pass
+
+
+def sequence_rows(b: Bench) -> dict[str, Action]:
+    """The large file from its beginning to its end."""
+
+    def ours() -> None:
+        with octavo.open_image(b.image, read_only=True) as volume, volume.open("big.bin") as file:
+            drain(file)
+
+    def mtools() -> None:
+        tool("mcopy", "-i", b.image, "::big.bin", "-")
+
+    def pyfatfs() -> None:
+        from pyfatfs.PyFatFS import PyFatFS
+
+        with PyFatFS(str(b.image), read_only=True) as fs, fs.openbin("/big.bin") as file:
+            drain(file)
+
+    def dissect() -> None:
+        from dissect.fat import FATFS
+
+        with open(b.image, "rb") as raw:
+            drain(FATFS(raw).get("big.bin").open())
+
+    return {OCTAVO: ours, MTOOLS: mtools, PYFATFS: pyfatfs, DISSECT: dissect, FATTOOLS: lambda: drain(fattools_root(b.image, "rb").open("big.bin"))}
+
+
+def random_rows(b: Bench) -> dict[str, Action]:
+    """4 KiB at READS places, through a file that is open."""
+
+    def reads(file: Any) -> float:
+        start = time.perf_counter()
+        for offset in b.offsets:
+            file.seek(offset)
+            assert len(file.read(4096)) == 4096
+        return time.perf_counter() - start
+
+    def ours() -> float:
+        with octavo.open_image(b.image, read_only=True) as volume, volume.open("big.bin") as file:
+            return reads(file)
+
+    def pyfatfs() -> float:
+        from pyfatfs.PyFatFS import PyFatFS
+
+        with PyFatFS(str(b.image), read_only=True) as fs, fs.openbin("/big.bin") as file:
+            return reads(file) if len(b.offsets) < 1000 else reads_of_some(file)
+
+    def reads_of_some(file: Any) -> float:
+        """pyfatfs walks the chain for each read: a hundredth of them tells its rate."""
+        start = time.perf_counter()
+        for offset in b.offsets[: READS // 100]:
+            file.seek(offset)
+            file.read(4096)
+        return (time.perf_counter() - start) * 100
+
+    def dissect() -> float:
+        from dissect.fat import FATFS
+
+        with open(b.image, "rb") as raw:
+            return reads(FATFS(raw).get("big.bin").open())
+
+    return {OCTAVO: ours, PYFATFS: pyfatfs, DISSECT: dissect, FATTOOLS: lambda: reads(fattools_root(b.image, "rb").open("big.bin"))}
+
+
+# -- many files -------------------------------------------------------------------------------------------------------
+
+
+def create_rows(b: Bench) -> dict[str, Action]:
+    """CREATED empty files with 8.3 names in one directory."""
+
+    def ours() -> None:
+        with octavo.open_image(b.fresh) as volume:
+            volume.mkdir("many")
+            for i in range(CREATED):
+                volume.open(f"many/file{i:04}.dat", "wb").close()
+
+    def mtools() -> None:
+        tool("mmd", "-i", b.fresh, "::many")
+        tool("mcopy", "-Q", "-i", b.fresh, *sorted(b.empties.iterdir()), "::many")
+
+    def pyfatfs() -> None:
+        from pyfatfs.PyFatFS import PyFatFS
+
+        with PyFatFS(str(b.fresh)) as fs:
+            fs.makedir("/many")
+            for i in range(CREATED):
+                fs.create(f"/many/file{i:04}.dat")
+
+    def fattools() -> None:
+        from FATtools import Volume
+
+        root = fattools_root(b.fresh, "r+b")
+        many = root.mkdir("many")
+        for i in range(CREATED):
+            many.create(f"file{i:04}.dat").close()
+        Volume.vclose(root)
+
+    return {OCTAVO: ours, MTOOLS: mtools, PYFATFS: pyfatfs, FATTOOLS: fattools}
+
+
+def delete_rows(b: Bench) -> dict[str, Action]:
+    """These files again, made by mtools."""
+
+    def ours() -> None:
+        with octavo.open_image(b.fresh) as volume:
+            for i in range(CREATED):
+                volume.remove(f"many/file{i:04}.dat")
+
+    def pyfatfs() -> None:
+        from pyfatfs.PyFatFS import PyFatFS
+
+        with PyFatFS(str(b.fresh)) as fs:
+            for i in range(CREATED):
+                fs.remove(f"/many/file{i:04}.dat")
+
+    def fattools() -> None:
+        from FATtools import Volume
+
+        root = fattools_root(b.fresh, "r+b")
+        many = root.opendir("many")
+        for i in range(CREATED):
+            assert many.erase(f"file{i:04}.dat")
+        Volume.vclose(root)
+
+    return {OCTAVO: ours, MTOOLS: lambda: tool("mdel", "-i", b.fresh, "::many/*"), PYFATFS: pyfatfs, FATTOOLS: fattools}
+
+
+# -- running ----------------------------------------------------------------------------------------------------------
+
+
+def measure(b: Bench, actions: dict[str, Action], before: Callable[[], None], units: float, rounds: int, skip: set[str]) -> dict[str, float]:
+    """The median rate of each peer, in units a second; a peer that fails has none."""
+    times: dict[str, list[float]] = {}
+    b.done.clear()
+    for _ in range(rounds):
+        for name, action in actions.items():
+            if name in skip or (times.get(name) and times[name][0] > SLOW) or times.get(name) == []:
+                continue
+            before()
+            start = time.perf_counter()
+            try:
+                own = action()
+            except Exception as error:  # noqa: BLE001 -- a peer that cannot do it is a result
+                print(f"  {name}: {type(error).__name__}: {error}", file=sys.stderr)
+                times[name] = []
+                continue
+            times.setdefault(name, []).append(own if own is not None else time.perf_counter() - start)
+    return {name: b.done.get(name, units) / statistics.median(values) for name, values in times.items() if values}
+
+
+def starts(b: Bench, rounds: int) -> tuple[float, float]:
+    """Milliseconds: `octavo ls` of the image, and Python with NumPy; medians."""
+
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}  # installed programs have their bytecode
+
+    def once(*command: str) -> float:
+        start = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=env)
+        return time.perf_counter() - start
+
+    ls = [sys.executable, "-c", "from octavo.cli.main import main; main()", "ls", f"{b.image}:"]
+    pairs = [(once(*ls), once(sys.executable, "-c", "import numpy")) for _ in range(rounds * 3 + 1)][1:]
+    return statistics.median(p[0] for p in pairs) * 1e3, statistics.median(p[1] for p in pairs) * 1e3
+
+
+def main() -> None:
+    """Runs all rows and prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="without pyfatfs, which takes minutes")
+    parser.add_argument("--only", metavar="ROW", help="rows whose names begin so")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    skip = {PYFATFS} if arguments.quick else set()
+    folder = Path(tempfile.mkdtemp(prefix="octavo-bench-"))
+    try:
+        results, (ls, bare), files = run_all(folder, arguments.rounds, skip, arguments.only or "")
+    finally:
+        shutil.rmtree(folder)
+    if arguments.json:
+        print(json.dumps({"rows": results, "ls_ms": ls, "numpy_ms": bare}, indent=2))
+        return
+    print(f"\n{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}; octavo {octavo.__version__}, {peer_versions()}")
+    print(f"{files} files of Python's library, {BIG_MIB} MiB file, FAT32 image of 1 GiB, memory limit 64M; median of {arguments.rounds} rounds")
+    print(f"command: python benchmarks/files.py --rounds {arguments.rounds}{' --quick' if arguments.quick else ''}\n")
+    print(f"{'':<18}{'unit':<10}" + "".join(f"{p:>13}" for p in PEERS) + "   Octavo / mtools   Octavo / best Python peer")
+    for name, unit, rates in results:
+        ours = rates[OCTAVO]
+        python = [rates[p] for p in (PYFATFS, DISSECT, FATTOOLS) if p in rates]
+        cells = "".join(f"{rates[p]:>13,.0f}" if p in rates else f"{'-':>13}" for p in PEERS)
+        mtools = f"{ours / rates[MTOOLS]:.2f}" if MTOOLS in rates else "-"
+        print(f"{name:<18}{unit:<10}{cells}{mtools:>18}{f'{ours / max(python):.2f}' if python else '-':>28}")
+    print(f"\nstart: octavo ls {ls:.0f} ms, python -c 'import numpy' {bare:.0f} ms, difference {ls - bare:.0f} ms")
+
+
+def peer_versions() -> str:
+    """The peers and their versions."""
+    mtools = subprocess.run(["mtools", "--version"], capture_output=True, text=True, check=True).stdout.split()[3].rstrip(",")
+    return f"mtools {mtools}, " + ", ".join(f"{p} {version(p)}" for p in (PYFATFS, DISSECT, FATTOOLS))
+
+
+def run_all(folder: Path, rounds: int, skip: set[str], only: str) -> tuple[list[tuple[str, str, dict[str, float]]], tuple[float, float], int]:
+    """All rows as (name, unit, rates), the start times, and the number of files."""
+    b = Bench(folder)
+
+    def with_files() -> None:
+        b.renew()
+        tool("mmd", "-i", b.fresh, "::many")
+        tool("mcopy", "-Q", "-i", b.fresh, *sorted(b.empties.iterdir()), "::many")
+
+    rows: list[tuple[str, str, dict[str, Action], Callable[[], None], float]] = [
+        ("list", "files/s", list_rows(b), b.warm, b.files),
+        ("tree in", "files/s", in_rows(b), b.renew, b.files),
+        ("tree out", "files/s", out_rows(b), b.warm, b.files),
+        ("read, cold", "MB/s", sequence_rows(b), b.cold, BIG_MIB * 1.048576),
+        ("read, warm", "MB/s", sequence_rows(b), b.warm, BIG_MIB * 1.048576),
+        ("random 4K, warm", "reads/s", random_rows(b), b.warm, READS),
+        ("create", "files/s", create_rows(b), b.renew, CREATED),
+        ("delete", "files/s", delete_rows(b), with_files, CREATED),
+    ]
+    results = []
+    for name, unit, actions, before, units in rows:
+        if not name.startswith(only):
+            continue
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        results.append((name, unit, measure(b, actions, before, units, rounds, skip)))
+    return results, starts(b, rounds), b.files
+
+
+if __name__ == "__main__":
+    main()
