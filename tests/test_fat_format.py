@@ -78,7 +78,7 @@ def test_long_names_come_back(name: str) -> None:
     except StatusError:
         return
     short = make_short(name, set())
-    entry = new_entry(name, short, 0, 32, (33, 0, 0))
+    entry = new_entry(name, 32, (33, 0, 0), short)
     slots = long_slots(name, short)
     assert len(slots) == -(-len(name.encode("utf-16-le")) // 26) * 32
     parsed = parse_directory(slots + entry.pack() + bytes(32), False)

@@ -24,28 +24,17 @@ LONG_NAME = 15
 SLOT = 32
 FREE_SLOT = 0xE5
 
-_ENTRY = struct.Struct("<11sBBBHHHHHHHI")
-_unpack = _ENTRY.unpack
+_numbers = struct.Struct("<11xB8xH4xHI").unpack  # attributes, cluster (high, low), size
 
 
 class Entry:
-    """A file or directory as its directory describes it."""
+    """A file or directory as its directory describes it. `raw` holds the short name, its case bits and the times."""
 
-    __slots__ = (
-        "name", "short", "attributes", "case", "tenths", "created_time", "created_date", "accessed_date",
-        "written_time", "written_date", "cluster", "size", "slot", "slots", "node",
-    )  # fmt: skip
+    __slots__ = ("attributes", "cluster", "name", "node", "raw", "size", "slot", "slots")
 
     name: str
-    short: bytes
+    raw: bytes  # 32, as on the disk when it was read; attributes, cluster and size are kept beside it
     attributes: int
-    case: int
-    tenths: int
-    created_time: int
-    created_date: int
-    accessed_date: int
-    written_time: int
-    written_date: int
     cluster: int
     size: int
     slot: int  # index of its first slot in the directory, long name included
@@ -60,17 +49,17 @@ class Entry:
     @property
     def short_name(self) -> str:
         """The 8.3 name."""
-        return shown_short(self.short, 0)
+        return shown_short(self.raw[:11], 0)
 
     @property
     def modified(self) -> datetime:
         """When it was last written, local time; resolution 2 s."""
-        return from_dos(self.written_date, self.written_time, 0)
+        return from_dos(_word(self.raw, 24), _word(self.raw, 22), 0)
 
     @property
     def created(self) -> datetime:
         """When it was created, local time; resolution 10 ms."""
-        return from_dos(self.created_date, self.created_time, self.tenths)
+        return from_dos(_word(self.raw, 16), _word(self.raw, 14), self.raw[13])
 
     @property
     def flags(self) -> str:
@@ -78,23 +67,44 @@ class Entry:
         pairs = ((READ_ONLY, "r"), (HIDDEN, "h"), (SYSTEM, "s"), (DIRECTORY, "d"), (ARCHIVE, "a"))
         return "".join(letter if self.attributes & bit else "-" for bit, letter in pairs)
 
+    def set_short(self, short: bytes, case: int) -> None:
+        """Gives it another short name (11 bytes) and case bits."""
+        self.raw = short + self.raw[11:12] + bytes((case,)) + self.raw[13:]
+
+    def set_written(self, date: int, time: int) -> None:
+        """Sets when it was last written, and the date of the last access with it."""
+        day = date.to_bytes(2, "little")
+        self.raw = self.raw[:18] + day + self.raw[20:22] + time.to_bytes(2, "little") + day + self.raw[26:]
+
     def pack(self) -> bytes:
         """The 32 bytes of the short entry."""
-        return _ENTRY.pack(
-            self.short, self.attributes, self.case, self.tenths, self.created_time, self.created_date, self.accessed_date,
-            self.cluster >> 16, self.written_time, self.written_date, self.cluster & 0xFFFF,
-            0 if self.attributes & DIRECTORY else self.size,
-        )  # fmt: skip
+        size = 0 if self.attributes & DIRECTORY else self.size
+        cluster = self.cluster.to_bytes(4, "little")
+        raw = self.raw
+        return b"".join((raw[:11], bytes((self.attributes,)), raw[12:20], cluster[2:], raw[22:26], cluster[:2], size.to_bytes(4, "little")))
+
+    def renamed(self, name: str) -> Entry:
+        """A copy with another name, that has no slots and no node yet."""
+        entry = Entry()
+        entry.name, entry.raw = name, self.raw
+        entry.attributes, entry.cluster, entry.size = self.attributes, self.cluster, self.size
+        entry.slot = entry.slots = 0
+        entry.node = None
+        return entry
 
 
-def new_entry(name: str, short: bytes, case: int, attributes: int, stamp: tuple[int, int, int]) -> Entry:
+def _word(raw: bytes, at: int) -> int:
+    return raw[at] | raw[at + 1] << 8
+
+
+def new_entry(name: str, attributes: int, stamp: tuple[int, int, int], short: bytes = b" " * 11, cluster: int = 0) -> Entry:
     """An entry of size 0 whose three times are `stamp` (date, time, tenths)."""
+    date, time, tenths = stamp
     entry = Entry()
-    entry.name, entry.short, entry.case, entry.attributes = name, short, case, attributes
-    entry.created_date, entry.created_time, entry.tenths = stamp
-    entry.written_date, entry.written_time = stamp[:2]
-    entry.accessed_date = stamp[0]
-    entry.cluster = entry.size = entry.slot = entry.slots = 0
+    entry.name = name
+    entry.raw = struct.pack("<11sBBBHHHHHHHI", short, attributes, 0, tenths, time, date, date, 0, time, date, 0, 0)
+    entry.attributes, entry.cluster = attributes, cluster
+    entry.size = entry.slot = entry.slots = 0
     entry.node = None
     return entry
 
@@ -148,23 +158,19 @@ def parse_directory(data: bytes, wide: bool) -> Parsed:
         if free is not None:
             parsed.free.append((start // SLOT, (at - start) // SLOT))
             continue
-        entry = make(Entry)
-        (
-            short, attributes, case, entry.tenths, entry.created_time, entry.created_date, entry.accessed_date, high,
-            entry.written_time, entry.written_date, low, entry.size,
-        ) = _unpack(raw)  # fmt: skip
+        attributes, high, low, size = _numbers(raw)
         if attributes & 0x3F == LONG_NAME:
             orphans = True
             continue
-        entry.short, entry.case, entry.attributes = short, case, attributes
+        entry = make(Entry)
+        entry.raw, entry.attributes, entry.size, entry.node = raw, attributes, size, None
         entry.cluster = high << 16 | low if wide else low
-        entry.node = None
-        name, entry.slots = _long_name(long, short) if long else ("", 1)
+        name, entry.slots = _long_name(long, raw) if long else ("", 1)
         if not name:
-            name = shown_short(short, case)
+            name = shown_short(raw[:11], raw[12])
         if orphans or entry.slots * SLOT < at - start:
             orphans = False
-            parsed.broken_names.append(shown_short(short, case))
+            parsed.broken_names.append(shown_short(raw[:11], raw[12]))
         entry.name = name
         entry.slot = at // SLOT - entry.slots
         if attributes & VOLUME_LABEL:
@@ -175,14 +181,14 @@ def parse_directory(data: bytes, wide: bool) -> Parsed:
     return parsed
 
 
-def _long_name(slots: bytes, short: bytes) -> tuple[str, int]:
-    """The name in long slots and the number of slots that it takes with its entry; ("", 1) when it makes no sense."""
+def _long_name(slots: bytes, raw: bytes) -> tuple[str, int]:
+    """The name in the long slots of a short entry, and the number of slots that it takes with its entry; ("", 1) when it makes no sense."""
     orders = slots[::SLOT]
     count = orders[0] & 0x3F
     if count != len(orders):  # slots of a name that is gone may lie in front
         count = orders[-1:] == b"\x41" or next((n for n in range(2, 21) if orders.endswith(_ORDER[n - 1])), 0)
         slots = slots[len(slots) - count * SLOT :]
-    if not 0 < count <= 20 or slots[::SLOT] != _ORDER[count - 1] or slots[13::SLOT] != bytes((checksum(short),)) * count:
+    if not 0 < count <= 20 or slots[::SLOT] != _ORDER[count - 1] or slots[13::SLOT].count(checksum(raw[:11])) != count:
         return "", 1
     units = slots[1:11] + slots[14:26] + slots[28:32]
     for i in range(SLOT, len(slots), SLOT):

@@ -137,8 +137,7 @@ class FatFile:
             return
         entry = self._node.entry
         assert entry is not None
-        entry.written_date, entry.written_time, _ = self._volume.stamp(self._modified)
-        entry.accessed_date = entry.written_date
+        entry.set_written(*self._volume.stamp(self._modified)[:2])
         entry.attributes |= ARCHIVE
         self._volume.mark_stale(self._node)
         self._changed = False

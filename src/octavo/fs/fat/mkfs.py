@@ -169,7 +169,7 @@ async def make_fat(device: Device, cache: CacheManager, plan: Plan, label: str, 
         for i in range(plan.fats):
             await cache.copy_write(section, first_fat + i * fat_bytes, head)
         if name.strip():
-            entry = new_entry(label, name, 0, VOLUME_LABEL, _now(cache))
+            entry = new_entry(label, VOLUME_LABEL, _now(cache), name)
             await cache.copy_write(section, root, entry.pack())
         await cache.flush(section)
         await device.flush()

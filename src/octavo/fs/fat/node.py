@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from octavo.cache.regions import RegionMap
 from octavo.fs.fat.entry import SLOT, Entry, Parsed
-from octavo.fs.fat.names import fold, shown_short
+from octavo.fs.fat.names import fold
 from octavo.io.regionpager import Mapping
 from octavo.memory.section import Section
 
@@ -75,7 +75,7 @@ class Directory:
     def shorts(self) -> dict[str, Entry]:
         """Entries by the short names that stand beside long ones."""
         if self._shorts is None:
-            self._shorts = {fold(shown_short(e.short, 0)): e for e in self.names.values() if e.slots > 1}
+            self._shorts = {fold(e.short_name): e for e in self.names.values() if e.slots > 1}
         return self._shorts
 
     def __contains__(self, key: object) -> bool:
@@ -86,13 +86,13 @@ class Directory:
         """Notes an entry whose slots have been written."""
         self.names[fold(entry.name)] = entry
         if self._shorts is not None and entry.slots > 1:
-            self._shorts[fold(shown_short(entry.short, 0))] = entry
+            self._shorts[fold(entry.short_name)] = entry
 
     def drop(self, entry: Entry) -> None:
         """Forgets an entry, and notes its slots as free."""
         del self.names[fold(entry.name)]
         if self._shorts is not None and entry.slots > 1:
-            del self._shorts[fold(shown_short(entry.short, 0))]
+            del self._shorts[fold(entry.short_name)]
         self.free.append((entry.slot, entry.slots))
 
     def take_slots(self, count: int, room: int) -> int:

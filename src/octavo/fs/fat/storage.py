@@ -178,9 +178,7 @@ class Storage(Core):
         above = parent.entry.cluster if parent.entry is not None else 0
         data = b""
         for short, target in ((b".          ", cluster), (b"..         ", above)):
-            entry = new_entry("", short, 0, DIRECTORY, self.stamp())
-            entry.cluster = target
-            data += entry.pack()
+            data += new_entry("", DIRECTORY, self.stamp(), short, target).pack()
         mapping = Mapping(RegionMap(self.geometry.cluster))
         mapping.regions.append(self.geometry.place(cluster), 1)
         section = Section(self._section_name(path), self.pager, mapping, 0)

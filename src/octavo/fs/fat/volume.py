@@ -210,8 +210,7 @@ class FatVolume(Storage):
         if fold(name) in directory.names:
             raise StatusError(Status.OBJECT_NAME_COLLISION, f"{path}: exists already")
         await self._modify()
-        entry = new_entry(name, b"", 0, attributes, self.stamp())
-        entry.cluster = cluster
+        entry = new_entry(name, attributes, self.stamp(), cluster=cluster)
         await self._insert(directory, entry)
         return entry
 
@@ -219,11 +218,12 @@ class FatVolume(Storage):
         """Gives an entry its short name and slots, and writes them."""
         exact = exact_short(entry.name)
         if exact is not None and fold(entry.name) not in directory.shorts:
-            entry.short, entry.case = exact
+            entry.set_short(*exact)
             data = entry.pack()
         else:
-            entry.short, entry.case = make_short(entry.name, directory), 0
-            data = long_slots(entry.name, entry.short) + entry.pack()
+            short = make_short(entry.name, directory)
+            entry.set_short(short, 0)
+            data = long_slots(entry.name, short) + entry.pack()
         count = len(data) // SLOT
         section = await self._load(directory.node)
         first = directory.take_slots(count, slots_in(section.size))
@@ -277,9 +277,7 @@ class FatVolume(Storage):
         self.paths.clear()
         name = clean_name(name)
         await self._modify()
-        moved = new_entry(name, b"", 0, entry.attributes, (entry.created_date, entry.created_time, entry.tenths))
-        moved.written_date, moved.written_time, moved.accessed_date = entry.written_date, entry.written_time, entry.accessed_date
-        moved.cluster, moved.size = entry.cluster, entry.size
+        moved = entry.renamed(name)
         node = cast(Node | None, entry.node)
         if source is target and fold(name) == fold(entry.name):
             await self._erase(source, entry)  # only the case changes: the name must be free first
@@ -300,4 +298,4 @@ class FatVolume(Storage):
 
 
 def _root_entry() -> Entry:
-    return new_entry("", b" " * 11, 0, DIRECTORY, (0, 0, 0))
+    return new_entry("", DIRECTORY, (0, 0, 0))
