@@ -29,6 +29,7 @@ from octavo.threads.scheduler import Scheduler
 from octavo.version import VERSION
 
 DEFAULT_MEMORY = "64M"
+IMAGE_MEMORY = "16M"  # for work on one image: most of it is streaming, which more memory does not help
 DEFAULT_MAP = "server-24g"
 DEFAULT_ARCH = "x86-64"
 RAM_DISK_BYTES = 2 << 20
@@ -208,7 +209,7 @@ def boot(
 
 
 @contextmanager
-def open_image(path: str | PathLike[str], read_only: bool = False, memory: str | int = DEFAULT_MEMORY) -> Iterator[Volume]:
+def open_image(path: str | PathLike[str], read_only: bool = False, memory: str | int = IMAGE_MEMORY) -> Iterator[Volume]:
     """The volume in an image, on a system of its own that is closed at the end of the `with` block."""
     with boot(memory, [path], read_only=read_only) as system:
         yield next(iter(system.volumes.values()))

@@ -162,17 +162,20 @@ class VolumeTree:
         if not info.is_directory:
             yield Item("", False, info.size, info.modified.timestamp())
             return
-        yield Item("", True, 0, 0.0)
         strip = len(path.strip("/")) + 1 if path.strip("/") else 0
-        stamps: dict[tuple[int, int] | datetime, float] = {}
+        stamps: dict[datetime, float] = {}
         for here, entries in self.volume.walk(path):
-            base = here[strip:] + "/" if here[strip:] else ""
+            relative = here[strip:]
+            yield Item(relative, True, 0, 0.0)
+            base = relative + "/" if relative else ""
             for entry in entries:
+                if entry.is_directory:
+                    continue
                 moment = entry.modified
                 when = stamps.get(moment)
                 if when is None:
                     when = stamps[moment] = moment.timestamp()
-                yield Item(base + entry.name, entry.is_directory, entry.size, when)
+                yield Item(base + entry.name, False, entry.size, when)
 
     def read(self, path: str, size: int) -> Iterable[bytes]:
         """The contents, in chunks."""

@@ -29,6 +29,7 @@ from octavo.status import StatusError
 LAZY_SECONDS = 1.0
 LAZY_FRACTION = 8
 LAZY_LEAST = 64  # pages
+MOST_GATHERED = 8  # views
 PAGE_MASK = PAGE_SIZE - 1
 VIEW_MASK = VIEW_SIZE - 1
 
@@ -41,7 +42,7 @@ class CacheManager:
         self.ram = memory.ram
         self.views = Views(memory)
         total = memory.physical.available
-        self.most_gathered = VIEW_SIZE << min(3, max(0, (total // 1024).bit_length() - 1))  # bytes that one copy may pin
+        self.most_gathered = VIEW_SIZE * min(max(total // 1000, 1), MOST_GATHERED)  # bytes that one copy may pin
         self.most_dirty = max(LAZY_LEAST, total // 4)  # pages
         self.hits = 0
         self.misses = 0
@@ -125,7 +126,7 @@ class CacheManager:
             segment.prefetched ^= hit
             self.ahead_hits += hit.bit_count()
         entries = self.ram.link[segment.base + first : segment.base + end]
-        if all(e > 0 for e in entries) if end - first > 1 else entries[0] > 0:
+        if (min(entries) if end - first > 1 else entries[0]) > 0:
             self.hits += 1
             return segment
         self.misses += 1
@@ -178,7 +179,7 @@ class CacheManager:
             segment = await self.views.get(section, index)
             limit = self._limit(section, segment)
             link = self.ram.link[segment.base : segment.base + SEGMENT_PAGES]
-            absent = sum(1 << i for i in range(limit) if not link[i])
+            absent = sum(1 << i for i in range(limit) if not link[i]) if segment.used else (1 << limit) - 1
             if limit <= 0 or not absent:
                 return
             await self._resident(segment, 0, limit, limit)

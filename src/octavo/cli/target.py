@@ -13,7 +13,7 @@ from types import TracebackType
 
 from octavo.files import Volume
 from octavo.status import Status, StatusError
-from octavo.system import System
+from octavo.system import IMAGE_MEMORY, System
 from octavo.transfer import HostTree, Tree, VolumeTree
 
 
@@ -52,7 +52,7 @@ def parse_image_target(text: str) -> Target:
 class Images:
     """The images that one command works on, each mounted once, on one system."""
 
-    def __init__(self, targets: Sequence[Target], write: Sequence[Target] = (), memory: str = "64M") -> None:
+    def __init__(self, targets: Sequence[Target], write: Sequence[Target] = (), memory: str = IMAGE_MEMORY) -> None:
         writable = {os.path.realpath(t.image) for t in write if t.image}
         self._volumes: dict[str, Volume] = {}
         self.system = System(memory)

@@ -70,7 +70,7 @@ class Faults:
                 stop = i + 1
                 while stop < limit and not link[base + stop]:
                     stop += 1
-                await self._page_in(segment, i, min(stop, end), stop)
+                i = await self._page_in(segment, i, min(stop, end), stop)
             elif self.physical.pfns.words[-entry * WORDS + FLAGS] & READING:
                 await self._collide(segment, i)
             else:
@@ -88,14 +88,17 @@ class Faults:
 
     # -- hard faults ----------------------------------------------------------------------------------------------
 
-    async def _page_in(self, segment: Segment, first: int, need: int, end: int) -> None:
-        """Reads pages [first, end); [first, need) are obligatory. May do less when another thread was at work: the caller loops."""
+    async def _page_in(self, segment: Segment, first: int, need: int, end: int) -> int:
+        """Reads pages [first, end); [first, need) are obligatory. Returns the page after those that are active now.
+
+        That can be `first`, when another thread was at work: the caller looks again.
+        """
         runs = await self._frames(end - first, need - first, False)
         count = sum(size for _, size in runs)
         end = first + count
         if any(self.physical.ram.link[segment.base + first : segment.base + end]):
             self._give_back(runs)
-            return
+            return first
         self.hard += 1
         self.page_ins[count] += 1
         buffers = [self.physical.ram.frame(*run) for run in runs]
@@ -104,15 +107,15 @@ class Faults:
             waiters = request.send(None)
         except StopIteration:  # it did not wait: nobody has seen anything of it
             self._adopt(segment, first, runs)
-            return
+            return end
         except StatusError:
             self._give_back(runs)
             if need == end:
                 raise
         else:
             if await self._page_in_slowly(segment, Read(first, end), need, runs, Resumed(request, waiters)):
-                return
-        await self._page_in(segment, first, need, need)  # without the neighbours
+                return end
+        return await self._page_in(segment, first, need, need)  # without the neighbours
 
     async def _page_in_slowly(self, segment: Segment, read: Read, need: int, runs: list[Run], request: Resumed) -> bool:
         """Waits for a read, its pages in transition meanwhile. False when it failed and can be tried with fewer pages."""

@@ -75,11 +75,9 @@ class PageList:
         self.count -= left
         while left:
             first = pfn
-            size = 0
-            while left and pfn == first + size:
-                pfn = words[pfn * WORDS + NEXT]
-                size += 1
-                left -= 1
+            size = self._run_length(first, left)
+            pfn = words[(first + size - 1) * WORDS + NEXT]
+            left -= size
             pfns.claim(first, size, state, self.state)
             out.append((first, size))
         self.head = pfn
@@ -88,6 +86,18 @@ class PageList:
         else:
             self.tail = 0
         return out
+
+    def _run_length(self, first: int, most: int) -> int:
+        """How many frames from `first` on follow one another on the list as they do in memory; at most `most`."""
+        words = self.pfns.words
+        size = 1
+        while size < most and words[(first + size - 1) * WORDS + NEXT] == first + size:
+            size += 1
+            if size == SHORT_RUN and most > SHORT_RUN:
+                nexts = self.pfns.table[first : first + most, NEXT]
+                breaks = np.flatnonzero(nexts != np.arange(first + 1, first + 1 + len(nexts), dtype=np.int32))
+                return min(most, int(breaks[0]) + 1) if len(breaks) else most
+        return size
 
     def check(self) -> None:
         """Links agree in both directions, the count is right, every frame is in the list's state."""

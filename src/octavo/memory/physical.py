@@ -116,6 +116,13 @@ class PhysicalMemory:
         self.repurposed += count
         if count >= SHORT_RUN:
             ptes = self.pfns.table[first : first + count, PTE]
+            pte = int(ptes[0])
+            base = pte & BASE_MASK
+            if pte + count <= base + SEGMENT_PAGES and (ptes == np.arange(pte, pte + count, dtype=np.int32)).all():
+                self.links[pte : pte + count] = 0  # the usual case: part of one segment, in its order
+                ptes[:] = 0
+                self._drop_use(self.segments[base], count)
+                return
             self.links[ptes] = 0
             bases = ptes & BASE_MASK
             edges = [0, *(np.flatnonzero(bases[1:] != bases[:-1]) + 1).tolist(), count]
