@@ -392,10 +392,10 @@ def measure(b: Bench, actions: dict[str, Action], before: Callable[[], None], un
             start = time.perf_counter()
             try:
                 own = action()
-            own = own if own is not None else time.perf_counter() - start
-            if b.expected is not None:
-                b.done[name] = sum(len(files) for _, _, files in os.walk(b.out))
-                assert b.done[name] == b.expected or name == FATTOOLS, f"{name} wrote {b.done[name]} of {b.expected} files"
+                own = own if own is not None else time.perf_counter() - start
+                if b.expected is not None:
+                    b.done[name] = sum(len(files) for _, _, files in os.walk(b.out))
+                    assert b.done[name] == b.expected or name == FATTOOLS, f"{name} wrote {b.done[name]} of {b.expected} files"
             except Exception as error:  # noqa: BLE001 -- a peer that cannot do it is a result
                 print(f"  {name}: {type(error).__name__}: {error}", file=sys.stderr)
                 times[name] = []
