@@ -23,6 +23,7 @@ from octavo.cache.readahead import ReadAhead
 from octavo.cache.views import Views
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.manager import MemoryManager
+from octavo.memory.physical import ZERO_PAGE
 from octavo.memory.section import SEGMENT_PAGES, VIEW_SHIFT, VIEW_SIZE, Section, Segment
 from octavo.status import StatusError
 
@@ -228,12 +229,16 @@ class CacheManager:
         link, base = self.ram.link, segment.base
         while link[base + i] <= 0:
             page = start + (i << PAGE_SHIFT)
-            whole = (stop - page) // PAGE_SIZE if page >= at else 0  # pages from here on that are wholly overwritten
+            # Pages that need not be read: those that are wholly overwritten, and those behind the section's end.
+            last = end if start + (end - 1 << PAGE_SHIFT) >= section.size else (stop - start) >> PAGE_SHIFT
             j = i
-            while j < i + whole and not link[base + j]:
+            while j < last and not link[base + j] and page >= at:
                 j += 1
             if j > i:
-                await self.memory.faults.new_pages(segment, i, j, False)
+                made = await self.memory.faults.new_pages(segment, i, j, False)
+                if made and j == end and (tail := -stop & PAGE_MASK):
+                    address = (link[base + j - 1] << PAGE_SHIFT) + PAGE_SIZE
+                    self.ram.bytes[address - tail : address] = ZERO_PAGE[:tail]
             elif page >= section.size and not link[base + i]:
                 await self.memory.faults.new_pages(segment, i, i + 1, True)
             else:
@@ -247,6 +252,15 @@ class CacheManager:
         self.throttled += 1
         writeback = self.memory.writeback
         await writeback.write(writeback.oldest(max(LAZY_LEAST, self.most_dirty // 4)), asked=False)
+
+    def try_write(self, section: Section, offset: int, data: bytes) -> bool:
+        """Writes a few bytes whose page is active, within the section; False (and nothing done) when `copy_write` has to."""
+        address = self.try_address(section, offset)
+        if address < 0 or (offset & PAGE_MASK) + len(data) > PAGE_SIZE or offset + len(data) > section.size:
+            return False
+        self.ram.bytes[address : address + len(data)] = data
+        self.mark(section, offset)
+        return True
 
     # -- metadata -------------------------------------------------------------------------------------------------
 

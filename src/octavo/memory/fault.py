@@ -77,14 +77,18 @@ class Faults:
                 self._activate(segment, i, -entry)
                 i += 1
 
-    async def new_pages(self, segment: Segment, first: int, end: int, zero: bool) -> None:
-        """Makes active pages where [first, end) is absent, of zeros or of any bytes; the caller overwrites them at once."""
+    async def new_pages(self, segment: Segment, first: int, end: int, zero: bool) -> bool:
+        """Makes active pages where [first, end) is absent, of zeros or of any bytes; the caller overwrites them at once.
+
+        False, and nothing made, when another thread was faster: the caller looks again.
+        """
         runs = await self._frames(end - first, end - first, zero)
         if self.physical.ram.link[segment.base + first : segment.base + end].tolist() != [0] * (end - first):
-            self._give_back(runs)  # somebody else was faster; the caller looks again
-            return
+            self._give_back(runs)
+            return False
         self.new += end - first
         self._adopt(segment, first, runs)
+        return True
 
     # -- hard faults ----------------------------------------------------------------------------------------------
 

@@ -72,9 +72,9 @@ class Core:
 
     def stamp(self, wall: float | None = None) -> tuple[int, int, int]:
         """A time (now, if not given) as an entry has it."""
-        if wall is None:
-            wall = self.clock.wall()
-        second = int(wall)
+        if wall is not None:
+            return to_dos(self.clock.local(wall))
+        second = int(self.clock.wall())
         if second != self._stamp[0]:
             self._stamp = (second, to_dos(self.clock.local(second)))
         return self._stamp[1]
@@ -111,7 +111,9 @@ class Core:
         assert entry is not None and parent is not None
         section = parent.node.section
         assert section is not None, "a directory with nodes is loaded"
-        await self.cache.copy_write(section, (entry.slot + entry.slots - 1) * SLOT, entry.pack())
+        at, data = (entry.slot + entry.slots - 1) * SLOT, entry.pack()
+        if not self.cache.try_write(section, at, data):
+            await self.cache.copy_write(section, at, data)
         node.stale = False
         self.stale.pop(node, None)
 

@@ -232,21 +232,34 @@ class FatTable:
     async def _write_run(self, run: Run, last: int, free: bool = False) -> None:
         """Chains a run and gives its last cluster the entry `last`; with `free`, sets all of it to 0."""
         first, count = run
-        if count < LONG_RUN or self.bits == 12:
+        if self.bits == 12:
             for cluster in range(first, first + count):
                 await self.set(cluster, 0 if free else cluster + 1 if cluster < first + count - 1 else last)
             return
         done = 0
         while done < count:
-            cluster = first + done
-            window = (await self._window(cluster))[: count - done]
-            n = len(window)
-            values = np.zeros(n, window.dtype) if free else np.arange(cluster + 1, cluster + 1 + n).astype(window.dtype)
-            if not free and done + n == count:
+            done += await self._write_part(first + done, count - done, last, free)
+
+    async def _write_part(self, first: int, count: int, last: int, free: bool) -> int:
+        """As `_write_run`, as far as the page of `first` goes; returns the number of entries written (FAT16 and FAT32)."""
+        width = self.bits >> 3
+        at = self.offset + first * width
+        address = await self._address(at)
+        n = min(count, (PAGE_SIZE - (address & PAGE_SIZE - 1)) // width)
+        if n < LONG_RUN:
+            entries = self.cache.ram.half if width == 2 else self.cache.ram.word
+            start, kept = address // width, 0 if width == 2 else 0xF0000000
+            for i in range(n):
+                value = 0 if free else first + i + 1 if i < count - 1 else last
+                entries[start + i] = entries[start + i] & kept | value
+        else:
+            window = (await self._window(first))[:n]
+            values = np.zeros(n, window.dtype) if free else np.arange(first + 1, first + 1 + n).astype(window.dtype)
+            if not free and n == count:
                 values[-1] = last
-            window[:] = values if self.bits == 16 else np.bitwise_or(window & np.uint32(0xF0000000), values)
-            self.cache.mark(self.section, self.offset + cluster * (self.bits >> 3))
-            done += n
+            window[:] = values if width == 2 else np.bitwise_or(window & np.uint32(0xF0000000), values)
+        self.cache.mark(self.section, at)
+        return n
 
     async def count_free(self) -> int:
         """The number of free clusters, counted once and kept from then on."""

@@ -237,7 +237,8 @@ class FatVolume(Storage):
             data += b"\0"  # what lies behind the end of a directory is not always zero
         entry.slot, entry.slots = first, count
         try:
-            await self.cache.copy_write(section, first * SLOT, data)
+            if not self.cache.try_write(section, first * SLOT, data):
+                await self.cache.copy_write(section, first * SLOT, data)
         except StatusError:
             directory.give_back(first, count)
             raise
