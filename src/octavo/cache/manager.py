@@ -10,8 +10,7 @@ The cache has no memory and no I/O of its own: a miss is a page fault on the sec
     flush        all dirty pages of a section to its pager
     purge        pages dropped, dirty or not
 
-Dirty pages wait for the lazy writer, a kernel thread that writes an eighth of them each second, the oldest first; a
-writer that has made too many writes some itself.
+Dirty pages wait for the writers (`octavo.cache.writers`).
 
 Source: NT's cache manager (views of sections, lazy writer, write throttling). Departures: dirty by page, not by view;
 sections larger than what is mapped cost nothing.
@@ -21,15 +20,13 @@ from __future__ import annotations
 
 from octavo.cache.readahead import ReadAhead
 from octavo.cache.views import Views
+from octavo.cache.writers import Writers
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.manager import MemoryManager
 from octavo.memory.physical import ZERO_PAGE
 from octavo.memory.section import SEGMENT_PAGES, VIEW_SHIFT, VIEW_SIZE, Section, Segment
 from octavo.status import StatusError
 
-LAZY_SECONDS = 1.0
-LAZY_FRACTION = 8
-LAZY_LEAST = 64  # pages
 MOST_GATHERED = 8  # views
 PAGE_MASK = PAGE_SIZE - 1
 VIEW_MASK = VIEW_SIZE - 1
@@ -42,15 +39,13 @@ class CacheManager:
         self.memory = memory
         self.ram = memory.ram
         self.views = Views(memory)
+        self.writers = Writers(memory)
         total = memory.physical.available
         self.most_gathered = VIEW_SIZE * min(max(total // 1000, 1), MOST_GATHERED)  # bytes that one copy may pin
-        self.most_dirty = max(LAZY_LEAST, total // 4)  # pages
         self.hits = 0
         self.misses = 0
         self.ahead_pages = 0
         self.ahead_hits = 0
-        self.throttled = 0
-        memory.scheduler.spawn(self._lazy_writer(), "lazy-writer", daemon=True)
 
     async def _resident(self, segment: Segment, first: int, end: int, limit: int) -> None:
         """Makes pages [first, end) of a view active, reading up to `limit` at most."""
@@ -196,8 +191,8 @@ class CacheManager:
 
         The pager must already know where the pages go. An error leaves what was copied before it copied and dirty.
         """
-        if self.memory.writeback.dirty > self.most_dirty:
-            await self._throttle()
+        if self.memory.writeback.dirty > self.writers.most_dirty >> 1:
+            await self.writers.admit()
         view = memoryview(data)
         done, length = 0, len(view)
         while done < length:
@@ -246,12 +241,6 @@ class CacheManager:
         while i < end and link[base + i] > 0:
             i += 1
         return min(stop, start + (i << PAGE_SHIFT))
-
-    async def _throttle(self) -> None:
-        """Makes the writer write: too much is dirty already. Errors stay with the sections that have them."""
-        self.throttled += 1
-        writeback = self.memory.writeback
-        await writeback.write(writeback.oldest(max(LAZY_LEAST, self.most_dirty // 4)), asked=False)
 
     def try_write(self, section: Section, offset: int, data: bytes) -> bool:
         """Writes a few bytes whose page is active, within the section; False (and nothing done) when `copy_write` has to."""
@@ -307,14 +296,6 @@ class CacheManager:
         section.size = min(section.size, size)
         await self.memory.writeback.purge(section, (size + PAGE_MASK) >> PAGE_SHIFT)
 
-    async def _lazy_writer(self) -> None:
-        while True:
-            await self.memory.scheduler.sleep(LAZY_SECONDS)
-            dirty = self.memory.writeback.dirty
-            if dirty:
-                writeback = self.memory.writeback
-                await writeback.write(writeback.oldest(max(LAZY_LEAST, dirty // LAZY_FRACTION)), asked=False)
-
     def statistics(self) -> dict[str, int]:
         """Views mapped, hits and misses by view, read-ahead pages and those of them that were used, throttled writes."""
         return {
@@ -323,7 +304,7 @@ class CacheManager:
             "misses": self.misses,
             "read_ahead_pages": self.ahead_pages,
             "read_ahead_hits": self.ahead_hits,
-            "throttled": self.throttled,
+            "throttled": self.writers.throttled,
         }
 
     def check(self) -> None:

@@ -69,7 +69,7 @@ def cache_report(system: System) -> list[str]:
     lines = [
         f"Cache: {data['views']} of {system.cache.views.most} views mapped; {looked} reads by view, hit rate {rate}",
         f"Read-ahead: {ahead} pages fetched ahead, {data['read_ahead_hits']} hits ({used})",
-        f"Dirty: {system.memory.writeback.dirty} pages, limit {system.cache.most_dirty}; writers throttled {data['throttled']} times",
+        f"Dirty: {system.memory.writeback.dirty} pages, limit {system.cache.writers.most_dirty}; writers throttled {data['throttled']} times",
     ]
     for letter, volume in system.volumes.items():
         device = cast(Table, volume.statistics()["device"])

@@ -131,6 +131,8 @@ class Scheduler:
                 waiters = coroutine.send(None)
             except StopIteration as stop:
                 result: T = stop.value
+                if self.workers.outstanding:
+                    self.workers.collect(0)
                 if self.ready:
                     self._drain()
                 return result

@@ -123,10 +123,9 @@ def long_slots(name: str, short: bytes) -> bytes:
 
 def shown_short(short: bytes, flags: int) -> str:
     """A short name for people: dot, case bits, code page 437."""
-    if short.isascii() and short[0] != 5:
-        text = short.decode("ascii")
-    else:
-        text = (b"\xe5" + short[1:] if short[0] == 5 else short).decode("cp437")
+    if short[0] == 5:  # stands for 0xE5, which would mean a free slot
+        short = b"\xe5" + short[1:]
+    text = short.decode("ascii" if short.isascii() else "cp437")  # the latter is ten times as slow
     base, extension = text[:8].rstrip(" "), text[8:].rstrip(" ")
     if flags & LOWER_BASE:
         base = base.lower()
