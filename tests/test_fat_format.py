@@ -262,6 +262,16 @@ def test_open_files_are_in_the_way(image: Path) -> None:
         assert [e.name for e in volume.entries()] == ["A.TXT"]
 
 
+def test_a_file_that_is_open_at_the_end_is_written(image: Path) -> None:
+    """Closing a system is no reason to lose what was written."""
+    with octavo.boot(disks=[image]) as system:
+        file = system.volumes["C:"].open("open.txt", "wb")
+        file.write(b"not closed")
+    with octavo.open_image(image, read_only=True) as volume:
+        assert volume.read_bytes("open.txt") == b"not closed"
+        assert volume.check() == []
+
+
 def test_python_files(image: Path) -> None:
     """Modes, text, seeking, append, readinto, iteration."""
     with octavo.open_image(image) as volume:

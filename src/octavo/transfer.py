@@ -36,7 +36,6 @@ class Tree(Protocol):
 
     def shown(self, path: str) -> str: ...
     def is_dir(self, path: str) -> bool: ...
-    def exists(self, path: str) -> bool: ...
     def walk(self, path: str, skipped: list[str]) -> Iterator[Item]: ...
     def join(self, path: str, name: str) -> str: ...
     def read(self, path: str, size: int) -> Iterable[bytes]: ...
@@ -54,10 +53,6 @@ class HostTree:
     def is_dir(self, path: str) -> bool:
         """True for a directory."""
         return os.path.isdir(path)
-
-    def exists(self, path: str) -> bool:
-        """True when there is something."""
-        return os.path.lexists(path)
 
     def join(self, path: str, name: str) -> str:
         """A path below a path."""
@@ -147,10 +142,6 @@ class VolumeTree:
     def is_dir(self, path: str) -> bool:
         """True for a directory."""
         return self.volume.is_dir(path)
-
-    def exists(self, path: str) -> bool:
-        """True when there is something."""
-        return self.volume.exists(path)
 
     def join(self, path: str, name: str) -> str:
         """A path below a path."""
@@ -246,8 +237,8 @@ def refuse_overlap(plan: Plan) -> None:
         raise StatusError(Status.INVALID_PARAMETER, f"{plan.source.shown(source)}: cannot be copied onto or into itself")
 
 
-def run_copy(plan: Plan, on_file: Callable[[str, int], None] | None = None) -> list[StatusError]:
-    """Does the steps; `on_file` is called with each target and its bytes. Returns the errors of what could not be copied."""
+def run_copy(plan: Plan, on_bytes: Callable[[str, int], None] | None = None) -> list[StatusError]:
+    """Does the steps; `on_bytes` is called with the target and the size of each chunk. Returns the errors of what could not be copied."""
     errors: list[StatusError] = []
     target = plan.target
     for source, to, item in plan.steps:
@@ -256,11 +247,18 @@ def run_copy(plan: Plan, on_file: Callable[[str, int], None] | None = None) -> l
                 if not target.is_dir(to):
                     target.mkdir(to)
             else:
-                target.write(to, item.size, plan.source.read(source, item.size), item.modified)
+                chunks = plan.source.read(source, item.size)
+                if on_bytes is not None:
+                    chunks = _counted(chunks, to, on_bytes)
+                target.write(to, item.size, chunks, item.modified)
         except StatusError as error:
             errors.append(error)
             if error.status in _FATAL:
                 break
-        if on_file is not None:
-            on_file(to, item.size)
     return errors
+
+
+def _counted(chunks: Iterable[bytes], to: str, on_bytes: Callable[[str, int], None]) -> Iterator[bytes]:
+    for chunk in chunks:
+        on_bytes(to, len(chunk))
+        yield chunk

@@ -78,7 +78,8 @@ def check(arguments: Namespace) -> int:
 
             def on_progress(count: int, total: int) -> None:
                 nonlocal done
-                advance("", count - done)
+                if advance is not None:
+                    advance("", count - done)
                 done = count
 
             problems = volume.check(on_progress)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 
 from octavo.cli.verb import Verb
 from octavo.status import StatusError
+from octavo.threads.scheduler import Scheduler
 from octavo.version import VERSION
 
 MODULES = {
@@ -52,6 +54,7 @@ def run(argv: list[str]) -> int:
 
 def main() -> None:
     """Runs the process's command line and exits."""
+    signal.signal(signal.SIGINT, lambda number, frame: Scheduler.interrupt())
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()

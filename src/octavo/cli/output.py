@@ -45,10 +45,10 @@ def info_record(info: FileInfo, path: str) -> dict[str, object]:
 
 
 @contextmanager
-def progress(title: str, total: int, unit: str = "bytes") -> Iterator[Advance]:
-    """A progress bar on standard error, where that is a terminal and the work is long."""
+def progress(title: str, total: int, unit: str = "bytes") -> Iterator[Advance | None]:
+    """A progress bar on standard error; None where that is no terminal or the work is short."""
     if not sys.stderr.isatty() or (unit == "bytes" and total < SLOW_BYTES):
-        yield lambda name, count: None
+        yield None
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TransferSpeedColumn

@@ -53,10 +53,9 @@ def run_terminal(shell: Shell) -> int:
 
     while not shell.done:
         try:
-            line = session.prompt(shell.prompt, inputhook=idle)
+            shell.execute(session.prompt(shell.prompt, inputhook=idle))
         except KeyboardInterrupt:
             continue
         except EOFError:
             break
-        shell.execute(line)
     return shell.status

@@ -56,7 +56,20 @@ class Thread:
 
 
 class Scheduler:
-    """Runs kernel threads on the calling host thread; `seed` fixes all order in virtual time."""
+    """Runs kernel threads on the calling host thread; `seed` fixes all order in virtual time.
+
+    An interrupt (Ctrl-C) must not end a kernel thread halfway: while one runs, `interrupt` puts it off to the end of `run`.
+    """
+
+    running = 0  # schedulers that are in `run` or `pump`
+    interrupted = False
+
+    @classmethod
+    def interrupt(cls) -> None:
+        """A handler for SIGINT: KeyboardInterrupt now, or when the kernel thread that runs has ended."""
+        if not cls.running:
+            raise KeyboardInterrupt
+        cls.interrupted = True
 
     def __init__(self, clock: Clock, seed: int = 0) -> None:
         self.clock = clock
@@ -124,8 +137,7 @@ class Scheduler:
 
     def run(self, coroutine: Coroutine[Waiters, None, T], name: str = "main") -> T:
         """Drives a coroutine to its end and returns its result; other ready threads get their turn."""
-        assert not self._running, "run() was called from inside a kernel thread: await instead"
-        self._running = True
+        self._enter()
         try:
             try:
                 waiters = coroutine.send(None)
@@ -140,7 +152,7 @@ class Scheduler:
             waiters.append(thread)
             self._loop(thread)
         finally:
-            self._running = False
+            self._leave()
         if thread.error is not None:
             raise thread.error
         result = thread.result
@@ -150,7 +162,7 @@ class Scheduler:
         """Runs what is ready and due, waiting up to `timeout` seconds for something to come due (real time only)."""
         if self._running:
             return
-        self._running = True
+        self._enter()
         try:
             self._drain()
             if not self.clock.virtual:
@@ -158,7 +170,7 @@ class Scheduler:
                 self.workers.collect(timeout)
                 self._drain()
         finally:
-            self._running = False
+            self._leave()
 
     def trace_hash(self) -> str:
         """The hash of every event so far; "" in real time."""
@@ -179,6 +191,18 @@ class Scheduler:
         self._timers.clear()
         while self.ready:
             self.ready.popleft().coroutine.close()
+
+    def _enter(self) -> None:
+        assert not self._running, "run() was called from inside a kernel thread: await instead"
+        self._running = True
+        Scheduler.running += 1
+
+    def _leave(self) -> None:
+        self._running = False
+        Scheduler.running -= 1
+        if Scheduler.interrupted and not Scheduler.running:
+            Scheduler.interrupted = False
+            raise KeyboardInterrupt
 
     # -- the loop -------------------------------------------------------------------------------------------------
 

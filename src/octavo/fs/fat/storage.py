@@ -197,7 +197,13 @@ class Storage(Core):
             await self.cache.copy_write(parsed, SLOT, bytes(fields))
 
     async def unmount(self, discard: bool = False) -> None:
-        """As `settle`, and lets go of every page; with `discard`, unwritten data and open files are given up instead."""
+        """As `settle`, and lets go of every page; with `discard`, unwritten data and open files are given up instead.
+
+        StatusError SHARING_VIOLATION while files are open.
+        """
+        opened = sum(node.opens for node in self.nodes)
+        if opened and not discard:
+            raise StatusError(Status.SHARING_VIOLATION, f"{self.name}: cannot be unmounted: {opened} files are open")
         if not discard:
             await self.settle()
         async with self.mutex:
