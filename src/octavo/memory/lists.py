@@ -95,8 +95,9 @@ class PageList:
             size += 1
             if size == SHORT_RUN and most > SHORT_RUN:
                 nexts = self.pfns.table[first : first + most, NEXT]
-                breaks = np.flatnonzero(nexts != np.arange(first + 1, first + 1 + len(nexts), dtype=np.int32))
-                return min(most, int(breaks[0]) + 1) if len(breaks) else most
+                breaks = nexts != np.arange(first + 1, first + 1 + len(nexts), dtype=np.int32)
+                at = int(breaks.argmax())
+                return at + 1 if breaks[at] else most
         return size
 
     def check(self) -> None:

@@ -21,7 +21,8 @@ from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 from octavo.threads.wait import Event
 
-TRIM_PAGES = 64  # pages to trim at least, once trimming is needed
+TRIM_PAGES = 64  # pages to trim at least, once trimming is needed; more with more memory: trimmed pages are not lost
+MOST_TRIM_PAGES = 512
 WRITE_PAGES = 256  # modified pages to write in one go
 ZERO_PAGES = 64
 
@@ -43,6 +44,7 @@ class Pageout:
         self._zero = Event()
         total = physical.available
         self.low = max(RESERVE * 2, total // 32)
+        self.trim_pages = min(max(TRIM_PAGES, total // 16), MOST_TRIM_PAGES)
         self.modified_limit = max(TRIM_PAGES, total // 8)
         self.zeroed_target = min(ZERO_PAGES, total // 16)
         physical.standby_usable = enabled
@@ -58,7 +60,7 @@ class Pageout:
             if not self.enabled:
                 raise StatusError(Status.NO_MEMORY, "out of memory: every frame is in use and pageout is turned off")
             self.progress.clear()
-            if self.trim(max(needed, TRIM_PAGES)):
+            if self.trim(max(needed, self.trim_pages)):
                 continue
             self.stalls += 1
             if error is None and physical.modified.count:

@@ -10,8 +10,6 @@ Prototype PTEs lie in frames, too: sixteen segments of 64 PTEs in a frame.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE, Ram
@@ -116,20 +114,18 @@ class PhysicalMemory:
         self.repurposed += count
         if count >= SHORT_RUN:
             ptes = self.pfns.table[first : first + count, PTE]
-            pte = int(ptes[0])
-            base = pte & BASE_MASK
-            if pte + count <= base + SEGMENT_PAGES and (ptes == np.arange(pte, pte + count, dtype=np.int32)).all():
-                self.links[pte : pte + count] = 0  # the usual case: part of one segment, in its order
-                ptes[:] = 0
-                self._drop_use(self.segments[base], count)
-                return
-            self.links[ptes] = 0
-            bases = ptes & BASE_MASK
-            edges = [0, *(np.flatnonzero(bases[1:] != bases[:-1]) + 1).tolist(), count]
-            ptes[:] = 0
-            for start, end in pairwise(edges):
-                self._drop_use(self.segments[int(bases[start])], end - start)
-            return
+            while count >= SHORT_RUN:
+                pte = int(ptes[0])
+                base = pte & BASE_MASK
+                size = min(count, base + SEGMENT_PAGES - pte)
+                if not (ptes[:size] == np.arange(pte, pte + size, dtype=np.int32)).all():
+                    break
+                self.links[pte : pte + size] = 0  # the usual case: part of one segment, in its order
+                ptes[:size] = 0
+                self._drop_use(self.segments[base], size)
+                ptes = ptes[size:]
+                first += size
+                count -= size
         words, link = self.pfns.words, self.ram.link
         for at in range(first * WORDS + PTE, (first + count) * WORDS + PTE, WORDS):
             pte = words[at]
