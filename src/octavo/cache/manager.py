@@ -41,7 +41,7 @@ class CacheManager:
         self.views = Views(memory)
         self.writers = Writers(memory)
         total = memory.physical.available
-        self.most_gathered = VIEW_SIZE * min(max(total // 1000, 1), MOST_GATHERED)  # bytes that one copy may pin
+        self.most_gathered = VIEW_SIZE * min(max(total // 500, 1), MOST_GATHERED)  # bytes that one copy may pin
         self.hits = 0
         self.misses = 0
         self.ahead_pages = 0
@@ -160,7 +160,7 @@ class CacheManager:
 
     def _prefetch(self, section: Section, history: ReadAhead) -> None:
         views = history.wanted(section.size)
-        if not views or self.memory.physical.available < 4 * SEGMENT_PAGES * len(views):
+        if not views or self.memory.physical.available < 2 * SEGMENT_PAGES * len(views):
             return
         for index in views:
             segment = section.segments.get(index)

@@ -32,11 +32,11 @@ class Views:
                 await self.memory.pageout.relieve(1)
                 segment = try_map(self.memory.physical, section, index)
             self._mapped[segment] = None
+            segment.pins += 1  # it is not to make room for itself
             if len(self._mapped) > self.most:
-                segment.pins += 1
                 self._unmap_oldest()
-                segment.pins -= 1
             self.memory.pageout.poke()
+            segment.pins -= 1
         segment.referenced = True
         return segment
 

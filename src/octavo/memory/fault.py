@@ -148,13 +148,13 @@ class Faults:
         physical = self.physical
         take = physical.try_take_zeroed if zero else physical.try_take
         state = State.ACTIVE
-        runs = take(wanted, state)
-        if runs is None and wanted > needed:
-            runs = take(needed, state)
-        while runs is None:
+        while True:
+            runs = take(wanted, state)
+            if runs is None and wanted > needed:
+                runs = take(needed, state)
+            if runs is not None:
+                return runs
             await self.pageout.relieve(needed)
-            runs = take(needed, state)
-        return runs
 
     def _adopt(self, segment: Segment, first: int, runs: list[Run], sign: int = 1) -> None:
         """Makes frames the pages from `first` on, which were absent."""

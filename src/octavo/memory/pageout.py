@@ -43,7 +43,7 @@ class Pageout:
         self._work = Event()
         self._zero = Event()
         total = physical.available
-        self.low = max(RESERVE * 2, total // 32)
+        self.low = max(RESERVE * 2, total // 8)  # available frames below which views are trimmed ahead of need
         self.trim_pages = min(max(TRIM_PAGES, total // 16), MOST_TRIM_PAGES)
         self.modified_limit = max(TRIM_PAGES, total // 8)
         self.zeroed_target = min(ZERO_PAGES, total // 16)
@@ -87,7 +87,9 @@ class Pageout:
         return moved
 
     def poke(self) -> None:
-        """Called now and then by those who use frames up: wakes the kernel threads that have something to do."""
+        """Called now and then by those who use frames up: keeps frames available, and wakes the kernel threads that have work."""
+        if self.enabled and self.physical.available < self.low:
+            self.trim(self.low)
         if self.physical.modified.count > self.modified_limit:
             self._work.signal()
         if self.physical.zeroed.count < self.zeroed_target // 2 and self.physical.buddy.free_frames > self.low:

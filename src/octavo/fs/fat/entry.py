@@ -149,15 +149,19 @@ _ORDER = [bytes([n | 0x40, *range(n - 1, 0, -1)]) for n in range(1, 21)]  # firs
 def parse_directory(data: bytes, wide: bool) -> Parsed:
     """Parses a whole directory; `wide` says that entries have 32-bit cluster numbers (FAT32)."""
     parsed = Parsed()
-    match, make, entries = _GROUP.match, Entry.__new__, parsed.entries
+    make, entries = Entry.__new__, parsed.entries
+    parsed.end = data[::SLOT].find(0)
+    if parsed.end < 0:
+        parsed.end = len(data) // SLOT
     at = 0
     orphans = False  # long slots without an entry were just passed over
-    while found := match(data, at):
-        start, at = at, found.end()
-        long, raw, free = found.groups()
-        if free is not None:
-            parsed.free.append((start // SLOT, (at - start) // SLOT))
+    for long, raw, free in _GROUP.findall(data, 0, parsed.end * SLOT):  # every slot is in one group
+        start = at
+        if free:
+            at += len(free)
+            parsed.free.append((start // SLOT, len(free) // SLOT))
             continue
+        at += len(long) + SLOT
         attributes, high, low, size = _numbers(raw)
         if attributes & 0x3F == LONG_NAME:
             orphans = True
@@ -177,7 +181,6 @@ def parse_directory(data: bytes, wide: bool) -> Parsed:
             parsed.label = parsed.label or entry
         else:
             entries.append(entry)
-    parsed.end = at // SLOT
     return parsed
 
 
