@@ -10,6 +10,7 @@ The peers take turns within a row, so that a slow minute of the machine hits all
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -51,6 +52,7 @@ class Bench:
         self.out = folder / "out"
         self.fresh = folder / "fresh.img"
         self.files = make_tree(self.tree)
+        self.entries = sum(len(d) + len(f) for _, d, f in os.walk(self.tree)) + 2  # the tree itself and the large file
         self.expected: int | None = None  # files that a row has to leave in `out`
         self.done: dict[str, int] = {}  # what a peer did of a row, where that is not all: FATtools does not see long names
         for image in (self.image, self.blank):
@@ -125,7 +127,7 @@ def list_rows(b: Bench) -> dict[str, Action]:
 
     def ours() -> None:
         with octavo.open_image(b.image, read_only=True) as volume:
-            assert sum(1 for _, entries in volume.walk() for e in entries if not e.is_directory) == b.files + 1
+            assert sum(len(entries) for _, entries in volume.walk()) == b.entries
 
     def pyfatfs() -> None:
         from pyfatfs.PyFatFS import PyFatFS
@@ -389,6 +391,8 @@ def measure(b: Bench, actions: dict[str, Action], before: Callable[[], None], un
             if name in skip or (times.get(name) and times[name][0] > SLOW) or times.get(name) == []:
                 continue
             before()
+            gc.collect()
+            gc.freeze()  # what the other peers have left on the heap is not this one's to collect
             start = time.perf_counter()
             try:
                 own = action()
@@ -400,6 +404,8 @@ def measure(b: Bench, actions: dict[str, Action], before: Callable[[], None], un
                 print(f"  {name}: {type(error).__name__}: {error}", file=sys.stderr)
                 times[name] = []
                 continue
+            finally:
+                gc.unfreeze()
             times.setdefault(name, []).append(own)
     return {name: b.done.get(name, units) / statistics.median(values) for name, values in times.items() if values}
 

@@ -95,9 +95,15 @@ def test_checksum(short: bytes) -> None:
     assert checksum(short) == total
 
 
-def test_fold_keeps_the_length() -> None:
+def test_fold_keeps_the_length(image: Path) -> None:
     """ß has no one-character upper case, and must not become ss."""
     assert fold("straße") == "STRAßE" and fold("Ünï") == "ÜNÏ"
+    for _ in range(2):
+        with octavo.open_image(image) as volume:
+            for name in ("straße", "strasse"):
+                volume.write_bytes(name, name.encode())
+            assert [volume.read_bytes(n) for n in ("STRAßE", "Strasse")] == ["straße".encode(), b"strasse"]
+            assert len(volume.entries()) == 2
 
 
 @given(st.datetimes(datetime(1980, 1, 1), datetime(2107, 12, 31)))

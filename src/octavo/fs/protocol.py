@@ -19,9 +19,8 @@ class FileInfo(Protocol):
 
     name: str
     size: int
+    is_directory: bool
 
-    @property
-    def is_directory(self) -> bool: ...
     @property
     def modified(self) -> datetime: ...
     @property

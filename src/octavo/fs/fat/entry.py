@@ -30,21 +30,17 @@ _numbers = struct.Struct("<11xB8xH4xHI").unpack  # attributes, cluster (high, lo
 class Entry:
     """A file or directory as its directory describes it. `raw` holds the short name, its case bits and the times."""
 
-    __slots__ = ("attributes", "cluster", "name", "node", "raw", "size", "slot", "slots")
+    __slots__ = ("attributes", "cluster", "is_directory", "name", "node", "raw", "size", "slot", "slots")
 
     name: str
     raw: bytes  # 32, as on the disk when it was read; attributes, cluster and size are kept beside it
     attributes: int
+    is_directory: bool
     cluster: int
     size: int
     slot: int  # index of its first slot in the directory, long name included
     slots: int
     node: object  # the volume's Node while it has one
-
-    @property
-    def is_directory(self) -> bool:
-        """True for a directory."""
-        return bool(self.attributes & DIRECTORY)
 
     @property
     def short_name(self) -> str:
@@ -87,7 +83,8 @@ class Entry:
         """A copy with another name, that has no slots and no node yet."""
         entry = Entry()
         entry.name, entry.raw = name, self.raw
-        entry.attributes, entry.cluster, entry.size = self.attributes, self.cluster, self.size
+        entry.attributes, entry.is_directory = self.attributes, self.is_directory
+        entry.cluster, entry.size = self.cluster, self.size
         entry.slot = entry.slots = 0
         entry.node = None
         return entry
@@ -103,7 +100,7 @@ def new_entry(name: str, attributes: int, stamp: tuple[int, int, int], short: by
     entry = Entry()
     entry.name = name
     entry.raw = struct.pack("<11sBBBHHHHHHHI", short, attributes, 0, tenths, time, date, date, 0, time, date, 0, 0)
-    entry.attributes, entry.cluster = attributes, cluster
+    entry.attributes, entry.is_directory, entry.cluster = attributes, bool(attributes & DIRECTORY), cluster
     entry.size = entry.slot = entry.slots = 0
     entry.node = None
     return entry
@@ -169,6 +166,7 @@ def parse_directory(data: bytes, wide: bool) -> Parsed:
         entry = make(Entry)
         entry.raw, entry.attributes, entry.size, entry.node = raw, attributes, size, None
         entry.cluster = high << 16 | low if wide else low
+        entry.is_directory = attributes & DIRECTORY != 0
         name, entry.slots = _long_name(long, raw) if long else ("", 1)
         if not name:
             name = shown_short(raw[:11], raw[12])

@@ -46,20 +46,18 @@ class Directory:
 
     def __init__(self, node: Node, parsed: Parsed) -> None:
         self.node = node
-        self.names: dict[str, Entry] = {}
         self.label = parsed.label
         self.free = parsed.free
         self.end = parsed.end  # first slot that was never used
         self.live = 0  # entries that have a Node
         self._shorts: dict[str, Entry] | None = None  # by short name, of those that have a long one
-        names = self.names
-        for entry in parsed.entries:
-            name = entry.name
-            key = name.upper() if name.isascii() else fold(name)
-            if key not in names:
-                names[key] = entry
+        names = {entry.name.upper(): entry for entry in parsed.entries}
+        if len(names) < len(parsed.entries) or not "".join([e.name for e in parsed.entries]).isascii():
+            names = {fold(entry.name): entry for entry in reversed(parsed.entries)}  # of two equal names the first counts
+            names = dict(reversed(names.items()))
         names.pop(".", None)
         names.pop("..", None)
+        self.names: dict[str, Entry] = names
 
     def find(self, name: str) -> Entry | None:
         """The entry of a name, long or short, in any case."""

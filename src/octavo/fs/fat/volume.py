@@ -185,7 +185,7 @@ class FatVolume(Storage):
         return node.directory or await self._directory(node)
 
     async def _directory_at(self, path: str) -> Directory:
-        if not split_path(path):
+        if path in ("", "/") or not split_path(path):
             return self.root.directory or await self._directory(self.root)
         directory, entry, name = await self._resolve(path)
         if entry is None:
