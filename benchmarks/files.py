@@ -38,6 +38,7 @@ SLOW = 8.0  # seconds
 
 MTOOLS, PYFATFS, DISSECT, FATTOOLS, OCTAVO = "mtools", "pyfatfs", "dissect.fat", "FATtools", "Octavo"
 PEERS = [OCTAVO, MTOOLS, PYFATFS, DISSECT, FATTOOLS]
+PARTIAL = ("list", "tree out")  # rows in which FATtools does part of the work: it does not see long names
 Action = Callable[[], float | None]  # returns seconds when it timed itself
 
 
@@ -448,11 +449,12 @@ def main() -> None:
     print(f"{'':<18}{'unit':<10}" + "".join(f"{p:>13}" for p in PEERS) + "   Octavo / mtools   Octavo / best Python peer")
     for name, unit, rates in results:
         ours = rates[OCTAVO]
-        python = [rates[p] for p in (PYFATFS, DISSECT, FATTOOLS) if p in rates]
+        python = [rates[p] for p in (PYFATFS, DISSECT, FATTOOLS) if p in rates and (p != FATTOOLS or name not in PARTIAL)]
         cells = "".join(f"{rates[p]:>13,.0f}" if p in rates else f"{'-':>13}" for p in PEERS)
         mtools = f"{ours / rates[MTOOLS]:.2f}" if MTOOLS in rates else "-"
         print(f"{name:<18}{unit:<10}{cells}{mtools:>18}{f'{ours / max(python):.2f}' if python else '-':>28}")
-    print(f"\nstart: octavo ls {ls:.0f} ms, python -c 'import numpy' {bare:.0f} ms, difference {ls - bare:.0f} ms")
+    print(f"\nFATtools does not see long names: in {' and '.join(PARTIAL)} it did part of the work, its rate is of that part, and it is not compared.")
+    print(f"start: octavo ls {ls:.0f} ms, python -c 'import numpy' {bare:.0f} ms, difference {ls - bare:.0f} ms")
 
 
 def peer_versions() -> str:

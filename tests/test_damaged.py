@@ -182,6 +182,24 @@ def test_long_name_with_a_bad_checksum(image: Path, capsys: pytest.CaptureFixtur
     assert "the long name of ALONGN~1.TXT is damaged" in checked(image, capsys)
 
 
+def test_names_that_would_lead_out_of_a_directory(image: Path, tmp_path: Path) -> None:
+    """Slashes in a short and in a long name: shown as "_" or by the short name, and what is copied out stays inside."""
+    with octavo.open_image(image) as volume:
+        volume.write_bytes("AAAA", b"short")
+        volume.write_bytes("a long name.txt", b"long")
+    data = image.read_bytes()
+    at = root_offset(image)
+    patch(image, data.index(b"AAAA   ", at), b"../A")
+    patch(image, data.index("a long".encode("utf-16-le")[:10], at), "../ng".encode("utf-16-le"))
+    with octavo.open_image(image, read_only=True) as volume:
+        assert [e.name for e in volume.entries()] == [".._A", "ALONGN~1.TXT"]
+        assert volume.read_bytes(".._a") == b"short" and len(volume.check()) == 2
+    (tmp_path / "out").mkdir()
+    assert octavo_run(["cp", "-r", f"{image}:/", str(tmp_path / "out")]) == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".._A", "ALONGN~1.TXT"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["disk.img", "out"]
+
+
 def test_fat_copies_that_differ(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One bit in the second FAT."""
     patch(filled, FAT_OFFSET + fat_bytes(filled) + 100, b"\x01")

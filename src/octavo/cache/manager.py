@@ -63,6 +63,9 @@ class CacheManager:
         if history is not None:
             history.note(offset, max(offset, end))
         sequential = history is not None and history.sequential
+        if history is None and 0 <= offset < end <= offset + PAGE_SIZE and offset >> PAGE_SHIFT == end - 1 >> PAGE_SHIFT:
+            address = await self.address(section, offset, 1)  # a page of metadata
+            return bytes(self.ram.bytes[address : address + end - offset])
         parts = []
         while offset < end:
             stop = min(end, (offset & ~VIEW_MASK) + self.most_gathered)

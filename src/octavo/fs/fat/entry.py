@@ -179,7 +179,22 @@ def parse_directory(data: bytes, wide: bool) -> Parsed:
             parsed.label = parsed.label or entry
         else:
             entries.append(entry)
+    if ILLEGAL.search("".join([entry.name for entry in entries])):
+        _clean(parsed)
     return parsed
+
+
+def _clean(parsed: Parsed) -> None:
+    """Takes away names that no path can have, which only damage or malice makes: a "/" would lead out of a directory."""
+    for entry in parsed.entries:
+        if not ILLEGAL.search(entry.name):
+            continue
+        if entry.slots > 1:
+            entry.slot += entry.slots - 1
+            entry.slots = 1
+            entry.name = shown_short(entry.raw[:11], entry.raw[12])
+        entry.name = ILLEGAL.sub("_", entry.name)
+        parsed.broken_names.append(entry.name)
 
 
 def _long_name(slots: bytes, raw: bytes) -> tuple[str, int]:
@@ -201,6 +216,6 @@ def _long_name(slots: bytes, raw: bytes) -> tuple[str, int]:
     end = text.find("\0")
     if end >= 0:
         text = text[:end]
-    if not text or ILLEGAL.search(text) or text in (".", ".."):
+    if not text or text in (".", ".."):
         return "", 1
     return text, count + 1
