@@ -220,6 +220,27 @@ def test_memory_full_of_what_cannot_be_written_is_an_error_not_a_hang() -> None:
     assert not section.dirty
 
 
+def test_a_purge_waits_for_pinned_views() -> None:
+    """What a thread is about to copy is not given to others: pages go when their view is free again."""
+    scheduler, memory, cache = make_machine()
+    pager = BytesPager(scheduler, bytearray(b"a" * (1 << 19)))
+    section = Section("pinned", pager, None, 1 << 19)
+    scheduler.run(cache.copy_read(section, 0, 1 << 19))
+    segment = section.segments[1]
+
+    async def hold() -> None:
+        segment.pins += 1
+        thread = scheduler.spawn(cache.purge(section, 5000), "purge")
+        await scheduler.sleep(0.5)
+        assert segment.used == 64 and not thread.finished.signalled
+        segment.pins -= 1
+        await thread.join()
+
+    scheduler.run(hold())
+    assert section.resident() == 2
+    memory.check()
+
+
 def test_pageout_turned_off_memory_fills_up() -> None:
     """No path passes around the memory manager: without pageout, more than memory cannot be read."""
     scheduler, memory, cache = make_machine(160, pageout=False)

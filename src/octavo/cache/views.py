@@ -64,11 +64,7 @@ class Views:
     async def drop(self, section: Section) -> None:
         """Lets go of a section that nobody will use again: its pages, dirty or not, and its views."""
         section.size = 0
-        while True:
-            await self.memory.writeback.purge(section, 0)
-            if not any(segment.pins for segment in section.segments.values()):
-                break
-            await self.memory.scheduler.turn()  # a read-ahead is on its way out
+        await self.memory.writeback.purge(section, 0)
         for segment in list(section.segments.values()):
             del self._mapped[segment]
             unmap(self.memory.physical, segment)

@@ -36,7 +36,7 @@ class Pageout:
         self.physical = physical
         self.enabled = enabled
         self.progress = Event()
-        self.writeback = WriteBack(physical, self.progress)
+        self.writeback = WriteBack(physical, scheduler, self.progress)
         self.trimmers: list[Trimmer] = []
         self.trimmed = 0
         self.stalls = 0

@@ -17,9 +17,11 @@ from octavo.memory.pfn import FLAGS, MODIFIED, STATE, WORDS, WRITING, State, run
 from octavo.memory.physical import PhysicalMemory
 from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, DirtyRun, Pager, Section, Segment, mask_runs
 from octavo.status import StatusError
+from octavo.threads.scheduler import Scheduler
 from octavo.threads.wait import Event
 
 BATCH_PAGES = 1024  # pages that one data_return carries at most
+PIN_SECONDS = 100e-6  # how often a purge looks whether a view is free again
 
 
 @dataclass(slots=True)
@@ -34,8 +36,9 @@ class Pick:
 class WriteBack:
     """All dirty pages of the system. `progress` is signalled whenever a write ends."""
 
-    def __init__(self, physical: PhysicalMemory, progress: Event) -> None:
+    def __init__(self, physical: PhysicalMemory, scheduler: Scheduler, progress: Event) -> None:
         self.physical = physical
+        self.scheduler = scheduler
         self.progress = progress
         self.sections: dict[Section, None] = {}  # with dirty pages, the longest dirty first
         self.errors: dict[Section, StatusError] = {}  # of writes that nobody waited for
@@ -205,15 +208,19 @@ class WriteBack:
     # -- dropping -------------------------------------------------------------------------------------------------
 
     async def purge(self, section: Section, first_page: int) -> None:
-        """Drops the pages from `first_page` on, dirty ones too, after the I/O on them has ended."""
+        """Drops the pages from `first_page` on, dirty ones too, after the I/O on them has ended and nobody works on their views."""
         while True:
             await self.wait_idle(section)
-            reads = [r for s in section.segments.values() for r in s.reads]
-            if not reads:
+            segments = section.segments.values()
+            reads = [r for s in segments for r in s.reads]
+            if reads:
+                if reads[0].event is None:
+                    reads[0].event = Event()
+                await reads[0].event.wait()
+            elif any(s.pins for s in segments if s.index + 1 << SEGMENT_SHIFT > first_page):
+                await self.scheduler.sleep(PIN_SECONDS)
+            else:
                 break
-            if reads[0].event is None:
-                reads[0].event = Event()
-            await reads[0].event.wait()
         for segment in list(section.segments.values()):
             first = max(0, first_page - (segment.index << SEGMENT_SHIFT))
             if first < SEGMENT_PAGES:

@@ -101,10 +101,6 @@ class Scheduler:
         self._at(self.clock.now() + seconds, event.signal)
         await event.wait()
 
-    async def turn(self) -> None:
-        """Lets every other ready thread run first."""
-        await park(self.ready)
-
     async def call(self, function: Callable[[], T], label: str = "call") -> T:
         """Makes a host call that may block: on a worker in real time, after a drawn latency in virtual time."""
         waiters: Waiters = deque()
