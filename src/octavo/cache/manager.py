@@ -147,9 +147,13 @@ class CacheManager:
         if first == last:
             start = (ram.link[segment.base + first] << PAGE_SHIFT) + head
             return [ram.bytes[start : start + length]]
+        frames = ram.link[segment.base + first : segment.base + last + 1].tolist()
+        if frames == list(range(frames[0], frames[0] + len(frames))):  # the usual case, and quickly seen
+            start = (frames[0] << PAGE_SHIFT) + head
+            return [ram.bytes[start : start + length]]
         out = []
         begin = expected = -1
-        for pfn in ram.link[segment.base + first : segment.base + last + 1].tolist():
+        for pfn in frames:
             if pfn != expected:
                 if begin >= 0:
                     out.append(ram.bytes[(begin << PAGE_SHIFT) + head : expected << PAGE_SHIFT])
@@ -168,7 +172,7 @@ class CacheManager:
         for index in views:
             segment = section.segments.get(index)
             if segment is None or segment.used < SEGMENT_PAGES:
-                self.memory.scheduler.spawn(self._read_ahead(section, index), "read-ahead")
+                self.memory.scheduler.start(self._read_ahead(section, index), "read-ahead")
 
     async def _read_ahead(self, section: Section, index: int) -> None:
         """Fetches one view; what cannot be read is left to the reader, who will get the error."""

@@ -67,7 +67,7 @@ class Faults:
             if entry > 0:
                 i += 1
             elif entry == 0:
-                stop = i + 1
+                stop = limit if not segment.used else i + 1
                 while stop < limit and not link[base + stop]:
                     stop += 1
                 i = await self._page_in(segment, i, min(stop, end), stop)
@@ -100,7 +100,7 @@ class Faults:
         runs = await self._frames(end - first, need - first, False)
         count = sum(size for _, size in runs)
         end = first + count
-        if any(self.physical.ram.link[segment.base + first : segment.base + end]):
+        if segment.used and any(self.physical.ram.link[segment.base + first : segment.base + end]):
             self._give_back(runs)
             return first
         self.hard += 1

@@ -91,6 +91,14 @@ class Scheduler:
         self.ready.append(thread)
         return thread
 
+    def start(self, coroutine: Coroutine[Waiters, None, None], name: str) -> None:
+        """Takes a coroutine to its first wait at once, and makes a kernel thread of it only if it has one. It must not raise there."""
+        try:
+            waiters = coroutine.send(None)
+        except StopIteration:
+            return
+        waiters.append(Thread(self, coroutine, name, False))
+
     def make_ready(self, thread: Thread) -> None:
         """Lets a parked thread run again."""
         self.ready.append(thread)
