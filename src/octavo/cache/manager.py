@@ -1,6 +1,6 @@
 """The cache manager: reads and writes files by copying to and from views of their sections.
 
-A view is 256 KiB of a section, mapped: its resident pages are active. The cache keeps as many views mapped as memory
+A view is 512 KiB of a section, mapped: its resident pages are active. The cache keeps as many views mapped as memory
 allows (`Views`); pageout has it let go of the least used ones, whose pages then stand by for whoever needs frames.
 The cache has no memory and no I/O of its own: a miss is a page fault on the section (rule 2).
 
@@ -12,8 +12,8 @@ The cache has no memory and no I/O of its own: a miss is a page fault on the sec
 
 Dirty pages wait for the writers (`octavo.cache.writers`).
 
-Source: NT's cache manager (views of sections, lazy writer, write throttling). Departures: dirty by page, not by view;
-sections larger than what is mapped cost nothing.
+Source: NT's cache manager (views of sections, lazy writer, write throttling). Departures: dirty by page, not by view; views
+of 512 KiB, not 256 (docs/decisions/0006); sections larger than what is mapped cost nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from octavo.memory.physical import ZERO_PAGE
 from octavo.memory.section import SEGMENT_PAGES, VIEW_SHIFT, VIEW_SIZE, Section, Segment
 from octavo.status import StatusError
 
-MOST_GATHERED = 8  # views
+MOST_GATHERED = 4  # views
 PAGE_MASK = PAGE_SIZE - 1
 VIEW_MASK = VIEW_SIZE - 1
 
@@ -41,7 +41,7 @@ class CacheManager:
         self.views = Views(memory)
         self.writers = Writers(memory)
         total = memory.physical.available
-        self.most_gathered = VIEW_SIZE * min(max(total // 500, 1), MOST_GATHERED)  # bytes that one copy may pin
+        self.most_gathered = VIEW_SIZE * min(max(total // 1000, 1), MOST_GATHERED)  # bytes that one copy may pin
         self.hits = 0
         self.misses = 0
         self.ahead_pages = 0

@@ -1,7 +1,7 @@
 """Read-ahead: one reader's history, and what to fetch before it asks.
 
 A reader that begins at offset 0, or goes on where it stopped, is sequential: its misses bring in the rest of the view
-(64 pages), and views ahead of it are fetched by a kernel thread. Anything else is random: only the pages asked for are read.
+(128 pages), and views ahead of it are fetched by a kernel thread. Anything else is random: only the pages asked for are read.
 
 Source: NT's private cache map (history of the last reads). Departures: the window is in views; it doubles from 1 to
 MOST_VIEWS while the reader stays sequential, and nothing is fetched before half a view has been read.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from octavo.memory.section import VIEW_SHIFT, VIEW_SIZE
 
-MOST_VIEWS = 4
+MOST_VIEWS = 2
 
 
 class ReadAhead:

@@ -1,6 +1,6 @@
 """The views that the cache has mapped, and which of them it lets go of.
 
-A view is a mapped segment: 256 KiB of a section whose resident pages are active. Views are kept in a ring; the hand takes
+A view is a mapped segment: 512 KiB of a section whose resident pages are active. Views are kept in a ring; the hand takes
 from its front, and gives a view that was used since it last passed another round (CLOCK). A view that a thread works on is
 pinned and stays.
 """

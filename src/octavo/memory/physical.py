@@ -5,7 +5,7 @@ A frame that is wanted is taken from, in this order: the buddy allocator, the ze
 `try_take` says None and pageout has to act. The last `RESERVE` available frames are for privileged callers: those
 without whom pageout could not finish (rule 7).
 
-Prototype PTEs lie in frames, too: sixteen segments of 64 PTEs in a frame.
+Prototype PTEs lie in frames, too: eight segments of 128 PTEs in a frame.
 """
 
 from __future__ import annotations

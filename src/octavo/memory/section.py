@@ -1,10 +1,10 @@
 """Sections and the pager protocol: the only way in which data comes into memory and goes out again (rule 2).
 
 A section (Mach: memory object) is `size` bytes of something that a pager keeps: a file, a directory, the FAT of a volume.
-Its pages are found through prototype PTEs, 64 of them in a segment, which is 256 KiB of the section and what one view of
+Its pages are found through prototype PTEs, 128 of them in a segment, which is 512 KiB of the section and what one view of
 the cache shows.
 
-    Section --segments--> Segment k --base--> link[base .. base + 64)    one int32 a page:
+    Section --segments--> Segment k --base--> link[base .. base + 128)    one int32 a page:
                                                  0     absent: the pager has it
                                                  +pfn  active: a view maps it
                                                  -pfn  in transition: on the standby or modified list, or in I/O
@@ -29,10 +29,10 @@ from octavo.machine.ram import PAGE_SHIFT
 from octavo.status import StatusError
 from octavo.threads.wait import Event, Waiters
 
-SEGMENT_SHIFT = 6
+SEGMENT_SHIFT = 7
 SEGMENT_PAGES = 1 << SEGMENT_SHIFT
 VIEW_SHIFT = PAGE_SHIFT + SEGMENT_SHIFT
-VIEW_SIZE = 1 << VIEW_SHIFT  # bytes: 256 KiB
+VIEW_SIZE = 1 << VIEW_SHIFT  # bytes: 512 KiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Read:
 
 @dataclass(slots=True, eq=False)
 class Segment:
-    """64 pages of a section. Masks have bit i for page i."""
+    """128 pages of a section. Masks have bit i for page i."""
 
     section: Section
     index: int

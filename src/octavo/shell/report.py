@@ -55,7 +55,7 @@ def _clusters(sizes: dict[int, int]) -> list[str]:
     for size, count in sizes.items():
         key = 1 << (size - 1).bit_length()
         groups[key] = groups.get(key, 0) + count
-    names = {1: "1 page", **{1 << i: f"{(1 << i - 1) + 1}-{1 << i} pages" if i > 1 else "2 pages" for i in range(1, 7)}}
+    names = {key: f"{key // 2 + 1}-{key} pages" if key > 2 else "1 page" if key == 1 else "2 pages" for key in groups}
     return [f"  {names[key]:>12}: {groups[key]}" for key in sorted(groups)] or ["  none"]
 
 
