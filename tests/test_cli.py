@@ -37,6 +37,7 @@ def tree(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.dosfstools
 def test_a_tree_goes_in_and_comes_out(tree: Path, tmp_path: Path) -> None:
     """mkfs, cp -r, ls, cat, df, check, cp -r back: the same tree, with its times."""
     image = tmp_path / "disk.img"
@@ -61,6 +62,7 @@ def test_a_tree_goes_in_and_comes_out(tree: Path, tmp_path: Path) -> None:
     assert abs((tmp_path / "out" / "tree" / "a.txt").stat().st_mtime - (tree / "a.txt").stat().st_mtime) < 2
 
 
+@pytest.mark.dosfstools
 def test_cp_onto_what_is_there(tree: Path, image: Path, tmp_path: Path) -> None:
     """A new name, into a directory, over a file, several at once, image to image."""
     octavo("cp", tree / "a.txt", f"{image}:b.txt")
@@ -126,6 +128,7 @@ def test_errors(arguments: list[str], says: str, code: int, image: Path, tmp_pat
     assert not Path("new.img").exists()
 
 
+@pytest.mark.dosfstools
 def test_what_cannot_be_copied_is_said_and_the_rest_is_copied(tree: Path, image: Path) -> None:
     """A name that FAT cannot store, and a link to a directory."""
     (tree / "what?").write_bytes(b"x")
@@ -137,6 +140,7 @@ def test_what_cannot_be_copied_is_said_and_the_rest_is_copied(tree: Path, image:
     fsck(image)
 
 
+@pytest.mark.dosfstools
 def test_a_full_target_stops_the_copy(tree: Path, tmp_path: Path) -> None:
     """Disk full: told once, the file is not left half, the image is clean."""
     image = tmp_path / "small.img"
@@ -230,6 +234,7 @@ def test_ls_does_not_import_what_it_does_not_need(image: Path) -> None:
         assert f"'{module}'" not in out
 
 
+@pytest.mark.dosfstools
 def test_an_interrupt_leaves_a_clean_image(tmp_path: Path) -> None:
     """Ctrl-C during a copy: exit code 130, no traceback, no half file, a clean volume."""
     image, source = tmp_path / "disk.img", tmp_path / "source"
