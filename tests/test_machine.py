@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,17 @@ def test_all_views_of_ram_show_the_same_bytes() -> None:
     assert ram.array[4096] == 4 and ram.frame(1)[0] == 4
     with pytest.raises(StatusError):
         Ram(0)
+
+
+def test_shared_ram_can_be_mapped_by_another_process() -> None:
+    """The memory file and the mapping are the same bytes, both ways."""
+    ram = Ram(2, shared=True)
+    ram.bytes[4096] = 7
+    assert os.pread(ram.fd, 1, 4096) == b"\x07"
+    os.pwrite(ram.fd, b"\x09", 4097)
+    assert ram.bytes[4097] == 9
+    ram.close()
+    assert Ram(2).fd == -1
 
 
 def test_a_paper_machine_has_no_bytes() -> None:

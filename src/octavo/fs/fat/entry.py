@@ -197,25 +197,36 @@ def _clean(parsed: Parsed) -> None:
         parsed.broken_names.append(entry.name)
 
 
+_one_slot = struct.Struct("<B10s2xB12s2x4s").unpack  # order, five characters, checksum, six characters, two characters
+_two_slots = struct.Struct("<" + "B10s2xB12s2x4s" * 2).unpack
+
+
 def _long_name(slots: bytes, raw: bytes) -> tuple[str, int]:
     """The name in the long slots of a short entry, and the number of slots that it takes with its entry; ("", 1) when it makes no sense."""
+    total = checksum(raw[:11])
+    count = len(slots) // SLOT
+    if count == 1:
+        order, a, sum1, b, c = _one_slot(slots)
+        if order == 0x41 and sum1 == total:
+            return _name_of(b"".join((a, b, c)), 2)
+    elif count == 2:
+        order, d, sum2, e, f, lower, a, sum1, b, c = _two_slots(slots)
+        if order == 0x42 and lower == 1 and sum2 == total and sum1 == total:
+            return _name_of(b"".join((a, b, c, d, e, f)), 3)
     orders = slots[::SLOT]
-    count = orders[0] & 0x3F
-    if count != len(orders):  # slots of a name that is gone may lie in front
+    if orders[0] & 0x3F != count:  # slots of a name that is gone may lie in front
         count = orders[-1:] == b"\x41" or next((n for n in range(2, 21) if orders.endswith(_ORDER[n - 1])), 0)
         slots = slots[len(slots) - count * SLOT :]
-    if not 0 < count <= 20 or slots[::SLOT] != _ORDER[count - 1] or slots[13::SLOT].count(checksum(raw[:11])) != count:
+    if not 0 < count <= 20 or slots[::SLOT] != _ORDER[count - 1] or slots[13::SLOT].count(total) != count:
         return "", 1
-    units = slots[1:11] + slots[14:26] + slots[28:32]
-    for i in range(SLOT, len(slots), SLOT):
-        units = slots[i + 1 : i + 11] + slots[i + 14 : i + 26] + slots[i + 28 : i + 32] + units
+    parts = [slots[i + 1 : i + 11] + slots[i + 14 : i + 26] + slots[i + 28 : i + 32] for i in range(len(slots) - SLOT, -1, -SLOT)]
+    return _name_of(b"".join(parts), count + 1)
+
+
+def _name_of(units: bytes, slots: int) -> tuple[str, int]:
+    """The name in UTF-16 units up to the first 0, with its number of slots; ("", 1) when it is none."""
     try:
-        text = utf_16_le_decode(units, "strict", True)[0]  # four times as fast as bytes.decode
+        text = utf_16_le_decode(units, "strict", True)[0].partition("\0")[0]  # four times as fast as bytes.decode
     except UnicodeDecodeError:
         return "", 1
-    end = text.find("\0")
-    if end >= 0:
-        text = text[:end]
-    if not text or text in (".", ".."):
-        return "", 1
-    return text, count + 1
+    return ("", 1) if text in ("", ".", "..") else (text, slots)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container
+from functools import lru_cache
 
 from octavo.status import Status, StatusError
 
@@ -121,6 +122,7 @@ def long_slots(name: str, short: bytes) -> bytes:
     return b"".join(out)
 
 
+@lru_cache(4096)  # ".", "..", "__init__.py", "Makefile": trees are full of the same names
 def shown_short(short: bytes, flags: int) -> str:
     """A short name for people: dot, case bits, code page 437."""
     if short[0] == 5:  # stands for 0xE5, which would mean a free slot
