@@ -1,6 +1,6 @@
 """The normalised memory map: sorted, page-aligned, disjoint, whatever the firmware said and in whatever order.
 
-Rules: where ranges overlap the higher kind wins; usable ranges shrink to whole pages, all others grow to whole pages;
+Rules: where ranges overlap the higher kind wins; RAM shrinks to whole pages, all others grow to whole pages;
 neighbours of one kind are joined; what lies at or beyond the architecture's physical limit is clipped.
 
 Source: GNU Mach's biosmem (higher type wins, available ranges are narrowed).
@@ -18,7 +18,7 @@ def normalise(ranges: Iterable[FirmwareRange], limit: int) -> list[FirmwareRange
     """The map of addresses below `limit` (bytes), as disjoint ascending ranges."""
     events: dict[int, list[int]] = {}
     for item in ranges:
-        if item.kind == MemoryKind.USABLE:
+        if item.kind.ram:
             start, end = -(-item.start // PAGE_SIZE) * PAGE_SIZE, item.end // PAGE_SIZE * PAGE_SIZE
         else:
             start, end = item.start // PAGE_SIZE * PAGE_SIZE, -(-item.end // PAGE_SIZE) * PAGE_SIZE

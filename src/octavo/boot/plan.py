@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from octavo.boot.firmware_map import normalise
 from octavo.boot.segments import Segment, segments_of
-from octavo.machine.firmware import FirmwareRange, MemoryKind
+from octavo.machine.firmware import FirmwareRange
 from octavo.machine.paging import PageTableFormat, page_table_format
 from octavo.machine.ram import MAX_FRAMES, PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.pfn import ENTRY_BYTES
@@ -68,9 +68,7 @@ def plan_boot(ranges: Sequence[FirmwareRange], arch: str, memory: int | None) ->
     """The plan for a firmware map and a memory limit in bytes (None: all there is)."""
     paging = page_table_format(arch)
     clean = normalise(ranges, min(paging.physical_limit, MAX_FRAMES << PAGE_SHIFT))
-    runs = [(r.start >> PAGE_SHIFT, (r.end - r.start) >> PAGE_SHIFT) for r in clean if r.kind == MemoryKind.USABLE]
-    if runs and runs[0][0] == 0:
-        runs[0] = (1, runs[0][1] - 1)
+    runs = _ram_runs(clean)
     found = sum(count for _, count in runs)
     wanted = found if memory is None else memory >> PAGE_SHIFT
     if wanted < LEAST_FRAMES:
@@ -88,6 +86,20 @@ def plan_boot(ranges: Sequence[FirmwareRange], arch: str, memory: int | None) ->
     frames = sum(taken[-1])
     database, usable = _place_database(taken, frames)
     return BootPlan(paging, clean, segments_of(paging, taken), found, frames, database, usable)
+
+
+def _ram_runs(ranges: Sequence[FirmwareRange]) -> list[Run]:
+    """The frames that are RAM once boot is over, neighbours of different kinds joined, without frame 0."""
+    runs: list[Run] = []
+    for r in ranges:
+        if not r.kind.ram:
+            continue
+        first, end = max(r.start >> PAGE_SHIFT, 1), r.end >> PAGE_SHIFT
+        if runs and sum(runs[-1]) == first:
+            runs[-1] = (runs[-1][0], end - runs[-1][0])
+        elif first < end:
+            runs.append((first, end - first))
+    return runs
 
 
 def _place_database(runs: list[Run], frames: int) -> tuple[Run, list[Run]]:

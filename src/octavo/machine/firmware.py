@@ -3,6 +3,7 @@
     sysfs    /sys/firmware/memmap/N/{start,end,type}     the running machine ("host")
     dmesg    BIOS-e820: [mem 0x0-0x9fbff] usable         Linux 3.x and later, and the older "0000 - 0000 (usable)"
              efi: mem00: [Conventional Memory| ...] range=[0x0-0x9ffff] (0MB)
+    raw      binary tables, see octavo.machine.rawmaps
     ranges   JSON [{"start": 0, "end": 4096, "kind": "usable"}, ...], end exclusive, or text lines "0x0-0xfff usable", end inclusive
 
 Readers only read: overlaps, order and alignment are `octavo.boot.firmware_map`'s affair.
@@ -31,10 +32,18 @@ class MemoryKind(enum.IntEnum):
     """What a range is good for; where two ranges overlap the higher kind wins."""
 
     USABLE = 1
-    ACPI = 2
-    NVS = 3
-    RESERVED = 4
-    UNUSABLE = 5
+    TEMPORARY = 2  # the firmware's or loader's until boot ends, usable then
+    ACPI = 3
+    NVS = 4
+    RUNTIME = 5  # code and data of UEFI's runtime services
+    IO = 6  # memory-mapped registers
+    RESERVED = 7
+    UNUSABLE = 8
+
+    @property
+    def ram(self) -> bool:
+        """True for what becomes ordinary memory."""
+        return self <= MemoryKind.TEMPORARY
 
 
 @dataclass(frozen=True)
@@ -47,25 +56,15 @@ class FirmwareRange:
 
 
 _WORDS = {
-    "usable": MemoryKind.USABLE,
-    "system ram": MemoryKind.USABLE,
-    "ram": MemoryKind.USABLE,
-    "conventional memory": MemoryKind.USABLE,
-    "boot code": MemoryKind.USABLE,
-    "boot data": MemoryKind.USABLE,
-    "loader code": MemoryKind.USABLE,
-    "loader data": MemoryKind.USABLE,
-    "acpi data": MemoryKind.ACPI,
-    "acpi tables": MemoryKind.ACPI,
-    "acpi reclaim memory": MemoryKind.ACPI,
-    "acpi": MemoryKind.ACPI,
-    "acpi nvs": MemoryKind.NVS,
-    "acpi non-volatile storage": MemoryKind.NVS,
-    "acpi memory nvs": MemoryKind.NVS,
-    "nvs": MemoryKind.NVS,
-    "unusable": MemoryKind.UNUSABLE,
-    "unusable memory": MemoryKind.UNUSABLE,
+    MemoryKind.USABLE: "usable, system ram, ram, conventional memory, conventional, boot code",
+    MemoryKind.TEMPORARY: "temporary, boot data, loader code, loader data",
+    MemoryKind.ACPI: "acpi, acpi data, acpi tables, acpi reclaim, acpi reclaim memory",
+    MemoryKind.NVS: "nvs, acpi nvs, acpi non-volatile storage, acpi memory nvs, acpi mem nvs, pal code",
+    MemoryKind.RUNTIME: "runtime, runtime code, runtime data",
+    MemoryKind.IO: "io, memory mapped i/o, mmio, mem mapped i/o port space, mmio port",
+    MemoryKind.UNUSABLE: "unusable, unusable memory",
 }
+_KINDS = {word: kind for kind, words in _WORDS.items() for word in words.split(", ")}
 
 _E820 = re.compile(r"BIOS-e820:\s*\[mem (0x[0-9a-f]+)-(0x[0-9a-f]+)\]\s*(.+?)\s*$", re.I)
 _E820_OLD = re.compile(r"BIOS-e820:\s*([0-9a-f]{8,16}) - ([0-9a-f]{8,16}) \((.+?)\)", re.I)
@@ -78,7 +77,7 @@ _RECORDED = os.path.join(os.path.dirname(__file__), "maps")
 
 def _kind(word: str) -> MemoryKind:
     """Anything that is not known to be usable is reserved: the firmware knows why."""
-    return _WORDS.get(word.strip().lower(), MemoryKind.RESERVED)
+    return _KINDS.get(word.strip().lower(), MemoryKind.RESERVED)
 
 
 def _make(start: int, end: int, kind: MemoryKind, where: str) -> FirmwareRange:
@@ -173,19 +172,30 @@ def recorded_maps() -> list[str]:
 
 
 def load_firmware_map(source: str) -> list[FirmwareRange]:
-    """A map by 'host', by the name of a recorded one, or from a file; StatusError with one sentence where that fails."""
+    """A map by 'host', by the name of a recorded one, or from a file; StatusError with one sentence where that fails.
+
+    The form of a file is found out; a binary one can be named in front of it: "uefi:map.bin" (e820, uefi, multiboot1, multiboot2).
+    """
     if source == "host":
         return read_sysfs()
     path = os.path.join(_RECORDED, source + ".txt")
     if "/" in source or not os.path.isfile(path):
         path = source
-    if os.path.isdir(path):
-        return read_sysfs(path)
+    form, _, rest = source.partition(":")
+    if form not in ("e820", "uefi", "multiboot1", "multiboot2") or os.path.exists(path):
+        form, rest = "", path
+    if os.path.isdir(rest):
+        return read_sysfs(rest)
     try:
-        text = _read(path)
+        with open(rest, "rb") as file:
+            data = file.read(MOST_BYTES)
     except OSError as error:
-        raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"{source}: {error.strerror}; give a file, 'host', or one of {', '.join(recorded_maps())}") from None
-    where = source
-    if "e820" in text.lower() or "efi: mem" in text:
-        return parse_dmesg(text, where)
-    return parse_ranges(text, where)
+        raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"{rest}: {error.strerror}; give a file, 'host', or one of {', '.join(recorded_maps())}") from None
+    if form or b"\0" in data:
+        from octavo.machine.rawmaps import parse_raw  # binary maps are rare, and starts are many
+
+        return parse_raw(data, rest, form)
+    text = data.decode("utf-8", "replace")
+    if "bios-e820:" in text.lower() or "efi: mem" in text:
+        return parse_dmesg(text, source)
+    return parse_ranges(text, source)
