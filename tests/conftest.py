@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -24,15 +25,17 @@ settings.register_profile(
 settings.load_profile("octavo")
 
 TOOLS = {"mtools": "mcopy", "dosfstools": "mkfs.fat"}
+MODULES = ("unicorn",)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips a test whose tool is missing; with OCTAVO_NO_SKIPS that is a failure."""
-    for marker, tool in TOOLS.items():
-        if item.get_closest_marker(marker) and not shutil.which(tool):
+    missing = [tool for tool, command in TOOLS.items() if not shutil.which(command)] + [m for m in MODULES if not importlib.util.find_spec(m)]
+    for tool in missing:
+        if item.get_closest_marker(tool):
             if os.environ.get("OCTAVO_NO_SKIPS"):
-                pytest.fail(f"{tool} is not installed (package {marker})")
-            pytest.skip(f"{tool} is not installed (package {marker})")
+                pytest.fail(f"{tool} is not installed")
+            pytest.skip(f"{tool} is not installed")
 
 
 def run(*command: str | Path) -> str:

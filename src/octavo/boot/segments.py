@@ -6,7 +6,19 @@
     x86-64   < 16 MiB  < 1536 MiB   < 4 GiB    < 2^52
     la57     as x86-64
 
-Source: GNU Mach's vm_param.h bounds.
+A use that reaches a segment reaches all below it, and takes the highest first, so that the scarce low ones last:
+
+    use      who                                        falls back along
+    any      user pages, file cache                     HIGHMEM, DMA32, DIRECTMAP, DMA
+    dma32    devices with 32 address bits               DMA32, DIRECTMAP, DMA
+    kernel   what the kernel must see all the time      DIRECTMAP, DMA
+    dma      devices with 24 address bits (ISA)         DMA
+
+`reach` shows what that means: a kernel that takes all its memory by the use `kernel` stops at DIRECTMAP's end (872 MiB on
+i386), however much the machine has. GNU Mach did before it had HIGHMEM.
+
+Source: GNU Mach's vm_param.h bounds and vm_page fallback (its PAE comment has DIRECTMAP fall back to DMA32; that is above
+it and not reachable, and its code does as here).
 """
 
 from __future__ import annotations
@@ -24,6 +36,12 @@ _BOUNDS = {
     "x86-64": (("DMA", 16 * MIB), ("DIRECTMAP", 1536 * MIB), ("DMA32", 4096 * MIB)),
     "la57": (("DMA", 16 * MIB), ("DIRECTMAP", 1536 * MIB), ("DMA32", 4096 * MIB)),
 }
+FALLBACK = {
+    "any": ("HIGHMEM", "DMA32", "DIRECTMAP", "DMA"),
+    "dma32": ("DMA32", "DIRECTMAP", "DMA"),
+    "kernel": ("DIRECTMAP", "DMA"),
+    "dma": ("DMA",),
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +55,7 @@ class Segment:
 
 
 def segments_of(arch: PageTableFormat, runs: Sequence[tuple[int, int]]) -> list[Segment]:
-    """The segments that usable runs (first frame, count) fall into, empty ones left out."""
+    """The segments that usable runs (first frame, count) fall into, lowest first, empty ones left out."""
     bounds = [*_BOUNDS[arch.name], ("HIGHMEM", arch.physical_limit)]
     out = []
     start = 0
@@ -48,3 +66,9 @@ def segments_of(arch: PageTableFormat, runs: Sequence[tuple[int, int]]) -> list[
             out.append(Segment(name, min(a for a, _ in parts), max(b for _, b in parts), sum(b - a for a, b in parts)))
         start = end
     return out
+
+
+def reach(segments: Sequence[Segment]) -> dict[str, int]:
+    """Frames that each use can have."""
+    usable = {s.name: s.usable for s in segments}
+    return {use: sum(usable.get(name, 0) for name in names) for use, names in FALLBACK.items()}

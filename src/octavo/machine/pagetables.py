@@ -1,0 +1,240 @@
+"""Page tables in RAM, in the hardware's format: built, edited and walked.
+
+    entry, i386            31 ......... 12  11 .. 9  8  7   6  5  4    3    2   1   0
+                           frame            soft     G  PS  D  A  PCD  PWT  US  RW  P
+    entry, the others      63  62 .. 52  51 ........ 12  and below as above
+                           NX  soft      frame
+
+    PS  in a table above the lowest: a large page (4 MiB on i386, 2 MiB elsewhere, 1 GiB too in the long modes)
+    PAE's four root entries have P, PWT, PCD and a frame only; its root is 32 bytes at the start of a frame below 4 GiB
+
+The tables see themselves through one slot of the root (PAE: four entries of the last directory), so that the entry of
+address v is at `entry_address(v)` in virtual memory: the self-map.
+
+Table frames come from `allocate` and go back by `release`; this module zeroes them. `map_pages` works out all the tables it needs and takes them
+before it writes an entry: when memory runs out, nothing has changed.
+
+Source: Intel SDM volume 3, chapter 4; the self-map slots are ExectOS's (0x300; PAE 0xC0000000; 0x1ED).
+Departures: 4 MiB pages hold frames below 4 GiB only (no PSE-36).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from octavo.machine.paging import PageTableFormat
+from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE, Ram
+from octavo.status import Status, StatusError
+
+PRESENT, WRITE, USER, WRITE_THROUGH, NO_CACHE, ACCESSED, DIRTY, LARGE, GLOBAL = (1 << i for i in range(9))
+NO_EXECUTE = 1 << 63
+FRAME_MASK = (1 << 52) - PAGE_SIZE
+SELF_SLOT = {"i386": 0x300, "pae": 0, "x86-64": 0x1ED, "la57": 0x1ED}
+PAE_SELF = 0xC0000000
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What a walk found: the physical address, the entry, and the size of its page in bytes."""
+
+    physical: int
+    entry: int
+    page: int
+
+
+class PageTables:
+    """One address space's tables in `ram`. `allocate` gives a frame or 0 (below 4 GiB when it is called with True)."""
+
+    def __init__(self, ram: Ram, layout: PageTableFormat, allocate: Callable[[bool], int], release: Callable[[int], None] | None = None) -> None:
+        self.ram = ram
+        self.format = layout
+        self.allocate = allocate
+        self.release = release
+        self._words = ram.bytes.cast("Q" if layout.entry_size == 8 else "I")
+        self._shift = 3 if layout.entry_size == 8 else 2
+        self.tables: list[int] = []  # frames of tables, the root first
+        self.root = self._new_table(layout.name in ("i386", "pae"))
+        if self.root == 0:
+            raise StatusError(Status.INSUFFICIENT_RESOURCES, "no frame is left for the root page table")
+        self._levels = len(layout.index_bits)
+        self._canonical = layout.virtual_bits if layout.virtual_bits > 32 else 0
+
+    def _new_table(self, low: bool) -> int:
+        frame = self.allocate(low)
+        if frame:
+            self.ram.frame(frame)[:] = bytes(PAGE_SIZE)
+            self.tables.append(frame)
+        return frame
+
+    # -- the self-map ---------------------------------------------------------------------------------------------
+
+    def map_self(self) -> None:
+        """Makes the tables appear in their own address space. StatusError INSUFFICIENT_RESOURCES."""
+        if self.format.name == "pae":
+            directories = [self._descend((i << 30), 1) for i in range(4)]
+            for i, frame in enumerate(directories):
+                self._words[(directories[3] << (PAGE_SHIFT - 3)) + i] = frame << PAGE_SHIFT | PRESENT | WRITE
+        else:
+            slot = SELF_SLOT[self.format.name]
+            entry = self.root << PAGE_SHIFT | PRESENT | WRITE
+            self._words[(self.root << (PAGE_SHIFT - self._shift)) + slot] = entry | (NO_EXECUTE if self._shift == 3 else 0)
+
+    def entry_address(self, address: int) -> int:
+        """The virtual address at which the lowest-level entry of `address` is seen through the self-map."""
+        if self.format.name in ("i386", "pae"):
+            return PAE_SELF + (address >> PAGE_SHIFT << self._shift)
+        bits = self.format.virtual_bits
+        base = SELF_SLOT[self.format.name] << (bits - 9)
+        return self._extend(base | (address & ((1 << bits) - 1)) >> PAGE_SHIFT << 3)
+
+    def _extend(self, address: int) -> int:
+        """The canonical form: the top translated bit repeated to bit 63."""
+        bits = self._canonical
+        return address if not bits or not address >> (bits - 1) & 1 else address | (1 << 64) - (1 << bits)
+
+    # -- walking --------------------------------------------------------------------------------------------------
+
+    def page_sizes(self) -> list[int]:
+        """Sizes of pages in bytes that the format has, largest first."""
+        return {"i386": [4 << 20, PAGE_SIZE], "pae": [2 << 20, PAGE_SIZE]}.get(self.format.name, [1 << 30, 2 << 20, PAGE_SIZE])
+
+    def _slots(self, address: int) -> Iterator[tuple[int, int, int]]:
+        """(index into the words, entry, level above the lowest) of each level, for as long as tables are there."""
+        table = self.root
+        for depth, index in enumerate(self.format.indices(address)):
+            at = (table << (PAGE_SHIFT - self._shift)) + index
+            entry = self._words[at]
+            level = self._levels - 1 - depth
+            yield at, entry, level
+            if not entry & PRESENT or (level and entry & LARGE and not (depth == 0 and self.format.name == "pae")):
+                return
+            table = (entry & FRAME_MASK) >> PAGE_SHIFT
+
+    def translate(self, address: int) -> Translation | None:
+        """Where a virtual address leads; None when it is not mapped or not canonical."""
+        if not self.canonical(address):
+            return None
+        entry = level = 0
+        for _, entry, level in self._slots(address):  # noqa: B007 -- the last one counts
+            pass
+        if not entry & PRESENT:
+            return None
+        size = 1 << (PAGE_SHIFT + sum(self.format.index_bits[self._levels - level :]))
+        base = entry & FRAME_MASK & -size
+        return Translation(base | address & (size - 1), entry, size)
+
+    def canonical(self, address: int) -> bool:
+        """True for an address that the processor accepts."""
+        if not self._canonical:
+            return 0 <= address < 1 << 32
+        return 0 <= address < 1 << 64 and self._extend(address & ((1 << self._canonical) - 1)) == address
+
+    # -- editing --------------------------------------------------------------------------------------------------
+
+    def map_pages(self, address: int, frame: int, count: int, flags: int, large: bool = True) -> None:
+        """Maps `count` pages from `address` on to frames from `frame` on, with large pages where both are aligned.
+
+        `flags` are entry bits beside PRESENT and LARGE. StatusError CONFLICTING_ADDRESSES where something is mapped already,
+        INVALID_PARAMETER for what the format cannot express, INSUFFICIENT_RESOURCES without frames for tables: nothing is changed then.
+        """
+        pages = list(self._cut(address, frame, count, large))
+        self._refuse(pages, frame + count)
+        before = len(self.tables)
+        undo: list[int] = []
+        try:
+            places = [self._descend(va, level, undo) for va, _, level in pages]
+        except StatusError:
+            for at in reversed(undo):
+                self._words[at] = 0
+            self._drop_tables(before)
+            raise
+        if self._shift == 2:
+            flags &= ~NO_EXECUTE
+        for (va, target, level), table in zip(pages, places, strict=True):
+            index = self.format.indices(va)[self._levels - 1 - level]
+            self._words[(table << (PAGE_SHIFT - self._shift)) + index] = target << PAGE_SHIFT | flags | PRESENT | (LARGE if level else 0)
+
+    def _cut(self, address: int, frame: int, count: int, large: bool) -> Iterator[tuple[int, int, int]]:
+        """(virtual address, frame, level) of each page of the largest size that fits."""
+        sizes = self.page_sizes() if large else [PAGE_SIZE]
+        while count:
+            for size in sizes:
+                pages = size >> PAGE_SHIFT
+                if count >= pages and not address & (size - 1) and not frame & (pages - 1):
+                    break
+            level = 0
+            while 1 << (PAGE_SHIFT + sum(self.format.index_bits[self._levels - level :])) < size:
+                level += 1
+            yield address, frame, level
+            address, frame, count = address + size, frame + pages, count - pages
+
+    def _refuse(self, pages: list[tuple[int, int, int]], end: int) -> None:
+        if end > self.format.physical_limit >> PAGE_SHIFT:
+            raise StatusError(Status.INVALID_PARAMETER, f"frame {end - 1:#x} lies beyond the {self.format.physical_bits} physical bits of {self.format.name}")
+        for va, _, level in pages:
+            if va & PAGE_SIZE - 1 or not self.canonical(va):
+                raise StatusError(Status.INVALID_PARAMETER, f"{va:#x} is no page address of {self.format.name}")
+            for _, entry, at in self._slots(va):
+                if entry & PRESENT and (at <= level or (entry & LARGE and at < self._levels - 1)):
+                    raise StatusError(Status.CONFLICTING_ADDRESSES, f"{va:#x} is mapped already")
+
+    def _descend(self, address: int, level: int, undo: list[int] | None = None) -> int:
+        """The frame of the table at `level` for an address, made if need be; `undo` learns which entries were written."""
+        table = self.root
+        for depth, index in enumerate(self.format.indices(address)[: self._levels - 1 - level]):
+            at = (table << (PAGE_SHIFT - self._shift)) + index
+            entry = self._words[at]
+            if not entry & PRESENT:
+                table = self._new_table(self.format.name == "i386")
+                if not table:
+                    raise StatusError(Status.INSUFFICIENT_RESOURCES, "no frame is left for a page table")
+                root = self.format.name == "pae" and depth == 0
+                self._words[at] = table << PAGE_SHIFT | PRESENT | (0 if root else WRITE | (USER if address < self._user_end() else 0))
+                if undo is not None:
+                    undo.append(at)
+            else:
+                table = (entry & FRAME_MASK) >> PAGE_SHIFT
+        return table
+
+    def _user_end(self) -> int:
+        return 1 << 31 if not self._canonical else 1 << (self._canonical - 1)
+
+    def _drop_tables(self, keep: int) -> None:
+        """Gives back the tables made after the first `keep`, to which nothing leads any more."""
+        while len(self.tables) > keep:
+            frame = self.tables.pop()
+            if self.release is not None:
+                self.release(frame)
+
+    def unmap_pages(self, address: int, count: int) -> list[int]:
+        """Removes `count` 4 KiB entries; returns the frames they had. StatusError NOT_MAPPED_VIEW where there is none or a large one."""
+        places = []
+        for va in range(address, address + count * PAGE_SIZE, PAGE_SIZE):
+            found = list(self._slots(va))[-1]
+            if not found[1] & PRESENT or found[2]:
+                raise StatusError(Status.NOT_MAPPED_VIEW, f"{va:#x} has no page of 4 KiB")
+            places.append(found)
+        for at, _, _ in places:
+            self._words[at] = 0
+        return [(entry & FRAME_MASK) >> PAGE_SHIFT for _, entry, _ in places]
+
+    def leaves(self) -> Iterator[tuple[int, int, int, int]]:
+        """(virtual address, frame, pages, flags) of every mapping, ascending; the self-map is not gone into."""
+        yield from self._leaves(self.root, 0, 0)
+
+    def _leaves(self, table: int, depth: int, prefix: int) -> Iterator[tuple[int, int, int, int]]:
+        level = self._levels - 1 - depth
+        shift = PAGE_SHIFT + sum(self.format.index_bits[depth + 1 :])
+        start = table << (PAGE_SHIFT - self._shift)
+        for index, entry in enumerate(self._words[start : start + (1 << self.format.index_bits[depth])]):
+            if not entry & PRESENT or (depth == 0 and (entry & FRAME_MASK) >> PAGE_SHIFT == self.root):
+                continue
+            address = prefix | index << shift
+            if self.format.name == "pae" and level == 1 and PAE_SELF <= address < PAE_SELF + (8 << 20):
+                continue
+            if level and (not entry & LARGE or (depth == 0 and self.format.name == "pae")):
+                yield from self._leaves((entry & FRAME_MASK) >> PAGE_SHIFT, depth + 1, address)
+            else:
+                pages = 1 << (shift - PAGE_SHIFT)
+                yield self._extend(address), (entry & FRAME_MASK) >> PAGE_SHIFT & -pages, pages, entry & ~FRAME_MASK

@@ -1,0 +1,400 @@
+"""The loader: the descriptor map against a model of pages, ExectOS's cases, page tables read through Unicorn's MMU, the loader block."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import random
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from octavo.boot.handoff import hand_off, read_block
+from octavo.boot.loader import APIC_FRAME, WINDOWS, Descriptor, LoaderMap, LoaderType
+from octavo.machine.firmware import FirmwareRange, MemoryKind, load_firmware_map, recorded_maps
+from octavo.machine.pagetables import NO_EXECUTE, PAE_SELF, WRITE, PageTables
+from octavo.machine.paging import FORMATS
+from octavo.machine.ram import PAGE_SIZE, Ram
+from octavo.status import Status, StatusError
+
+FREE, TEMPORARY, PERMANENT, PROGRAM = LoaderType.FREE, LoaderType.TEMPORARY, LoaderType.PERMANENT, LoaderType.PROGRAM
+ARCHES = list(FORMATS)
+
+
+def loader_map(arch: str, *items: tuple[int, int, LoaderType]) -> LoaderMap:
+    """A map of (first, last, type) runs."""
+    return LoaderMap(FORMATS[arch], [Descriptor(a, b - a + 1, t) for a, b, t in items])
+
+
+def runs(m: LoaderMap) -> list[tuple[int, int, LoaderType]]:
+    """The map as (first, last, type)."""
+    m.check()
+    return [(d.first, d.end - 1, d.type) for d in m.items]
+
+
+# -- the table of reference/exectos.md, by its numbers ----------------------------------------------------------------
+
+
+def test_claims_split_trim_and_remove() -> None:
+    """1 to 5: within, all of it, its end, over a hole, and again."""
+    m = loader_map("x86-64", (0x100, 0x7FF, FREE))
+    m.claim(0x200, 0x10, PROGRAM)
+    assert runs(m) == [(0x100, 0x1FF, FREE), (0x200, 0x20F, PROGRAM), (0x210, 0x7FF, FREE)]
+    m.claim(0x200, 0x10, PROGRAM)
+    m.claim(0x204, 2, PROGRAM)
+    assert len(m.items) == 3
+    m = loader_map("x86-64", (0x100, 0x10F, FREE))
+    m.claim(0x10F, 1, PROGRAM)
+    assert runs(m) == [(0x100, 0x10E, FREE), (0x10F, 0x10F, PROGRAM)]
+    m.claim(0x100, 0xF, PROGRAM)
+    assert runs(m) == [(0x100, 0x10F, PROGRAM)]
+    m = loader_map("x86-64", (0x10, 0x1F, FREE), (0x40, 0x4F, FREE))
+    m.claim(0x18, 0x30, PROGRAM)
+    assert runs(m) == [(0x10, 0x17, FREE), (0x18, 0x47, PROGRAM), (0x48, 0x4F, FREE)]
+
+
+def test_a_claim_over_another_type_changes_nothing() -> None:
+    """6: the error names both, and the free run in front of it was not cut (ExectOS cuts it)."""
+    m = loader_map("x86-64", (0x10, 0x1F, FREE), (0x20, 0x2F, PERMANENT), (0x30, 0x3F, FREE))
+    before = list(m.items)
+    with pytest.raises(StatusError, match="cannot claim program 0x18-0x37: it overlaps permanent 0x20-0x2f"):
+        m.claim(0x18, 0x20, PROGRAM)
+    assert m.items == before
+
+
+def test_low_rules() -> None:
+    """8 and 9: frame 0 and 0xA0 to 0xFF are the firmware's, 0x80 starts processors; also where frame 0 is boot data."""
+    ranges = [FirmwareRange(0, 0xA0000, MemoryKind.USABLE), FirmwareRange(0x100000, 0x800000, MemoryKind.USABLE)]
+    m = LoaderMap.from_firmware(FORMATS["x86-64"], ranges)
+    assert runs(m)[:4] == [(0, 0, PERMANENT), (1, 0x7F, FREE), (0x80, 0x80, TEMPORARY), (0x81, 0x9F, FREE)]
+    ranges = [FirmwareRange(0, 0x1000, MemoryKind.TEMPORARY), FirmwareRange(0x1000, 0x800000, MemoryKind.USABLE)]
+    m = LoaderMap.from_firmware(FORMATS["x86-64"], ranges)
+    assert runs(m)[0] == (0, 0, PERMANENT) and m.find(0xA0) == Descriptor(0xA0, 0x60, PERMANENT)
+
+
+def test_the_apic_has_its_address_inside_a_chipset_region() -> None:
+    """11: its page is cut out of a larger permanent region and mapped at the fixed address."""
+    ranges = [FirmwareRange(0x100000, 0x4000000, MemoryKind.USABLE), FirmwareRange(0xFEC00000, 0xFF000000, MemoryKind.IO)]
+    for arch in ARCHES:
+        m = LoaderMap.from_firmware(FORMATS[arch], ranges)
+        m.place(16, 0x1000)
+        m.check()
+        apic = m.find(APIC_FRAME)
+        assert apic is not None and apic.virtual == WINDOWS[arch].apic
+        assert m.find(0xFEC00) is not None and m.find(0xFEC00).virtual == WINDOWS[arch].start  # type: ignore[union-attr]  # just looked
+
+
+@pytest.mark.parametrize(("arch", "kernel"), [("pae", 0x80894000), ("i386", 0x80894000), ("x86-64", 0xFFFFF80800000000), ("la57", 0xFFFFF80800000000)])
+def test_ovmf_kernel_address(arch: str, kernel: int) -> None:
+    """13: 0x894 pages of firmware regions lie in front of the kernel."""
+    m = LoaderMap.from_firmware(FORMATS[arch], load_firmware_map("ovmf-128m"))
+    m.place(512, m.free_run(512, 0x8000))
+    assert m.kernel == kernel
+
+
+def test_above_4_gib() -> None:
+    """16 to 19: whole under PAE and x86-64, clipped to the last page on i386, dropped where it begins at 4 GiB; PAE ends at 64 GiB."""
+    above, straddling = (0x100000, 0x1FFFFF, FREE), (0xC0000, 0x13FFFF, FREE)
+    for arch in ("pae", "x86-64", "la57"):
+        assert runs(loader_map(arch, above)) == [above]
+        assert runs(loader_map(arch, straddling)) == [straddling]
+    assert runs(loader_map("i386", straddling)) == [(0xC0000, 0xFFFFF, FREE)]
+    assert runs(loader_map("i386", above)) == []
+    assert runs(loader_map("pae", (0xF00000, 0x1100000, FREE))) == [(0xF00000, 0xFFFFFF, FREE)]
+
+
+def test_a_region_at_32_gib_does_not_meet_the_kernel() -> None:
+    """31: registers at 0x800000000, which ExectOS maps where its kernel is."""
+    ranges = [FirmwareRange(0x100000, 0x4000000, MemoryKind.USABLE), FirmwareRange(0x800000000, 0x801000000, MemoryKind.IO)]
+    m = LoaderMap.from_firmware(FORMATS["x86-64"], ranges)
+    m.place(16, 0x1000)
+    m.check()
+    assert m.kernel == 0xFFFFF80800000000 and m.find(0x800000) is not None
+
+
+def test_identity_stays_in_the_user_half() -> None:
+    """32: boot data at 0xBF000000 is not left at that address in an i386's session space."""
+    ranges = [FirmwareRange(0x100000, 0x4000000, MemoryKind.USABLE), FirmwareRange(0xBF000000, 0xBF100000, MemoryKind.TEMPORARY)]
+    for arch, virtual in (("i386", 0), ("pae", 0), ("x86-64", 0xBF000000)):
+        m = LoaderMap.from_firmware(FORMATS[arch], ranges)
+        m.place(16, 0x1000)
+        assert m.find(0xBF000) == Descriptor(0xBF000, 0x100, TEMPORARY, virtual)
+
+
+def test_a_full_window_is_refused_whole() -> None:
+    """Firmware regions larger than the window: a sentence with the sizes, and nothing placed."""
+    ranges = [FirmwareRange(0x100000, 0x4000000, MemoryKind.USABLE), FirmwareRange(0x80000000, 0xC0000000, MemoryKind.IO)]
+    m = LoaderMap.from_firmware(FORMATS["i386"], ranges)
+    before = list(m.items)
+    with pytest.raises(StatusError, match="window of 916 MiB at 0x80000000 is too small"):
+        m.place(16, 0x1000)
+    assert m.items == before and not m.kernel
+
+
+# -- the map against a model of pages ---------------------------------------------------------------------------------
+
+CLAIMS = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20), st.sampled_from([FREE, PROGRAM, PERMANENT, LoaderType.SPECIAL])), max_size=20)
+
+
+@given(claims=CLAIMS)
+def test_claims_agree_with_a_map_of_pages(claims: list[tuple[int, int, LoaderType]]) -> None:
+    """A claim goes through when every page is absent, free, or all of them are of one run of that type already."""
+    m = loader_map("x86-64", (8, 40, FREE), (50, 70, FREE))
+    model = dict.fromkeys([*range(8, 41), *range(50, 71)], FREE)
+    for first, count, kind in claims:
+        pages = range(first, first + count)
+        same = all(model.get(p) == kind for p in pages)
+        ok = same or all(model.get(p, FREE) == FREE for p in pages)
+        try:
+            m.claim(first, count, kind)
+        except StatusError as error:
+            assert error.status == Status.CONFLICTING_ADDRESSES and not ok
+        else:
+            assert ok
+            model.update(dict.fromkeys(pages, kind))
+        m.check()
+        assert {p: d.type for d in m.items for p in range(d.first, d.end)} == model
+
+
+@given(data=st.data(), name=st.sampled_from(recorded_maps()), arch=st.sampled_from(ARCHES))
+def test_order_does_not_matter(data: st.DataObject, name: str, arch: str) -> None:
+    """The same map, addresses included, from the firmware's ranges in any order."""
+    ranges = load_firmware_map(name)
+    shuffled = list(ranges)
+    random.Random(data.draw(st.integers(0, 1 << 30))).shuffle(shuffled)
+    one, two = (LoaderMap.from_firmware(FORMATS[arch], r) for r in (ranges, shuffled))
+    one.place(64, one.free_run(64, one.frames_limit))
+    two.place(64, two.free_run(64, two.frames_limit))
+    assert one.items == two.items and one.kernel == two.kernel
+    one.check()
+
+
+def test_virtual_overlap_is_refused() -> None:
+    """Two mappings may not share an address, and the error says whose it is."""
+    m = loader_map("x86-64", (0x100, 0x7FF, FREE))
+    m.claim(0x200, 4, PROGRAM, 0xFFFFF80000000000)
+    with pytest.raises(StatusError, match="program 0x200-0x203 is at 0xfffff80000000000"):
+        m.claim(0x300, 4, LoaderType.DATA, 0xFFFFF80000003000)
+    assert m.find(0x300) == Descriptor(0x204, 0x5FC, FREE)
+
+
+# -- page tables ------------------------------------------------------------------------------------------------------
+
+
+class Frames:
+    """Hands out frames from a stock, fails at the k-th, and knows what is out."""
+
+    def __init__(self, first: int, fail_at: int = -1) -> None:
+        self.next, self.fail_at, self.out = first, fail_at, set[int]()
+
+    def take(self, low: bool) -> int:
+        """A frame, or 0 when it is time to fail."""
+        if self.fail_at == 0:
+            return 0
+        self.fail_at -= 1
+        self.next += 1
+        self.out.add(self.next)
+        return self.next
+
+    def give(self, frame: int) -> None:
+        """One back."""
+        self.out.remove(frame)
+
+
+@given(
+    arch=st.sampled_from(ARCHES),
+    maps=st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 5000), st.integers(1, 1200)), max_size=8),
+    large=st.booleans(),
+)
+def test_tables_agree_with_a_dict(arch: str, maps: list[tuple[int, int, int]], large: bool) -> None:
+    """Whatever is mapped, with large pages or without, is found page by page; what overlaps is refused whole."""
+    stock = Frames(0)
+    tables = PageTables(Ram(300), FORMATS[arch], stock.take, stock.give)
+    model: dict[int, int] = {}
+    for page, frame, count in maps:
+        free = not any(page + i in model for i in range(count))
+        try:
+            tables.map_pages(page * PAGE_SIZE, frame, count, WRITE, large)
+        except StatusError as error:
+            assert error.status == Status.CONFLICTING_ADDRESSES and not free
+        else:
+            assert free
+            model.update({page + i: frame + i for i in range(count)})
+        assert stock.out == set(tables.tables)
+    found = {va // PAGE_SIZE + i: frame + i for va, frame, pages, _ in tables.leaves() for i in range(pages)}
+    assert found == model
+    for page, frame in list(model.items())[::37]:
+        seen = tables.translate(page * PAGE_SIZE + 5)
+        assert seen is not None and seen.physical == frame * PAGE_SIZE + 5
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_the_kth_table_frame_fails(arch: str) -> None:
+    """For every k: nothing is mapped, nothing is lost, and the same call works afterwards."""
+    for k in range(1, 40):
+        stock = Frames(0, k)
+        tables = PageTables(Ram(300), FORMATS[arch], stock.take, stock.give)
+        try:
+            tables.map_pages(0x40000000 - 40 * 0x200000, 0x5001, 30 * 512, WRITE)
+        except StatusError as error:
+            assert error.status == Status.INSUFFICIENT_RESOURCES
+            assert list(tables.leaves()) == [] and stock.out == {tables.root}
+            stock.fail_at = -1
+            tables.map_pages(0x40000000 - 40 * 0x200000, 0x5001, 30 * 512, WRITE)
+        assert sum(p for _, _, p, _ in tables.leaves()) == 30 * 512 and stock.out == set(tables.tables)
+        if k > len(tables.tables):
+            return
+    raise AssertionError("it never went through")
+
+
+def test_what_a_format_cannot_express() -> None:
+    """Frames beyond the physical width, addresses that are not canonical, unmapping what is not there."""
+    stock = Frames(0)
+    tables = PageTables(Ram(64), FORMATS["i386"], stock.take, stock.give)
+    with pytest.raises(StatusError, match="beyond the 32 physical bits of i386"):
+        tables.map_pages(0, 0x100000, 1, WRITE)
+    with pytest.raises(StatusError, match="no page address"):
+        tables.map_pages(1 << 32, 1, 1, WRITE)
+    long = PageTables(Ram(64), FORMATS["x86-64"], stock.take, stock.give)
+    with pytest.raises(StatusError, match="no page address"):
+        long.map_pages(1 << 47, 1, 1, WRITE)
+    with pytest.raises(StatusError, match="no page of 4 KiB"):
+        long.unmap_pages(0x1000, 1)
+    long.map_pages(0x1000, 7, 2, WRITE)
+    assert long.unmap_pages(0x1000, 2) == [7, 8] and long.translate(0x1000) is None
+
+
+# -- the whole hand-over ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", recorded_maps())
+@pytest.mark.parametrize("arch", ARCHES)
+def test_hand_over(arch: str, name: str) -> None:
+    """On every machine: the kernel reads back the map; tables agree with it; no frame in use is listed as free; reserved memory is not mapped."""
+    ranges = load_firmware_map(name)
+    ram = Ram(2048)
+    left = hand_off(ram, LoaderMap.from_firmware(FORMATS[arch], ranges), 64)
+    left.map.check()
+    block = read_block(ram, left.block)
+    assert block.descriptors == tuple(left.map.items) and block.arch == arch and block.root == left.tables.root
+    used = {*left.tables.tables, left.block // PAGE_SIZE}
+    assert not any(d.type == FREE and any(d.first <= f < d.end for f in used) for d in block.descriptors)
+    expected = {d.virtual: (d.first, d.count) for d in block.descriptors if d.virtual}
+    pages = sorted(left.tables.leaves())
+    for virtual, (first, count) in expected.items():
+        for at in (0, count // 2, count - 1):
+            seen = left.tables.translate(virtual + at * PAGE_SIZE)
+            assert seen is not None and seen.physical == (first + at) * PAGE_SIZE
+    assert sum(p for _, _, p, _ in pages) == sum(count for _, count in expected.values())
+    for r in ranges:
+        if r.kind in (MemoryKind.RESERVED, MemoryKind.UNUSABLE):
+            first, end = r.start // PAGE_SIZE, -(-r.end // PAGE_SIZE)
+            inside = [f for _, f, p, _ in pages if f < end and f + p > first and not f <= APIC_FRAME < f + p and f >= 0x100]
+            assert not inside, f"reserved memory {r} is mapped"
+    assert all(a[0] + a[2] * PAGE_SIZE <= b[0] for a, b in pairwise(pages))
+
+
+def test_every_damaged_byte_of_the_block_is_noticed() -> None:
+    """A flipped bit anywhere, a wrong place, an older version."""
+    ram = Ram(2048)
+    left = hand_off(ram, LoaderMap.from_firmware(FORMATS["pae"], load_firmware_map("pc-8m")), 16)
+    size = ram.word[left.block + 12 >> 2]
+    for at in range(left.block, left.block + size):
+        ram.bytes[at] ^= 1 << at % 8
+        with pytest.raises(StatusError, match="loader block at"):
+            read_block(ram, left.block)
+        ram.bytes[at] ^= 1 << at % 8
+    read_block(ram, left.block)
+    ram.word[left.block + 8 >> 2] = 2
+    with pytest.raises(StatusError, match="version 2, and this kernel knows 1") as error:
+        read_block(ram, left.block)
+    assert error.value.status == Status.REVISION_MISMATCH
+    with pytest.raises(StatusError, match="outside RAM"):
+        read_block(ram, 2048 * PAGE_SIZE)
+
+
+def test_too_little_memory_for_the_hand_over() -> None:
+    """One sentence, and the caller's map as it was."""
+    m = LoaderMap.from_firmware(FORMATS["i386"], load_firmware_map("pc-8m"))
+    before = list(m.items)
+    with pytest.raises(StatusError, match="no 4000 free pages in a row for the kernel image"):
+        hand_off(Ram(2048), m, 4000)
+    assert m.items == before
+
+
+# -- judged by another MMU --------------------------------------------------------------------------------------------
+
+_REGISTERS = {  # CR0, CR4, EFER
+    "i386": (0x80010033, 0x690, 0),
+    "pae": (0x80010033, 0x6A0, 0x800),
+    "x86-64": (0x80010033, 0x6A0, 0xD01),
+    "la57": (0x80010033, 0x16A0, 0xD01),
+}
+
+
+@pytest.mark.unicorn
+@pytest.mark.parametrize("arch", ARCHES)
+def test_unicorn_reads_through_the_tables(arch: str) -> None:
+    """Unicorn's own MMU walks the finished tables: at every mapped region, and at the self-map, it reads what is in the frame.
+
+    A page in four is read; code runs in ring 0 from the trampoline's identity page: mov (%rsi), %eax for each address.
+    """
+    un: Any = importlib.import_module("unicorn")  # it has no types
+    x86: Any = importlib.import_module("unicorn.x86_const")
+
+    ram = Ram(2048)
+    m = LoaderMap.from_firmware(FORMATS[arch], load_firmware_map("ovmf-128m"))
+    left = hand_off(ram, m, 64)
+    long = arch in ("x86-64", "la57")
+    uc = un.Uc(un.UC_ARCH_X86, un.UC_MODE_64 if long else un.UC_MODE_32)
+    if arch == "la57":
+        uc = un.Uc(un.UC_ARCH_X86, un.UC_MODE_64, cpu=x86.UC_CPU_X86_ICELAKE_SERVER)
+    uc.ctl_set_tlb_mode(un.UC_TLB_CPU)
+    base = ctypes.addressof(ctypes.c_char.from_buffer(ram.bytes))
+    uc.mem_map_ptr(0, ram.frames * PAGE_SIZE, un.UC_PROT_ALL, base)
+    code = 0x80000 + 0x100
+    ram.bytes[code : code + 2] = b"\x8b\x06"  # mov eax, [esi] or [rsi]
+    cr0, cr4, efer = _REGISTERS[arch]
+    uc.reg_write(x86.UC_X86_REG_CR3, left.tables.root * PAGE_SIZE)
+    uc.reg_write(x86.UC_X86_REG_CR4, cr4)
+    uc.reg_write(x86.UC_X86_REG_MSR, (0xC0000080, efer))
+    uc.reg_write(x86.UC_X86_REG_CR0, cr0)
+
+    def read(address: int) -> int:
+        uc.reg_write(x86.UC_X86_REG_RSI if long else x86.UC_X86_REG_ESI, address)
+        uc.emu_start(code, code + 2, count=1)
+        return int(uc.reg_read(x86.UC_X86_REG_EAX))
+
+    seen = 0
+    for virtual, frame, pages, _ in left.tables.leaves():
+        if frame + pages > ram.frames:
+            continue  # registers, and memory that this test did not give the emulator
+        for i in range(0, pages, 4):
+            if (frame + i) * PAGE_SIZE == 0x80000:
+                continue
+            ram.word[(frame + i) << 10 | 5] ^= 0x5EED0000 + seen if frame + i not in left.tables.tables and frame + i != left.block >> 12 else 0
+            assert read(virtual + i * PAGE_SIZE + 20) == ram.word[(frame + i) << 10 | 5]
+            seen += 1
+    assert seen > 50
+    for virtual in (left.map.kernel, 0x80000):  # the self-map shows the entry that leads there
+        entry = left.tables.entry_address(virtual)
+        found = left.tables.translate(virtual)
+        assert found is not None and read(entry) & ~0x60 == found.entry & 0xFFFFFF9F
+    with pytest.raises(un.UcError):
+        read(left.map.next + 0x100000)
+
+
+def test_self_map_addresses() -> None:
+    """The classic ones."""
+    stock = Frames(0)
+    for arch, address, entry in (
+        ("i386", 0xC0000000, 0xC0300000),
+        ("pae", 0xC0000000, PAE_SELF + (6 << 20)),
+        ("x86-64", 0xFFFFF80000000000, 0xFFFFF6FC00000000),
+        ("la57", 0, 0xFFED000000000000),
+    ):
+        assert PageTables(Ram(64), FORMATS[arch], stock.take).entry_address(address) == entry
+    assert NO_EXECUTE == 1 << 63
