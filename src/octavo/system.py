@@ -70,7 +70,8 @@ class System:
             self.say(line)
         self.scheduler = Scheduler(clock, seed or 0)
         self.ram = Ram(self.plan.frames)
-        self.memory = MemoryManager(self.ram, self.plan.frames, self.plan.usable, self.plan.database, self.scheduler, pageout)
+        bounds = [(s.name, s.first, s.end) for s in self.plan.segments]
+        self.memory = MemoryManager(self.ram, self.plan.frames, self.plan.usable, self.plan.database, self.scheduler, pageout, bounds)
         self.cache = CacheManager(self.memory)
         available = self.memory.physical.available
         self.say(f"Memory manager: {available} frames available ({available * PAGE_SIZE >> 10} KiB), pageout {'on' if pageout else 'off'}")

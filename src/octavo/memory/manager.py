@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from octavo.machine.ram import PAGE_SIZE, Ram
 from octavo.memory.fault import Faults
+from octavo.memory.freeframes import Bounds
 from octavo.memory.pageout import Pageout
 from octavo.memory.pfn import PTE, WORDS, PfnDatabase, State
 from octavo.memory.physical import BASE_MASK, PhysicalMemory
@@ -30,13 +31,14 @@ class MemoryManager:
         database: tuple[int, int],
         scheduler: Scheduler,
         pageout: bool = True,
+        segments: Sequence[Bounds] = (),
     ) -> None:
         self.ram = ram
         self.scheduler = scheduler
         self.pfns = PfnDatabase(ram, frames, database[0])
         if not ram.paper:
             self.pfns.claim(*database, State.ACTIVE)
-        self.physical = PhysicalMemory(ram, self.pfns)
+        self.physical = PhysicalMemory(ram, self.pfns, segments)
         for run in usable:
             self.physical.buddy.add(*run)
         self.limit = sum(count for _, count in usable) + (0 if ram.paper else database[1])
@@ -54,15 +56,10 @@ class MemoryManager:
 
     def allocate_contiguous(self, count: int) -> int:
         """First frame of `count` consecutive zeroed frames, for a device or a RAM disk; 0 when there are none."""
-        if count > 1 << self.physical.buddy.max_order or count > self.physical.buddy.free_frames:
-            return 0
-        runs = self.physical.buddy.take(count, State.ACTIVE)
-        if len(runs) > 1:
-            for first, size in runs:
-                self.physical.buddy.free(first, size, State.ACTIVE)
-            return 0
-        self.physical.clear(*runs[0])
-        return runs[0][0]
+        first = self.physical.buddy.take_constrained(count, State.ACTIVE)
+        if first:
+            self.physical.clear(first, count)
+        return first
 
     def free_contiguous(self, first: int, count: int) -> None:
         """Gives frames from `allocate_contiguous` back."""

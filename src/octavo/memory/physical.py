@@ -10,10 +10,13 @@ Prototype PTEs lie in frames, too: eight segments of 128 PTEs in a frame.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE, Ram
-from octavo.memory.buddy import Buddy, Run
+from octavo.memory.buddy import Run
+from octavo.memory.freeframes import Bounds, FreeFrames
 from octavo.memory.lists import PageList
 from octavo.memory.pfn import PTE, SHORT_RUN, WORDS, PfnDatabase, State, runs_of
 from octavo.memory.section import SEGMENT_PAGES, Section, Segment
@@ -27,10 +30,10 @@ ZERO_PAGE = bytes(PAGE_SIZE)
 class PhysicalMemory:
     """The frames of `ram` as far as `pfns` describes them; `standby_usable` is False when pageout is turned off."""
 
-    def __init__(self, ram: Ram, pfns: PfnDatabase) -> None:
+    def __init__(self, ram: Ram, pfns: PfnDatabase, segments: Sequence[Bounds] = ()) -> None:
         self.ram = ram
         self.pfns = pfns
-        self.buddy = Buddy(pfns)
+        self.buddy = FreeFrames(pfns, segments)
         self.zeroed = PageList(pfns, State.ZEROED)
         self.standby = PageList(pfns, State.STANDBY)
         self.modified = PageList(pfns, State.MODIFIED)

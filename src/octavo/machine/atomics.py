@@ -1,0 +1,79 @@
+"""Atomic operations for compiled kernels: `lock`, `unlock` and `fetch_add` on a word of an int32 array.
+
+Numba has none; these are LLVM's cmpxchg, atomic store and atomicrmw, through its extension interface. Only
+`octavo.machine.kernels` uses this module, and only when kernels are compiled.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+SPINS_BEFORE_YIELD = 200
+
+
+def build() -> dict[str, Any]:
+    """The three functions, compiled when they are first called."""
+    numba: Any = import_module("numba")
+    types: Any = numba.types
+    swap, put, add = _intrinsics(types, import_module("numba.core.cgutils"), import_module("numba.extending").intrinsic)
+    sched_yield = types.ExternalFunction("sched_yield", types.int32())
+
+    def locked(words: Any, at: Any) -> None:
+        spins = 0
+        while swap(words, at, 0, 1) != 0:
+            spins += 1
+            if spins == SPINS_BEFORE_YIELD:
+                sched_yield()
+                spins = 0
+
+    def unlocked(words: Any, at: Any) -> None:
+        put(words, at, 0)
+
+    def added(words: Any, at: Any, amount: Any) -> Any:
+        return add(words, at, amount)
+
+    inline = {"nogil": True}
+    return {"lock": numba.njit(locked, **inline), "unlock": numba.njit(unlocked, **inline), "fetch_add": numba.njit(added, **inline)}
+
+
+def _intrinsics(types: Any, cgutils: Any, intrinsic: Any) -> tuple[Any, Any, Any]:
+    """Compare-and-swap, store with release, fetch-and-add, as Numba intrinsics."""
+    int32 = types.int32
+
+    def pointer(context: Any, builder: Any, kind: Any, value: Any, index: Any) -> Any:
+        array = context.make_array(kind)(context, builder, value)
+        return cgutils.get_item_pointer(context, builder, kind, array, [index])
+
+    @intrinsic  # type: ignore[untyped-decorator]  # Numba has no types
+    def swap(typing: Any, words: Any, at: Any, old: Any, new: Any) -> Any:
+        """Compare-and-swap; returns what was there."""
+
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            place = pointer(context, builder, signature.args[0], arguments[0], arguments[1])
+            return builder.extract_value(builder.cmpxchg(place, arguments[2], arguments[3], "acq_rel", "acquire"), 0)
+
+        return int32(words, types.intp, int32, int32), code
+
+    @intrinsic  # type: ignore[untyped-decorator]  # Numba has no types
+    def put(typing: Any, words: Any, at: Any, value: Any) -> Any:
+        """Store with release."""
+
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            place = pointer(context, builder, signature.args[0], arguments[0], arguments[1])
+            builder.store_atomic(arguments[2], place, "release", 4)
+            return context.get_dummy_value()
+
+        return types.void(words, types.intp, int32), code
+
+    @intrinsic  # type: ignore[untyped-decorator]  # Numba has no types
+    def add(typing: Any, words: Any, at: Any, value: Any) -> Any:
+        """Fetch and add."""
+
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            place = pointer(context, builder, signature.args[0], arguments[0], arguments[1])
+            return builder.atomic_rmw("add", place, arguments[2], "acq_rel")
+
+        return int32(words, types.intp, int32), code
+
+    return swap, put, add
