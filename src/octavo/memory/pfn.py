@@ -12,7 +12,8 @@ One entry, eight int32 words:
     flags        MODIFIED, READING, WRITING
     order        of the free block that begins here; -1 for every other frame
 
-`words` shows the entries as one flat memoryview (fast for one element), `table` as an array of shape (frames, 8).
+`words` shows the entries as one flat memoryview (fast for one element), `flat` as a flat array (for compiled kernels),
+`table` as an array of shape (frames, 8).
 `counts[state]` is the number of frames in each state; whoever changes a state keeps it.
 
 Source: NT's MMPFN, with its page locations; GNU Mach's vm_page. Departures: the owner is found through the PTE's index,
@@ -36,6 +37,7 @@ MODIFIED = 1  # differs from what the pager has
 READING = 2  # the pager is filling it
 WRITING = 4  # the pager is reading it
 
+BLOCK = 4096  # entries written in one go
 SHORT_RUN = 8  # from here on one NumPy call beats a loop over elements
 
 
@@ -50,6 +52,7 @@ class State(enum.IntEnum):
     ACTIVE = 6
     TRANSITION = 7
     ABSENT = 8
+    POOLED = 9  # free, in the pool of one processor
 
 
 class PfnDatabase:
@@ -59,18 +62,25 @@ class PfnDatabase:
         self.frames = frames
         self.first = first
         if ram.paper:
-            flat = np.zeros(frames * WORDS, np.int32)
+            flat = np.empty(frames * WORDS, np.int32)
             self.words = memoryview(flat.data)
         else:
             start = first << PAGE_SHIFT
             self.words = ram.bytes[start : start + frames * ENTRY_BYTES].cast("i")
             flat = np.frombuffer(self.words, np.int32)
+        self.flat: npt.NDArray[np.int32] = flat
         self.table: npt.NDArray[np.int32] = flat.reshape(frames, WORDS)
-        self.table[:] = 0
-        self.table[:, STATE] = State.ABSENT
-        self.table[:, ORDER] = -1
+        self._describe_absent()
         self.counts = [0] * (max(State) + 1)
         self.counts[State.ABSENT] = frames
+
+    def _describe_absent(self) -> None:
+        """Writes every entry once, by blocks, at the speed of memcpy: a machine may have 2^28 of them."""
+        entry = np.zeros(WORDS, np.int32)
+        entry[STATE], entry[ORDER] = State.ABSENT, -1
+        whole = self.frames // BLOCK * BLOCK
+        self.flat[: whole * WORDS].reshape(-1, BLOCK * WORDS)[:] = np.tile(entry, BLOCK)
+        self.table[whole:] = entry
 
     def claim(self, first: int, count: int, state: State, was: State = State.ABSENT) -> None:
         """Moves `count` frames from `first` on, all in state `was`, to `state`."""
@@ -101,7 +111,7 @@ class PfnDatabase:
         found = np.bincount(states, minlength=len(self.counts))
         assert found.tolist() == self.counts, (found.tolist(), self.counts)
         flags = self.table[:, FLAGS]
-        idle = (states == State.FREE) | (states == State.ZEROED) | (states == State.ABSENT)
+        idle = np.isin(states, [State.FREE, State.ZEROED, State.ABSENT, State.POOLED])
         assert not flags[idle].any(), "a frame without contents has flags"
         assert not self.table[idle, PTE].any(), "a frame without contents has a PTE"
         assert not (flags[states == State.STANDBY] & MODIFIED).any(), "a standby frame is modified"
