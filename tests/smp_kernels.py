@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from octavo.machine.kernels import Ints
 from octavo.memory.pagepools import free_page, take_page
+from octavo.memory.slabkernels import free_object, take_object
 
 
 def page_worker(words: Ints, zone: Ints, cpus: Ints, cpu: int, mine: Ints, owner: Ints, steps: int, seed: int) -> int:
@@ -35,4 +36,30 @@ def page_worker(words: Ints, zone: Ints, cpus: Ints, cpu: int, mine: Ints, owner
     return held
 
 
-KERNELS = ("page_worker",)
+def object_worker(words: Ints, zone: Ints, link: Ints, cache: Ints, cpu: int, mine: Ints, owner: Ints, steps: int, seed: int) -> int:
+    """As `page_worker`, with objects of a slab cache, by their granules."""
+    held = 0
+    state = seed
+    for _ in range(steps):
+        state = (state * 1103515245 + 12345) & 0x7FFFFFFF
+        slot = (state >> 8) % len(mine)
+        if mine[slot]:
+            granule = mine[slot]
+            if owner[granule] != cpu + 1:
+                return -1 - granule
+            owner[granule] = 0
+            free_object(words, link, cache, cpu, granule)
+            mine[slot] = 0
+            held -= 1
+        else:
+            granule = take_object(words, zone, link, cache, cpu)
+            if granule:
+                if owner[granule] != 0:
+                    return -1 - granule
+                owner[granule] = cpu + 1
+                mine[slot] = granule
+                held += 1
+    return held
+
+
+KERNELS = ("page_worker", "object_worker")

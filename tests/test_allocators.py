@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from octavo.machine.kernels import compile_kernels, lock, unlock
 from octavo.machine.ram import Ram
-from octavo.memory import buddykernels, pagepools, pfn
+from octavo.memory import buddykernels, pagepools, pfn, slabkernels
 from octavo.memory.buddy import COLOURS, Buddy, watermarks
 from octavo.memory.cpupages import CpuPages
 from octavo.memory.freeframes import FreeFrames
@@ -226,7 +226,7 @@ def test_one_tib_of_frames() -> None:
 @pytest.fixture(scope="module")
 def compiled() -> Any:
     """The kernels, compiled."""
-    return compile_kernels(buddykernels, pagepools, smp_kernels)
+    return compile_kernels(buddykernels, pagepools, slabkernels, smp_kernels)
 
 
 def make_segment(frames: int, cpus: int) -> tuple[Buddy, CpuPages]:

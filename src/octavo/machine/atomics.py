@@ -33,7 +33,7 @@ def build() -> dict[str, Any]:
     def added(words: Any, at: Any, amount: Any) -> Any:
         return add(words, at, amount)
 
-    inline = {"nogil": True}
+    inline = {"nogil": True, "forceinline": True, "_nrt": False}
     return {"lock": numba.njit(locked, **inline), "unlock": numba.njit(unlocked, **inline), "fetch_add": numba.njit(added, **inline)}
 
 

@@ -12,6 +12,9 @@ without the GIL over arrays: for batches, and for several host threads.
 Compiled code is cached on disk under a name made from the source of all the modules compiled together, so a changed callee
 never leaves a stale caller. With NUMBA_DISABLE_JIT=1 `compile_kernels` gives the interpreted functions.
 
+Kernels allocate nothing, and are compiled without reference counting: counting the arrays in every inner call took 36 of the
+37 ns of a slab allocation.
+
 Source: design rule 4. Numba has no atomics; these are LLVM's, see `octavo.machine.atomics`.
 """
 
@@ -73,5 +76,5 @@ def compile_kernels(*modules: ModuleType) -> SimpleNamespace:
             clone = FunctionType(original.__code__, space, name, original.__defaults__)
             clone.__qualname__ = f"{name}_{digest}"
             clone.__module__ = module.__name__
-            out[name] = done[name] = space[name] = numba.njit(clone, nogil=True, cache=True, error_model="numpy")
+            out[name] = done[name] = space[name] = numba.njit(clone, nogil=True, cache=True, error_model="numpy", _nrt=False)
     return SimpleNamespace(**out, compiled=True)

@@ -12,7 +12,7 @@ from octavo.machine.ram import PAGE_SIZE, Ram
 from octavo.memory.fault import Faults
 from octavo.memory.freeframes import Bounds
 from octavo.memory.pageout import Pageout
-from octavo.memory.pfn import PTE, WORDS, PfnDatabase, State
+from octavo.memory.pfn import HOLDER, PTE, WORDS, PfnDatabase, State
 from octavo.memory.physical import BASE_MASK, PhysicalMemory
 from octavo.memory.section import SEGMENT_SHIFT
 from octavo.threads.scheduler import Scheduler
@@ -69,8 +69,12 @@ class MemoryManager:
         """Why a frame is here: its state and who owns it, in words."""
         if not 0 <= pfn < self.pfns.frames:
             return f"frame {pfn:#x}: outside the PFN database"
-        pte = self.pfns.words[pfn * WORDS + PTE]
+        pte, holder = self.pfns.words[pfn * WORDS + PTE], self.pfns.words[pfn * WORDS + HOLDER]
         state = self.pfns.state(pfn).name.lower()
+        if self.pfns.since is not None:
+            state += f" since claim {self.pfns.since[pfn]} of {self.pfns.claims}"
+        if holder:
+            return f"frame {pfn:#x}: {state}, held by {self.pfns.holders[holder]}"
         if pte:
             segment = self.physical.segments[pte & BASE_MASK]
             page = (segment.index << SEGMENT_SHIFT) + pte - segment.base

@@ -4,13 +4,15 @@ One entry, eight int32 words:
 
     word  0      1      2     3      4      5      6      7
         +------+------+-----+------+------+------+------+------+
-        | next | prev | pte | state| flags| order| spare| spare|
+        | next | prev | pte | state| flags| order| use  |holder|
         +------+------+-----+------+------+------+------+------+
     next, prev   neighbours on a page list or on a buddy free list; 0 is the end (frame 0 is never given out)
     pte          where the prototype PTE of this frame lies, as an index into `Ram.link`; 0 for none
     state        `State`
     flags        MODIFIED, READING, WRITING
     order        of the free block that begins here; -1 for every other frame
+    use          the holder's own; a frame with a holder may use next, prev and pte as well
+    holder       who has the frame where no section does: an index into `holders` (a slab cache, a pool, stacks); 0 for none
 
 `words` shows the entries as one flat memoryview (fast for one element), `flat` as a flat array (for compiled kernels),
 `table` as an array of shape (frames, 8).
@@ -31,7 +33,7 @@ from octavo.machine.ram import PAGE_SHIFT, Ram
 
 WORDS = 8
 ENTRY_BYTES = WORDS * 4
-NEXT, PREV, PTE, STATE, FLAGS, ORDER = range(6)
+NEXT, PREV, PTE, STATE, FLAGS, ORDER, USE, HOLDER = range(8)
 
 MODIFIED = 1  # differs from what the pager has
 READING = 2  # the pager is filling it
@@ -73,6 +75,25 @@ class PfnDatabase:
         self._describe_absent()
         self.counts = [0] * (max(State) + 1)
         self.counts[State.ABSENT] = frames
+        self.holders = [""]  # names, by HOLDER
+        self.since: npt.NDArray[np.int64] | None = None  # debug: when each frame was last claimed, in claims
+        self.claims = 0
+
+    def debug(self) -> None:
+        """From now on, notes for each frame when it changed its state: `since[pfn]` is the number of that claim. 8 bytes a frame."""
+        self.since = np.zeros(self.frames, np.int64)
+
+    def new_holder(self, name: str) -> int:
+        """A number for somebody who holds frames."""
+        self.holders.append(name)
+        return len(self.holders) - 1
+
+    def hold(self, first: int, count: int, holder: int) -> None:
+        """Says who has `count` frames from `first` on; 0 takes it back, with what the holder wrote into the entries."""
+        self.fill(first, count, HOLDER, holder)
+        if not holder:
+            self.fill(first, count, USE, 0)
+            self.fill(first, count, PTE, 0)
 
     def _describe_absent(self) -> None:
         """Writes every entry once, by blocks, at the speed of memcpy: a machine may have 2^28 of them."""
@@ -87,6 +108,9 @@ class PfnDatabase:
         self.fill(first, count, STATE, state)
         self.counts[was] -= count
         self.counts[state] += count
+        if self.since is not None:
+            self.claims += 1
+            self.since[first : first + count] = self.claims
 
     def fill(self, first: int, count: int, column: int, value: int) -> None:
         """Sets one word of `count` entries."""
@@ -114,6 +138,7 @@ class PfnDatabase:
         idle = np.isin(states, [State.FREE, State.ZEROED, State.ABSENT, State.POOLED])
         assert not flags[idle].any(), "a frame without contents has flags"
         assert not self.table[idle, PTE].any(), "a frame without contents has a PTE"
+        assert not self.table[idle, HOLDER].any(), "a frame that nobody has has a holder"
         assert not (flags[states == State.STANDBY] & MODIFIED).any(), "a standby frame is modified"
         assert (flags[states == State.MODIFIED] & MODIFIED).all(), "a frame on the modified list is clean"
 

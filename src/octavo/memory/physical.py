@@ -18,7 +18,7 @@ from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE, Ram
 from octavo.memory.buddy import Run
 from octavo.memory.freeframes import Bounds, FreeFrames
 from octavo.memory.lists import PageList
-from octavo.memory.pfn import PTE, SHORT_RUN, WORDS, PfnDatabase, State, runs_of
+from octavo.memory.pfn import HOLDER, PTE, SHORT_RUN, WORDS, PfnDatabase, State, runs_of
 from octavo.memory.section import SEGMENT_PAGES, Section, Segment
 
 RESERVE = 16
@@ -102,6 +102,17 @@ class PhysicalMemory:
             words[at + PTE + 2] = 0
         for first, count in runs_of(frames):
             self.buddy.free(first, count, was)
+
+    def reclaim(self, count: int) -> int:
+        """Moves up to `count` zeroed and standby frames to the free lists, for those who need them in blocks; returns how many."""
+        done = 0
+        for pages in (self.zeroed, self.standby) if self.standby_usable else (self.zeroed,):
+            for first, size in pages.pop(count - done, State.ACTIVE):
+                if pages is self.standby:
+                    self._forget(first, size)
+                self.buddy.free(first, size, State.ACTIVE)
+                done += size
+        return done
 
     def zero_some(self, count: int) -> int:
         """Moves up to `count` free frames to the zeroed list; returns how many."""
@@ -204,4 +215,5 @@ class PhysicalMemory:
                 assert entry < 0 or segment.mapped, "an active page in no view"
                 assert bool(flags & 1) == bool(segment.dirty & bit), "PFN entry and segment disagree on dirty"
                 assert bool(flags & 4) == bool(segment.writing & bit), "PFN entry and segment disagree on writing"
-        assert owned == np.count_nonzero(self.pfns.table[:, PTE]), "frames owned by no segment"
+        table = self.pfns.table
+        assert owned == np.count_nonzero(table[table[:, HOLDER] == 0, PTE]), "frames owned by no segment"
