@@ -1,0 +1,175 @@
+"""Kernel stacks: any size, a guard page below, growth by steps, and a word when they overflow.
+
+    low address                                                            high address
+    | guard: never mapped | reserved for growth ... | committed, zeroed ... |  <- top (exclusive)
+
+A stack has system PTEs for its guard and for all that it may grow to, and frames for what is committed. Touching a page of
+the part reserved for growth commits the pages from there up, in whole steps. Touching the guard is STACK_OVERFLOW: the error
+says how large the stack was and which one.
+
+Freed stacks are kept with their frames, a few of each shape, and handed out again zeroed; `reap` gives them back.
+
+Source: ExectOS's kpool.cc (16 and 32 KiB, one guard PTE, arbitrary sizes); NT's growing kernel stacks. Departures: cached;
+freed frames go to the free lists, where the original put them on the modified list.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.kernelspace import KernelSpace
+from octavo.memory.systemptes import SystemPtes
+from octavo.status import Status, StatusError
+
+STEP = 4  # pages
+MOST_CACHED = 8  # of one shape
+MOST_PAGES = 1 << 14  # 64 MiB
+
+
+@dataclass(eq=False)
+class Stack:
+    """Addresses from `limit`, the lowest it may grow to, up to `top`; `committed` pages below `top` have frames."""
+
+    name: str
+    limit: int
+    top: int
+    committed: int
+    shape: tuple[int, int]  # pages at first, pages at most
+    frames: list[int] = field(default_factory=list)  # the highest page's first
+
+    @property
+    def guard(self) -> int:
+        """Address of the guard page."""
+        return self.limit - PAGE_SIZE
+
+
+class KernelStacks:
+    """The stacks of one machine, at system PTEs of the region that begins at `base`."""
+
+    def __init__(self, space: KernelSpace, ptes: SystemPtes, base: int) -> None:
+        self.space, self.ptes, self.base = space, ptes, base
+        self.holder = space.physical.pfns.new_holder("kernel stacks")
+        self.live: dict[int, Stack] = {}  # by top
+        self.cached: dict[tuple[int, int], list[Stack]] = {}
+        self.made = self.reused = self.grown = self.overflows = 0
+
+    def allocate(self, size: int, most: int = 0, name: str = "stack") -> Stack:
+        """A zeroed stack of `size` bytes that may grow to `most` (0: not at all), both rounded up to pages.
+
+        StatusError INVALID_PARAMETER, INSUFFICIENT_RESOURCES without system PTEs, NO_MEMORY without frames; nothing is taken then.
+        """
+        pages, limit = -(-size // PAGE_SIZE), -(-max(most, size) // PAGE_SIZE)
+        if not 0 < pages <= limit <= MOST_PAGES:
+            raise StatusError(Status.INVALID_PARAMETER, f"{name}: a stack of {size} bytes that grows to {most} is not possible: at most {MOST_PAGES} pages")
+        kept = self.cached.get((pages, limit))
+        if kept:
+            stack = kept.pop()
+            stack.name = name
+            for frame in stack.frames:
+                self.space.physical.clear(frame, 1)
+            self.reused += 1
+        else:
+            stack = self._make(pages, limit, name)
+            self.made += 1
+        self.live[stack.top] = stack
+        self.space.handle(stack.guard, stack.top, lambda address: self._fault(stack, address))
+        return stack
+
+    def _make(self, pages: int, limit: int, name: str) -> Stack:
+        index = self.ptes.reserve(limit + 1)
+        if not index:
+            largest = self.ptes.statistics()["largest"]
+            raise StatusError(Status.INSUFFICIENT_RESOURCES, f"{name}: no {limit + 1} system PTEs in a row are left; the largest cluster has {largest}")
+        bottom = self.base + (index + 1 << PAGE_SHIFT)
+        stack = Stack(name, bottom, bottom + (limit << PAGE_SHIFT), 0, (pages, limit))
+        try:
+            self._commit(stack, pages)
+        except StatusError:
+            self.ptes.release(index)
+            raise
+        return stack
+
+    def _commit(self, stack: Stack, pages: int) -> None:
+        """Gives a stack `pages` more pages."""
+        frames = self.space.take_frames(pages, self.holder)
+        try:
+            self.space.map(stack.top - (stack.committed + pages << PAGE_SHIFT), frames[::-1])
+        except StatusError:
+            self.space.free_frames(frames)
+            raise
+        stack.frames += frames
+        stack.committed += pages
+
+    def _fault(self, stack: Stack, address: int) -> None:
+        limit = stack.shape[1]
+        needed = (stack.top - 1 - address >> PAGE_SHIFT) + 1
+        if needed > limit:
+            self.overflows += 1
+            raise StatusError(Status.STACK_OVERFLOW, f"{stack.name}: stack overflow at {address:#x}: its {limit} pages below {stack.top:#x} are used up")
+        steps = min(limit, stack.committed + -(-(needed - stack.committed) // STEP) * STEP)
+        self.grown += 1
+        try:
+            self._commit(stack, steps - stack.committed)
+        except StatusError as error:
+            if steps == needed:
+                raise
+            if error.status != Status.NO_MEMORY:
+                raise
+            self._commit(stack, needed - stack.committed)
+
+    def free(self, stack: Stack) -> None:
+        """Gives a stack back. StatusError INVALID_PARAMETER when it was freed already."""
+        if self.live.pop(stack.top, None) is not stack:
+            raise StatusError(Status.INVALID_PARAMETER, f"{stack.name}: the stack below {stack.top:#x} is freed and nobody has it")
+        self.space.forget(stack.guard)
+        kept = self.cached.setdefault(stack.shape, [])
+        if len(kept) < MOST_CACHED:
+            self._shrink(stack, stack.shape[0])
+            kept.append(stack)
+        else:
+            self._destroy(stack)
+
+    def _shrink(self, stack: Stack, pages: int) -> None:
+        extra = stack.committed - pages
+        if extra:
+            self.space.unmap(stack.top - (stack.committed << PAGE_SHIFT), extra)
+            self.space.free_frames(stack.frames[pages:])
+            del stack.frames[pages:]
+            stack.committed = pages
+
+    def _destroy(self, stack: Stack) -> None:
+        self._shrink(stack, 0)
+        self.ptes.release((stack.guard - self.base) >> PAGE_SHIFT)
+
+    def reap(self, frames: int = 1 << 30) -> int:
+        """Gives cached stacks back until `frames` frames are free; returns how many are."""
+        done = 0
+        for kept in self.cached.values():
+            while kept and done < frames:
+                done += kept[-1].committed
+                self._destroy(kept.pop())
+        return done
+
+    def statistics(self) -> dict[str, int]:
+        """Stacks in use and cached, their frames, and what has happened."""
+        kept = [stack for stacks in self.cached.values() for stack in stacks]
+        frames = sum(len(s.frames) for s in [*self.live.values(), *kept])
+        return {
+            "live": len(self.live),
+            "cached": len(kept),
+            "frames": frames,
+            "made": self.made,
+            "reused": self.reused,
+            "grown": self.grown,
+            "overflows": self.overflows,
+        }
+
+    def check(self) -> None:
+        """Every stack's pages lead to its frames, its guard leads nowhere."""
+        for stack in [*self.live.values(), *(s for kept in self.cached.values() for s in kept)]:
+            assert len(stack.frames) == stack.committed <= stack.shape[1]
+            assert self.space.tables.translate(stack.guard) is None, f"{stack.name}: the guard page is mapped"
+            for i, frame in enumerate(stack.frames):
+                found = self.space.tables.translate(stack.top - (i + 1 << PAGE_SHIFT))
+                assert found is not None and found.physical == frame << PAGE_SHIFT, f"{stack.name}: page {i} leads to another frame"
