@@ -1,0 +1,172 @@
+"""Whole pages for pools: a region of the kernel's address space, its first part backed from the beginning, the rest on demand.
+
+    start                       start + initial                                    start + most
+    | initial: frames from the beginning   | expansion: system-PTE-like runs, frames when allocated |
+
+Runs of free pages stand on four lists, of 1, 2, 3, and 4 or more pages; a request is cut off the end of a run and freed
+runs of the initial part merge with both neighbours. When no run fits, the expansion gives addresses and frames. A freed
+expansion run of more than KEPT pages gives both back; a smaller one stays, whole, for the next request of its size.
+
+Source: ExectOS's pool.cc (four lists, carve from the end, expansion kept up to 3 pages). The expansion's addresses are
+`SystemPtes` clusters.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.kernelspace import KernelSpace
+from octavo.memory.systemptes import SystemPtes
+from octavo.status import Status, StatusError
+
+LISTS = 4
+KEPT = 3
+
+
+class PoolPages(Protocol):
+    """Where a pool's pages come from: the seam at which a paged pool takes a section's pages instead."""
+
+    space: KernelSpace
+
+    def allocate(self, count: int) -> int:
+        """Address of `count` zeroed or old pages in a row, present and writable; 0 when there are none."""
+
+    def free(self, address: int, count: int) -> None:
+        """Gives them back, whole."""
+
+    def owns(self, address: int) -> bool:
+        """True for an address of the region."""
+
+    def statistics(self) -> dict[str, int]:
+        """Pages in all, backed and free."""
+
+    def check(self) -> None:
+        """Every page is in one run."""
+
+
+class NonpagedPages:
+    """Pages at `start`: `initial` of them backed at once, up to `most` in all. StatusError NO_MEMORY without frames for the first part."""
+
+    def __init__(self, space: KernelSpace, start: int, initial: int, most: int) -> None:
+        self.space, self.start, self.initial, self.most = space, start, initial, most
+        self.holder = space.physical.pfns.new_holder("nonpaged pool")
+        self.expansion = SystemPtes(most, initial) if most > initial else None
+        self._free: dict[int, int] = {0: initial}  # first page -> pages
+        self._ends = {initial: 0}
+        self._lists: list[dict[int, None]] = [{} for _ in range(LISTS)]
+        self._lists[min(initial, LISTS) - 1][0] = None
+        self.allocated: dict[int, int] = {}
+        self.expanded = 0  # pages backed in the expansion
+        frames = space.take_frames(initial, self.holder)
+        try:
+            space.map(start, frames)
+        except StatusError:
+            space.free_frames(frames)
+            raise
+
+    def _add(self, first: int, count: int) -> None:
+        self._free[first], self._ends[first + count] = count, first
+        self._lists[min(count, LISTS) - 1][first] = None
+
+    def _drop(self, first: int) -> int:
+        count = self._free.pop(first)
+        del self._ends[first + count]
+        del self._lists[min(count, LISTS) - 1][first]
+        return count
+
+    def allocate(self, count: int) -> int:
+        """Address of `count` pages in a row; 0 when there are none."""
+        for runs in self._lists[min(count, LISTS) - 1 :]:
+            first = next((f for f in runs if self._free[f] == count or (self._free[f] > count and f < self.initial)), -1)
+            if first >= 0:
+                size = self._drop(first)
+                if size > count:
+                    self._add(first, size - count)
+                page = first + size - count
+                self.allocated[page] = count
+                return self.start + (page << PAGE_SHIFT)
+        return self._expand(count)
+
+    def _expand(self, count: int) -> int:
+        if self.expansion is None or count >= self.space.physical.available:
+            return 0
+        page = self.expansion.reserve(count)
+        if not page:
+            return 0
+        address = self.start + (page << PAGE_SHIFT)
+        frames: list[int] = []
+        try:
+            frames = self.space.take_frames(count, self.holder)
+            self.space.map(address, frames)
+        except StatusError:
+            if frames:
+                self.space.free_frames(frames)
+            self.expansion.release(page)
+            return 0
+        self.expanded += count
+        self.allocated[page] = count
+        return address
+
+    def free(self, address: int, count: int) -> None:
+        """Gives a run back, whole."""
+        page = (address - self.start) >> PAGE_SHIFT
+        if address % PAGE_SIZE or self.allocated.get(page) != count:
+            raise StatusError(Status.INVALID_PARAMETER, f"{count} pool pages at {address:#x} are freed and were not allocated so")
+        del self.allocated[page]
+        if page >= self.initial and count > KEPT:
+            self._give_back(page, count)
+            return
+        first, end = page, page + count
+        if page < self.initial:
+            if end in self._free and end < self.initial:
+                end += self._drop(end)
+            if first in self._ends:
+                first = self._ends[first]
+                self._drop(first)
+        self._add(first, end - first)
+
+    def _give_back(self, page: int, count: int) -> None:
+        assert self.expansion is not None
+        self.space.free_frames(self.space.unmap(self.start + (page << PAGE_SHIFT), count))
+        self.expansion.release(page)
+        self.expanded -= count
+
+    def reap(self, frames: int = 1 << 30) -> int:
+        """Gives kept expansion runs back until `frames` frames are free; returns how many are."""
+        done = 0
+        for page in [p for p in self._free if p >= self.initial]:
+            if done < frames:
+                count = self._drop(page)
+                self._give_back(page, count)
+                done += count
+        return done
+
+    def owns(self, address: int) -> bool:
+        """True for an address of the region."""
+        return self.start <= address < self.start + (self.most << PAGE_SHIFT)
+
+    def statistics(self) -> dict[str, int]:
+        """Pages backed in both parts, allocated and free, and the limit."""
+        return {
+            "initial": self.initial,
+            "expanded": self.expanded,
+            "most": self.most,
+            "allocated": sum(self.allocated.values()),
+            "free": sum(self._free.values()),
+        }
+
+    def check(self) -> None:
+        """Runs tile what is backed; free runs of the initial part are merged; lists agree."""
+        at, last_free = 0, False
+        runs = sorted([(f, c, True) for f, c in self._free.items()] + [(f, c, False) for f, c in self.allocated.items()])
+        for first, count, free in runs:
+            if first < self.initial:
+                assert first == at, f"pool page {at} is in no run or in two"
+                assert not (free and last_free), f"free pool pages before {first} are not merged"
+                at, last_free = first + count, free
+            else:
+                assert self.expansion is not None and self.expansion.taken[first] == count
+        assert at == self.initial
+        assert sum(c for f, c, _ in runs if f >= self.initial) == self.expanded
+        assert {f: min(c, LISTS) - 1 for f, c in self._free.items()} == {f: i for i, runs in enumerate(self._lists) for f in runs}
