@@ -12,7 +12,7 @@ from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.kernelspace import KernelSpace
 from octavo.memory.physical import PhysicalMemory
 from octavo.memory.pool import LOOKASIDE_UNITS, MOST_TAGS, Pool, PoolError, Quota
-from octavo.memory.poolpages import NonpagedPages
+from octavo.memory.poolpages import RegionPages
 from octavo.memory.specialpool import SpecialPool
 from octavo.memory.systemptes import SystemPtes
 from octavo.status import Status, StatusError
@@ -25,7 +25,7 @@ def make_pool(unit: int = 16, frames: int = 200, initial: int = 16, most: int = 
     """A nonpaged pool with a special pool beside it."""
     physical = make_memory(frames)
     space = KernelSpace(physical, FORMATS["x86-64"])
-    pages = NonpagedPages(space, START, initial, most)
+    pages = RegionPages(space, START, initial, most)
     return physical, Pool("nonpaged pool", pages, unit, 2, SpecialPool(space, SystemPtes(200), PTES))
 
 
@@ -79,7 +79,7 @@ class PoolMachine(RuleBasedStateMachine):
     def trim(self) -> None:
         """Lookaside lists are emptied, kept expansion runs given back."""
         self.pool.trim()
-        assert isinstance(self.pool.pages, NonpagedPages)
+        assert isinstance(self.pool.pages, RegionPages)
         self.pool.pages.reap()
 
     @invariant()
@@ -129,7 +129,7 @@ def test_expansion_runs_of_3_and_4_pages() -> None:
     """40: three pages are kept, four are returned with their frames."""
     physical, pool = make_pool(initial=2)
     pages = pool.pages
-    assert isinstance(pages, NonpagedPages)
+    assert isinstance(pages, RegionPages)
     three, four = pages.allocate(3), pages.allocate(4)
     before = physical.available
     pages.free(three, 3)
@@ -238,7 +238,7 @@ def test_the_kth_frame_fails() -> None:
     for frames in range(30, 60, 3):
         physical = make_memory(frames)
         space = KernelSpace(physical, FORMATS["x86-64"])
-        pool = Pool("nonpaged pool", NonpagedPages(space, START, 4, 64), 16, 1, SpecialPool(space, SystemPtes(200), PTES), {"Spec": "over"})
+        pool = Pool("nonpaged pool", RegionPages(space, START, 4, 64), 16, 1, SpecialPool(space, SystemPtes(200), PTES), {"Spec": "over"})
         got: list[int] = []
         with pytest.raises(StatusError, match="nonpaged pool: out of memory"):
             while True:
@@ -248,6 +248,6 @@ def test_the_kth_frame_fails() -> None:
         for address in got:
             pool.free(address)
         pool.trim()
-        assert isinstance(pool.pages, NonpagedPages)
+        assert isinstance(pool.pages, RegionPages)
         pool.pages.reap()
         assert pool.statistics()["free"] == 4 and physical.available == frames - 4 - len(space.tables.tables)

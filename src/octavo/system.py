@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from octavo.boot.plan import plan_boot
 from octavo.cache.manager import CacheManager
@@ -27,6 +28,9 @@ from octavo.memory.manager import MemoryManager
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 from octavo.version import VERSION
+
+if TYPE_CHECKING:
+    from octavo.memory.kernel import KernelMemory
 
 DEFAULT_MEMORY = "64M"
 IMAGE_MEMORY = "16M"  # for work on one image: most of it is streaming, which more memory does not help
@@ -62,6 +66,7 @@ class System:
         self.log: list[str] = []
         self.volumes: dict[str, Volume] = {}
         self._echo = echo
+        self._kernel: KernelMemory | None = None
         clock = RealClock() if seed is None else VirtualClock()
         self.say(f"Octavo {VERSION}" + ("" if seed is None else f", virtual time, seed {seed}"))
         ranges = load_firmware_map(firmware_map) if isinstance(firmware_map, str) else firmware_map
@@ -76,6 +81,18 @@ class System:
         available = self.memory.physical.available
         self.say(f"Memory manager: {available} frames available ({available * PAGE_SIZE >> 10} KiB), pageout {'on' if pageout else 'off'}")
         self.say(f"Cache manager: up to {self.cache.views.most} views of 512 KiB, {self.cache.writers.most_dirty} dirty pages")
+
+    @property
+    def kernel(self) -> KernelMemory:
+        """The kernel's pools, slab caches, system PTEs and stacks, in regions that the layout gives them; made when first asked for."""
+        if self._kernel is None:
+            from octavo.boot.layout import compute_layout, minimum_pages
+            from octavo.memory.kernel import KernelMemory
+
+            arch = self.plan.arch
+            regions = compute_layout(arch, max(self.plan.managed, minimum_pages(arch)), self.plan.frames - 1)
+            self._kernel = KernelMemory(self.memory, arch, {r.name: (r.start, r.pages) for r in regions})
+        return self._kernel
 
     def say(self, line: str) -> None:
         """Adds a line to the boot log."""
@@ -138,6 +155,7 @@ class System:
         return {
             "memory": self.memory.statistics(),
             "cache": self.cache.statistics(),
+            "kernel": self._kernel.statistics() if self._kernel is not None else None,
             "scheduler": self.scheduler.statistics(),
             "volumes": {letter: volume.statistics() for letter, volume in self.volumes.items()},
         }
@@ -146,6 +164,8 @@ class System:
         """The whole ledger balances."""
         self.memory.check()
         self.cache.check()
+        if self._kernel is not None:
+            self._kernel.check()
 
     def close(self) -> None:
         """Unmounts all volumes; the first error is raised after all have been tried, and volumes with unwritten data are kept."""

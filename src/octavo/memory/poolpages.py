@@ -1,7 +1,7 @@
 """Whole pages for pools: a region of the kernel's address space, its first part backed from the beginning, the rest on demand.
 
-    start                       start + initial                                    start + most
-    | initial: frames from the beginning   | expansion: system-PTE-like runs, frames when allocated |
+    start                                    expansion, which may lie elsewhere
+    | initial: frames from the beginning |   | runs of addresses, frames when allocated |
 
 Runs of free pages stand on four lists, of 1, 2, 3, and 4 or more pages; a request is cut off the end of a run and freed
 runs of the initial part merge with both neighbours. When no run fits, the expansion gives addresses and frames. A freed
@@ -45,25 +45,40 @@ class PoolPages(Protocol):
         """Every page is in one run."""
 
 
-class NonpagedPages:
-    """Pages at `start`: `initial` of them backed at once, up to `most` in all. StatusError NO_MEMORY without frames for the first part."""
+class RegionPages:
+    """Pages at `start` for the pool called `name`: `initial` of them backed at once, up to `most` in all, at `expansion` (0: behind).
 
-    def __init__(self, space: KernelSpace, start: int, initial: int, most: int) -> None:
+    StatusError NO_MEMORY without frames for the first part.
+    """
+
+    def __init__(self, space: KernelSpace, start: int, initial: int, most: int, name: str = "nonpaged pool", expansion: int = 0) -> None:
         self.space, self.start, self.initial, self.most = space, start, initial, most
-        self.holder = space.physical.pfns.new_holder("nonpaged pool")
-        self.expansion = SystemPtes(most, initial) if most > initial else None
-        self._free: dict[int, int] = {0: initial}  # first page -> pages
-        self._ends = {initial: 0}
+        self.further = (expansion or start + (initial << PAGE_SHIFT)) - (initial << PAGE_SHIFT)  # where page 0 would be, counted from the expansion
+        self.holder = space.physical.pfns.new_holder(name)
+        # page 0 of the region is the initial part's; without one it stays unused, since index 0 means "none"
+        self.expansion = SystemPtes(most, max(initial, 1)) if most > max(initial, 1) else None
+        self._free: dict[int, int] = {}  # first page -> pages
+        self._ends: dict[int, int] = {}
         self._lists: list[dict[int, None]] = [{} for _ in range(LISTS)]
-        self._lists[min(initial, LISTS) - 1][0] = None
+        if initial:
+            self._add(0, initial)
         self.allocated: dict[int, int] = {}
         self.expanded = 0  # pages backed in the expansion
+        if not initial:
+            return
         frames = space.take_frames(initial, self.holder)
         try:
             space.map(start, frames)
         except StatusError:
             space.free_frames(frames)
             raise
+
+    def _address(self, page: int) -> int:
+        return (self.start if page < self.initial else self.further) + (page << PAGE_SHIFT)
+
+    def _page(self, address: int) -> int:
+        inside = self.start <= address < self.start + (self.initial << PAGE_SHIFT)
+        return (address - (self.start if inside else self.further)) >> PAGE_SHIFT
 
     def _add(self, first: int, count: int) -> None:
         self._free[first], self._ends[first + count] = count, first
@@ -85,7 +100,7 @@ class NonpagedPages:
                     self._add(first, size - count)
                 page = first + size - count
                 self.allocated[page] = count
-                return self.start + (page << PAGE_SHIFT)
+                return self._address(page)
         return self._expand(count)
 
     def _expand(self, count: int) -> int:
@@ -94,7 +109,7 @@ class NonpagedPages:
         page = self.expansion.reserve(count)
         if not page:
             return 0
-        address = self.start + (page << PAGE_SHIFT)
+        address = self._address(page)
         frames: list[int] = []
         try:
             frames = self.space.take_frames(count, self.holder)
@@ -110,7 +125,7 @@ class NonpagedPages:
 
     def free(self, address: int, count: int) -> None:
         """Gives a run back, whole."""
-        page = (address - self.start) >> PAGE_SHIFT
+        page = self._page(address)
         if address % PAGE_SIZE or self.allocated.get(page) != count:
             raise StatusError(Status.INVALID_PARAMETER, f"{count} pool pages at {address:#x} are freed and were not allocated so")
         del self.allocated[page]
@@ -128,7 +143,7 @@ class NonpagedPages:
 
     def _give_back(self, page: int, count: int) -> None:
         assert self.expansion is not None
-        self.space.free_frames(self.space.unmap(self.start + (page << PAGE_SHIFT), count))
+        self.space.free_frames(self.space.unmap(self._address(page), count))
         self.expansion.release(page)
         self.expanded -= count
 
@@ -144,7 +159,7 @@ class NonpagedPages:
 
     def owns(self, address: int) -> bool:
         """True for an address of the region."""
-        return self.start <= address < self.start + (self.most << PAGE_SHIFT)
+        return 0 <= address - self._address(0) < self.initial << PAGE_SHIFT or self.initial <= self._page(address) < self.most
 
     def statistics(self) -> dict[str, int]:
         """Pages backed in both parts, allocated and free, and the limit."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from octavo.files import Volume
 from octavo.fs.fat.names import matcher
-from octavo.shell.report import cache_report, memory_report
 from octavo.shell.shell import UsageError
 from octavo.status import Status, StatusError
 from octavo.transfer import VolumeTree, plan_copy, refuse_overlap, run_copy
@@ -264,33 +263,6 @@ def sync(shell: Shell, arguments: list[str]) -> None:
 
 
 # -- the system -------------------------------------------------------------------------------------------------------
-
-
-@command("memory", 0, 1)
-def memory(shell: Shell, arguments: list[str]) -> None:
-    """memory [PFN]
-
-    Shows what the memory manager has done and holds; with a frame number, why that frame is here.
-    """
-    if not arguments:
-        for line in memory_report(shell.system):
-            shell.out(line)
-        return
-    try:
-        pfn = int(arguments[0], 0)
-    except ValueError:
-        raise UsageError(f"{arguments[0]!r} is not a frame number; write 0x1234 or 4660") from None
-    shell.out(shell.system.memory.explain(pfn))
-
-
-@command("cache", 0, 0)
-def cache(shell: Shell, arguments: list[str]) -> None:
-    """cache
-
-    Shows what the cache manager has done and holds.
-    """
-    for line in cache_report(shell.system):
-        shell.out(line)
 
 
 @command("help", 0, 1)

@@ -18,6 +18,7 @@ _MEANING = {
     State.ACTIVE: "in views, tables, kernel",
     State.TRANSITION: "in I/O",
     State.ABSENT: "holes, firmware",
+    State.POOLED: "free, in a processor's pool",
 }
 
 
@@ -45,8 +46,56 @@ def memory_report(system: System) -> list[str]:
         f"Page-outs: {writeback['written']} pages in {writeback['returns']} batches, {writeback['dirty']} dirty now, {writeback['failed']} failed",
         f"Pageout: {pageout['trimmed']} pages trimmed from views, {pageout['repurposed']} standby pages reused, {pageout['stalls']} stalls",
         "Free blocks by order: " + " ".join(str(n) for n in data["buddy"]["blocks"]),
+        "More: memory buddy, memory slab, memory pool, memory stat, memory PFN, memory picture FILE.png",
     ]
     return lines
+
+
+def buddy_report(system: System) -> list[str]:
+    """Free blocks of each segment by order, as /proc/buddyinfo has them, and how fragmented it is."""
+    segments = system.memory.physical.buddy.segments
+    orders = range(segments[0].max_order + 1)
+    lines = [f"{'Segment':<11}{'frames':>9}{'free':>9}{'min':>6}{'low':>6}{'high':>6}  free blocks of order" + "".join(f"{k:>6}" for k in orders)]
+    for s in segments:
+        data = cast(Table, s.statistics())
+        marks = data["watermarks"]
+        head = f"{s.name:<11}{data['frames']:>9}{data['free_frames']:>9}{marks['min']:>6}{marks['low']:>6}{marks['high']:>6}"
+        lines.append(head + " " * 22 + "".join(f"{n:>6}" for n in data["blocks"]))
+        lines.append(f"{'':<11}usable for an order, %" + " " * 35 + "".join(f"{100 * part:>6.0f}" for part in data["usable"]))
+    return lines
+
+
+def slab_report(system: System) -> list[str]:
+    """Slab caches, as slabinfo has them."""
+    lines = system.kernel.caches.slabinfo()
+    return lines if len(lines) > 3 else ["No slab cache has been made (system.kernel.caches.create in Python)."]
+
+
+def pool_report(system: System) -> list[str]:
+    """Pools by tag, system PTEs and stacks."""
+    kernel = system.kernel
+    lines = []
+    for pool in (kernel.nonpaged, kernel.paged):
+        data = cast(Table, pool.statistics())
+        lines.append(f"{pool.name}: {data['initial']} pages, {data['expanded']} more of {data['most'] - data['initial']}; {data['bytes']} bytes in {data['allocations']}")
+        for tag, counts in data["tags"].items():
+            held = counts["allocations"] - counts["frees"]
+            lines.append(f"  {tag:<5}{counts['allocations']:>9} allocated{counts['frees']:>9} freed{held:>9} held{counts['bytes']:>11} bytes, {counts['peak']} at most")
+    ptes, stacks = kernel.ptes.statistics(), kernel.stacks.statistics()
+    lines.append(f"System PTEs: {ptes['free']} of {ptes['count']} free in {ptes['clusters']} clusters, {ptes['failures']} requests failed")
+    lines.append(f"Stacks: {stacks['live']} in use, {stacks['cached']} cached, {stacks['frames']} frames; grown {stacks['grown']} times, {stacks['overflows']} overflows")
+    return lines
+
+
+def stat_report(system: System) -> list[str]:
+    """One name and number a line, as /proc/vmstat has them."""
+    data = cast(Table, system.memory.statistics())
+    rows = [(f"nr_{name}", count) for name, count in data["states"].items()]
+    faults, writeback, pageout = data["faults"], data["writeback"], data["pageout"]
+    rows += [("pgfault", faults["hard"] + faults["soft"] + faults["new"]), ("pgmajfault", faults["hard"]), ("pgpgin", faults["pages_in"])]
+    rows += [("pgpgout", writeback["written"]), ("nr_dirty", writeback["dirty"]), ("pgsteal", pageout["repurposed"]), ("pgscan", pageout["trimmed"])]
+    rows += [("allocstall", pageout["stalls"])]
+    return [f"{name} {value}" for name, value in rows]
 
 
 def _clusters(sizes: dict[int, int]) -> list[str]:

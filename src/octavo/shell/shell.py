@@ -4,7 +4,7 @@ A line is a command and its arguments, with ' or " around those that have spaces
 any beginning that fits only one of them. A path is such as C:\\docs\\a.txt, docs/a.txt or \\docs; each drive has a current
 directory of its own. An error is one line, "command: what is wrong", and status 1; a line that makes no sense has status 2.
 
-The commands are in `octavo.shell.commands`.
+The commands are in `octavo.shell.commands` and `octavo.shell.inspection`.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Shell:
 
     def execute(self, line: str) -> int:
         """Runs one command; returns its status: 0 done, 1 failed, 2 called wrongly."""
+        from octavo.shell import inspection  # noqa: F401 -- adds its commands
         from octavo.shell.commands import COMMANDS
 
         words = split_words(line)

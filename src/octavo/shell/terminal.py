@@ -12,6 +12,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import InMemoryHistory
 
+from octavo.shell import inspection  # noqa: F401 -- adds its commands
 from octavo.shell.commands import COMMANDS
 from octavo.shell.shell import Shell
 from octavo.status import StatusError

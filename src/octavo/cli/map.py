@@ -1,0 +1,135 @@
+"""Looking at a machine's memory before anything boots: map, segments, mappings, layout."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
+
+from octavo.boot.layout import Region, compute_layout, minimum_pages
+from octavo.boot.loader import Descriptor, LoaderMap, LoaderType
+from octavo.boot.plan import BootPlan, plan_boot
+from octavo.boot.segments import FALLBACK, reach
+from octavo.cli.output import print_json
+from octavo.cli.verb import Verb, add_json, size
+from octavo.machine.firmware import load_firmware_map, recorded_maps
+from octavo.machine.paging import FORMATS
+from octavo.machine.ram import PAGE_SHIFT
+from octavo.memory.buddy import watermarks
+from octavo.status import Status, StatusError
+from octavo.system import DEFAULT_ARCH
+
+KERNEL_PAGES = 512  # 2 MiB, for want of a kernel
+_USES = {"any": "user pages, file cache", "dma32": "devices with 32 address bits", "kernel": "what the kernel must always see", "dma": "ISA devices"}
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "map", metavar="MAP",
+        help="a file (dmesg text, JSON, ranges, or binary E820, UEFI or Multiboot tables; 'uefi:FILE' names the form), 'host', "
+        f"or a recorded map: {', '.join(recorded_maps())}",
+    )  # fmt: skip
+    parser.add_argument("--arch", choices=FORMATS, default=DEFAULT_ARCH, help=f"page-table format (default {DEFAULT_ARCH})")
+    parser.add_argument("-m", "--memory", help="memory limit, such as 16M (default: all there is)")
+    parser.add_argument("--svg", metavar="OUT", help="draw the physical and virtual maps into this file")
+    add_json(parser)
+
+
+def human(count: int) -> str:
+    """Bytes in the largest unit that has at least one."""
+    for unit, name in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if count >= 1 << unit:
+            number = count / (1 << unit)
+            return f"{number:.0f} {name}" if number == int(number) else f"{number:.1f} {name}"
+    return f"{count} B"
+
+
+def show_map(arguments: Namespace) -> int:
+    """Prints or draws what a firmware map leads to."""
+    limit = size(arguments, arguments.memory) if arguments.memory else None
+    ranges = load_firmware_map(arguments.map)
+    plan = plan_boot(ranges, arguments.arch, limit)
+    loader = LoaderMap.from_firmware(plan.arch, ranges)
+    loader.place(KERNEL_PAGES, _kernel_frame(loader))
+    too_small = plan.managed < minimum_pages(plan.arch)
+    image = (loader.next - loader.window.start) >> PAGE_SHIFT
+    layout = [] if too_small else compute_layout(plan.arch, plan.managed, plan.frames - 1, image)
+    if arguments.svg:
+        from octavo.cli.drawing import draw_maps
+
+        try:
+            with open(arguments.svg, "w", encoding="utf-8") as file:
+                file.write(draw_maps(arguments.map, plan, layout))
+        except OSError as error:
+            raise StatusError(Status.ACCESS_DENIED, f"{arguments.svg}: cannot write the drawing: {error.strerror}") from None
+    if arguments.json:
+        print_json(_as_data(plan, loader, layout))
+    else:
+        print("\n".join(_report(plan, loader, layout)))
+        if arguments.svg:
+            print(f"\nDrawn: {arguments.svg}")
+    return 0
+
+
+def _kernel_frame(loader: LoaderMap) -> int:
+    """Where a kernel image of KERNEL_PAGES would lie. StatusError INSUFFICIENT_RESOURCES for a machine that cannot hold one."""
+    first = loader.free_run(KERNEL_PAGES, loader.frames_limit)
+    if not first:
+        raise StatusError(Status.INSUFFICIENT_RESOURCES, f"no {KERNEL_PAGES} free pages in a row for a kernel image of {human(KERNEL_PAGES << PAGE_SHIFT)}")
+    return first
+
+
+def _report(plan: BootPlan, loader: LoaderMap, layout: list[Region]) -> list[str]:
+    lines = plan.log()
+    lines.append("Watermarks (frames: ordinary allocation stops at min, pageout starts at low and ends at high):")
+    for s in plan.segments:
+        least, low, high = watermarks(s.usable)
+        lines.append(f"  {s.name:<10} min {least}, low {low}, high {high}")
+    lines.append("What each use can reach:")
+    for use, frames in reach(plan.segments).items():
+        lines.append(f"  {use:<7} {human(frames << PAGE_SHIFT):>10}  {_USES[use]:<32} from {', '.join(FALLBACK[use])}")
+    lines.append(f"Loader's map ({len(loader.items)} descriptors; with a kernel image of {human(KERNEL_PAGES << PAGE_SHIFT)} at {loader.kernel:#x}):")
+    lines += _descriptors(loader.items)
+    if not layout:
+        least = minimum_pages(plan.arch)
+        lines.append(f"Layout: none, {plan.managed} frames are below {plan.arch.name}'s minimum of {least}")
+        return lines
+    lines.append("Layout of the virtual addresses:")
+    lines += [f"  {r.start:#018x} - {r.end - 1:#018x}  {human(r.end - r.start):>10}  {r.name}" for r in layout]
+    return lines
+
+
+def _descriptors(items: Iterable[Descriptor]) -> list[str]:
+    out = []
+    for d in items:
+        where = f"at {d.virtual:#x}" if d.virtual else "not mapped"
+        if d.type == LoaderType.TEMPORARY and d.virtual:
+            where += ", until the kernel runs"
+        out.append(f"  {d.first << PAGE_SHIFT:#018x} - {(d.end << PAGE_SHIFT) - 1:#018x}  {human(d.count << PAGE_SHIFT):>10}  {d.type.name.lower():<10} {where}")
+    return out
+
+
+def _as_data(plan: BootPlan, loader: LoaderMap, layout: list[Region]) -> dict[str, object]:
+    return {
+        "arch": plan.arch.name,
+        "ranges": [{"start": r.start, "end": r.end, "kind": r.kind.name.lower()} for r in plan.ranges],
+        "segments": [
+            {"name": s.name, "first": s.first, "end": s.end, "usable": s.usable, "watermarks": dict(zip(("min", "low", "high"), watermarks(s.usable), strict=True))}
+            for s in plan.segments
+        ],
+        "reach": reach(plan.segments),
+        "database": {"first": plan.database[0], "frames": plan.database[1], "entries": plan.frames},
+        "managed": plan.managed,
+        "found": plan.found,
+        "kernel": loader.kernel,
+        "descriptors": [{"type": d.type.name.lower(), "first": d.first, "count": d.count, "virtual": d.virtual or None} for d in loader.items],
+        "layout": [{"name": r.name, "start": r.start, "end": r.end} for r in layout],
+    }
+
+
+VERBS = {
+    "map": Verb(
+        "Show what a machine's firmware map leads to: memory, segments, the loader's mappings, the kernel's layout.",
+        "  octavo map host\n  octavo map pc-6g --arch pae --svg pc.svg\n  octavo map uefi:memmap.bin --json",
+        _arguments, show_map,
+    ),
+}  # fmt: skip

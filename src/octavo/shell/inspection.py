@@ -1,0 +1,72 @@
+"""Commands that look inside: memory and cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from octavo.shell import report
+from octavo.shell.commands import command
+from octavo.shell.shell import UsageError
+from octavo.status import Status, StatusError
+
+if TYPE_CHECKING:
+    from octavo.shell.shell import Shell
+    from octavo.system import System
+
+_VIEWS: dict[str, Callable[[System], list[str]]] = {
+    "buddy": report.buddy_report,
+    "slab": report.slab_report,
+    "pool": report.pool_report,
+    "stat": report.stat_report,
+}
+
+
+@command("memory", 0, 2)
+def memory(shell: Shell, arguments: list[str]) -> None:
+    """memory [buddy | slab | pool | stat | PFN | picture FILE.png]
+
+    Shows what the memory manager has done and holds.
+      buddy     free blocks of each segment by order, watermarks, how much of the free memory each order can use
+      slab      slab caches        pool      pools by tag, system PTEs, stacks        stat      counters, one a line
+      PFN       why that frame is here, such as 0x1234
+      picture   writes a PNG to the host: one pixel a frame, its colour the frame's state
+    """
+    if len(arguments) == 2:
+        if arguments[0].lower() != "picture":
+            raise UsageError(f"memory {arguments[0]} takes nothing after it; see help memory")
+        _picture(shell, arguments[1])
+        return
+    what = arguments[0].lower() if arguments else ""
+    if what and what not in _VIEWS:
+        try:
+            pfn = int(what, 0)
+        except ValueError:
+            raise UsageError(f"{arguments[0]!r} is neither a frame number, such as 0x1234 or 4660, nor one of {', '.join(_VIEWS)}") from None
+        shell.out(shell.system.memory.explain(pfn))
+        return
+    for line in _VIEWS.get(what, report.memory_report)(shell.system):
+        shell.out(line)
+
+
+def _picture(shell: Shell, path: str) -> None:
+    from octavo.shell.picture import COLOURS, picture, png
+
+    pixels, share = picture(shell.system.memory.pfns)
+    try:
+        with open(path, "wb") as file:
+            file.write(png(pixels))
+    except OSError as error:
+        raise StatusError(Status.ACCESS_DENIED, f"{path}: cannot write the picture: {error.strerror}") from None
+    shell.out(f"{path}: {pixels.shape[1]} x {pixels.shape[0]} pixels, {share} frame{'s' if share > 1 else ''} a pixel")
+    shell.out("Colours: " + ", ".join(f"{state.name.lower()} #{r:02x}{g:02x}{b:02x}" for state, (r, g, b) in COLOURS.items()))
+
+
+@command("cache", 0, 0)
+def cache(shell: Shell, arguments: list[str]) -> None:
+    """cache
+
+    Shows what the cache manager has done and holds.
+    """
+    for line in report.cache_report(shell.system):
+        shell.out(line)
