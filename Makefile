@@ -1,6 +1,6 @@
 # make demo      boots Octavo on an image that it makes and fills itself; on a terminal it leaves you at the prompt
 # make test      types, style and tests (needs mtools and dosfstools for all of them: apt install mtools dosfstools)
-# make bench     benchmarks against mtools, pyfatfs, dissect.fat and FATtools; prints tables, never fails
+# make bench     benchmarks against C (needs gcc), mtools, pyfatfs, dissect.fat and FATtools; prints tables, never fails
 # make clean     removes what these made
 
 PYTHON ?= python3
@@ -18,6 +18,7 @@ test: .venv/test
 	$(BIN)/python -m pytest
 
 bench: .venv/bench
+	$(BIN)/python -m benchmarks.physical
 	$(BIN)/python benchmarks/files.py
 
 .venv/octavo: pyproject.toml

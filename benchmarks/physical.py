@@ -162,7 +162,7 @@ def database(frames: int) -> tuple[float, float]:
 def day(k: Any) -> list[str]:
     """Fragmentation after 20 million steps at 90 % use, by order."""
     side = Side(np.zeros(1, np.int32))
-    slots = 130_000
+    slots = 170_000
     first, orders = np.zeros(slots, np.int32), np.zeros(slots, np.int32)
     failures = k.churn(side.pfns.flat, side.segment.array, first, orders, 20_000_000, FRAMES // 10, 3)
     side.pfns.table[:, 3] = State.ACTIVE
@@ -188,7 +188,8 @@ def slab_overhead(k: Any, objects: int) -> str:
     assert taken == objects
     slabs = int(cache.state[slabkernels.SLABS])
     own, entries = (slabs << 12) / objects, slabs * ENTRY_BYTES / objects
-    return f"{objects} objects of 64 bytes: {own:.2f} bytes each in slabs, {entries:.2f} in PFN entries: {(own + entries) / 0.64 - 100:.1f} % overhead"
+    overhead = (own + entries) / 0.64 - 100
+    return f"{objects} objects of 64 bytes: {own:.2f} bytes each in slabs, {entries:.2f} in PFN entries: {overhead:.1f} % overhead"
 
 
 def main() -> None:
@@ -212,9 +213,8 @@ def main() -> None:
     print(f"{'1 GiB of frames':<26}{'Octavo ns/op':>14}{'C ns/op':>10}{'C / Octavo':>12}   targets: at least {TARGET_RATIO}, at most {TARGET_NS:.0f} ns")
     for name, ours, theirs in results:
         print(f"{name:<26}{ours:>14.2f}{theirs:>10.2f}{theirs / ours:>12.2f}")
-    print(
-        f"\nPFN database of {frames >> 18} GiB ({frames} frames, {frames * ENTRY_BYTES >> 30} GiB): {took:.2f} s, memset of its bytes {memset:.2f} s: {took / memset:.1f} x (target 4)"
-    )
+    size = f"{frames >> 18} GiB ({frames} frames, {frames * ENTRY_BYTES >> 20} MiB)"
+    print(f"\nPFN database of {size}: {took:.2f} s, memset of its bytes {memset:.2f} s: {took / memset:.1f} x (target 4)")
     print(f"bytes a frame: {ENTRY_BYTES} (Linux and GNU Mach: {LINUX_PAGE} and more)")
     print(slab_overhead(k, 1_000_000 if arguments.small else 10_000_000))
     print("a day's churn:\n  " + "\n  ".join(day(k)))

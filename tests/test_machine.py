@@ -203,10 +203,18 @@ def test_plans(name: str, arch: str, memory: int | None) -> None:
 def test_i386_cannot_reach_above_4_gib() -> None:
     """The 24 GiB server has 3 GiB for i386, and a limit beyond that is refused with the figures."""
     ranges = load_firmware_map("server-24g")
-    assert plan_boot(ranges, "i386", 1 << 30).found == 158 + 0xC0000 - 0x100
-    assert plan_boot(ranges, "pae", 1 << 30).found == 158 + 0xC0000 - 0x100 + 0x540000
+    assert plan_boot(ranges, "i386", 1 << 30).found == 157 + 0xC0000 - 0x100
+    assert plan_boot(ranges, "pae", 1 << 30).found == 157 + 0xC0000 - 0x100 + 0x540000
     with pytest.raises(StatusError, match="3071.6 MiB of usable memory below i386's limit"):
         plan_boot(ranges, "i386", 4 << 30)
+
+
+@pytest.mark.parametrize("name", recorded_maps())
+def test_the_low_page_is_on_no_free_list(name: str) -> None:
+    """Below 1 MiB, at a multiple of 64 KiB, and never given out (ExectOS's stays in its free lists)."""
+    plan = plan_boot(load_firmware_map(name), "x86-64", 4 << 20)
+    assert 0 < plan.low_page < 0x100 and plan.low_page % 0x10 == 0
+    assert not any(first <= plan.low_page < first + count for first, count in [*plan.usable, plan.database])
 
 
 def test_too_little_memory_is_refused() -> None:

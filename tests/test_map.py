@@ -93,7 +93,7 @@ def test_memory_views_in_the_shell(tmp_path: Path) -> None:
         assert "File" in say("memory pool") and "Stacks: 1 in use" in say("memory pool")
         assert f"nr_free {system.memory.pfns.counts[State.FREE]}" in say("memory stat")
         assert "held by slab inode" in say(f"memory {address >> 12:#x}")
-        assert "held by kernel stacks" in say(f"memory {stack.frames[0]}")
+        assert "held by kernel stacks; firmware range 0x" in say(f"memory {stack.frames[0]}") and "usable, segment D" in out[0]
         path = tmp_path / "frames.png"
         assert "1 frame a pixel" in say(f'memory picture "{path}"')
         assert pixels_of(path)[: system.memory.pfns.frames].tolist() == system.memory.pfns.table[:, STATE].tolist()

@@ -150,6 +150,15 @@ class System:
         del self.volumes[letter.upper()]
         volume.core.device.close()
 
+    def explain(self, pfn: int) -> str:
+        """Why a frame is here: its state, who has it, and which firmware range and segment it lies in."""
+        text = self.memory.explain(pfn)
+        address = pfn * PAGE_SIZE
+        found = next((r for r in self.plan.ranges if r.start <= address < r.end), None)
+        text += f"; firmware range {found.start:#x}-{found.end - 1:#x} {found.kind.name.lower()}" if found else "; in no firmware range"
+        segment = next((s for s in self.plan.segments if s.first <= pfn < s.end), None)
+        return text + (f", segment {segment.name}" if segment else "")
+
     def statistics(self) -> dict[str, object]:
         """What every part of the system has done, as nested dictionaries."""
         return {

@@ -1,8 +1,9 @@
 """The boot plan: which frames Octavo manages, and where the PFN database lies in them.
 
-Usable frames are taken from the lowest address up until the memory limit is reached; frame 0 is left alone (0 means "no
-frame" in every table). The PFN database covers frames 0 to the last one taken and lies at the end of the highest run
-that holds it: low memory is kept for devices that reach no higher.
+Usable frames are taken from the lowest address up until the memory limit is reached. Two are left alone: frame 0 (0 means "no
+frame" in every table), and the low page, a frame below 1 MiB at a multiple of 64 KiB, where further processors start. The PFN
+database covers frames 0 to the last one taken and lies at the end of the highest run that holds it: low memory is kept for
+devices that reach no higher.
 
     firmware map -> normalise -> clip to arch -> limit -> runs -> database out of them -> usable runs
 """
@@ -32,7 +33,8 @@ class BootPlan:
     arch: PageTableFormat
     ranges: Sequence[FirmwareRange]
     segments: Sequence[Segment]
-    found: int  # usable frames that the map has
+    found: int  # usable frames that the map has, less the two that are left alone
+    low_page: int  # 0 when there is none
     frames: int
     database: Run
     usable: Sequence[Run]
@@ -56,6 +58,8 @@ class BootPlan:
             f"{self.arch.physical_bits} physical bits, {self.arch.virtual_bits} virtual bits"
         )
         lines.append(f"PFN database: {self.frames} entries of {ENTRY_BYTES} bytes, {size >> 10} KiB in frames {self.database[0]:#x} - {sum(self.database) - 1:#x}")
+        if self.low_page:
+            lines.append(f"Low page: frame {self.low_page:#x}, for starting processors")
         lines.append(f"Memory: {_mib(self.managed)} managed of {_mib(self.found)} found")
         return lines
 
@@ -68,7 +72,7 @@ def plan_boot(ranges: Sequence[FirmwareRange], arch: str, memory: int | None) ->
     """The plan for a firmware map and a memory limit in bytes (None: all there is)."""
     paging = page_table_format(arch)
     clean = normalise(ranges, min(paging.physical_limit, MAX_FRAMES << PAGE_SHIFT))
-    runs = _ram_runs(clean)
+    low_page, runs = _leave_low_page(_ram_runs(clean))
     found = sum(count for _, count in runs)
     wanted = found if memory is None else memory >> PAGE_SHIFT
     if wanted < LEAST_FRAMES:
@@ -85,7 +89,7 @@ def plan_boot(ranges: Sequence[FirmwareRange], arch: str, memory: int | None) ->
             left -= taken[-1][1]
     frames = sum(taken[-1])
     database, usable = _place_database(taken, frames)
-    return BootPlan(paging, clean, segments_of(paging, taken), found, frames, database, usable)
+    return BootPlan(paging, clean, segments_of(paging, taken), found, low_page, frames, database, usable)
 
 
 def _ram_runs(ranges: Sequence[FirmwareRange]) -> list[Run]:
@@ -100,6 +104,16 @@ def _ram_runs(ranges: Sequence[FirmwareRange]) -> list[Run]:
         elif first < end:
             runs.append((first, end - first))
     return runs
+
+
+def _leave_low_page(runs: list[Run]) -> tuple[int, list[Run]]:
+    """Takes the highest frame below 1 MiB that is a multiple of 16 out of the runs; 0 when none is RAM."""
+    for frame in range(0xF0, 0, -0x10):
+        for i, (first, count) in enumerate(runs):
+            if first <= frame < first + count:
+                parts = [(first, frame - first), (frame + 1, first + count - frame - 1)]
+                return frame, runs[:i] + [run for run in parts if run[1]] + runs[i + 1 :]
+    return 0, runs
 
 
 def _place_database(runs: list[Run], frames: int) -> tuple[Run, list[Run]]:

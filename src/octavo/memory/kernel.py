@@ -21,6 +21,7 @@ from octavo.memory.slab import SlabCaches
 from octavo.memory.specialpool import SpecialPool
 from octavo.memory.stacks import KernelStacks
 from octavo.memory.systemptes import SystemPtes
+from octavo.status import StatusError
 
 REAP_SECONDS = 5.0  # GNU Mach's
 Place = tuple[int, int]  # address, pages
@@ -38,7 +39,11 @@ class KernelMemory:
         self.caches = SlabCaches(memory.physical, cpus)
         start, initial = places["nonpaged pool"]
         expansion, more = places.get("nonpaged expansion", (0, 0))
-        self._nonpaged = RegionPages(self.space, start, initial, initial + more, "nonpaged pool", expansion)
+        try:
+            self._nonpaged = RegionPages(self.space, start, initial, initial + more, "nonpaged pool", expansion)
+        except StatusError:
+            self.space.close()
+            raise
         base, count = places["system PTEs"]
         self.ptes = SystemPtes(count)
         specials = SpecialPool(self.space, self.ptes, base)

@@ -43,7 +43,7 @@ def memory(shell: Shell, arguments: list[str]) -> None:
             pfn = int(what, 0)
         except ValueError:
             raise UsageError(f"{arguments[0]!r} is neither a frame number, such as 0x1234 or 4660, nor one of {', '.join(_VIEWS)}") from None
-        shell.out(shell.system.memory.explain(pfn))
+        shell.out(shell.system.explain(pfn))
         return
     for line in _VIEWS.get(what, report.memory_report)(shell.system):
         shell.out(line)
