@@ -165,3 +165,69 @@ def test_running_out_of_either() -> None:
         stacks.allocate(10 * PAGE_SIZE)
     with pytest.raises(StatusError, match="is not possible"):
         stacks.allocate(0)
+
+
+class StacksMachine(RuleBasedStateMachine):
+    """The model is stack -> what was written at each page; touching goes as deep as it likes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.physical, self.stacks = make_stacks("x86-64", 120, 150)
+        self.model: dict[Stack, dict[int, bytes]] = {}
+        self.next = 0
+
+    @rule(pages=st.integers(1, 6), more=st.integers(0, 12))
+    def allocate(self, pages: int, more: int) -> None:
+        """Zeroed where it is committed, or an error with nothing taken."""
+        try:
+            stack = self.stacks.allocate(pages * PAGE_SIZE, (pages + more) * PAGE_SIZE)
+        except StatusError as error:
+            assert error.status in (Status.NO_MEMORY, Status.INSUFFICIENT_RESOURCES)
+            return
+        assert self.stacks.space.read(stack.top - pages * PAGE_SIZE, pages * PAGE_SIZE) == bytes(pages * PAGE_SIZE)
+        self.model[stack] = {}
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), depth=st.integers(0, 20))
+    def touch(self, data: st.DataObject, depth: int) -> None:
+        """Writes `depth` pages below the top: it works within the limit, unless frames are short; below it overflows."""
+        stack = data.draw(st.sampled_from(sorted(self.model, key=lambda s: s.top)))
+        depth = min(depth, stack.shape[1])  # the guard; below it lies another stack
+        self.next += 1
+        value = self.next.to_bytes(4, "little")
+        try:
+            self.stacks.space.write(stack.top - depth * PAGE_SIZE - 8, value)
+        except StatusError as error:
+            beyond = depth >= stack.shape[1]
+            assert error.status == (Status.STACK_OVERFLOW if beyond else Status.NO_MEMORY)
+        else:
+            if depth < stack.shape[1]:
+                self.model[stack][depth] = value
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def free(self, data: st.DataObject) -> None:
+        """Any of them."""
+        stack = data.draw(st.sampled_from(sorted(self.model, key=lambda s: s.top)))
+        self.stacks.free(stack)
+        del self.model[stack]
+
+    @rule()
+    def reap(self) -> None:
+        """No stack is cached then."""
+        self.stacks.reap()
+        assert not self.stacks.statistics()["cached"]
+
+    @invariant()
+    def agrees(self) -> None:
+        """What was written is there; pages, guards, PTEs and frames are right."""
+        self.stacks.check()
+        self.stacks.ptes.check()
+        self.physical.check()
+        for stack, pages in self.model.items():
+            for depth, value in pages.items():
+                assert self.stacks.space.read(stack.top - depth * PAGE_SIZE - 8, 4) == value
+
+
+TestStacks = StacksMachine.TestCase
+TestStacks.settings = settings(max_examples=30, stateful_step_count=30)

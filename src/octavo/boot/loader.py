@@ -55,7 +55,6 @@ class LoaderType(enum.IntEnum):
     PROGRAM = 4  # the kernel image and what was loaded with it
     TEMPORARY = 5
     PERMANENT = 6
-    STACK = 8
     DATA = 20  # the loader block and its tables
     SPECIAL = 22
 

@@ -1,6 +1,6 @@
-"""Atomic operations for compiled kernels: `lock`, `unlock` and `fetch_add` on a word of an int32 array.
+"""Atomic operations for compiled kernels: `lock` and `unlock` of a word of an int32 array.
 
-Numba has none; these are LLVM's cmpxchg, atomic store and atomicrmw, through its extension interface. Only
+Numba has none; these are LLVM's cmpxchg and atomic store, through its extension interface. Only
 `octavo.machine.kernels` uses this module, and only when kernels are compiled.
 """
 
@@ -13,10 +13,10 @@ SPINS_BEFORE_YIELD = 200
 
 
 def build() -> dict[str, Any]:
-    """The three functions, compiled when they are first called."""
+    """Both functions, compiled when they are first called."""
     numba: Any = import_module("numba")
     types: Any = numba.types
-    swap, put, add = _intrinsics(types, import_module("numba.core.cgutils"), import_module("numba.extending").intrinsic)
+    swap, put = _intrinsics(types, import_module("numba.core.cgutils"), import_module("numba.extending").intrinsic)
     sched_yield = types.ExternalFunction("sched_yield", types.int32())
 
     def locked(words: Any, at: Any) -> None:
@@ -30,15 +30,12 @@ def build() -> dict[str, Any]:
     def unlocked(words: Any, at: Any) -> None:
         put(words, at, 0)
 
-    def added(words: Any, at: Any, amount: Any) -> Any:
-        return add(words, at, amount)
-
     inline = {"nogil": True, "forceinline": True, "_nrt": False}
-    return {"lock": numba.njit(locked, **inline), "unlock": numba.njit(unlocked, **inline), "fetch_add": numba.njit(added, **inline)}
+    return {"lock": numba.njit(locked, **inline), "unlock": numba.njit(unlocked, **inline)}
 
 
-def _intrinsics(types: Any, cgutils: Any, intrinsic: Any) -> tuple[Any, Any, Any]:
-    """Compare-and-swap, store with release, fetch-and-add, as Numba intrinsics."""
+def _intrinsics(types: Any, cgutils: Any, intrinsic: Any) -> tuple[Any, Any]:
+    """Compare-and-swap and store with release, as Numba intrinsics."""
     int32 = types.int32
 
     def pointer(context: Any, builder: Any, kind: Any, value: Any, index: Any) -> Any:
@@ -66,14 +63,4 @@ def _intrinsics(types: Any, cgutils: Any, intrinsic: Any) -> tuple[Any, Any, Any
 
         return types.void(words, types.intp, int32), code
 
-    @intrinsic  # type: ignore[untyped-decorator]  # Numba has no types
-    def add(typing: Any, words: Any, at: Any, value: Any) -> Any:
-        """Fetch and add."""
-
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            place = pointer(context, builder, signature.args[0], arguments[0], arguments[1])
-            return builder.atomic_rmw("add", place, arguments[2], "acq_rel")
-
-        return int32(words, types.intp, int32), code
-
-    return swap, put, add
+    return swap, put

@@ -7,7 +7,6 @@ without the GIL over arrays: for batches, and for several host threads.
 
     lock, unlock   a spin lock in one word: compare-and-swap with acquire, store with release; a thread that spins long
                    yields its processor. In the interpreter they only set the word: one thread at a time runs there.
-    fetch_add      adds to a word and returns what it was, in one step
 
 Compiled code is cached on disk under a name made from the source of all the modules compiled together, so a changed callee
 never leaves a stale caller. With NUMBA_DISABLE_JIT=1 `compile_kernels` gives the interpreted functions.
@@ -50,11 +49,7 @@ def unlock(words: Ints, at: int) -> None:
     words[at] = 0
 
 
-def fetch_add(words: Ints, at: int, amount: int) -> int:
-    """Adds to a word; returns what it was."""
-    was = words[at]
-    words[at] = was + amount
-    return was
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "forceinline": True, "_nrt": False}
 
 
 def compile_kernels(*modules: ModuleType) -> SimpleNamespace:
@@ -77,7 +72,11 @@ def compile_kernels(*modules: ModuleType) -> SimpleNamespace:
         for name in module.KERNELS:
             function = space[name]
             function.__qualname__ = f"{name}_{digest}"
-            done[name] = space[name] = numba.njit(function, nogil=True, cache=True, error_model="numpy", forceinline=True, _nrt=False)
+            try:
+                done[name] = numba.njit(function, cache=True, **_OPTIONS)
+            except RuntimeError:  # there is no directory in which it could cache
+                done[name] = numba.njit(function, **_OPTIONS)
+            space[name] = done[name]
     return SimpleNamespace(**{name: done[name] for module in modules for name in module.KERNELS}, compiled=True)
 
 

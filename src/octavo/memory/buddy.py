@@ -160,11 +160,17 @@ class Buddy:
         return 0.0 if not total else 1.0 - (1.0 + self.free_frames / (1 << order)) / total
 
     def statistics(self) -> dict[str, object]:
-        """Free frames, watermarks, free blocks by order (the columns of /proc/buddyinfo), and what part of the free memory each order can use."""
-        free = self.free_frames
-        usable = [sum(n << k for k, n in enumerate(self.blocks) if k >= order) / free if free else 0.0 for order in range(self.max_order + 1)]
-        marks = dict(zip(("min", "low", "high"), self.zone[MIN : HIGH + 1].tolist(), strict=True))
-        return {"free_frames": free, "frames": self.frames, "blocks": self.blocks, "usable": usable, "watermarks": marks}
+        """Free frames, watermarks, free blocks by order (the columns of /proc/buddyinfo); for each order, what part of the free
+        memory it can use, and the fragmentation index."""
+        free, orders = self.free_frames, range(self.max_order + 1)
+        return {
+            "free_frames": free,
+            "frames": self.frames,
+            "blocks": self.blocks,
+            "usable": [sum(n << k for k, n in enumerate(self.blocks) if k >= order) / free if free else 0.0 for order in orders],
+            "fragmentation": [self.fragmentation(order) for order in orders],
+            "watermarks": dict(zip(("min", "low", "high"), self.zone[MIN : HIGH + 1].tolist(), strict=True)),
+        }
 
     def check(self) -> None:
         """Blocks are aligned, disjoint, free to the last frame, counted, and no two buddies are both free."""

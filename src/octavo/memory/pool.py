@@ -112,7 +112,7 @@ class Pool:
             head += struct.pack("<II", zlib.crc32(head + block.to_bytes(8, "little")), size)
         self._bytes(block, self.unit)[:] = head
 
-    def _read_header(self, block: int, blame: str) -> tuple[int, int, bool, str]:
+    def _read_header(self, block: int) -> tuple[int, int, bool, str]:
         """(units before, units, used, tag); PoolError where it cannot be a header."""
         raw = bytes(self._bytes(block, self.unit))
         before, units, tag = _HEADER.unpack(raw[:8])
@@ -120,7 +120,7 @@ class Pool:
         at = (block % PAGE_SIZE) // self.unit
         fits = 0 < units <= self.page_units - at and before <= at and (before > 0) == (at > 0)
         if not fits or (self.unit == 16 and struct.unpack("<I", raw[8:12])[0] != zlib.crc32(raw[:8] + block.to_bytes(8, "little"))):
-            raise PoolError(f"{self.name}: the pool header at {block:#x} was overwritten; {blame}")
+            raise PoolError(f"{self.name}: the pool header at {block:#x} was overwritten; {self._blame(block)}")
         return before, units, used, tag.decode("ascii", "replace").rstrip("\0")
 
     def _blame(self, block: int) -> str:
@@ -176,14 +176,14 @@ class Pool:
         """The caller's address in a block of `units`, or 0."""
         if units <= LOOKASIDE_UNITS and self.lookaside[cpu][units]:
             block = self.lookaside[cpu][units].pop()
-            before, units, _, _ = self._read_header(block, self._blame(block))
+            before, units, _, _ = self._read_header(block)
             self.lookaside_hits += 1
         else:
             have = next((n for n in range(units, self.page_units + 1) if self.free_lists[n]), 0)
             block = next(reversed(self.free_lists[have])) if have else self._new_page()
             if not block:
                 return 0
-            before, have, used, _ = self._read_header(block, self._blame(block))
+            before, have, used, _ = self._read_header(block)
             if used or block not in self.free_lists[have]:
                 raise PoolError(f"{self.name}: the pool header at {block:#x} was overwritten; {self._blame(block)}")
             del self.free_lists[have][block]
@@ -200,7 +200,7 @@ class Pool:
         self.free_lists[units][block] = None
         behind = block + units * self.unit
         if behind % PAGE_SIZE:
-            _, size, used, _ = self._read_header(behind, self._blame(behind))
+            _, size, used, _ = self._read_header(behind)
             raw = bytes(self._bytes(behind, self.unit))
             asked = struct.unpack("<I", raw[12:16])[0] if self.unit == 16 else 0
             self._write_header(behind, units, size, used, raw[4:8], asked)
@@ -233,12 +233,12 @@ class Pool:
         self._charge(entry, -1)
 
     def _free_block(self, block: int, entry: _Live, cpu: int) -> None:
-        before, units, used, tag = self._read_header(block, self._blame(block))
+        before, units, used, tag = self._read_header(block)
         if not used or (tag != entry.tag and entry.tag != OVERFLOW_TAG):
             raise PoolError(f"{self.name}: the pool header at {block:#x} was overwritten; {self._blame(block)}")
         behind = block + units * self.unit
         if behind % PAGE_SIZE:
-            seen = self._read_header(behind, self._blame(behind))
+            seen = self._read_header(behind)
             if seen[0] != units:
                 raise PoolError(f"{self.name}: the pool header at {behind:#x} was overwritten; {self._blame(behind)}")
         if units <= LOOKASIDE_UNITS and len(self.lookaside[cpu][units]) < LOOKASIDE_DEPTH:
@@ -251,13 +251,13 @@ class Pool:
         """Frees a block: joins it with free neighbours, and gives a page that is wholly free back."""
         behind = block + units * self.unit
         if behind % PAGE_SIZE:
-            _, size, used, _ = self._read_header(behind, self._blame(behind))
+            _, size, used, _ = self._read_header(behind)
             if not used:
                 del self.free_lists[size][behind]
                 units += size
         if before:
             front = block - before * self.unit
-            earlier, size, used, _ = self._read_header(front, self._blame(front))
+            earlier, size, used, _ = self._read_header(front)
             if not used:
                 del self.free_lists[size][front]
                 block, before, units = front, earlier, units + size
@@ -273,7 +273,7 @@ class Pool:
             for stack in lists:
                 while stack:
                     block = stack.pop()
-                    before, units, _, _ = self._read_header(block, self._blame(block))
+                    before, units, _, _ = self._read_header(block)
                     self._merge(block, before, units)
 
     # -- reports --------------------------------------------------------------------------------------------------
@@ -309,7 +309,7 @@ class Pool:
         for page in self.block_pages:
             block, expected, last_free = page, 0, False
             while block < page + PAGE_SIZE:
-                before, units, used, _ = self._read_header(block, self._blame(block))
+                before, units, used, _ = self._read_header(block)
                 assert before == expected, f"block {block:#x} does not follow the one before it"
                 assert used or not last_free, f"free blocks at {block:#x} are not merged"
                 (used_blocks.add(block) if used else free_blocks.update({block: units}))

@@ -35,9 +35,6 @@ class PoolPages(Protocol):
     def free(self, address: int, count: int) -> None:
         """Gives them back, whole."""
 
-    def owns(self, address: int) -> bool:
-        """True for an address of the region."""
-
     def statistics(self) -> dict[str, int]:
         """Pages in all, backed and free."""
 
@@ -156,10 +153,6 @@ class RegionPages:
                 self._give_back(page, count)
                 done += count
         return done
-
-    def owns(self, address: int) -> bool:
-        """True for an address of the region."""
-        return 0 <= address - self._address(0) < self.initial << PAGE_SHIFT or self.initial <= self._page(address) < self.most
 
     def statistics(self) -> dict[str, int]:
         """Pages backed in both parts, allocated and free, and the limit."""
