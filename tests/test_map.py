@@ -57,6 +57,21 @@ def test_a_kernel_address_of_exectos(capsys: pytest.CaptureFixture[str]) -> None
     assert loader["start"] == 0x80000000 and loader["end"] >= 0x80894000 + (2 << 20)
 
 
+def test_machines_too_small_and_too_large(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """1 MiB has no room for a kernel and no layout, and is shown all the same; what is out of reach is said."""
+    small = tmp_path / "small.txt"
+    small.write_text("0x100000-0x1fffff usable\n")
+    assert run(["map", str(small)]) == 0
+    text = capsys.readouterr().out
+    assert "no room for a kernel image of 2 MiB" in text and "Layout: none, 256 frames are below x86-64's minimum of 2048" in text
+    assert run(["map", "server-24g", "--arch", "i386"]) == 0
+    assert "Out of reach: 21504 MiB lie above 0x100000000" in capsys.readouterr().out
+    large = tmp_path / "large.txt"
+    large.write_text("0x0-0xffffffffffffffff usable\n")
+    assert run(["map", str(large), "--arch", "la57"]) == 0
+    assert "lie above 0x40000000000" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -34,6 +34,7 @@ class BootPlan:
     ranges: Sequence[FirmwareRange]
     segments: Sequence[Segment]
     found: int  # usable frames that the map has, less the two that are left alone
+    beyond: int  # bytes of RAM that lie above what the page tables, or frame numbers of 30 bits, can name
     low_page: int  # 0 when there is none
     frames: int
     database: Run
@@ -58,6 +59,8 @@ class BootPlan:
             f"{self.arch.physical_bits} physical bits, {self.arch.virtual_bits} virtual bits"
         )
         lines.append(f"PFN database: {self.frames} entries of {ENTRY_BYTES} bytes, {size >> 10} KiB in frames {self.database[0]:#x} - {sum(self.database) - 1:#x}")
+        if self.beyond:
+            lines.append(f"Out of reach: {self.beyond >> 20} MiB lie above {min(self.arch.physical_limit, MAX_FRAMES << PAGE_SHIFT):#x}")
         if self.low_page:
             lines.append(f"Low page: frame {self.low_page:#x}, for starting processors")
         lines.append(f"Memory: {_mib(self.managed)} managed of {_mib(self.found)} found")
@@ -71,7 +74,10 @@ def _mib(frames: int) -> str:
 def plan_boot(ranges: Sequence[FirmwareRange], arch: str, memory: int | None) -> BootPlan:
     """The plan for a firmware map and a memory limit in bytes (None: all there is)."""
     paging = page_table_format(arch)
-    clean = normalise(ranges, min(paging.physical_limit, MAX_FRAMES << PAGE_SHIFT))
+    limit = min(paging.physical_limit, MAX_FRAMES << PAGE_SHIFT)
+    everything = normalise(ranges, 1 << 64)
+    clean = normalise(ranges, limit)
+    beyond = sum(r.end - max(r.start, limit) for r in everything if r.kind.ram and r.end > limit)
     low_page, runs = _leave_low_page(_ram_runs(clean))
     found = sum(count for _, count in runs)
     wanted = found if memory is None else memory >> PAGE_SHIFT
@@ -89,7 +95,7 @@ def plan_boot(ranges: Sequence[FirmwareRange], arch: str, memory: int | None) ->
             left -= taken[-1][1]
     frames = sum(taken[-1])
     database, usable = _place_database(taken, frames)
-    return BootPlan(paging, clean, segments_of(paging, taken), found, low_page, frames, database, usable)
+    return BootPlan(paging, clean, segments_of(paging, taken), found, beyond, low_page, frames, database, usable)
 
 
 def _ram_runs(ranges: Sequence[FirmwareRange]) -> list[Run]:

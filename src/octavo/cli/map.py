@@ -49,9 +49,11 @@ def show_map(arguments: Namespace) -> int:
     ranges = load_firmware_map(arguments.map)
     plan = plan_boot(ranges, arguments.arch, limit)
     loader = LoaderMap.from_firmware(plan.arch, ranges)
-    loader.place(KERNEL_PAGES, _kernel_frame(loader))
+    first = loader.free_run(KERNEL_PAGES, loader.frames_limit)
+    if first:
+        loader.place(KERNEL_PAGES, first)
     too_small = plan.managed < minimum_pages(plan.arch)
-    image = (loader.next - loader.window.start) >> PAGE_SHIFT
+    image = (loader.next - loader.window.start) >> PAGE_SHIFT if first else 1
     layout = [] if too_small else compute_layout(plan.arch, plan.managed, plan.frames - 1, image)
     if arguments.svg:
         from octavo.cli.drawing import draw_maps
@@ -70,14 +72,6 @@ def show_map(arguments: Namespace) -> int:
     return 0
 
 
-def _kernel_frame(loader: LoaderMap) -> int:
-    """Where a kernel image of KERNEL_PAGES would lie. StatusError INSUFFICIENT_RESOURCES for a machine that cannot hold one."""
-    first = loader.free_run(KERNEL_PAGES, loader.frames_limit)
-    if not first:
-        raise StatusError(Status.INSUFFICIENT_RESOURCES, f"no {KERNEL_PAGES} free pages in a row for a kernel image of {human(KERNEL_PAGES << PAGE_SHIFT)}")
-    return first
-
-
 def _report(plan: BootPlan, loader: LoaderMap, layout: list[Region]) -> list[str]:
     lines = plan.log()
     lines.append("Watermarks (frames: ordinary allocation stops at min, pageout starts at low and ends at high):")
@@ -87,7 +81,9 @@ def _report(plan: BootPlan, loader: LoaderMap, layout: list[Region]) -> list[str
     lines.append("What each use can reach:")
     for use, frames in reach(plan.segments).items():
         lines.append(f"  {use:<7} {human(frames << PAGE_SHIFT):>10}  {_USES[use]:<32} from {', '.join(FALLBACK[use])}")
-    lines.append(f"Loader's map ({len(loader.items)} descriptors; with a kernel image of {human(KERNEL_PAGES << PAGE_SHIFT)} at {loader.kernel:#x}):")
+    size = human(KERNEL_PAGES << PAGE_SHIFT)
+    kernel = f"with a kernel image of {size} at {loader.kernel:#x}" if loader.kernel else f"nothing is mapped: there is no room for a kernel image of {size}"
+    lines.append(f"Loader's map ({len(loader.items)} descriptors; {kernel}):")
     lines += _descriptors(loader.items)
     if not layout:
         least = minimum_pages(plan.arch)
@@ -120,7 +116,8 @@ def _as_data(plan: BootPlan, loader: LoaderMap, layout: list[Region]) -> dict[st
         "database": {"first": plan.database[0], "frames": plan.database[1], "entries": plan.frames},
         "managed": plan.managed,
         "found": plan.found,
-        "kernel": loader.kernel,
+        "beyond": plan.beyond,
+        "kernel": loader.kernel or None,
         "descriptors": [{"type": d.type.name.lower(), "first": d.first, "count": d.count, "virtual": d.virtual or None} for d in loader.items],
         "layout": [{"name": r.name, "start": r.start, "end": r.end} for r in layout],
     }
