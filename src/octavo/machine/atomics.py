@@ -1,4 +1,4 @@
-"""Atomic operations for compiled kernels: `lock` and `unlock` of a word of an int32 array.
+"""Atomic operations for compiled kernels: `lock`, `unlock` and `compare_swap` of a word of an array.
 
 Numba has none; these are LLVM's cmpxchg and atomic store, through its extension interface. Only
 `octavo.machine.kernels` uses this module, and only when kernels are compiled.
@@ -13,7 +13,7 @@ SPINS_BEFORE_YIELD = 200
 
 
 def build() -> dict[str, Any]:
-    """Both functions, compiled when they are first called."""
+    """The three functions, compiled when they are first called."""
     numba: Any = import_module("numba")
     types: Any = numba.types
     swap, put = _intrinsics(types, import_module("numba.core.cgutils"), import_module("numba.extending").intrinsic)
@@ -30,8 +30,11 @@ def build() -> dict[str, Any]:
     def unlocked(words: Any, at: Any) -> None:
         put(words, at, 0)
 
+    def swapped(words: Any, at: Any, old: Any, new: Any) -> Any:
+        return swap(words, at, old, new) == old
+
     inline = {"nogil": True, "forceinline": True, "_nrt": False}
-    return {"lock": numba.njit(locked, **inline), "unlock": numba.njit(unlocked, **inline)}
+    return {"lock": numba.njit(locked, **inline), "unlock": numba.njit(unlocked, **inline), "compare_swap": numba.njit(swapped, **inline)}
 
 
 def _intrinsics(types: Any, cgutils: Any, intrinsic: Any) -> tuple[Any, Any]:
@@ -50,7 +53,7 @@ def _intrinsics(types: Any, cgutils: Any, intrinsic: Any) -> tuple[Any, Any]:
             place = pointer(context, builder, signature.args[0], arguments[0], arguments[1])
             return builder.extract_value(builder.cmpxchg(place, arguments[2], arguments[3], "acq_rel", "acquire"), 0)
 
-        return int32(words, types.intp, int32, int32), code
+        return words.dtype(words, types.intp, words.dtype, words.dtype), code
 
     @intrinsic  # type: ignore[untyped-decorator]  # Numba has no types
     def put(typing: Any, words: Any, at: Any, value: Any) -> Any:

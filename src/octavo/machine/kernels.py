@@ -7,6 +7,7 @@ without the GIL over arrays: for batches, and for several host threads.
 
     lock, unlock   a spin lock in one word: compare-and-swap with acquire, store with release; a thread that spins long
                    yields its processor. In the interpreter they only set the word: one thread at a time runs there.
+    compare_swap   changes a word from one value to another in one step, unless somebody else has changed it
 
 Compiled code is cached on disk under a name made from the source of all the modules compiled together, so a changed callee
 never leaves a stale caller. With NUMBA_DISABLE_JIT=1 `compile_kernels` gives the interpreted functions.
@@ -47,6 +48,14 @@ def unlock(words: Ints, at: int) -> None:
     """Releases it."""
     assert words[at], "the lock is not taken"
     words[at] = 0
+
+
+def compare_swap(words: Ints, at: int, old: int, new: int) -> bool:
+    """Makes a word `new` if it is `old`; False, and nothing done, when it is not."""
+    if words[at] != old:
+        return False
+    words[at] = new
+    return True
 
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "forceinline": True, "_nrt": False}

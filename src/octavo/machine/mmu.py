@@ -1,0 +1,114 @@
+"""The soft MMU: virtual CPUs that translate references through page tables in RAM, each with a TLB of its own.
+
+    mmu = SoftMmu(ram, page_table_format("x86-64"), cpus=2)
+    mmu.load(0, tables.root)                     CR3: flushes what is not global
+    stop = mmu.run(0, refs)                      millions of references in one call; None, or the first fault
+    mmu.invalidate(address)                      on every CPU: the shoot-down that follows a change of a present entry
+
+An entry that goes from absent to present needs no flush: TLBs hold no absent pages. Any other change does, on every CPU
+that may have used the page, before the frame is used for anything else. `invalidate` waits for a CPU that is running
+references on another host thread until it stops.
+
+The algorithm is in `octavo.machine.mmukernels`: interpreted for few references, compiled from COMPILE_FROM on.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import numpy.typing as npt
+
+from octavo.machine import mmukernels as k
+from octavo.machine.kernels import compile_kernels
+from octavo.machine.paging import PageTableFormat
+from octavo.machine.ram import Ram
+
+TLB_SLOTS = 1024
+COMPILE_FROM = 20_000
+
+References = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PageFault:
+    """Where a run stopped: index of the reference, its address (signed), and the processor's error code."""
+
+    index: int
+    address: int
+    error: int
+
+
+def reference(address: int, kind: int = k.READ) -> int:
+    """A reference to the aligned address, as int64 has it."""
+    return (address & ~3 | kind) - ((1 << 64) if address >> 63 else 0)
+
+
+class SoftMmu:
+    """`cpus` virtual CPUs over the tables in `ram`."""
+
+    _compiled: SimpleNamespace | None = None
+
+    def __init__(self, ram: Ram, layout: PageTableFormat, cpus: int = 1, slots: int = TLB_SLOTS) -> None:
+        assert slots & (slots - 1) == 0
+        wide = layout.entry_size == 8
+        self.format = layout
+        self.tables: npt.NDArray[np.int64] | npt.NDArray[np.int32] = ram.array.view(np.int64) if wide else ram.array.view(np.int32)
+        self._entries = ram.bytes.cast("q" if wide else "i")
+        self.states = [np.zeros(k.TLB + slots * 2, np.int64) for _ in range(cpus)]
+        self.views = [memoryview(state.data) for state in self.states]
+        self._locks = [threading.Lock() for _ in range(cpus)]
+        self.shootdowns = 0
+        for state in self.states:
+            state[[k.LEVELS, k.BITS, k.WIDTH, k.WP, k.SLOTS]] = len(layout.index_bits), 9 if wide else 10, layout.virtual_bits, 1, slots
+            state[k.TLB :: 2] = k.EMPTY
+
+    def load(self, cpu: int, root: int, user: bool = True) -> None:
+        """Gives a CPU the tables whose root is in frame `root`, and a mode; its TLB keeps global pages only."""
+        with self._locks[cpu]:
+            self.views[cpu][k.ROOT], self.views[cpu][k.USER] = root, user
+            k.forget_all(self.views[cpu], 0)
+
+    def run(self, cpu: int, refs: References | Sequence[int], start: int = 0) -> PageFault | None:
+        """Runs references from `start` on; None when all went through, else the first that faults."""
+        end = len(refs)
+        with self._locks[cpu]:
+            if end - start >= COMPILE_FROM or isinstance(refs, np.ndarray):
+                at = int(self.kernels().references(self.tables, self.states[cpu], np.asarray(refs, np.int64), start, end))
+            else:
+                at = k.references(self._entries, self.views[cpu], refs, start, end)  # type: ignore[arg-type]  # it is only read
+            view = self.views[cpu]
+            return None if at == end else PageFault(at, view[k.ADDRESS], view[k.ERROR])
+
+    def translate(self, cpu: int, address: int, kind: int = k.READ) -> int | PageFault:
+        """The physical address of one reference, or its fault."""
+        with self._locks[cpu]:
+            view = self.views[cpu]
+            found = k.translate(self._entries, view, reference(address, kind))
+            return found | address & 3 if found >= 0 else PageFault(0, view[k.ADDRESS], view[k.ERROR])
+
+    @classmethod
+    def kernels(cls) -> SimpleNamespace:
+        """The compiled kernels, made at their first use."""
+        if cls._compiled is None:
+            cls._compiled = compile_kernels(k)
+        return cls._compiled
+
+    def invalidate(self, address: int, pages: int = 1) -> None:
+        """Flushes pages from the TLB of every CPU."""
+        first = reference(address) >> 12
+        self.shootdowns += 1
+        for lock, view in zip(self._locks, self.views, strict=True):
+            with lock:
+                if pages > view[k.SLOTS]:
+                    k.forget_all(view, 1)
+                else:
+                    for page in range(first, first + pages):
+                        k.forget_page(view, page)
+
+    def statistics(self) -> dict[str, object]:
+        """TLB hits and walks of each CPU, and shoot-downs."""
+        return {"hits": [v[k.HITS] for v in self.views], "walks": [v[k.WALKS] for v in self.views], "shootdowns": self.shootdowns}
