@@ -207,6 +207,55 @@ class PageTables:
             if self.release is not None:
                 self.release(frame)
 
+    # -- single entries of the lowest level -----------------------------------------------------------------------
+
+    def get(self, address: int) -> int:
+        """The lowest-level entry of an address, whatever is in it; 0 where there is no table."""
+        _, entry, level = list(self._slots(address))[-1]
+        return 0 if level else entry
+
+    def put(self, address: int, entry: int) -> None:
+        """Writes the lowest-level entry of an address, making tables if need be. StatusError INSUFFICIENT_RESOURCES, and nothing has changed."""
+        before, undo = len(self.tables), list[int]()
+        try:
+            table = self._descend(address, 0, undo)
+        except StatusError:
+            for at in undo:
+                self._words[at] = 0
+            self._drop_tables(before)
+            raise
+        self._words[(table << (PAGE_SHIFT - self._shift)) + self.format.indices(address)[-1]] = entry
+
+    def entries(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """(address, entry) of the lowest-level entries in [start, end) that are not 0; stretches without tables are skipped."""
+        per = 1 << self.format.index_bits[-1]
+        reach = per << PAGE_SHIFT
+        address = start
+        while address < end:
+            stop = min(end, (address // reach + 1) * reach)
+            at, _, level = list(self._slots(address))[-1]
+            if level == 0:
+                for i, entry in enumerate(self._words[at : at + (stop - address >> PAGE_SHIFT)].tolist()):
+                    if entry:
+                        yield address + (i << PAGE_SHIFT), entry
+            address = stop
+
+    def prune(self, start: int, end: int) -> None:
+        """Gives back the tables of [start, end) in which nothing is left."""
+        for level in range(self._levels - 1):
+            reach = 1 << (PAGE_SHIFT + sum(self.format.index_bits[self._levels - 1 - level :]))
+            for address in range(start // reach * reach, end, reach):
+                slots = list(self._slots(address))
+                parent = [s for s in slots if s[2] == level + 1]
+                if not parent or not parent[0][1] & PRESENT or (parent[0][1] & LARGE and not (self.format.name == "pae" and level + 1 == 2)):
+                    continue
+                frame = (parent[0][1] & FRAME_MASK) >> PAGE_SHIFT
+                if not any(self._words[frame << (PAGE_SHIFT - self._shift) : frame + 1 << (PAGE_SHIFT - self._shift)].tolist()):
+                    self._words[parent[0][0]] = 0
+                    self.tables.remove(frame)
+                    if self.release is not None:
+                        self.release(frame)
+
     def unmap_pages(self, address: int, count: int) -> list[int]:
         """Removes `count` 4 KiB entries; returns the frames they had. StatusError NOT_MAPPED_VIEW where there is none or a large one."""
         places = []

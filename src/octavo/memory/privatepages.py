@@ -1,0 +1,133 @@
+"""The pages of private memory: frames behind the page tables of one address space, and who shares them after a fork.
+
+    entry      present   the hardware's format; COPY (bit 9) on a page that may be written once it is nobody else's
+               held      frame << 12 | HELD (bit 1), not present: the page has a frame and no access is allowed (NOACCESS, GUARD)
+               0         no page: demand-zero if the run is committed
+    PFN entry  HOLDER "private memory", USE the number of entries that lead to the frame
+
+Nothing here looks at protections' meaning beyond making entries: which access is allowed is `AddressSpace`'s question.
+"""
+
+from __future__ import annotations
+
+from octavo.machine.mmu import SoftMmu
+from octavo.machine.pagetables import ACCESSED, DIRTY, FRAME_MASK, PRESENT, WRITE, PageTables
+from octavo.machine.ram import PAGE_SHIFT
+from octavo.memory.pfn import USE, WORDS, State
+from octavo.memory.physical import PhysicalMemory
+from octavo.memory.protect import Protect, entry_bits, permits
+
+HELD = 1 << 1
+COPY = 1 << 9
+_KEPT = ACCESSED | DIRTY
+
+
+class PrivatePages:
+    """Private pages behind `tables`; `holder` is "private memory" in the PFN database."""
+
+    def __init__(self, physical: PhysicalMemory, tables: PageTables, holder: int, mmu: SoftMmu) -> None:
+        self.physical, self.tables, self.holder, self.mmu = physical, tables, holder, mmu
+        self.resident = 0
+        self.copied = 0
+
+    # -- frames ---------------------------------------------------------------------------------------------------
+
+    def _uses(self, frame: int) -> int:
+        return self.physical.pfns.words[frame * WORDS + USE]
+
+    def _use(self, frame: int, change: int) -> None:
+        """Counts one more or one less entry; the last one frees the frame."""
+        words = self.physical.pfns.words
+        words[frame * WORDS + USE] += change
+        self.resident += change
+        if not words[frame * WORDS + USE]:
+            self.physical.pfns.hold(frame, 1, 0)
+            self.physical.free([frame], State.ACTIVE)
+
+    def try_frame(self) -> int:
+        """A zeroed frame that no entry leads to yet; 0 when none is to be had now."""
+        runs = self.physical.try_take_zeroed(1, State.ACTIVE)
+        if runs is None:
+            return 0
+        self.physical.pfns.hold(runs[0][0], 1, self.holder)
+        return runs[0][0]
+
+    def give_back(self, frame: int) -> None:
+        """Frees a frame from `try_frame` that was not needed."""
+        self.physical.pfns.hold(frame, 1, 0)
+        self.physical.free([frame], State.ACTIVE)
+
+    # -- entries --------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def frame_of(entry: int) -> int:
+        """The frame of an entry that is not 0."""
+        return (entry & FRAME_MASK) >> PAGE_SHIFT
+
+    def _make(self, frame: int, protect: Protect, old: int = 0) -> int:
+        """An entry for a frame: held where nothing is allowed, copy-on-write where others use it."""
+        if protect & (Protect.NOACCESS | Protect.GUARD):
+            return frame << PAGE_SHIFT | HELD
+        alone = self._uses(frame) <= 1
+        copy = COPY if not alone and permits(protect, 1) else 0
+        bits = entry_bits(protect, alone)
+        if self.tables.format.entry_size == 4:
+            bits &= 0xFFF
+        return frame << PAGE_SHIFT | bits | copy | PRESENT | (old & _KEPT if old & PRESENT else 0)
+
+    def supply(self, address: int, frame: int, protect: Protect) -> None:
+        """A new page. StatusError INSUFFICIENT_RESOURCES without a frame for a table; the frame is the caller's then."""
+        self.tables.put(address, self._make(frame, protect))
+        self._use(frame, 1)
+
+    def remake(self, address: int, entry: int, protect: Protect) -> None:
+        """Gives a page that is there another protection."""
+        self.tables.put(address, self._make(self.frame_of(entry), protect, entry))
+        self.mmu.invalidate(address)
+
+    def protect(self, start: int, end: int, protect: Protect) -> None:
+        """Gives all pages of [start, end) that are there another protection."""
+        for address, entry in list(self.tables.entries(start, end)):
+            self.remake(address, entry, protect)
+
+    def drop(self, start: int, end: int) -> int:
+        """Takes all pages of [start, end) away, with the tables that become empty; returns how many there were."""
+        found = list(self.tables.entries(start, end))
+        for address, entry in found:
+            self.tables.put(address, 0)
+            self.mmu.invalidate(address)
+            self._use(self.frame_of(entry), -1)
+        self.tables.prune(start, end)
+        return len(found)
+
+    def mark(self, address: int, entry: int, written: bool) -> None:
+        """Sets the accessed and dirty bits, for an access that the executive makes itself."""
+        changed = entry | ACCESSED | (DIRTY if written else 0)
+        if changed != entry:
+            self.tables.put(address, changed)
+
+    # -- sharing --------------------------------------------------------------------------------------------------
+
+    def needs_copy(self, entry: int) -> bool:
+        """True when a write to this present page must copy it first."""
+        return not entry & WRITE and self._uses(self.frame_of(entry)) > 1
+
+    def copy(self, address: int, entry: int, frame: int, protect: Protect) -> None:
+        """Gives a page a copy of its own in `frame`, from `try_frame`."""
+        old, ram = self.frame_of(entry), self.physical.ram
+        ram.frame(frame)[:] = ram.frame(old)
+        self.physical.pfns.words[frame * WORDS + USE] = 1
+        self.tables.put(address, self._make(frame, protect, entry))
+        self.mmu.invalidate(address)
+        self._use(old, -1)
+        self.resident += 1
+        self.copied += 1
+
+    def share_with(self, other: PrivatePages, start: int, end: int, protect: Protect) -> None:
+        """Makes the pages of [start, end) pages of `other` too, at the same addresses, copied by whoever writes first."""
+        for address, entry in list(self.tables.entries(start, end)):
+            frame = self.frame_of(entry)
+            other.tables.put(address, frame << PAGE_SHIFT | HELD)
+            other._use(frame, 1)
+            other.tables.put(address, other._make(frame, protect))
+            self.remake(address, entry, protect)

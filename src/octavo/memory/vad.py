@@ -1,0 +1,126 @@
+"""Virtual address descriptors: which addresses of a space are allocated, as what, and with which protection.
+
+A Vad is one allocation: pages [start, end). It is tiled by runs, each of one protection; a run whose protection is None is
+reserved and not committed. So a gigabyte is committed, protected or queried as one run, whatever its page tables hold.
+
+    Vad    | RW, committed | reserved | RO, committed | reserved ................ |
+    pages  start                                                                end
+
+Source: NT's VADs. Departure: NT notes protections page by page in PTEs where they differ from the VAD's; 32-bit entries have
+no room for all of them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from octavo.memory.protect import Protect
+
+Run = tuple[int, int, Protect | None]  # first page, end, protection (None: reserved)
+
+
+@dataclass(eq=False)
+class Vad:
+    """Pages [start, end), allocated with `protect`."""
+
+    start: int
+    end: int
+    protect: Protect
+    runs: list[Run] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            self.runs = [(self.start, self.end, None)]
+
+    def run_at(self, page: int) -> Run:
+        """The run that a page is in."""
+        return self.runs[bisect_right(self.runs, page, key=lambda r: r[0]) - 1]
+
+    def parts(self, first: int, end: int) -> list[Run]:
+        """The runs of pages [first, end), cut to them."""
+        return [(max(a, first), min(b, end), p) for a, b, p in self.runs if a < end and b > first]
+
+    def set(self, first: int, end: int, protect: Protect | None) -> None:
+        """Gives pages [first, end) one protection; runs that continue each other become one."""
+        rest = [part for a, b, p in self.runs for part in ((a, min(b, first), p), (max(a, end), b, p)) if part[0] < part[1]]
+        merged: list[Run] = []
+        for a, b, p in sorted([*rest, (first, end, protect)], key=lambda r: r[0]):
+            if merged and merged[-1][1] == a and merged[-1][2] == p:
+                merged[-1] = (merged[-1][0], b, p)
+            else:
+                merged.append((a, b, p))
+        self.runs = merged
+
+    def committed(self, first: int, end: int) -> int:
+        """Committed pages of [first, end)."""
+        return sum(b - a for a, b, p in self.parts(first, end) if p is not None)
+
+    def cut(self, first: int, end: int) -> list[Vad]:
+        """What is left of it without pages [first, end): none, one or two."""
+        left = []
+        for a, b in ((self.start, first), (end, self.end)):
+            if a < b:
+                left.append(Vad(a, b, self.protect, self.parts(a, b)))
+        return left
+
+
+class Vads:
+    """The allocations of one space, by address; pages [low, high) may be allocated."""
+
+    def __init__(self, low: int, high: int) -> None:
+        self.low, self.high = low, high
+        self._starts: list[int] = []
+        self._vads: list[Vad] = []
+
+    @property
+    def all(self) -> list[Vad]:
+        """Every allocation, ascending."""
+        return list(self._vads)
+
+    def find(self, page: int) -> Vad | None:
+        """The allocation that a page is in."""
+        at = bisect_right(self._starts, page) - 1
+        return self._vads[at] if at >= 0 and page < self._vads[at].end else None
+
+    def free(self, first: int, end: int) -> bool:
+        """True when pages [first, end) may be allocated and none is."""
+        at = bisect_right(self._starts, first) - 1
+        before = at < 0 or self._vads[at].end <= first
+        after = at + 1 >= len(self._vads) or end <= self._starts[at + 1]
+        return self.low <= first and end <= self.high and before and after
+
+    def add(self, vad: Vad) -> None:
+        """A new allocation, where all is free."""
+        at = bisect_right(self._starts, vad.start)
+        self._starts.insert(at, vad.start)
+        self._vads.insert(at, vad)
+
+    def remove(self, vad: Vad) -> None:
+        """Ends an allocation."""
+        at = bisect_right(self._starts, vad.start) - 1
+        assert self._vads[at] is vad
+        del self._starts[at], self._vads[at]
+
+    def gap(self, pages: int, align: int, top_down: bool, below: int) -> int:
+        """First page of a free stretch aligned to `align` pages that ends at or below page `below`, lowest or highest; -1 for none."""
+        limit = min(self.high, below)
+        edges = [(self.low, self.low), *((v.start, v.end) for v in self._vads), (limit, limit)]
+        gaps = [(a[1], min(b[0], limit)) for a, b in pairwise(edges)]
+        for low, high in reversed(gaps) if top_down else gaps:
+            first = (high - pages) // align * align if top_down else -(-low // align) * align
+            if first >= low and first + pages <= high:
+                return first
+        return -1
+
+    def check(self) -> None:
+        """Ascending, disjoint, each tiled by runs that are not to be joined."""
+        end = self.low
+        for start, vad in zip(self._starts, self._vads, strict=True):
+            assert vad.start == start >= end and vad.end <= self.high
+            end, at, last = vad.end, vad.start, object()
+            for a, b, p in vad.runs:
+                assert a == at < b and p != last, f"runs of the allocation at page {start:#x}"
+                at, last = b, p
+            assert at == vad.end

@@ -1,0 +1,146 @@
+"""Virtual memory of one machine: its address spaces, the soft MMU, and the commit limit.
+
+Committed pages are charged when they are committed, so that a promise to keep them can be held: what is charged never
+passes the limit. Private pages have no page file yet, so the limit is what frames there are, less a reserve.
+
+Source: NT's commit accounting.
+"""
+
+from __future__ import annotations
+
+from octavo.machine.mmu import References, SoftMmu
+from octavo.machine.mmukernels import EXECUTE, READ, WRITE
+from octavo.machine.paging import PageTableFormat
+from octavo.memory.addressspace import AddressSpace
+from octavo.memory.manager import MemoryManager
+from octavo.memory.pfn import HOLDER, USE, State
+from octavo.memory.physical import RESERVE
+from octavo.memory.privatepages import PrivatePages
+from octavo.memory.vad import Vad
+from octavo.status import Status, StatusError
+
+_LOW = 1 << 20  # first frame above 4 GiB
+
+
+class VirtualMemory:
+    """The spaces of a machine with page tables of format `layout`, on `cpus` virtual CPUs."""
+
+    def __init__(self, memory: MemoryManager, layout: PageTableFormat, cpus: int = 1) -> None:
+        self.physical, self.pageout = memory.physical, memory.pageout
+        self.format = layout
+        self.mmu = SoftMmu(memory.ram, layout, cpus)
+        self.holder = memory.pfns.new_holder("private memory")
+        self._tables_holder = memory.pfns.new_holder("page tables")
+        self.spaces: list[AddressSpace] = []
+        self.limit = max(self.physical.available - self.physical.available // 16 - 2 * RESERVE, 0)  # pages; a sixteenth is for page tables
+        self.charged = 0
+
+    def charge(self, pages: int, who: str) -> None:
+        """Charges pages, or gives charge back where they are negative. StatusError COMMITMENT_LIMIT with the figures."""
+        if pages > 0 and self.charged + pages > self.limit:
+            raise StatusError(Status.COMMITMENT_LIMIT, f"{who} asks for {pages} pages, and {self.charged} of the limit of {self.limit} are committed")
+        self.charged += pages
+
+    def table_frame(self, low: bool) -> int:
+        """A frame for a page table, 0 when there is none; `low` below 4 GiB."""
+        if low:
+            frame = self.physical.buddy.take_constrained(1, State.ACTIVE, _LOW, privileged=True)
+        else:
+            runs = self.physical.try_take(1, State.ACTIVE, True)
+            frame = runs[0][0] if runs else 0
+        if frame:
+            self.physical.pfns.hold(frame, 1, self._tables_holder)
+        return frame
+
+    def free_table(self, frame: int) -> None:
+        """Gives a table's frame back."""
+        self.physical.pfns.hold(frame, 1, 0)
+        self.physical.free([frame], State.ACTIVE)
+
+    def create(self, name: str) -> AddressSpace:
+        """An empty space. StatusError INSUFFICIENT_RESOURCES without a frame for its root table."""
+        space = AddressSpace(self, name)
+        self.spaces.append(space)
+        return space
+
+    def fork(self, parent: AddressSpace, name: str) -> AddressSpace:
+        """A space with all that `parent` has at the same addresses; pages are copied when one side writes them.
+
+        StatusError COMMITMENT_LIMIT or INSUFFICIENT_RESOURCES: there is no new space then.
+        """
+        child = self.create(name)
+        try:
+            for vad in parent.vads.all:
+                self._inherit(parent, child, vad)
+        except StatusError:
+            self.destroy(child)
+            raise
+        return child
+
+    def _inherit(self, parent: AddressSpace, child: AddressSpace, vad: Vad) -> None:
+        pages = vad.committed(vad.start, vad.end)
+        self.charge(pages, child.name)
+        child.charge += pages
+        copy = Vad(vad.start, vad.end, vad.protect, list(vad.runs))
+        child.vads.add(copy)
+        if vad in parent.stacks:
+            child.stacks.add(copy)
+        for first, end, protect in vad.runs:
+            if protect is not None:
+                parent.pages.share_with(child.pages, first << 12, end << 12, protect)
+
+    async def run(self, space: AddressSpace, refs: References, cpu: int = 0) -> int:
+        """Runs references (`octavo.machine.mmu.reference`) on a CPU, resolving each fault; returns how many there were.
+
+        StatusError of the first fault that cannot be resolved; those before it have been made.
+        """
+        self.mmu.load(cpu, space.tables.root)
+        at = faults = 0
+        while True:
+            stop = self.mmu.run(cpu, refs, at)
+            if stop is None:
+                return faults
+            kind = EXECUTE if stop.error & 16 else WRITE if stop.error & 2 else READ
+            await space.touch(stop.address & (1 << 64) - 1, kind)
+            at = stop.index
+            faults += 1
+
+    def destroy(self, space: AddressSpace) -> None:
+        """Ends a space: its pages, tables and charge go."""
+        for vad in space.vads.all:
+            space.pages.drop(vad.start << 12, vad.end << 12)
+            space.vads.remove(vad)
+        self.charged -= space.charge
+        space.charge = 0
+        for frame in space.tables.tables:
+            self.free_table(frame)
+        space.tables.tables.clear()
+        self.spaces.remove(space)
+
+    def statistics(self) -> dict[str, object]:
+        """Commit in pages, and for each space what is committed, resident and copied."""
+        spaces = {
+            s.name: {"committed": s.charge, "resident": s.pages.resident, "copied": s.pages.copied, "tables": len(s.tables.tables), "faults": s.faults}
+            for s in self.spaces
+        }
+        return {"limit": self.limit, "committed": self.charged, "spaces": spaces, "mmu": self.mmu.statistics()}
+
+    def check(self) -> None:
+        """Charges add up; every entry leads to a frame of private memory inside a committed run; share counts are the entries counted."""
+        assert self.charged == sum(s.charge for s in self.spaces) <= self.limit
+        uses: dict[int, int] = {}
+        for space in self.spaces:
+            space.vads.check()
+            assert space.charge == sum(v.committed(v.start, v.end) for v in space.vads.all)
+            count = 0
+            for vad in space.vads.all:
+                for first, end, protect in vad.runs:
+                    for address, entry in space.tables.entries(first << 12, end << 12):
+                        assert protect is not None, f"{space.name}: {address:#x} has a page and is not committed"
+                        frame = PrivatePages.frame_of(entry)
+                        uses[frame] = uses.get(frame, 0) + 1
+                        count += 1
+            assert count == space.pages.resident, f"{space.name}: {count} pages are there and {space.pages.resident} are counted"
+        table = self.physical.pfns.table
+        held = table[:, HOLDER] == self.holder
+        assert {int(f): int(table[f, USE]) for f in held.nonzero()[0]} == uses

@@ -1,0 +1,435 @@
+"""Address spaces: NT's cases by their numbers in reference/nt.md, and several spaces with forks against a model of bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from octavo.machine.clock import VirtualClock
+from octavo.machine.mmu import reference
+from octavo.machine.mmukernels import EXECUTE, READ, WRITE
+from octavo.machine.paging import FORMATS
+from octavo.machine.ram import PAGE_SIZE, Ram
+from octavo.memory.addressspace import AddressSpace, Allocate, Free, MemoryInformation, PageState
+from octavo.memory.manager import MemoryManager
+from octavo.memory.protect import Protect
+from octavo.memory.virtual import VirtualMemory
+from octavo.status import Status, StatusError
+from octavo.threads.scheduler import Scheduler
+
+COMMIT, RESERVE, RESET, TOP_DOWN = Allocate.COMMIT, Allocate.RESERVE, Allocate.RESET, Allocate.TOP_DOWN
+RO, RW, NOACCESS, GUARD = Protect.READONLY, Protect.READWRITE, Protect.NOACCESS, Protect.GUARD
+KERNEL = {"i386": 0x80000000, "pae": 0x80000000, "x86-64": 0xFFFF800000000000, "la57": 0xFF00000000000000}
+
+
+class Machine:
+    """A machine of so many frames with virtual memory, and one space."""
+
+    def __init__(self, arch: str = "x86-64", frames: int = 400, cpus: int = 1) -> None:
+        self.scheduler = Scheduler(VirtualClock(), 1)
+        self.memory = MemoryManager(Ram(frames + 20), frames + 20, [(1, frames)], (frames + 1, 10), self.scheduler)
+        self.virtual = VirtualMemory(self.memory, FORMATS[arch], cpus)
+        self.space = self.virtual.create("init")
+
+    def touch(self, address: int, kind: int = READ, space: AddressSpace | None = None) -> int:
+        """One reference."""
+        return self.scheduler.run((space or self.space).touch(address, kind))
+
+    def read(self, address: int, size: int = 8, space: AddressSpace | None = None) -> bytes:
+        """Bytes."""
+        return self.scheduler.run((space or self.space).read(address, size))
+
+    def write(self, address: int, data: bytes, space: AddressSpace | None = None) -> None:
+        """Bytes."""
+        self.scheduler.run((space or self.space).write(address, data))
+
+    def check(self) -> None:
+        """The whole ledger."""
+        self.virtual.check()
+        self.memory.check()
+
+
+@pytest.fixture(params=list(FORMATS))
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """One of each format; its ledger balances at the end, and everything can be given back."""
+    made = Machine(request.param)
+    free = made.memory.physical.available
+    yield made
+    made.check()
+    for space in list(made.virtual.spaces):
+        made.virtual.destroy(space)
+    made.check()
+    assert made.memory.physical.available == free + 1 and made.virtual.charged == 0  # and the root table of the first space
+    made.scheduler.close()
+
+
+def fails(status: Status, call: object, *arguments: object) -> None:
+    """The call fails with this status, and with a sentence."""
+    with pytest.raises(StatusError) as error:
+        call(*arguments)  # type: ignore[operator]  # it is a method
+    assert error.value.status == status, error.value.text
+    assert error.value.text
+
+
+def test_allocation_arguments(machine: Machine) -> None:
+    """2 to 10: bases, sizes, types and protections that cannot be."""
+    allocate = machine.space.allocate
+    for base in (KERNEL[machine.virtual.format.name], 0xF000):
+        fails(Status.INVALID_PARAMETER_2, allocate, base, 4096, COMMIT | RESERVE)
+    for size in (0, -1, 1 << 64):
+        fails(Status.INVALID_PARAMETER_4, allocate, 0, size, COMMIT)
+    for how in (0, TOP_DOWN, 0x400000, RESET | COMMIT, 1):
+        fails(Status.INVALID_PARAMETER_5, allocate, 0, 4096, how)
+    allocate(0, 4096, TOP_DOWN | COMMIT)
+    for protect in (0, -1, Protect.WRITECOPY, Protect.EXECUTE_WRITECOPY, RO | RW, NOACCESS | GUARD, GUARD, RW | 0x600, 0x1000):
+        fails(Status.INVALID_PAGE_PROTECTION, allocate, 0, 4096, COMMIT, protect)
+    allocate(0, 4096, COMMIT, RO | Protect.WRITECOMBINE)
+
+
+def test_rounding(machine: Machine) -> None:
+    """11 to 17: a commit without a base reserves, 64 KiB aligned and zeroed; bases go down to 64 KiB, ends up to a page."""
+    base, size = machine.space.allocate(0, 200, COMMIT)
+    assert base % 0x10000 == 0 and size == 4096 and machine.read(base, 4096) == bytes(4096)
+    reserve = machine.space.allocate
+    assert reserve(0x60025000, 200, RESERVE) == (0x60020000, 0x6000)
+    assert reserve(0x50000000, 1, RESERVE) == (0x50000000, 0x1000)
+    machine.space.free(0x50000000, 0, Free.RELEASE)
+    assert reserve(0x50000010, 0x1000, RESERVE) == (0x50000000, 0x2000)
+    machine.space.free(0x50000000, 0, Free.RELEASE)
+    assert reserve(0x5000FFFF, 0x3000, RESERVE) == (0x50000000, 0x13000)
+
+
+def test_conflicts(machine: Machine) -> None:
+    """19 and 20: a second reserve in the same 64 KiB; commits past the end or over two allocations."""
+    space = machine.space
+    space.allocate(0x60000000, 0x1000, RESERVE)
+    fails(Status.CONFLICTING_ADDRESSES, space.allocate, 0x60008000, 0x1000, RESERVE)
+    fails(Status.CONFLICTING_ADDRESSES, space.allocate, 0x60000000, 0x2000, COMMIT)
+    space.allocate(0x60010000, 0x10000, RESERVE)
+    space.allocate(0x60020000, 0x10000, RESERVE)
+    fails(Status.CONFLICTING_ADDRESSES, space.allocate, 0x6001F000, 0x2000, COMMIT)
+
+
+def test_a_guard_page_works_once(machine: Machine) -> None:
+    """22: the first touch raises, then it is an ordinary page; data under a guard set later is kept."""
+    space = machine.space
+    base, _ = space.allocate(0, 0x2000, COMMIT, RW | GUARD)
+    fails(Status.GUARD_PAGE_VIOLATION, machine.touch, base + 5)
+    machine.write(base, b"plain")
+    assert space.query(base).protect == RW and space.query(base + 0x1000).protect == RW | GUARD
+    assert space.protect(base, 0x1000, RW | GUARD)[2] == RW
+    fails(Status.GUARD_PAGE_VIOLATION, machine.touch, base, WRITE)
+    assert machine.read(base, 5) == b"plain"
+
+
+def test_reset(machine: Machine) -> None:
+    """23: protections stay, reserved stays reserved; whole pages lose their contents and frames."""
+    space = machine.space
+    base, _ = space.allocate(0, 0x4000, RESERVE)
+    space.allocate(base, 0x2000, COMMIT, RO)
+    machine.touch(base)
+    assert space.allocate(base, 0x2000, RESET, RW) == (base, 0x2000)
+    assert space.query(base).protect == RO and space.pages.resident == 0
+    space.allocate(base + 0x2000, 0x1000, RESET)
+    assert space.query(base + 0x2000).state == PageState.RESERVE
+
+
+def test_release(machine: Machine) -> None:
+    """25 to 28."""
+    space = machine.space
+    base, _ = space.allocate(0, 0x3000, COMMIT)
+    fails(Status.FREE_VM_NOT_AT_BASE, space.free, base + 0x1000, 0, Free.RELEASE)
+    fails(Status.UNABLE_TO_FREE_VM, space.free, base, 0x4000, Free.RELEASE)
+    space.allocate(base + 0x10000, 0x10000, RESERVE)
+    fails(Status.UNABLE_TO_FREE_VM, space.free, base, 0x18000, Free.RELEASE)
+    fails(Status.INVALID_PARAMETER_4, space.free, base, 0, 0xC000)
+    assert space.free(base, 0, Free.RELEASE) == (base, 0x3000)
+    fails(Status.MEMORY_NOT_ALLOCATED, space.free, base, 0, Free.RELEASE)
+    fails(Status.MEMORY_NOT_ALLOCATED, space.free, base, 0x1000, Free.DECOMMIT)
+
+
+def test_decommit(machine: Machine) -> None:
+    """29 to 32: rounded out to pages; what is not committed is no error; contents are gone."""
+    space = machine.space
+    base, _ = space.allocate(0, 0x5000, COMMIT)
+    machine.write(base, b"gone")
+    assert space.free(base + 1, PAGE_SIZE - 1, Free.DECOMMIT) == (base, 0x1000)
+    assert space.free(base + 0x1FFF, 2, Free.DECOMMIT) == (base + 0x1000, 0x2000)
+    assert space.free(base, 0x3000, Free.DECOMMIT) == (base, 0x3000)
+    fails(Status.ACCESS_VIOLATION, machine.touch, base)
+    space.allocate(base, 0x1000, COMMIT)
+    assert machine.read(base, 4) == bytes(4)
+
+
+def test_protect(machine: Machine) -> None:
+    """34 and 35: the old value comes back, data is kept; what is not committed is refused whole."""
+    space = machine.space
+    base, _ = space.allocate(0, 0x4000, RESERVE)
+    space.allocate(base, 0x2000, COMMIT)
+    machine.write(base, b"data")
+    assert space.protect(base + 5, 10, RO) == (base, 0x1000, RW)
+    fails(Status.ACCESS_VIOLATION, machine.write, base, b"x")
+    assert space.protect(base, 1, NOACCESS) == (base, 0x1000, RO)
+    fails(Status.ACCESS_VIOLATION, machine.read, base)
+    assert space.protect(base, 1, RW)[2] == NOACCESS and machine.read(base, 4) == b"data"
+    fails(Status.NOT_COMMITTED, space.protect, base, 0x3000, RO)
+    assert space.query(base).protect == RW
+    fails(Status.CONFLICTING_ADDRESSES, space.protect, base, 0x20000, RO)
+    fails(Status.ACCESS_VIOLATION, machine.touch, base, EXECUTE)
+
+
+def test_query(machine: Machine) -> None:
+    """38 and 40: above user space; a page committed inside a reserve."""
+    space = machine.space
+    fails(Status.INVALID_PARAMETER, space.query, KERNEL[machine.virtual.format.name])
+    base, _ = space.allocate(0x60000000, 0x10000, RESERVE, NOACCESS)
+    space.allocate(base + 0x3000, 0x2000, COMMIT, RW)
+    assert space.query(base + 0x4ABC) == MemoryInformation(base + 0x4000, 0x1000, PageState.COMMIT, base, NOACCESS, RW)
+    assert space.query(base) == MemoryInformation(base, 0x3000, PageState.RESERVE, base, NOACCESS, None)
+    assert space.query(base + 0x10000).state == PageState.FREE
+
+
+def test_a_stack_grows_by_its_guard_page(machine: Machine) -> None:
+    """Touching the guard moves it down without an error, down to the second page; touching it there overflows."""
+    low, top = machine.space.allocate_stack(0x6000, 0x1000)
+    machine.write(top - 8, b"frame")
+    for depth in range(2, 5):
+        machine.write(top - depth * PAGE_SIZE, bytes([depth]))
+    fails(Status.STACK_OVERFLOW, machine.touch, low + 0x1800)
+    fails(Status.ACCESS_VIOLATION, machine.touch, low + 0x800)
+    fails(Status.ACCESS_VIOLATION, machine.touch, low - 1)
+    assert machine.read(top - 3 * PAGE_SIZE, 1) == b"\x03"
+    _, top = machine.space.allocate_stack(0x6000, 0x1000)
+    fails(Status.ACCESS_VIOLATION, machine.touch, top - 4 * PAGE_SIZE)  # skipping the guard is no growth
+
+
+def test_top_down(machine: Machine) -> None:
+    """From the highest user address down, and without it from the lowest up."""
+    high, _ = machine.space.allocate(0, 0x10000, RESERVE | TOP_DOWN)
+    low, _ = machine.space.allocate(0, 0x10000, RESERVE)
+    assert low == 0x10000 and high + 0x10000 == machine.space.vads.high * PAGE_SIZE // 0x10000 * 0x10000
+
+
+def test_commit_limit(machine: Machine) -> None:
+    """Refused with the figures, nothing committed; reserving costs nothing; giving back makes room."""
+    space, limit = machine.space, machine.virtual.limit
+    base, _ = space.allocate(0, (limit + 100) * PAGE_SIZE, RESERVE)
+    with pytest.raises(StatusError, match=f"init asks for {limit + 1} pages, and 0 of the limit of {limit} are committed") as error:
+        space.allocate(base, (limit + 1) * PAGE_SIZE, COMMIT)
+    assert error.value.status == Status.COMMITMENT_LIMIT and space.query(base).state == PageState.RESERVE
+    space.allocate(base, limit * PAGE_SIZE, COMMIT)
+    for page in range(limit):  # what was promised can be had
+        machine.write(base + page * PAGE_SIZE, b"%d" % page)
+    assert machine.read(base + (limit - 1) * PAGE_SIZE, 3) == b"%d" % (limit - 1)
+    space.free(base, PAGE_SIZE, Free.DECOMMIT)
+    space.allocate(base, PAGE_SIZE, COMMIT)
+
+
+def test_fork_shares_until_somebody_writes(machine: Machine) -> None:
+    """One frame for both until a write; each keeps its bytes; the last one writes in place."""
+    base, _ = machine.space.allocate(0, 4 * PAGE_SIZE, COMMIT)
+    for page in range(3):
+        machine.write(base + page * PAGE_SIZE, b"parent")
+    before = machine.memory.physical.available
+    child = machine.virtual.fork(machine.space, "child")
+    tables = len(child.tables.tables)
+    assert before - machine.memory.physical.available == tables
+    assert machine.touch(base) == machine.touch(base, space=child)
+    machine.write(base, b"child!", child)
+    assert machine.read(base, 6) == b"parent" and machine.read(base, 6, child) == b"child!"
+    assert before - machine.memory.physical.available == tables + 1 and child.pages.copied == 1
+    machine.write(base, b"PARENT")
+    assert machine.space.pages.copied == 0  # nobody else has the frame any more
+    machine.virtual.destroy(child)
+    assert machine.read(base + PAGE_SIZE, 6) == b"parent"
+    machine.check()
+
+
+def test_references_through_the_soft_mmu(machine: Machine) -> None:
+    """A trace on a virtual CPU: one fault a page, dirty bits on what was written, a fault that cannot be resolved is told."""
+    base, _ = machine.space.allocate(0, 64 * PAGE_SIZE, COMMIT)
+    refs = np.array([reference(base + i * 64 % (64 * PAGE_SIZE), WRITE if i // 64 % 2 else READ) for i in range(40_000)], np.int64)
+    run = machine.virtual.run
+    assert machine.scheduler.run(run(machine.space, refs)) == 64
+    assert machine.scheduler.run(run(machine.space, refs)) == 0
+    machine.space.protect(base, 64 * PAGE_SIZE, RO)
+    fails(Status.ACCESS_VIOLATION, lambda: machine.scheduler.run(run(machine.space, refs)))
+
+
+def test_every_failing_frame() -> None:
+    """On ever fewer frames: fork and faults fail with a status, nothing is lost, and what was written is still there."""
+    for frames in range(40, 80, 2):
+        machine = Machine("x86-64", frames)
+        machine.virtual.limit = 1000  # as if there were a page file
+        base, _ = machine.space.allocate(0, 30 * PAGE_SIZE, COMMIT)
+        written = 0
+        child = None
+        try:
+            for page in range(12):
+                machine.write(base + page * PAGE_SIZE, b"%d" % page)
+                written += 1
+            child = machine.virtual.fork(machine.space, "child")
+            for page in range(30):
+                machine.write(base + page * PAGE_SIZE, b"c%d" % page, child)
+        except StatusError as error:
+            assert error.status in (Status.NO_MEMORY, Status.INSUFFICIENT_RESOURCES)
+        machine.check()
+        if child is not None:
+            machine.virtual.destroy(child)
+        machine.check()
+        for page in range(written):
+            assert machine.read(base + page * PAGE_SIZE, 2).startswith(b"%d" % page)
+        machine.virtual.destroy(machine.space)
+        assert machine.memory.physical.available == frames
+        machine.scheduler.close()
+
+
+class SpacesMachine(RuleBasedStateMachine):
+    """The model of a space: page -> (protection, contents), reserved pages by allocation."""
+
+    @initialize(arch=st.sampled_from(list(FORMATS)))
+    def begin(self, arch: str) -> None:
+        """One space."""
+        self.machine = Machine(arch, 300)
+        self.models: dict[AddressSpace, dict[int, list[object]]] = {self.machine.space: {}}
+        self.reserved: dict[AddressSpace, dict[int, int]] = {self.machine.space: {}}
+        self.forks = 0
+
+    def choose(self, data: st.DataObject) -> AddressSpace:
+        """Any space."""
+        return data.draw(st.sampled_from(sorted(self.models, key=lambda s: s.name)))
+
+    def range_of(self, data: st.DataObject, space: AddressSpace) -> tuple[int, int]:
+        """Pages inside some allocation."""
+        base = data.draw(st.sampled_from(sorted(self.reserved[space])))
+        first = data.draw(st.integers(base, self.reserved[space][base] - 1))
+        return first, data.draw(st.integers(first + 1, self.reserved[space][base]))
+
+    @rule(data=st.data(), pages=st.integers(1, 30), commit=st.booleans(), top_down=st.booleans())
+    def allocate(self, data: st.DataObject, pages: int, commit: bool, top_down: bool) -> None:
+        """A new allocation that meets no other."""
+        space = self.choose(data)
+        how = RESERVE | (COMMIT if commit else 0) | (TOP_DOWN if top_down else 0)
+        try:
+            base, size = space.allocate(0, pages * PAGE_SIZE, how)
+        except StatusError as error:
+            assert error.status == Status.COMMITMENT_LIMIT
+            return
+        first = base // PAGE_SIZE
+        assert size == pages * PAGE_SIZE and not any(a < first + pages and first < b for a, b in self.reserved[space].items())
+        self.reserved[space][first] = first + pages
+        if commit:
+            self.models[space].update({p: [RW, b""] for p in range(first, first + pages)})
+
+    @precondition(lambda self: any(self.reserved.values()))
+    @rule(data=st.data(), protect=st.sampled_from([RW, RO, NOACCESS, RW | GUARD, Protect.EXECUTE_READWRITE]))
+    def commit_or_protect(self, data: st.DataObject, protect: Protect) -> None:
+        """Commits a part; or another protection for it, if all of it is committed."""
+        space = self.choose(data)
+        if not self.reserved[space]:
+            return
+        first, end = self.range_of(data, space)
+        model = self.models[space]
+        if data.draw(st.booleans()):
+            try:
+                space.allocate(first * PAGE_SIZE, (end - first) * PAGE_SIZE, COMMIT, protect)
+            except StatusError as error:
+                assert error.status == Status.COMMITMENT_LIMIT
+                return
+        elif all(p in model for p in range(first, end)):
+            old = space.protect(first * PAGE_SIZE, (end - first) * PAGE_SIZE, protect)[2]
+            assert old == model[first][0]
+        else:
+            fails(Status.NOT_COMMITTED, space.protect, first * PAGE_SIZE, (end - first) * PAGE_SIZE, protect)
+            return
+        for page in range(first, end):
+            model[page] = [protect, model[page][1] if page in model else b""]
+
+    @precondition(lambda self: any(self.reserved.values()))
+    @rule(data=st.data(), release=st.booleans())
+    def free(self, data: st.DataObject, release: bool) -> None:
+        """Decommits or releases a part; a release leaves none, one or two allocations."""
+        space = self.choose(data)
+        if not self.reserved[space]:
+            return
+        first, end = self.range_of(data, space)
+        space.free(first * PAGE_SIZE, (end - first) * PAGE_SIZE, Free.RELEASE if release else Free.DECOMMIT)
+        for page in range(first, end):
+            self.models[space].pop(page, None)
+        if release:
+            start = max(a for a in self.reserved[space] if a <= first)
+            stop = self.reserved[space].pop(start)
+            for a, b in ((start, first), (end, stop)):
+                if a < b:
+                    self.reserved[space][a] = b
+
+    @precondition(lambda self: any(self.models.values()))
+    @rule(data=st.data(), write=st.booleans(), value=st.binary(min_size=4, max_size=4))
+    def access(self, data: st.DataObject, write: bool, value: bytes) -> None:
+        """A read or write ends as the model says, and changes what it says."""
+        space = self.choose(data)
+        model = self.models[space]
+        pages = [*sorted(model), max(model, default=100) + 1]
+        page = data.draw(st.sampled_from(pages))
+        protect, contents = model.get(page, [None, b""])
+        call = (lambda: self.machine.write(page * PAGE_SIZE + 8, value, space)) if write else (lambda: self.machine.read(page * PAGE_SIZE + 8, 4, space))
+        assert isinstance(contents, bytes) and (protect is None or isinstance(protect, Protect))
+        if protect is None or protect & NOACCESS or (protect == RO and write):
+            fails(Status.ACCESS_VIOLATION, call)
+        elif protect & GUARD:
+            fails(Status.GUARD_PAGE_VIOLATION, call)
+            model[page][0] = protect & ~GUARD
+        elif write:
+            call()
+            model[page][1] = value
+        else:
+            assert call() == (contents or bytes(4))
+
+    @precondition(lambda self: len(self.models) < 4)
+    @rule(data=st.data())
+    def fork(self, data: st.DataObject) -> None:
+        """A space with the same contents, from then on its own."""
+        parent = self.choose(data)
+        self.forks += 1
+        try:
+            child = self.machine.virtual.fork(parent, f"child {self.forks}")
+        except StatusError as error:
+            assert error.status in (Status.COMMITMENT_LIMIT, Status.INSUFFICIENT_RESOURCES)
+            return
+        self.models[child] = {page: list(state) for page, state in self.models[parent].items()}
+        self.reserved[child] = dict(self.reserved[parent])
+
+    @precondition(lambda self: len(self.models) > 1)
+    @rule(data=st.data())
+    def destroy(self, data: st.DataObject) -> None:
+        """A space ends; the others keep what they have."""
+        space = self.choose(data)
+        self.machine.virtual.destroy(space)
+        del self.models[space], self.reserved[space]
+
+    @invariant()
+    def agrees(self) -> None:
+        """Ledger, and what query says of every page."""
+        self.machine.check()
+        for space, model in self.models.items():
+            assert space.charge == len(model)
+            for page, (protect, _) in list(model.items())[::7]:
+                assert space.query(page * PAGE_SIZE).protect == protect
+
+    def teardown(self) -> None:
+        """Everything is given back."""
+        if hasattr(self, "machine"):
+            for space in list(self.machine.virtual.spaces):
+                self.machine.virtual.destroy(space)
+            self.machine.check()
+            assert self.machine.memory.physical.available == 300
+            self.machine.scheduler.close()
+
+
+TestSpaces = SpacesMachine.TestCase
+TestSpaces.settings = settings(max_examples=40, stateful_step_count=40)
