@@ -30,8 +30,8 @@ KERNEL = {"i386": 0x80000000, "pae": 0x80000000, "x86-64": 0xFFFF800000000000, "
 class Machine:
     """A machine of so many frames with virtual memory, and one space."""
 
-    def __init__(self, arch: str = "x86-64", frames: int = 400, cpus: int = 1) -> None:
-        self.scheduler = Scheduler(VirtualClock(), 1)
+    def __init__(self, arch: str = "x86-64", frames: int = 400, cpus: int = 1, seed: int = 1) -> None:
+        self.scheduler = Scheduler(VirtualClock(), seed)
         self.memory = MemoryManager(Ram(frames + 20), frames + 20, [(1, frames)], (frames + 1, 10), self.scheduler)
         self.virtual = VirtualMemory(self.memory, FORMATS[arch], cpus)
         self.space = self.virtual.create("init")

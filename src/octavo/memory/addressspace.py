@@ -4,8 +4,7 @@
     free       decommit pages, or release addresses: all of an allocation, or a part of it
     protect    another protection for committed pages; returns the old one of the first
     query      what lies at an address
-    touch      what a reference does: the physical address, or the fault it ends in
-    fork       a copy of the space that shares every page until one side writes it
+    touch, read, write: what a reference does, in `octavo.memory.spacefaults`; fork is `VirtualMemory`'s
 
 A committed page is charged to the machine's commit limit, and gets a frame when it is touched. A guard page raises
 GUARD_PAGE_VIOLATION once and is an ordinary page then; in a stack it moves down a page instead, as far as the second page
@@ -21,16 +20,14 @@ counts commit for both sides at once.
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from octavo.machine.mmukernels import READ, WRITE
-from octavo.machine.pagetables import PRESENT, PageTables
-from octavo.machine.pagetables import WRITE as WRITABLE
+from octavo.machine.pagetables import PageTables
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.privatepages import PrivatePages
-from octavo.memory.protect import Protect, check_protect, permits
+from octavo.memory.protect import Protect, check_protect
+from octavo.memory.spacefaults import SpaceFaults
 from octavo.memory.vad import Vad, Vads
 from octavo.status import Status, StatusError
 
@@ -77,7 +74,7 @@ class MemoryInformation:
     protect: Protect | None = None
 
 
-class AddressSpace:
+class AddressSpace(SpaceFaults):
     """One space of `machine`, made by `VirtualMemory.create`."""
 
     def __init__(self, machine: VirtualMemory, name: str) -> None:
@@ -85,7 +82,7 @@ class AddressSpace:
         highest = (1 << 31 if machine.format.virtual_bits == 32 else 1 << (machine.format.virtual_bits - 1)) - (GRANULARITY << PAGE_SHIFT)
         self.vads = Vads(LOWEST, highest >> PAGE_SHIFT)
         self.tables = PageTables(machine.physical.ram, machine.format, machine.table_frame, machine.free_table)
-        self.pages = PrivatePages(machine.physical, self.tables, machine.holder, machine.mmu)
+        self.pages = PrivatePages(machine.physical, self.tables, machine.holder, machine.mmu, machine.files)
         self.charge = 0
         self.locked: set[int] = set()
         self.stacks: set[Vad] = set()
@@ -230,89 +227,3 @@ class AddressSpace:
         _, end, protect = vad.run_at(page)
         state = PageState.RESERVE if protect is None else PageState.COMMIT
         return MemoryInformation(page << PAGE_SHIFT, end - page << PAGE_SHIFT, state, vad.start << PAGE_SHIFT, vad.protect, protect)
-
-    # -- faults ---------------------------------------------------------------------------------------------------
-
-    async def touch(self, address: int, kind: int = READ) -> int:
-        """The physical address of a reference, after whatever fault it takes.
-
-        StatusError ACCESS_VIOLATION, GUARD_PAGE_VIOLATION, STACK_OVERFLOW, NO_MEMORY.
-        """
-        page = address >> PAGE_SHIFT
-        start = page << PAGE_SHIFT
-        spare = 0
-        try:
-            while True:
-                protect = self._admit(address, page, kind)
-                entry = self.tables.get(start)
-                if entry & PRESENT and (kind != WRITE or entry & WRITABLE):
-                    self.pages.mark(start, entry, kind == WRITE)
-                    return self.pages.frame_of(entry) << PAGE_SHIFT | address & PAGE_SIZE - 1
-                if entry and not (entry & PRESENT and self.pages.needs_copy(entry)):
-                    self.pages.remake(start, entry, protect)  # held, or shared with nobody any more
-                    continue
-                if not spare:
-                    self.faults += 1
-                    spare = await self._frame()
-                    continue  # others may have been here meanwhile
-                try:
-                    if entry:
-                        self.pages.copy(start, entry, spare, protect)
-                    else:
-                        self.pages.supply(start, spare, protect)
-                    spare = 0
-                except StatusError:
-                    await self.machine.pageout.relieve(4)  # frames for tables
-        finally:
-            if spare:
-                self.pages.give_back(spare)
-
-    async def _frame(self) -> int:
-        while True:
-            frame = self.pages.try_frame()
-            if frame:
-                return frame
-            await self.machine.pageout.relieve(1)
-
-    def _admit(self, address: int, page: int, kind: int) -> Protect:
-        """The protection of a page that a reference may use; the fault otherwise."""
-        vad = self.vads.find(page)
-        protect = vad.run_at(page)[2] if vad is not None else None
-        if vad is None or protect is None:
-            raise StatusError(Status.ACCESS_VIOLATION, f"{self.name}: {address:#x} is not committed")
-        if protect & Protect.GUARD:
-            self._leave_guard(vad, page, protect, address)
-            protect &= ~Protect.GUARD
-        if not permits(protect, kind):
-            what = ("read", "written", "executed")[kind]
-            raise StatusError(Status.ACCESS_VIOLATION, f"{self.name}: {address:#x} is {what} and is {protect.name}")
-        return protect
-
-    def _leave_guard(self, vad: Vad, page: int, protect: Protect, address: int) -> None:
-        """A guard page was touched: it is an ordinary one now, and the toucher hears of it, unless it is a stack that can still grow."""
-        if vad in self.stacks:
-            if page - 1 <= vad.start:
-                raise StatusError(Status.STACK_OVERFLOW, f"{self.name}: stack overflow at {address:#x}: its {vad.end - vad.start} pages are used up")
-            self._commit(vad, page - 1, page, protect)
-        self._commit(vad, page, page + 1, protect & ~Protect.GUARD)
-        if vad not in self.stacks:
-            raise StatusError(Status.GUARD_PAGE_VIOLATION, f"{self.name}: {address:#x} is in a guard page")
-
-    async def _pieces(self, address: int, size: int, kind: int) -> AsyncIterator[memoryview]:
-        while size:
-            length = min(size, PAGE_SIZE - address % PAGE_SIZE)
-            physical = await self.touch(address, kind)
-            yield self.machine.physical.ram.bytes[physical : physical + length]
-            address += length
-            size -= length
-
-    async def read(self, address: int, size: int) -> bytes:
-        """Bytes of the space."""
-        return b"".join([bytes(piece) async for piece in self._pieces(address, size, READ)])
-
-    async def write(self, address: int, data: bytes) -> None:
-        """Bytes into the space; those before a page that cannot be written have been."""
-        done = 0
-        async for piece in self._pieces(address, len(data), WRITE):
-            piece[:] = data[done : done + len(piece)]
-            done += len(piece)

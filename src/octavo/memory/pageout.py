@@ -3,8 +3,8 @@
     mapped views --trim--> standby list ------------------> anybody who needs a frame
                  \\-trim--> modified list --page writer---^
 
-`relieve` is for a thread that cannot go on without frames. It trims, then writes modified pages, then waits for I/O that
-is under way; when none of that can help, the allocation fails: pageout never waits for what cannot come (rule 7).
+`relieve` is for a thread that cannot go on without frames. It trims, then writes modified pages, then has private pages put
+into page files, then waits for I/O that is under way; when none of that can help, the allocation fails: pageout never waits for what cannot come (rule 7).
 The page writer is a kernel thread that does the same ahead of need. The zero-page thread keeps some frames zeroed.
 
 Writing needs no frame: pages are written from where they are, and pagers know where to before a page gets dirty.
@@ -12,7 +12,7 @@ Writing needs no frame: pages are written from where they are, and pagers know w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from octavo.memory.pfn import PTE, WORDS
 from octavo.memory.physical import BASE_MASK, RESERVE, PhysicalMemory
@@ -27,6 +27,7 @@ WRITE_PAGES = 256  # modified pages to write in one go
 ZERO_PAGES = 64
 
 Trimmer = Callable[[int], int]  # asked to let go of n pages, returns how many it has let go of
+Evictor = Callable[[int], Awaitable[int]]  # as a trimmer, and may wait for a device
 
 
 class Pageout:
@@ -38,6 +39,7 @@ class Pageout:
         self.progress = Event()
         self.writeback = WriteBack(physical, scheduler, self.progress)
         self.trimmers: list[Trimmer] = []
+        self.evictors: list[Evictor] = []  # for when trimming does not help any more
         self.trimmed = 0
         self.stalls = 0
         self._work = Event()
@@ -68,11 +70,20 @@ class Pageout:
                 if clean:
                     error = None
                 continue
+            if await self._evict(needed):
+                continue
             if self.writeback.in_flight or self._reads():
                 await self.progress.wait()
                 continue
             because = f": {error.text}" if error else ""
             raise StatusError(Status.NO_MEMORY, f"out of memory: {physical.modified.count} modified pages cannot be written{because}")
+
+    async def _evict(self, needed: int) -> int:
+        done = 0
+        for evictor in self.evictors:
+            if done < needed:
+                done += await evictor(needed - done)
+        return done
 
     def trim(self, pages: int) -> int:
         """Asks the trimmers for pages, until enough have left the active state; returns how many."""

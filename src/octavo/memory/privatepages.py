@@ -1,8 +1,11 @@
 """The pages of private memory: frames behind the page tables of one address space, and who shares them after a fork.
 
     entry      present   the hardware's format; COPY (bit 9) on a page that may be written once it is nobody else's
-               held      frame << 12 | HELD (bit 1), not present: the page has a frame and no access is allowed (NOACCESS, GUARD)
+               held      frame << 12 | HELD (bit 1), not present: the page has a frame and no access is allowed (NOACCESS, GUARD),
+                         or it is being written to a page file (WRITING, bit 3)
+               paged     in a page file, see `octavo.memory.pagefile`
                0         no page: demand-zero if the run is committed
+    dirty      set where the page is not all zeros, for all that is known: only such pages have to be written
     PFN entry  HOLDER "private memory", USE the number of entries that lead to the frame
 
 Nothing here looks at protections' meaning beyond making entries: which access is allowed is `AddressSpace`'s question.
@@ -13,26 +16,34 @@ from __future__ import annotations
 from octavo.machine.mmu import SoftMmu
 from octavo.machine.pagetables import ACCESSED, DIRTY, FRAME_MASK, PRESENT, WRITE, PageTables
 from octavo.machine.ram import PAGE_SHIFT
+from octavo.memory.pagefile import PAGED, PageFiles
 from octavo.memory.pfn import USE, WORDS, State
 from octavo.memory.physical import PhysicalMemory
 from octavo.memory.protect import Protect, entry_bits, permits
 
 HELD = 1 << 1
+WRITING = 1 << 3
 COPY = 1 << 9
 _KEPT = ACCESSED | DIRTY
+
+
+def is_paged(entry: int) -> bool:
+    """True for the entry of a page in a page file."""
+    return entry & (PRESENT | PAGED) == PAGED
 
 
 class PrivatePages:
     """Private pages behind `tables`; `holder` is "private memory" in the PFN database."""
 
-    def __init__(self, physical: PhysicalMemory, tables: PageTables, holder: int, mmu: SoftMmu) -> None:
-        self.physical, self.tables, self.holder, self.mmu = physical, tables, holder, mmu
+    def __init__(self, physical: PhysicalMemory, tables: PageTables, holder: int, mmu: SoftMmu, files: PageFiles) -> None:
+        self.physical, self.tables, self.holder, self.mmu, self.files = physical, tables, holder, mmu, files
         self.resident = 0
         self.copied = 0
 
     # -- frames ---------------------------------------------------------------------------------------------------
 
-    def _uses(self, frame: int) -> int:
+    def uses(self, frame: int) -> int:
+        """Entries that lead to a frame."""
         return self.physical.pfns.words[frame * WORDS + USE]
 
     def _use(self, frame: int, change: int) -> None:
@@ -68,12 +79,13 @@ class PrivatePages:
         """An entry for a frame: held where nothing is allowed, copy-on-write where others use it."""
         if protect & (Protect.NOACCESS | Protect.GUARD):
             return frame << PAGE_SHIFT | HELD
-        alone = self._uses(frame) <= 1
+        alone = self.uses(frame) <= 1
         copy = COPY if not alone and permits(protect, 1) else 0
         bits = entry_bits(protect, alone)
         if self.tables.format.entry_size == 4:
             bits &= 0xFFF
-        return frame << PAGE_SHIFT | bits | copy | PRESENT | (old & _KEPT if old & PRESENT else 0)
+        known = old & _KEPT if old & PRESENT else DIRTY if old else 0
+        return frame << PAGE_SHIFT | bits | copy | PRESENT | known
 
     def supply(self, address: int, frame: int, protect: Protect) -> None:
         """A new page. StatusError INSUFFICIENT_RESOURCES without a frame for a table; the frame is the caller's then."""
@@ -88,15 +100,19 @@ class PrivatePages:
     def protect(self, start: int, end: int, protect: Protect) -> None:
         """Gives all pages of [start, end) that are there another protection."""
         for address, entry in list(self.tables.entries(start, end)):
-            self.remake(address, entry, protect)
+            if not is_paged(entry):
+                self.remake(address, entry, protect)
 
     def drop(self, start: int, end: int) -> int:
         """Takes all pages of [start, end) away, with the tables that become empty; returns how many there were."""
         found = list(self.tables.entries(start, end))
         for address, entry in found:
             self.tables.put(address, 0)
-            self.mmu.invalidate(address)
-            self._use(self.frame_of(entry), -1)
+            if is_paged(entry):
+                self.files.use(entry, -1)
+            else:
+                self.mmu.invalidate(address)
+                self._use(self.frame_of(entry), -1)
         self.tables.prune(start, end)
         return len(found)
 
@@ -110,7 +126,7 @@ class PrivatePages:
 
     def needs_copy(self, entry: int) -> bool:
         """True when a write to this present page must copy it first."""
-        return not entry & WRITE and self._uses(self.frame_of(entry)) > 1
+        return not entry & WRITE and self.uses(self.frame_of(entry)) > 1
 
     def copy(self, address: int, entry: int, frame: int, protect: Protect) -> None:
         """Gives a page a copy of its own in `frame`, from `try_frame`."""
@@ -126,8 +142,45 @@ class PrivatePages:
     def share_with(self, other: PrivatePages, start: int, end: int, protect: Protect) -> None:
         """Makes the pages of [start, end) pages of `other` too, at the same addresses, copied by whoever writes first."""
         for address, entry in list(self.tables.entries(start, end)):
+            if is_paged(entry):
+                other.tables.put(address, entry)
+                self.files.use(entry, 1)
+                continue
             frame = self.frame_of(entry)
             other.tables.put(address, frame << PAGE_SHIFT | HELD)
             other._use(frame, 1)
-            other.tables.put(address, other._make(frame, protect))
+            other.tables.put(address, other._make(frame, protect, entry))
             self.remake(address, entry, protect)
+
+    # -- page files -----------------------------------------------------------------------------------------------
+
+    def begin_write(self, address: int, entry: int) -> int:
+        """Takes a page out of reach while it is written to a page file; returns the entry that says so."""
+        marked = self.frame_of(entry) << PAGE_SHIFT | HELD | WRITING
+        self.tables.put(address, marked)
+        self.mmu.invalidate(address)
+        return marked
+
+    def end_write(self, address: int, marked: int, entry: int) -> bool:
+        """The page is in the page file now, as `entry` says; False when somebody touched it meanwhile, and it stays."""
+        if self.tables.get(address) != marked:
+            return False
+        self.tables.put(address, entry)
+        self._use(self.frame_of(marked), -1)
+        return True
+
+    def forget_zeros(self, address: int, entry: int) -> None:
+        """Lets go of a page that is all zeros still."""
+        self.tables.put(address, 0)
+        self.mmu.invalidate(address)
+        self._use(self.frame_of(entry), -1)
+
+    def arrive(self, address: int, entry: int, frame: int, protect: Protect) -> bool:
+        """A page has come from a page file into `frame`; False when its entry has changed meanwhile, and the frame is the caller's."""
+        if self.tables.get(address) != entry:
+            return False
+        self.physical.pfns.words[frame * WORDS + USE] = 1
+        self.resident += 1
+        self.tables.put(address, self._make(frame, protect, HELD))
+        self.files.use(entry, -1)
+        return True

@@ -1,7 +1,7 @@
 """Virtual memory of one machine: its address spaces, the soft MMU, and the commit limit.
 
 Committed pages are charged when they are committed, so that a promise to keep them can be held: what is charged never
-passes the limit. Private pages have no page file yet, so the limit is what frames there are, less a reserve.
+passes the limit: the frames there are, less a reserve, and the slots of the page files.
 
 Source: NT's commit accounting.
 """
@@ -12,10 +12,12 @@ from octavo.machine.mmu import References, SoftMmu
 from octavo.machine.mmukernels import EXECUTE, READ, WRITE
 from octavo.machine.paging import PageTableFormat
 from octavo.memory.addressspace import AddressSpace
+from octavo.memory.eviction import Eviction
 from octavo.memory.manager import MemoryManager
+from octavo.memory.pagefile import PageFiles, PageStore
 from octavo.memory.pfn import HOLDER, USE, State
 from octavo.memory.physical import RESERVE
-from octavo.memory.privatepages import PrivatePages
+from octavo.memory.privatepages import PrivatePages, is_paged
 from octavo.memory.vad import Vad
 from octavo.status import Status, StatusError
 
@@ -34,6 +36,14 @@ class VirtualMemory:
         self.spaces: list[AddressSpace] = []
         self.limit = max(self.physical.available - self.physical.available // 16 - 2 * RESERVE, 0)  # pages; a sixteenth is for page tables
         self.charged = 0
+        self.files = PageFiles()
+        self.eviction = Eviction(self)
+        if self.pageout.enabled:
+            self.pageout.evictors.append(self.eviction.evict)
+
+    def add_page_file(self, store: PageStore) -> None:
+        """Puts a device to use as a page file, which raises the commit limit. StatusError INVALID_PARAMETER."""
+        self.limit += self.files.add(store)
 
     def charge(self, pages: int, who: str) -> None:
         """Charges pages, or gives charge back where they are negative. StatusError COMMITMENT_LIMIT with the figures."""
@@ -123,12 +133,13 @@ class VirtualMemory:
             s.name: {"committed": s.charge, "resident": s.pages.resident, "copied": s.pages.copied, "tables": len(s.tables.tables), "faults": s.faults}
             for s in self.spaces
         }
-        return {"limit": self.limit, "committed": self.charged, "spaces": spaces, "mmu": self.mmu.statistics()}
+        return {"limit": self.limit, "committed": self.charged, "spaces": spaces, "mmu": self.mmu.statistics(), "page_files": self.files.statistics()}
 
     def check(self) -> None:
         """Charges add up; every entry leads to a frame of private memory inside a committed run; share counts are the entries counted."""
         assert self.charged == sum(s.charge for s in self.spaces) <= self.limit
         uses: dict[int, int] = {}
+        paged: list[int] = []
         for space in self.spaces:
             space.vads.check()
             assert space.charge == sum(v.committed(v.start, v.end) for v in space.vads.all)
@@ -137,10 +148,14 @@ class VirtualMemory:
                 for first, end, protect in vad.runs:
                     for address, entry in space.tables.entries(first << 12, end << 12):
                         assert protect is not None, f"{space.name}: {address:#x} has a page and is not committed"
+                        if is_paged(entry):
+                            paged.append(entry)
+                            continue
                         frame = PrivatePages.frame_of(entry)
                         uses[frame] = uses.get(frame, 0) + 1
                         count += 1
             assert count == space.pages.resident, f"{space.name}: {count} pages are there and {space.pages.resident} are counted"
+        self.files.check(paged)
         table = self.physical.pfns.table
         held = table[:, HOLDER] == self.holder
         assert {int(f): int(table[f, USE]) for f in held.nonzero()[0]} == uses

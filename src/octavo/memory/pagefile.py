@@ -1,0 +1,145 @@
+"""Page files: where private pages go that are not in memory. Slots of a page each, on anything that stores extents.
+
+    entry of a page that is in a page file    slot << 12 | file << 4 | PAGED (bit 2), not present
+
+A slot is used by one entry, or by several after a fork; the last one frees it. Slots are taken in runs where there are any,
+so that a batch of pages is one stretch on the device.
+
+Source: NT (up to 16 page files). Departure: a page that comes back gives its slot up; it is written again when it leaves again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from octavo.machine.ram import PAGE_SHIFT
+from octavo.status import Status, StatusError
+from octavo.threads.wait import Waiters
+
+PAGED = 1 << 2
+MOST_FILES = 16
+MOST_SLOTS = 1 << 20  # what an entry of 32 bits can name
+
+Extents = Sequence[tuple[int, list[memoryview]]]
+
+
+class PageStore(Protocol):
+    """Where a page file's bytes are: `octavo.io.device.Device` is one."""
+
+    name: str
+    size: int
+
+    def read(self, extents: Extents) -> Coroutine[Waiters, None, None]:
+        """Fills the buffers from their byte offsets. Raises StatusError."""
+
+    def write(self, extents: Extents) -> Coroutine[Waiters, None, None]:
+        """Keeps the buffers at their byte offsets. Raises StatusError."""
+
+
+class PageFiles:
+    """The page files of one machine."""
+
+    def __init__(self) -> None:
+        self.stores: list[PageStore] = []
+        self._uses: list[np.ndarray[tuple[int], np.dtype[np.int32]]] = []  # of each slot
+        self._taken: list[bytearray] = []  # the same as 0 and 1, to search
+        self._hints: list[int] = []
+        self.free = 0
+        self.written = self.read = self.requests = self.errors = 0
+
+    def add(self, store: PageStore) -> int:
+        """Puts a store to use; returns its number of slots. StatusError INVALID_PARAMETER for one too many, or one without room."""
+        slots = min(store.size >> PAGE_SHIFT, MOST_SLOTS)
+        if len(self.stores) == MOST_FILES or not slots:
+            raise StatusError(Status.INVALID_PARAMETER, f"{store.name}: cannot be a page file: {len(self.stores)} of {MOST_FILES} are there, and it has {slots} pages")
+        self.stores.append(store)
+        self._uses.append(np.zeros(slots, np.int32))
+        self._taken.append(bytearray(slots))
+        self._hints.append(0)
+        self.free += slots
+        return slots
+
+    @staticmethod
+    def entry(file: int, slot: int) -> int:
+        """The entry of a page in a slot."""
+        return slot << PAGE_SHIFT | file << 4 | PAGED
+
+    @staticmethod
+    def place(entry: int) -> tuple[int, int]:
+        """(file, slot) of such an entry."""
+        return entry >> 4 & 0xF, (entry & (1 << 52) - 1) >> PAGE_SHIFT
+
+    def take(self, count: int) -> list[tuple[int, int, int]]:
+        """Up to `count` slots as runs (file, first, slots), the longest that can be had first; [] when all are used."""
+        out = []
+        while count and self.free:
+            file, first, size = self._run(count)
+            self._taken[file][first : first + size] = b"\1" * size
+            self._uses[file][first : first + size] = 1
+            self._hints[file] = first + size
+            self.free -= size
+            count -= size
+            out.append((file, first, size))
+        return out
+
+    def _run(self, count: int) -> tuple[int, int, int]:
+        """The place of a run of `count` free slots, or of half as many, and so on."""
+        while True:
+            for file, taken in enumerate(self._taken):
+                for start in (self._hints[file], 0):
+                    first = taken.find(bytes(count), start)
+                    if first >= 0:
+                        return file, first, count
+            count = (count + 1) // 2
+
+    def use(self, entry: int, change: int) -> None:
+        """One entry more, or one less, leads to a slot; the last one frees it."""
+        file, slot = self.place(entry)
+        self._uses[file][slot] += change
+        if not self._uses[file][slot]:
+            self._taken[file][slot] = 0
+            self.free += 1
+
+    async def write(self, runs: Sequence[tuple[int, int, int]], buffers: Sequence[memoryview]) -> None:
+        """Writes pages into the slots of runs from `take`, one request for each file. StatusError, and what was written is not known."""
+        at = 0
+        by_file: dict[int, list[tuple[int, list[memoryview]]]] = {}
+        for file, first, size in runs:
+            by_file.setdefault(file, []).append((first << PAGE_SHIFT, list(buffers[at : at + size])))
+            at += size
+        for file, extents in by_file.items():
+            self.requests += 1
+            try:
+                await self.stores[file].write(extents)
+            except StatusError:
+                self.errors += 1
+                raise
+        self.written += at
+
+    async def fetch(self, entry: int, buffers: list[memoryview]) -> None:
+        """Reads consecutive slots from an entry's on. StatusError IN_PAGE_ERROR."""
+        file, slot = self.place(entry)
+        self.requests += 1
+        try:
+            await self.stores[file].read([(slot << PAGE_SHIFT, buffers)])
+        except StatusError as error:
+            self.errors += 1
+            raise StatusError(Status.IN_PAGE_ERROR, f"page file {self.stores[file].name}, page {slot}: {error.text}") from None
+        self.read += len(buffers)
+
+    def statistics(self) -> dict[str, int]:
+        """Slots in all and free, pages written and read, requests and errors."""
+        slots = sum(map(len, self._taken))
+        return {"slots": slots, "free": self.free, "written": self.written, "read": self.read, "requests": self.requests, "errors": self.errors}
+
+    def check(self, entries: Sequence[int]) -> None:
+        """Every slot is used by as many of the entries as it counts."""
+        found = [np.zeros(len(uses), np.int32) for uses in self._uses]
+        for entry in entries:
+            file, slot = self.place(entry)
+            found[file][slot] += 1
+        assert all(np.array_equal(a, b) for a, b in zip(found, self._uses, strict=True)), "slots are lost, or used by nobody"
+        assert [t.count(0) for t in self._taken] == [int((u == 0).sum()) for u in self._uses] and self.free == sum(t.count(0) for t in self._taken)

@@ -1,0 +1,168 @@
+"""What a reference to an address space does: the physical address, or the fault that it ends in.
+
+    not committed, not permitted    ACCESS_VIOLATION
+    guard                           GUARD_PAGE_VIOLATION once; in a stack the guard moves down, until STACK_OVERFLOW
+    absent                          demand-zero: a frame of zeros
+    paged                           from its page file, with neighbours that lie beside it there
+    held                            present again
+    copy-on-write                   a copy in a frame of its own, or the frame itself once it is nobody else's
+
+Only paths that need a frame, or a page from a page file, wait; after a wait everything is looked at again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from octavo.machine.mmukernels import READ, WRITE
+from octavo.machine.pagetables import PRESENT, PageTables
+from octavo.machine.pagetables import WRITE as WRITABLE
+from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.privatepages import PrivatePages, is_paged
+from octavo.memory.protect import Protect, permits
+from octavo.memory.vad import Vad, Vads
+from octavo.status import Status, StatusError
+
+if TYPE_CHECKING:
+    from octavo.memory.virtual import VirtualMemory
+
+CLUSTER = 16  # pages that one page-in brings at most
+
+
+class SpaceFaults:
+    """The part of an `AddressSpace` that resolves faults."""
+
+    machine: VirtualMemory
+    name: str
+    vads: Vads
+    tables: PageTables
+    pages: PrivatePages
+    stacks: set[Vad]
+    faults: int
+
+    def _commit(self, vad: Vad, first: int, end: int, protect: Protect) -> None:
+        raise NotImplementedError
+
+    async def touch(self, address: int, kind: int = READ) -> int:
+        """The physical address of a reference, after whatever fault it takes.
+
+        StatusError ACCESS_VIOLATION, GUARD_PAGE_VIOLATION, STACK_OVERFLOW, NO_MEMORY.
+        """
+        page = address >> PAGE_SHIFT
+        start = page << PAGE_SHIFT
+        spare = 0
+        try:
+            while True:
+                protect = self._admit(address, page, kind)
+                entry = self.tables.get(start)
+                if entry & PRESENT and (kind != WRITE or entry & WRITABLE):
+                    self.pages.mark(start, entry, kind == WRITE)
+                    return self.pages.frame_of(entry) << PAGE_SHIFT | address & PAGE_SIZE - 1
+                if entry and not is_paged(entry) and not (entry & PRESENT and self.pages.needs_copy(entry)):
+                    self.pages.remake(start, entry, protect)  # held, or shared with nobody any more
+                    continue
+                if not spare:
+                    self.faults += 1
+                    spare = await self._frame()
+                    continue  # others may have been here meanwhile
+                try:
+                    if is_paged(entry):
+                        spare = await self._page_in(start, entry, spare)
+                        continue
+                    if entry:
+                        self.pages.copy(start, entry, spare, protect)
+                    else:
+                        self.pages.supply(start, spare, protect)
+                    spare = 0
+                except StatusError as error:
+                    if error.status != Status.INSUFFICIENT_RESOURCES:
+                        raise
+                    await self.machine.pageout.relieve(4)  # frames for tables
+        finally:
+            if spare:
+                self.pages.give_back(spare)
+
+    async def _page_in(self, start: int, entry: int, frame: int) -> int:
+        """Reads a page from its page file into `frame`, with those behind it that lie behind it there too and can have frames now.
+
+        Returns the frame if somebody else was faster, else 0.
+        """
+        pages, page = self.pages, start >> PAGE_SHIFT
+        vad = self.vads.find(page)
+        assert vad is not None
+        _, end, _ = vad.run_at(page)
+        cluster = [(start, entry, frame)]
+        while len(cluster) < CLUSTER and page + len(cluster) < end:
+            address, wanted = start + (len(cluster) << PAGE_SHIFT), entry + (len(cluster) << PAGE_SHIFT)
+            more = pages.try_frame() if self.tables.get(address) == wanted else 0
+            if not more:
+                break
+            cluster.append((address, wanted, more))
+        ram = self.machine.physical.ram
+        try:
+            await self.machine.files.fetch(entry, [ram.frame(f) for _, _, f in cluster])
+        except StatusError:
+            for _, _, more in cluster[1:]:
+                pages.give_back(more)
+            raise
+        for address, wanted, more in cluster:
+            owner = self.vads.find(address >> PAGE_SHIFT)
+            protect = owner.run_at(address >> PAGE_SHIFT)[2] if owner is not None else None
+            if protect is None or not pages.arrive(address, wanted, more, protect):
+                if more == frame:
+                    continue
+                pages.give_back(more)
+            elif more == frame:
+                frame = 0
+        return frame
+
+    async def _frame(self) -> int:
+        while True:
+            frame = self.pages.try_frame()
+            if frame:
+                return frame
+            await self.machine.pageout.relieve(1)
+
+    def _admit(self, address: int, page: int, kind: int) -> Protect:
+        """The protection of a page that a reference may use; the fault otherwise."""
+        vad = self.vads.find(page)
+        protect = vad.run_at(page)[2] if vad is not None else None
+        if vad is None or protect is None:
+            raise StatusError(Status.ACCESS_VIOLATION, f"{self.name}: {address:#x} is not committed")
+        if protect & Protect.GUARD:
+            self._leave_guard(vad, page, protect, address)
+            protect &= ~Protect.GUARD
+        if not permits(protect, kind):
+            what = ("read", "written", "executed")[kind]
+            raise StatusError(Status.ACCESS_VIOLATION, f"{self.name}: {address:#x} is {what} and is {protect.name}")
+        return protect
+
+    def _leave_guard(self, vad: Vad, page: int, protect: Protect, address: int) -> None:
+        """A guard page was touched: it is an ordinary one now, and the toucher hears of it, unless it is a stack that can still grow."""
+        if vad in self.stacks:
+            if page - 1 <= vad.start:
+                raise StatusError(Status.STACK_OVERFLOW, f"{self.name}: stack overflow at {address:#x}: its {vad.end - vad.start} pages are used up")
+            self._commit(vad, page - 1, page, protect)
+        self._commit(vad, page, page + 1, protect & ~Protect.GUARD)
+        if vad not in self.stacks:
+            raise StatusError(Status.GUARD_PAGE_VIOLATION, f"{self.name}: {address:#x} is in a guard page")
+
+    async def _pieces(self, address: int, size: int, kind: int) -> AsyncIterator[memoryview]:
+        while size:
+            length = min(size, PAGE_SIZE - address % PAGE_SIZE)
+            physical = await self.touch(address, kind)
+            yield self.machine.physical.ram.bytes[physical : physical + length]
+            address += length
+            size -= length
+
+    async def read(self, address: int, size: int) -> bytes:
+        """Bytes of the space."""
+        return b"".join([bytes(piece) async for piece in self._pieces(address, size, READ)])
+
+    async def write(self, address: int, data: bytes) -> None:
+        """Bytes into the space; those before a page that cannot be written have been."""
+        done = 0
+        async for piece in self._pieces(address, len(data), WRITE):
+            piece[:] = data[done : done + len(piece)]
+            done += len(piece)

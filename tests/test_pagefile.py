@@ -1,0 +1,393 @@
+"""Page files: spaces larger than memory, eviction's second chance, several files, failures, and threads that interleave."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from octavo.drivers.image import ImageDisk
+from octavo.machine.clock import VirtualClock
+from octavo.machine.mmukernels import WRITE
+from octavo.machine.pagetables import ACCESSED
+from octavo.machine.ram import PAGE_SIZE
+from octavo.memory.addressspace import AddressSpace, Allocate, Free
+from octavo.memory.pagefile import MOST_FILES, PageFiles
+from octavo.memory.protect import Protect
+from octavo.memory.spacefaults import CLUSTER
+from octavo.status import Status, StatusError
+from octavo.threads.scheduler import Scheduler
+from tests.test_addressspace import Machine, fails
+
+COMMIT = Allocate.COMMIT
+
+
+class Store:
+    """A page file in the host's memory that takes its time, and fails when it is told to."""
+
+    def __init__(self, scheduler: Scheduler, pages: int, name: str = "pagefile") -> None:
+        self.scheduler, self.name, self.size = scheduler, name, pages * PAGE_SIZE
+        self.data = bytearray(self.size)
+        self.fail_reads = self.fail_writes = False
+        self.requests: list[tuple[str, int, int]] = []
+
+    async def read(self, extents: Sequence[tuple[int, list[memoryview]]]) -> None:
+        """Waits, then fills the buffers."""
+        await self.scheduler.sleep(0.001)
+        if self.fail_reads:
+            raise StatusError(Status.IO_DEVICE_ERROR, "the store cannot read")
+        for offset, buffers in extents:
+            self.requests.append(("read", offset // PAGE_SIZE, len(buffers)))
+            for buffer in buffers:
+                buffer[:] = self.data[offset : offset + len(buffer)]
+                offset += len(buffer)
+
+    async def write(self, extents: Sequence[tuple[int, list[memoryview]]]) -> None:
+        """Waits, then keeps the buffers as they are then."""
+        await self.scheduler.sleep(0.001)
+        if self.fail_writes:
+            raise StatusError(Status.IO_DEVICE_ERROR, "the store cannot write")
+        for offset, buffers in extents:
+            self.requests.append(("write", offset // PAGE_SIZE, len(buffers)))
+            for buffer in buffers:
+                self.data[offset : offset + len(buffer)] = buffer
+                offset += len(buffer)
+
+
+def make(frames: int = 100, slots: int = 1000, arch: str = "x86-64") -> tuple[Machine, Store]:
+    """A machine with a page file."""
+    machine = Machine(arch, frames)
+    store = Store(machine.scheduler, slots)
+    machine.virtual.add_page_file(store)
+    return machine, store
+
+
+@pytest.mark.parametrize("arch", ["i386", "pae", "x86-64", "la57"])
+def test_a_space_eight_times_as_large_as_memory(arch: str) -> None:
+    """Written and read in sequence and at random: every byte is right, by clusters in both directions, and the ledger balances."""
+    machine, store = make(100, 1000, arch)
+    base, _ = machine.space.allocate(0, 800 * PAGE_SIZE, COMMIT)
+    for page in range(800):
+        machine.write(base + page * PAGE_SIZE + 100, b"page %d" % page)
+    machine.check()
+    for page in range(800):
+        assert machine.read(base + page * PAGE_SIZE + 100, 9).rstrip(b"\0") == b"page %d" % page
+    choose = random.Random(1)
+    for _ in range(300):
+        page = choose.randrange(800)
+        assert machine.read(base + page * PAGE_SIZE + 100, 9).rstrip(b"\0") == b"page %d" % page
+    machine.check()
+    sizes = {kind: [n for k, _, n in store.requests if k == kind] for kind in ("read", "write")}
+    assert sum(sizes["write"]) >= 700 and max(sizes["read"]) == CLUSTER
+    assert sum(sizes["write"]) / len(sizes["write"]) > 8
+    machine.virtual.destroy(machine.space)
+    assert machine.memory.physical.available == 100 and machine.virtual.files.free == 1000
+    machine.check()
+
+
+def test_pages_of_zeros_are_dropped_not_written() -> None:
+    """Pages that were only read cost nothing to let go of."""
+    machine, store = make()
+    base, _ = machine.space.allocate(0, 500 * PAGE_SIZE, COMMIT)
+    for page in range(500):
+        assert machine.read(base + page * PAGE_SIZE, 4) == bytes(4)
+    assert store.requests == [] and machine.virtual.eviction.dropped > 400
+
+
+def test_second_chance() -> None:
+    """Pages accessed since the hand passed stay and lose their accessed bit; the others leave, whatever their order."""
+    machine, store = make(200)
+    base, _ = machine.space.allocate(0, 64 * PAGE_SIZE, COMMIT)
+    tables = machine.space.tables
+    for page in range(64):
+        machine.write(base + page * PAGE_SIZE, b"%d" % page)
+        tables.put(base + page * PAGE_SIZE, tables.get(base + page * PAGE_SIZE) & ~ACCESSED)
+    for page in range(0, 64, 2):
+        machine.touch(base + page * PAGE_SIZE)
+    assert machine.scheduler.run(machine.virtual.eviction.evict(32)) == 32
+    for page in range(64):
+        entry = tables.get(base + page * PAGE_SIZE)
+        assert (entry & (1 | ACCESSED) == 1) == (page % 2 == 0)
+    assert machine.scheduler.run(machine.virtual.eviction.evict(32)) == 32 and store.requests
+    assert machine.space.pages.resident == 0
+    machine.check()
+
+
+def test_locked_and_shared_pages_stay() -> None:
+    """A locked page is never evicted, nor one that a fork shares; both keep their bytes."""
+    machine, _ = make(120)
+    base, _ = machine.space.allocate(0, 20 * PAGE_SIZE, COMMIT)
+    for page in range(20):
+        machine.write(base + page * PAGE_SIZE, b"mine")
+    child = machine.virtual.fork(machine.space, "child")
+    other, _ = machine.space.allocate(0, 400 * PAGE_SIZE, COMMIT)
+    machine.write(other, b"lock")
+    machine.space.locked.add(other // PAGE_SIZE)
+    for page in range(1, 400):
+        machine.write(other + page * PAGE_SIZE, b"more")
+    assert machine.space.tables.get(other) & 1 and all(machine.space.tables.get(base + p * PAGE_SIZE) & 1 for p in range(20))
+    machine.virtual.destroy(child)
+    for page in range(400):
+        machine.write(other + page * PAGE_SIZE, b"x")
+    assert machine.read(base + 5 * PAGE_SIZE, 4) == b"mine"
+    machine.check()
+
+
+def test_paged_pages_are_inherited() -> None:
+    """A fork of pages that are in the page file: each side reads the same and then has its own."""
+    machine, _ = make()
+    base, _ = machine.space.allocate(0, 200 * PAGE_SIZE, COMMIT)
+    for page in range(200):
+        machine.write(base + page * PAGE_SIZE, b"%d" % page)
+    child = machine.virtual.fork(machine.space, "child")
+    machine.check()
+    machine.write(base, b"child", child)
+    for page in range(1, 200):
+        assert machine.read(base + page * PAGE_SIZE, 3, child) == machine.read(base + page * PAGE_SIZE, 3)
+    assert machine.read(base, 5) == b"0" + bytes(4)
+    machine.virtual.destroy(machine.space)
+    assert machine.read(base + 150 * PAGE_SIZE, 3, child) == b"150"
+    machine.check()
+
+
+def test_several_files_fill_one_after_the_other_and_say_when_they_are_full() -> None:
+    """The commit limit is memory and all files; within it everything that was committed can be had."""
+    machine, _ = make(100, 40)
+    machine.virtual.add_page_file(Store(machine.scheduler, 60, "second"))
+    limit = machine.virtual.limit
+    base, _ = machine.space.allocate(0, limit * PAGE_SIZE, COMMIT)
+    fails(Status.COMMITMENT_LIMIT, machine.space.allocate, 0, PAGE_SIZE, COMMIT)
+    for page in range(limit):
+        machine.write(base + page * PAGE_SIZE, b"%d" % page)
+    for page in range(limit):
+        assert machine.read(base + page * PAGE_SIZE, 4).rstrip(b"\0") == b"%d" % page
+    assert machine.virtual.files.statistics()["free"] < 60
+    machine.check()
+
+
+def test_a_page_file_that_cannot_write() -> None:
+    """Memory runs out with a sentence; every page is still there; once it can write again, all goes on."""
+    machine, store = make()
+    base, _ = machine.space.allocate(0, 300 * PAGE_SIZE, COMMIT)
+    store.fail_writes = True
+    written = 0
+    with pytest.raises(StatusError) as error:
+        for page in range(300):
+            machine.write(base + page * PAGE_SIZE, b"%d" % page)
+            written += 1
+    assert error.value.status == Status.NO_MEMORY and machine.virtual.files.errors
+    machine.check()
+    for page in range(written):
+        assert machine.read(base + page * PAGE_SIZE, 3).rstrip(b"\0") == b"%d" % page
+    store.fail_writes = False
+    for page in range(300):
+        machine.write(base + page * PAGE_SIZE, b"%d" % page)
+    assert machine.read(base + 7 * PAGE_SIZE, 1) == b"7"
+    machine.check()
+
+
+def test_a_page_file_that_cannot_read() -> None:
+    """IN_PAGE_ERROR names file and page; the page stays where it is and can be read later."""
+    machine, store = make()
+    base, _ = machine.space.allocate(0, 300 * PAGE_SIZE, COMMIT)
+    for page in range(300):
+        machine.write(base + page * PAGE_SIZE, b"%d" % page)
+    store.fail_reads = True
+    with pytest.raises(StatusError, match="page file pagefile, page [0-9]+: the store cannot read") as error:
+        machine.read(base)
+    assert error.value.status == Status.IN_PAGE_ERROR
+    machine.check()
+    store.fail_reads = False
+    assert machine.read(base, 1) == b"0"
+    machine.check()
+
+
+def test_a_store_that_cannot_be_a_page_file() -> None:
+    """Too small, or one too many."""
+    files, scheduler = PageFiles(), Scheduler(VirtualClock(), 1)
+    with pytest.raises(StatusError, match="has 0 pages"):
+        files.add(Store(scheduler, 0))
+    for _ in range(MOST_FILES):
+        files.add(Store(scheduler, 1))
+    with pytest.raises(StatusError, match="16 of 16"):
+        files.add(Store(scheduler, 1))
+
+
+def test_a_real_file(tmp_path: Path) -> None:
+    """The device of a disk image as page file, in virtual time."""
+    path = tmp_path / "page.file"
+    path.write_bytes(bytes(600 * PAGE_SIZE))
+    machine = Machine("x86-64", 100)
+    disk = ImageDisk(path, machine.scheduler)
+    machine.virtual.add_page_file(disk)
+    base, _ = machine.space.allocate(0, 500 * PAGE_SIZE, COMMIT)
+    for page in range(500):
+        machine.write(base + page * PAGE_SIZE, b"%d" % page)
+    assert all(machine.read(base + p * PAGE_SIZE, 3).rstrip(b"\0") == b"%d" % p for p in range(500))
+    assert disk.counts.writes > 5 and disk.counts.reads > 5
+    machine.check()
+    machine.scheduler.close()
+    disk.close()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_threads_that_interleave(seed: int) -> None:
+    """Four kernel threads in two spaces, on memory for a quarter of them: pages are evicted and come back under one another's feet."""
+    machine = Machine("x86-64", 90, seed=seed)
+    store = Store(machine.scheduler, 800)
+    machine.virtual.add_page_file(store)
+    spaces = [machine.space, machine.virtual.create("second")]
+    bases = [space.allocate(0, 150 * PAGE_SIZE, COMMIT)[0] for space in spaces]
+    done: list[int] = []
+
+    async def work(number: int) -> None:
+        choose = random.Random(seed * 10 + number)
+        space, base = spaces[number % 2], bases[number % 2]
+        model: dict[int, bytes] = {}
+        for step in range(150):
+            page = choose.randrange(75) * 2 + number // 2  # its own pages, between those of another thread
+            address = base + page * PAGE_SIZE
+            if choose.random() < 0.6:
+                model[page] = b"%d.%d" % (number, step)
+                await space.write(address, model[page])
+            else:
+                expected = model.get(page, b"")
+                assert await space.read(address, 8) == expected.ljust(8, b"\0") or (await space.read(address, len(expected))) == expected
+            if step % 40 == 39:
+                await space.touch(address, WRITE)
+        done.append(number)
+
+    for number in range(4):
+        machine.scheduler.spawn(work(number), f"worker {number}")
+
+    async def wait() -> None:
+        while len(done) < 4:
+            await machine.scheduler.sleep(0.01)
+
+    machine.scheduler.run(wait())
+    machine.check()
+    assert store.requests
+    machine.scheduler.close()
+
+
+class PagedMachine(RuleBasedStateMachine):
+    """Few frames, a page file, several spaces; the model is space -> page -> bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.machine, self.store = make(70, 300)
+        self.models: dict[AddressSpace, dict[int, bytes]] = {self.machine.space: {}}
+        self.count = 0
+
+    def choose(self, data: st.DataObject) -> AddressSpace:
+        """Any space."""
+        return data.draw(st.sampled_from(sorted(self.models, key=lambda s: s.name)))
+
+    @rule(data=st.data(), pages=st.integers(10, 60))
+    def commit(self, data: st.DataObject, pages: int) -> None:
+        """More pages than fit into memory, after a few."""
+        space = self.choose(data)
+        try:
+            base, _ = space.allocate(0, pages * PAGE_SIZE, COMMIT)
+        except StatusError as error:
+            assert error.status == Status.COMMITMENT_LIMIT
+            return
+        self.models[space].update(dict.fromkeys(range(base // PAGE_SIZE, base // PAGE_SIZE + pages), b""))
+
+    @precondition(lambda self: any(self.models.values()))
+    @rule(data=st.data(), count=st.integers(1, 40), write=st.booleans())
+    def access(self, data: st.DataObject, count: int, write: bool) -> None:
+        """A stretch of pages, read or written."""
+        space = self.choose(data)
+        model = self.models[space]
+        if not model:
+            return
+        first = data.draw(st.sampled_from(sorted(model)))
+        for page in range(first, first + count):
+            if page not in model:
+                break
+            try:
+                if write:
+                    self.count += 1
+                    value = b"%d" % self.count
+                    self.machine.write(page * PAGE_SIZE, value, space)
+                    model[page] = value
+                else:
+                    assert self.machine.read(page * PAGE_SIZE, max(len(model[page]), 4), space).rstrip(b"\0") == model[page]
+            except StatusError as error:
+                assert error.status == Status.NO_MEMORY and len(self.models) > 1  # what a fork shares cannot leave
+                return
+
+    @precondition(lambda self: any(self.models.values()))
+    @rule(data=st.data(), count=st.integers(1, 30), protect=st.booleans())
+    def free_or_protect(self, data: st.DataObject, count: int, protect: bool) -> None:
+        """A stretch inside one allocation goes, or is NOACCESS for a moment."""
+        space = self.choose(data)
+        model = self.models[space]
+        if not model:
+            return
+        first = data.draw(st.sampled_from(sorted(model)))
+        vad = space.vads.find(first)
+        assert vad is not None
+        end = next((p for p in range(first, min(first + count, vad.end)) if p not in model), min(first + count, vad.end))
+        if protect:
+            space.protect(first * PAGE_SIZE, (end - first) * PAGE_SIZE, Protect.NOACCESS)
+            fails(Status.ACCESS_VIOLATION, self.machine.read, first * PAGE_SIZE, 1, space)
+            space.protect(first * PAGE_SIZE, (end - first) * PAGE_SIZE, Protect.READWRITE)
+        else:
+            space.free(first * PAGE_SIZE, (end - first) * PAGE_SIZE, Free.DECOMMIT)
+            for page in range(first, end):
+                del model[page]
+
+    @precondition(lambda self: len(self.models) < 3)
+    @rule(data=st.data())
+    def fork(self, data: st.DataObject) -> None:
+        """Half of its pages may be in the page file."""
+        parent = self.choose(data)
+        self.count += 1
+        try:
+            child = self.machine.virtual.fork(parent, f"child {self.count}")
+        except StatusError as error:
+            assert error.status in (Status.COMMITMENT_LIMIT, Status.INSUFFICIENT_RESOURCES)
+            return
+        self.models[child] = dict(self.models[parent])
+
+    @precondition(lambda self: len(self.models) > 1)
+    @rule(data=st.data())
+    def destroy(self, data: st.DataObject) -> None:
+        """The others keep what they have."""
+        space = self.choose(data)
+        self.machine.virtual.destroy(space)
+        del self.models[space]
+
+    @rule(fail=st.booleans())
+    def store_fails(self, fail: bool) -> None:
+        """From now on writes to the page file fail, or work again."""
+        self.store.fail_writes = fail and len(self.models) > 1
+
+    @invariant()
+    def agrees(self) -> None:
+        """Frames, slots, charges."""
+        self.machine.check()
+
+    def teardown(self) -> None:
+        """Everything reads as the model says, and is given back."""
+        self.store.fail_writes = False
+        spaces = list(self.models)
+        for space in spaces[1:]:
+            self.machine.virtual.destroy(space)
+        for page, value in self.models[spaces[0]].items():
+            assert self.machine.read(page * PAGE_SIZE, max(len(value), 4), spaces[0]).rstrip(b"\0") == value
+        self.machine.virtual.destroy(spaces[0])
+        self.machine.check()
+        assert self.machine.memory.physical.available == 70 and self.machine.virtual.files.free == 300
+        self.machine.scheduler.close()
+
+
+TestPaged = PagedMachine.TestCase
+TestPaged.settings = settings(max_examples=40, stateful_step_count=30)
