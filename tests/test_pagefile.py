@@ -320,7 +320,7 @@ class PagedMachine(RuleBasedStateMachine):
                 else:
                     assert self.machine.read(page * PAGE_SIZE, max(len(model[page]), 4), space).rstrip(b"\0") == model[page]
             except StatusError as error:
-                assert error.status == Status.NO_MEMORY and len(self.models) > 1  # what a fork shares cannot leave
+                assert error.status == Status.NO_MEMORY and len(self.models) > 1, error.text  # what a fork shares cannot leave
                 return
 
     @precondition(lambda self: any(self.models.values()))
@@ -364,6 +364,7 @@ class PagedMachine(RuleBasedStateMachine):
         space = self.choose(data)
         self.machine.virtual.destroy(space)
         del self.models[space]
+        self.store.fail_writes = self.store.fail_writes and len(self.models) > 1
 
     @rule(fail=st.booleans())
     def store_fails(self, fail: bool) -> None:

@@ -42,6 +42,8 @@ class Eviction:
         """Every page that is there now, space by space."""
         for space in list(self.machine.spaces):
             for vad in space.vads.all:
+                if space not in self.machine.spaces:
+                    break  # it ended while the hand stood still: its tables are somebody else's frames
                 for address, _ in list(space.tables.entries(vad.start << PAGE_SHIFT, vad.end << PAGE_SHIFT)):
                     yield space, address
 
