@@ -13,8 +13,10 @@ import pytest
 
 import octavo
 from octavo.cli.main import run
+from octavo.drivers.image import ImageDisk
 from octavo.machine.firmware import recorded_maps
 from octavo.machine.paging import FORMATS
+from octavo.memory.addressspace import Allocate
 from octavo.memory.pfn import STATE, State
 from octavo.shell.picture import COLOURS
 from octavo.shell.shell import Shell
@@ -162,6 +164,32 @@ def test_kernel_memory_gives_way(arch: str, image: Path) -> None:
         assert cache.statistics()["slabs"] < before
         assert bytes(cache.object(objects[0])) == b"k" * 1000
         system.check()
+
+
+def test_spaces_on_a_booted_system(image: Path, tmp_path: Path) -> None:
+    """A space, files and a page file share 4 MiB: the files' pages go first, then the space's; the shell tells of both."""
+    page_file = tmp_path / "page.file"
+    page_file.write_bytes(bytes(8 << 20))
+    with octavo.boot(memory="4M", disks=[image]) as system:
+        disk = ImageDisk(page_file, system.scheduler)
+        system.virtual.add_page_file(disk)
+        space = system.virtual.create("init")
+        base, _ = space.allocate(0, 8 << 20, Allocate.COMMIT)
+        data = bytes(range(256)) * 4096
+        for i in range(4):
+            system.volumes["C:"].write_bytes(f"f{i}.bin", data)
+            for page in range(i * 512, (i + 1) * 512):
+                system.scheduler.run(space.write(base + page * 4096, b"%d" % page))
+        assert all(system.volumes["C:"].read_bytes(f"f{i}.bin") == data for i in range(4))
+        assert all(system.scheduler.run(space.read(base + p * 4096, 4)).rstrip(b"\0") == b"%d" % p for p in range(2048))
+        assert system.memory.frames_in_use <= 1024
+        system.check()
+        out: list[str] = []
+        Shell(system, out.append).execute("memory spaces")
+        assert "init: 2048 pages committed" in out[1] and "READWRITE" in out[2] and "paged" in out[2]
+        system.virtual.destroy(space)
+        system.check()
+        disk.close()
 
 
 def test_since_when(image: Path) -> None:

@@ -31,6 +31,7 @@ from octavo.version import VERSION
 
 if TYPE_CHECKING:
     from octavo.memory.kernel import KernelMemory
+    from octavo.memory.virtual import VirtualMemory
 
 DEFAULT_MEMORY = "64M"
 IMAGE_MEMORY = "16M"  # for work on one image: most of it is streaming, which more memory does not help
@@ -67,6 +68,7 @@ class System:
         self.volumes: dict[str, Volume] = {}
         self._echo = echo
         self._kernel: KernelMemory | None = None
+        self._virtual: VirtualMemory | None = None
         clock = RealClock() if seed is None else VirtualClock()
         self.say(f"Octavo {VERSION}" + ("" if seed is None else f", virtual time, seed {seed}"))
         ranges = load_firmware_map(firmware_map) if isinstance(firmware_map, str) else firmware_map
@@ -93,6 +95,15 @@ class System:
             regions = compute_layout(arch, max(self.plan.managed, minimum_pages(arch)), self.plan.frames - 1)
             self._kernel = KernelMemory(self.memory, arch, {r.name: (r.start, r.pages) for r in regions})
         return self._kernel
+
+    @property
+    def virtual(self) -> VirtualMemory:
+        """Address spaces, the soft MMU and page files; made when first asked for."""
+        if self._virtual is None:
+            from octavo.memory.virtual import VirtualMemory
+
+            self._virtual = VirtualMemory(self.memory, self.plan.arch)
+        return self._virtual
 
     def say(self, line: str) -> None:
         """Adds a line to the boot log."""
@@ -165,6 +176,7 @@ class System:
             "memory": self.memory.statistics(),
             "cache": self.cache.statistics(),
             "kernel": self._kernel.statistics() if self._kernel is not None else None,
+            "virtual": self._virtual.statistics() if self._virtual is not None else None,
             "scheduler": self.scheduler.statistics(),
             "volumes": {letter: volume.statistics() for letter, volume in self.volumes.items()},
         }
@@ -175,6 +187,8 @@ class System:
         self.cache.check()
         if self._kernel is not None:
             self._kernel.check()
+        if self._virtual is not None:
+            self._virtual.check()
 
     def close(self) -> None:
         """Unmounts all volumes; the first error is raised after all have been tried, and volumes with unwritten data are kept."""

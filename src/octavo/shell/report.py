@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from octavo.memory.pfn import State
+from octavo.memory.privatepages import is_paged
 from octavo.system import System
 
 Table = dict[str, Any]
@@ -46,7 +47,7 @@ def memory_report(system: System) -> list[str]:
         f"Page-outs: {writeback['written']} pages in {writeback['returns']} batches, {writeback['dirty']} dirty now, {writeback['failed']} failed",
         f"Pageout: {pageout['trimmed']} pages trimmed from views, {pageout['repurposed']} standby pages reused, {pageout['stalls']} stalls",
         "Free blocks by order: " + " ".join(str(n) for n in data["buddy"]["blocks"]),
-        "More: memory buddy, memory slab, memory pool, memory stat, memory PFN, memory picture FILE.png",
+        "More: memory buddy, memory slab, memory pool, memory spaces, memory stat, memory PFN, memory picture FILE.png",
     ]
     return lines
 
@@ -84,6 +85,27 @@ def pool_report(system: System) -> list[str]:
     ptes, stacks = kernel.ptes.statistics(), kernel.stacks.statistics()
     lines.append(f"System PTEs: {ptes['free']} of {ptes['count']} free in {ptes['clusters']} clusters, {ptes['failures']} requests failed")
     lines.append(f"Stacks: {stacks['live']} in use, {stacks['cached']} cached, {stacks['frames']} frames; grown {stacks['grown']} times, {stacks['overflows']} overflows")
+    return lines
+
+
+def spaces_report(system: System) -> list[str]:
+    """Address spaces with their allocations, as vmmap has them: pages committed, in frames, in page files."""
+    virtual = system.virtual
+    data = cast(Table, virtual.statistics())
+    files = data["page_files"]
+    lines = [f"Commit: {data['committed']} of {data['limit']} pages; page files: {files['slots'] - files['free']} of {files['slots']} pages used, "
+             f"{files['written']} written, {files['read']} read in {files['requests']} requests"]  # fmt: skip
+    for space in virtual.spaces:
+        own = data["spaces"][space.name]
+        lines.append(
+            f"{space.name}: {own['committed']} pages committed, {own['resident']} in frames, {own['tables']} page tables, {own['faults']} faults, {own['copied']} copied"
+        )
+        for vad in space.vads.all:
+            for first, end, protect in vad.runs:
+                entries = [entry for _, entry in space.tables.entries(first << 12, end << 12)]
+                paged = sum(1 for entry in entries if is_paged(entry))
+                what = protect.name or f"{int(protect):#x}" if protect is not None else "reserved"
+                lines.append(f"  {first << 12:#018x} - {(end << 12) - 1:#018x}  {what:<22}{end - first:>8} pages{len(entries) - paged:>8} in frames{paged:>8} paged")
     return lines
 
 
