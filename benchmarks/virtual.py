@@ -1,6 +1,6 @@
-"""Virtual memory: references through the soft MMU.
+"""Virtual memory: references through the soft MMU, faults, forks.
 
-    make bench        or        .venv/bin/python -m benchmarks.virtual [--rounds 7] [--json]
+    make bench        or        .venv/bin/python -m benchmarks.virtual [--rounds 7] [--small] [--json]
 
 Each row is one call for millions of references that are all resident; the loop without the walk sums the references. A figure
 is the best of the rounds.
@@ -14,14 +14,22 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from octavo.machine import mmukernels
-from octavo.machine.mmu import SoftMmu
+from octavo.machine.clock import RealClock
+from octavo.machine.mmu import SoftMmu, reference
+from octavo.machine.mmukernels import WRITE as WRITE_KIND
 from octavo.machine.pagetables import USER, WRITE, PageTables
 from octavo.machine.paging import FORMATS
-from octavo.machine.ram import Ram
+from octavo.machine.ram import PAGE_SIZE, Ram
+from octavo.memory.addressspace import Allocate
+from octavo.memory.manager import MemoryManager
+from octavo.memory.pfn import ENTRY_BYTES
+from octavo.memory.virtual import VirtualMemory
+from octavo.threads.scheduler import Scheduler
 from octavo.version import VERSION
 
 REFERENCES = 4_000_000
@@ -73,11 +81,109 @@ def rates(arch: str, rounds: int) -> dict[str, tuple[float, float]]:
     return out
 
 
+class Machine:
+    """A machine of so many frames, and one space with `pages` committed."""
+
+    def __init__(self, frames: int, pages: int) -> None:
+        database = -(-(frames + 4096) * 32 // PAGE_SIZE)
+        self.scheduler = Scheduler(RealClock(), 0)
+        self.memory = MemoryManager(Ram(frames + database + 1), frames + database + 1, [(1, frames)], (frames + 1, database), self.scheduler)
+        self.virtual = VirtualMemory(self.memory, FORMATS["x86-64"])
+        self.space = self.virtual.create("init")
+        self.base, _ = self.space.allocate(0, pages * PAGE_SIZE, Allocate.COMMIT)
+
+    def touch(self, pages: int) -> float:
+        """Seconds for one write to each page, by references."""
+        refs = np.array([reference(self.base + i * PAGE_SIZE, WRITE_KIND) for i in range(pages)], np.int64)
+        start = time.perf_counter()
+        faults = self.scheduler.run(self.virtual.run(self.space, refs))
+        assert faults == pages
+        return time.perf_counter() - start
+
+    def close(self) -> None:
+        """Ends it."""
+        self.virtual.destroy(self.space)
+        self.scheduler.close()
+
+
+def demand_zero(rounds: int) -> float:
+    """Microseconds for each of 32,768 demand-zero faults: page tables, PFN entries and zeroing included, memory of the host touched before."""
+    best_of = float("inf")
+    for i in range(rounds + 1):
+        machine = Machine(40_000, 32_768)
+        machine.memory.ram.array[PAGE_SIZE : 40_001 * PAGE_SIZE] = 0  # not the PFN database behind them
+        took = machine.touch(32_768)
+        machine.close()
+        best_of = min(best_of, took) if i else best_of
+    return best_of / 32_768 * 1e6
+
+
+def fork(rounds: int, pages: int) -> tuple[float, float]:
+    """Milliseconds to fork a space with so many pages in frames, and to copy its page tables with NumPy."""
+    machine = Machine(pages + pages // 8 + 8192, pages)
+    machine.virtual.limit = 1 << 40  # this is about time
+    machine.touch(pages)
+    forks = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        child = machine.virtual.fork(machine.space, "child")
+        forks.append(time.perf_counter() - start)
+        machine.virtual.destroy(child)
+    tables = [machine.memory.ram.frame(f) for f in machine.space.tables.tables]
+    copies = [np.empty(PAGE_SIZE, np.uint8) for _ in tables]
+
+    def copy() -> None:
+        for target, table in zip(copies, tables, strict=True):
+            target[:] = table
+
+    return min(forks[1:]) * 1e3, best(copy, rounds) * 1e3
+
+
+def hard_fault(rounds: int) -> float:
+    """Microseconds outside the device for each page that comes back from a page file alone: the store is a copy in memory."""
+    pages = 2000
+    machine = Machine(4000, pages)
+
+    class Store:
+        name, size = "copy", pages * PAGE_SIZE
+        data = bytearray(pages * PAGE_SIZE)
+        inside = 0.0
+
+        async def read(self, extents: Any) -> None:
+            start = time.perf_counter()
+            for offset, buffers in extents:
+                for i, buffer in enumerate(buffers):
+                    buffer[:] = self.data[offset + i * PAGE_SIZE : offset + (i + 1) * PAGE_SIZE]
+            self.inside += time.perf_counter() - start
+
+        async def write(self, extents: Any) -> None:
+            for offset, buffers in extents:
+                self.data[offset : offset + len(buffers) * PAGE_SIZE] = b"".join(buffers)
+
+    store = Store()
+    machine.virtual.add_page_file(store)
+    machine.touch(pages)
+    order = np.random.default_rng(1).permutation(pages)
+    best_of = float("inf")
+    for _ in range(rounds):
+        while machine.scheduler.run(machine.virtual.eviction.evict(256)):
+            pass
+        store.inside, before = 0.0, machine.space.faults
+        start = time.perf_counter()
+        for page in order:
+            machine.scheduler.run(machine.space.touch(machine.base + int(page) * PAGE_SIZE))
+        took = time.perf_counter() - start - store.inside
+        best_of = min(best_of, took / (machine.space.faults - before))
+    machine.close()
+    return best_of * 1e6
+
+
 def main() -> None:
     """Runs everything and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="the rates of references only")
+    parser.add_argument("--small", action="store_true", help="a fork of 128 MiB instead of 1 GiB")
     arguments = parser.parse_args()
     refs = trace("random", PAGES)
     bare = REFERENCES / best(lambda: int(refs.sum()), arguments.rounds) / 1e6
@@ -91,6 +197,12 @@ def main() -> None:
     print(f"{'':<10}" + "".join(f"{kind:>28}" for kind in table["i386"]))
     for arch, row in table.items():
         print(f"{arch:<10}" + "".join(f"{rate:>12.0f} M/s {100 * walked:>5.1f} % walk" for rate, walked in row.values()))
+    print(f"\nDemand-zero faults by references: {demand_zero(arguments.rounds):.2f} us each (target 1)")
+    pages = 262_144 if not arguments.small else 32_768
+    forked, copied = fork(arguments.rounds, pages)
+    print(f"Fork of {pages >> 8} MiB in frames: {forked:.1f} ms; copying its page tables with NumPy: {copied:.2f} ms; {forked / copied:.1f} x")
+    print(f"Hard fault from a page file, one by one, outside the device: {hard_fault(arguments.rounds):.0f} us (target 60)")
+    print(f"Memory for a private page: entry {FORMATS['x86-64'].entry_size} bytes, PFN entry {ENTRY_BYTES} bytes (Linux: 8 and 64)")
     print(f"\nThe sum of the same references, without any walk: {bare:.0f} M/s")
 
 

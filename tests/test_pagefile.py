@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from octavo.drivers.image import ImageDisk
 from octavo.machine.clock import VirtualClock
+from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import WRITE
 from octavo.machine.pagetables import ACCESSED
 from octavo.machine.ram import PAGE_SIZE
@@ -392,3 +394,52 @@ class PagedMachine(RuleBasedStateMachine):
 
 TestPaged = PagedMachine.TestCase
 TestPaged.settings = settings(max_examples=40, stateful_step_count=30)
+
+
+class BulkMachine(PagedMachine):
+    """The same, with every fork through the kernel, and stretches of pages touched as references on a virtual CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.machine.virtual.bulk_pages = 1
+
+    @precondition(lambda self: any(self.models.values()))
+    @rule(data=st.data(), seed=st.integers(0, 1000), count=st.integers(1, 300))
+    def references(self, data: st.DataObject, seed: int, count: int) -> None:
+        """Reads at random over one space, some of pages that are nowhere yet or in the page file."""
+        space = self.choose(data)
+        if not self.models[space]:
+            return
+        pages = random.Random(seed).choices(sorted(self.models[space]), k=count)
+        refs = np.array([reference(page * PAGE_SIZE + 64) for page in pages], np.int64)
+        try:
+            self.machine.scheduler.run(self.machine.virtual.run(space, refs))
+        except StatusError as error:
+            assert error.status == Status.NO_MEMORY and len(self.models) > 1, error.text
+
+
+TestBulk = BulkMachine.TestCase
+TestBulk.settings = settings(max_examples=40, stateful_step_count=30)
+
+
+@pytest.mark.parametrize("arch", ["i386", "pae", "x86-64", "la57"])
+def test_a_large_fork_in_bulk(arch: str) -> None:
+    """A thousand pages, some in frames, some paged, some NOACCESS, some never touched: the child has them all, and its own after a write."""
+    machine, _ = make(700, 2000, arch)
+    base, _ = machine.space.allocate(0, 1200 * PAGE_SIZE, COMMIT)
+    for page in range(0, 1200, 3):
+        machine.write(base + page * PAGE_SIZE, b"%d" % page)
+    for page in range(30, 300, 30):
+        machine.space.protect(base + page * PAGE_SIZE, PAGE_SIZE, Protect.NOACCESS)
+    machine.scheduler.run(machine.virtual.eviction.evict(100))
+    child = machine.virtual.fork(machine.space, "child")
+    machine.check()
+    assert machine.virtual.bulk.shared > 150
+    for page in range(30, 300, 30):
+        fails(Status.ACCESS_VIOLATION, machine.read, base + page * PAGE_SIZE, 1, child)
+        child.protect(base + page * PAGE_SIZE, PAGE_SIZE, Protect.READWRITE)
+    for page in range(0, 1200, 3):
+        machine.write(base + page * PAGE_SIZE + 8, b"child", child)
+        assert machine.read(base + page * PAGE_SIZE, 4, child).rstrip(b"\0") == b"%d" % page
+    assert machine.read(base + 600 * PAGE_SIZE, 13) == b"600" + bytes(10)
+    machine.check()

@@ -15,7 +15,7 @@ The algorithm is in `octavo.machine.mmukernels`: interpreted for few references,
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -80,6 +80,13 @@ class SoftMmu:
                 at = int(self.kernels().references(self.tables, self.states[cpu], np.asarray(refs, np.int64), start, end))
             else:
                 at = k.references(self._entries, self.views[cpu], refs, start, end)  # type: ignore[arg-type]  # it is only read
+            view = self.views[cpu]
+            return None if at == end else PageFault(at, view[k.ADDRESS], view[k.ERROR])
+
+    def run_with(self, cpu: int, kernel: Callable[..., int], start: int, end: int, *more: object) -> PageFault | None:
+        """As `run`, by another kernel: `kernel(tables, state, *more, start, end)` returns the index at which it stopped."""
+        with self._locks[cpu]:
+            at = int(kernel(self.tables, self.states[cpu], *more, start, end))
             view = self.views[cpu]
             return None if at == end else PageFault(at, view[k.ADDRESS], view[k.ERROR])
 

@@ -12,6 +12,7 @@ from octavo.machine.mmu import References, SoftMmu
 from octavo.machine.mmukernels import EXECUTE, READ, WRITE
 from octavo.machine.paging import PageTableFormat
 from octavo.memory.addressspace import AddressSpace
+from octavo.memory.bulk import Bulk
 from octavo.memory.eviction import Eviction
 from octavo.memory.manager import MemoryManager
 from octavo.memory.pagefile import PageFiles, PageStore
@@ -21,6 +22,7 @@ from octavo.memory.privatepages import PrivatePages, is_paged
 from octavo.memory.vad import Vad
 from octavo.status import Status, StatusError
 
+BULK_PAGES = 256  # from here on a kernel shares pages in a fork
 _LOW = 1 << 20  # first frame above 4 GiB
 
 
@@ -38,6 +40,8 @@ class VirtualMemory:
         self.charged = 0
         self.files = PageFiles()
         self.eviction = Eviction(self)
+        self.bulk = Bulk(self)
+        self.bulk_pages = BULK_PAGES
         if self.pageout.enabled:
             self.pageout.evictors.append(self.eviction.evict)
 
@@ -59,8 +63,12 @@ class VirtualMemory:
             runs = self.physical.try_take(1, State.ACTIVE, True)
             frame = runs[0][0] if runs else 0
         if frame:
-            self.physical.pfns.hold(frame, 1, self._tables_holder)
+            self.hold_table(frame)
         return frame
+
+    def hold_table(self, frame: int) -> None:
+        """Says that a frame is a page table."""
+        self.physical.pfns.hold(frame, 1, self._tables_holder)
 
     def free_table(self, frame: int) -> None:
         """Gives a table's frame back."""
@@ -97,7 +105,10 @@ class VirtualMemory:
             child.stacks.add(copy)
         for first, end, protect in vad.runs:
             if protect is not None:
-                parent.pages.share_with(child.pages, first << 12, end << 12, protect)
+                if end - first >= self.bulk_pages:
+                    self.bulk.share(parent, child, first, end, protect)
+                else:
+                    parent.pages.share_with(child.pages, first << 12, end << 12, protect)
 
     async def run(self, space: AddressSpace, refs: References, cpu: int = 0) -> int:
         """Runs references (`octavo.machine.mmu.reference`) on a CPU, resolving each fault; returns how many there were.
@@ -107,7 +118,9 @@ class VirtualMemory:
         self.mmu.load(cpu, space.tables.root)
         at = faults = 0
         while True:
-            stop = self.mmu.run(cpu, refs, at)
+            before = self.bulk.filled
+            stop = self.bulk.run(space, cpu, refs, at)
+            faults += self.bulk.filled - before
             if stop is None:
                 return faults
             kind = EXECUTE if stop.error & 16 else WRITE if stop.error & 2 else READ
