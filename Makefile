@@ -19,6 +19,7 @@ test: .venv/test
 
 bench: .venv/bench
 	$(BIN)/python -m benchmarks.physical
+	$(BIN)/python -m benchmarks.virtual
 	$(BIN)/python benchmarks/files.py
 
 .venv/octavo: pyproject.toml

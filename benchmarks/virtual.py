@@ -140,7 +140,7 @@ def fork(rounds: int, pages: int) -> tuple[float, float]:
 
 
 def hard_fault(rounds: int) -> float:
-    """Microseconds outside the device for each page that comes back from a page file alone: the store is a copy in memory."""
+    """Microseconds outside the device for each fault on a page in a page file, most of which bring 16 pages: the store is a copy in memory."""
     pages = 2000
     machine = Machine(4000, pages)
 
@@ -168,12 +168,15 @@ def hard_fault(rounds: int) -> float:
     for _ in range(rounds):
         while machine.scheduler.run(machine.virtual.eviction.evict(256)):
             pass
-        store.inside, before = 0.0, machine.space.faults
-        start = time.perf_counter()
+        store.inside, took, faults = 0.0, 0.0, 0
         for page in order:
+            before = machine.space.faults
+            start = time.perf_counter()
             machine.scheduler.run(machine.space.touch(machine.base + int(page) * PAGE_SIZE))
-        took = time.perf_counter() - start - store.inside
-        best_of = min(best_of, took / (machine.space.faults - before))
+            if machine.space.faults > before:  # not one that came with another
+                took += time.perf_counter() - start
+                faults += 1
+        best_of = min(best_of, (took - store.inside) / faults)
     machine.close()
     return best_of * 1e6
 
@@ -201,7 +204,7 @@ def main() -> None:
     pages = 262_144 if not arguments.small else 32_768
     forked, copied = fork(arguments.rounds, pages)
     print(f"Fork of {pages >> 8} MiB in frames: {forked:.1f} ms; copying its page tables with NumPy: {copied:.2f} ms; {forked / copied:.1f} x")
-    print(f"Hard fault from a page file, one by one, outside the device: {hard_fault(arguments.rounds):.0f} us (target 60)")
+    print(f"Hard fault from a page file, up to 16 pages each, outside the device: {hard_fault(arguments.rounds):.0f} us (target 60)")
     print(f"Memory for a private page: entry {FORMATS['x86-64'].entry_size} bytes, PFN entry {ENTRY_BYTES} bytes (Linux: 8 and 64)")
     print(f"\nThe sum of the same references, without any walk: {bare:.0f} M/s")
 

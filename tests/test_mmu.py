@@ -77,7 +77,7 @@ def test_agrees_with_a_plain_walk(arch: str, maps: list[tuple[bool, int, int, in
 
 def open_tables(tables: PageTables) -> None:
     """Gives every entry of an upper table the user's right, as an executive does: the page's own entry decides."""
-    words = tables._words
+    words = tables.words
     per = 1 << (12 - tables._shift)
 
     def visit(frame: int, depth: int) -> None:

@@ -51,13 +51,16 @@ class PageTables:
         self.format = layout
         self.allocate = allocate
         self.release = release
-        self._words = ram.bytes.cast("Q" if layout.entry_size == 8 else "I")
+        self.words = ram.bytes.cast("Q" if layout.entry_size == 8 else "I")
         self._shift = 3 if layout.entry_size == 8 else 2
         self.tables: list[int] = []  # frames of tables, the root first
         self.root = self._new_table(layout.name in ("i386", "pae"))
         if self.root == 0:
             raise StatusError(Status.INSUFFICIENT_RESOURCES, "no frame is left for the root page table")
         self._levels = len(layout.index_bits)
+        shifts = [PAGE_SHIFT + sum(layout.index_bits[i + 1 :]) for i in range(self._levels)]
+        self._steps = [(shift, (1 << bits) - 1) for shift, bits in zip(shifts, layout.index_bits, strict=True)]
+        self._per = PAGE_SHIFT - self._shift  # a table has 2^_per entries
         self._canonical = layout.virtual_bits if layout.virtual_bits > 32 else 0
 
     def _new_table(self, low: bool) -> int:
@@ -74,11 +77,11 @@ class PageTables:
         if self.format.name == "pae":
             directories = [self._descend((i << 30), 1) for i in range(4)]
             for i, frame in enumerate(directories):
-                self._words[(directories[3] << (PAGE_SHIFT - 3)) + i] = frame << PAGE_SHIFT | PRESENT | WRITE
+                self.words[(directories[3] << (PAGE_SHIFT - 3)) + i] = frame << PAGE_SHIFT | PRESENT | WRITE
         else:
             slot = SELF_SLOT[self.format.name]
             entry = self.root << PAGE_SHIFT | PRESENT | WRITE
-            self._words[(self.root << (PAGE_SHIFT - self._shift)) + slot] = entry | (NO_EXECUTE if self._shift == 3 else 0)
+            self.words[(self.root << (PAGE_SHIFT - self._shift)) + slot] = entry | (NO_EXECUTE if self._shift == 3 else 0)
 
     def entry_address(self, address: int) -> int:
         """The virtual address at which the lowest-level entry of `address` is seen through the self-map."""
@@ -104,7 +107,7 @@ class PageTables:
         table = self.root
         for depth, index in enumerate(self.format.indices(address)):
             at = (table << (PAGE_SHIFT - self._shift)) + index
-            entry = self._words[at]
+            entry = self.words[at]
             level = self._levels - 1 - depth
             yield at, entry, level
             if not entry & PRESENT or (level and entry & LARGE and not (depth == 0 and self.format.name == "pae")):
@@ -146,14 +149,14 @@ class PageTables:
             places = [self._descend(va, level, undo) for va, _, level in pages]
         except StatusError:
             for at in reversed(undo):
-                self._words[at] = 0
+                self.words[at] = 0
             self._drop_tables(before)
             raise
         if self._shift == 2:
             flags &= ~NO_EXECUTE
         for (va, target, level), table in zip(pages, places, strict=True):
             index = self.format.indices(va)[self._levels - 1 - level]
-            self._words[(table << (PAGE_SHIFT - self._shift)) + index] = target << PAGE_SHIFT | flags | PRESENT | (LARGE if level else 0)
+            self.words[(table << (PAGE_SHIFT - self._shift)) + index] = target << PAGE_SHIFT | flags | PRESENT | (LARGE if level else 0)
 
     def _cut(self, address: int, frame: int, count: int, large: bool) -> Iterator[tuple[int, int, int]]:
         """(virtual address, frame, level) of each page of the largest size that fits."""
@@ -184,13 +187,13 @@ class PageTables:
         table = self.root
         for depth, index in enumerate(self.format.indices(address)[: self._levels - 1 - level]):
             at = (table << (PAGE_SHIFT - self._shift)) + index
-            entry = self._words[at]
+            entry = self.words[at]
             if not entry & PRESENT:
                 table = self._new_table(self.format.name == "i386")
                 if not table:
                     raise StatusError(Status.INSUFFICIENT_RESOURCES, "no frame is left for a page table")
                 root = self.format.name == "pae" and depth == 0
-                self._words[at] = table << PAGE_SHIFT | PRESENT | (0 if root else WRITE | (USER if address < self._user_end() else 0))
+                self.words[at] = table << PAGE_SHIFT | PRESENT | (0 if root else WRITE | (USER if address < self._user_end() else 0))
                 if undo is not None:
                     undo.append(at)
             else:
@@ -209,22 +212,36 @@ class PageTables:
 
     # -- single entries of the lowest level -----------------------------------------------------------------------
 
+    def place(self, address: int) -> int:
+        """Index of the lowest-level entry of an address in `words`; -1 where there is no table, or a large page."""
+        words, table, per = self.words, self.root, self._per
+        for shift, mask in self._steps[:-1]:
+            entry = words[(table << per) + (address >> shift & mask)]
+            if not entry & PRESENT or (entry & LARGE and (shift < 30 or self._levels > 3)):
+                return -1
+            table = (entry & FRAME_MASK) >> PAGE_SHIFT
+        return (table << per) + (address >> PAGE_SHIFT & self._steps[-1][1])
+
     def get(self, address: int) -> int:
         """The lowest-level entry of an address, whatever is in it; 0 where there is no table."""
-        _, entry, level = list(self._slots(address))[-1]
-        return 0 if level else entry
+        at = self.place(address)
+        return self.words[at] if at >= 0 else 0
 
     def put(self, address: int, entry: int) -> None:
         """Writes the lowest-level entry of an address, making tables if need be. StatusError INSUFFICIENT_RESOURCES, and nothing has changed."""
+        at = self.place(address)
+        if at >= 0:
+            self.words[at] = entry
+            return
         before, undo = len(self.tables), list[int]()
         try:
             table = self._descend(address, 0, undo)
         except StatusError:
             for at in undo:
-                self._words[at] = 0
+                self.words[at] = 0
             self._drop_tables(before)
             raise
-        self._words[(table << (PAGE_SHIFT - self._shift)) + self.format.indices(address)[-1]] = entry
+        self.words[(table << (PAGE_SHIFT - self._shift)) + self.format.indices(address)[-1]] = entry
 
     def entries(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """(address, entry) of the lowest-level entries in [start, end) that are not 0; stretches without tables are skipped."""
@@ -233,9 +250,9 @@ class PageTables:
         address = start
         while address < end:
             stop = min(end, (address // reach + 1) * reach)
-            at, _, level = list(self._slots(address))[-1]
-            if level == 0:
-                for i, entry in enumerate(self._words[at : at + (stop - address >> PAGE_SHIFT)].tolist()):
+            at = self.place(address)
+            if at >= 0:
+                for i, entry in enumerate(self.words[at : at + (stop - address >> PAGE_SHIFT)].tolist()):
                     if entry:
                         yield address + (i << PAGE_SHIFT), entry
             address = stop
@@ -250,8 +267,8 @@ class PageTables:
                 if not parent or not parent[0][1] & PRESENT or (parent[0][1] & LARGE and not (self.format.name == "pae" and level + 1 == 2)):
                     continue
                 frame = (parent[0][1] & FRAME_MASK) >> PAGE_SHIFT
-                if not any(self._words[frame << (PAGE_SHIFT - self._shift) : frame + 1 << (PAGE_SHIFT - self._shift)].tolist()):
-                    self._words[parent[0][0]] = 0
+                if not any(self.words[frame << (PAGE_SHIFT - self._shift) : frame + 1 << (PAGE_SHIFT - self._shift)].tolist()):
+                    self.words[parent[0][0]] = 0
                     self.tables.remove(frame)
                     if self.release is not None:
                         self.release(frame)
@@ -265,7 +282,7 @@ class PageTables:
                 raise StatusError(Status.NOT_MAPPED_VIEW, f"{va:#x} has no page of 4 KiB")
             places.append(found)
         for at, _, _ in places:
-            self._words[at] = 0
+            self.words[at] = 0
         return [(entry & FRAME_MASK) >> PAGE_SHIFT for _, entry, _ in places]
 
     def leaves(self) -> Iterator[tuple[int, int, int, int]]:
@@ -276,7 +293,7 @@ class PageTables:
         level = self._levels - 1 - depth
         shift = PAGE_SHIFT + sum(self.format.index_bits[depth + 1 :])
         start = table << (PAGE_SHIFT - self._shift)
-        for index, entry in enumerate(self._words[start : start + (1 << self.format.index_bits[depth])]):
+        for index, entry in enumerate(self.words[start : start + (1 << self.format.index_bits[depth])]):
             if not entry & PRESENT or (depth == 0 and (entry & FRAME_MASK) >> PAGE_SHIFT == self.root):
                 continue
             address = prefix | index << shift

@@ -63,6 +63,13 @@ class PrivatePages:
         self.physical.pfns.hold(runs[0][0], 1, self.holder)
         return runs[0][0]
 
+    def try_frames(self, count: int) -> list[int]:
+        """Up to `count` frames with any contents that no entry leads to yet, without waiting."""
+        runs = self.physical.try_take(count, State.ACTIVE) if count else None
+        for run in runs or []:
+            self.physical.pfns.hold(*run, self.holder)
+        return [pfn for first, size in runs or [] for pfn in range(first, first + size)]
+
     def give_back(self, frame: int) -> None:
         """Frees a frame from `try_frame` that was not needed."""
         self.physical.pfns.hold(frame, 1, 0)
@@ -175,12 +182,21 @@ class PrivatePages:
         self.mmu.invalidate(address)
         self._use(self.frame_of(entry), -1)
 
-    def arrive(self, address: int, entry: int, frame: int, protect: Protect) -> bool:
-        """A page has come from a page file into `frame`; False when its entry has changed meanwhile, and the frame is the caller's."""
-        if self.tables.get(address) != entry:
-            return False
-        self.physical.pfns.words[frame * WORDS + USE] = 1
-        self.resident += 1
-        self.tables.put(address, self._make(frame, protect, HELD))
-        self.files.use(entry, -1)
-        return True
+    def arrive(self, address: int, entry: int, frames: list[int], protect: Protect) -> list[int]:
+        """Pages have come from consecutive slots, the first of `entry`, into frames; their entries lie in one table.
+
+        Returns the frames of those whose entries have changed meanwhile.
+        """
+        at = self.tables.place(address)
+        words, uses = self.tables.words, self.physical.pfns.words
+        left = []
+        bits = self._make(0, protect, HELD)  # nobody shares them
+        for i, frame in enumerate(frames):
+            if at < 0 or words[at + i] != entry + (i << PAGE_SHIFT):
+                left.append(frame)
+                continue
+            uses[frame * WORDS + USE] = 1
+            words[at + i] = frame << PAGE_SHIFT | bits
+            self.files.use(entry + (i << PAGE_SHIFT), -1)
+        self.resident += len(frames) - len(left)
+        return left

@@ -88,34 +88,36 @@ class SpaceFaults:
 
         Returns the frame if somebody else was faster, else 0.
         """
-        pages, page = self.pages, start >> PAGE_SHIFT
+        pages, ram = self.pages, self.machine.physical.ram
+        length = self._cluster(start, entry)
+        frames = [frame, *pages.try_frames(length - 1)]
+        try:
+            await self.machine.files.fetch(entry, [ram.frame(f) for f in frames])
+        except StatusError:
+            for other in frames[1:]:
+                pages.give_back(other)
+            raise
+        page = start >> PAGE_SHIFT
+        vad = self.vads.find(page)
+        _, end, protect = vad.run_at(page) if vad is not None else (0, page, None)
+        known = min(len(frames), end - page) if protect is not None else 0  # the run may have been cut meanwhile
+        left = frames[known:] + (pages.arrive(start, entry, frames[:known], protect) if protect is not None else [])
+        for other in left:
+            if other != frame:
+                pages.give_back(other)
+        return frame if frame in left else 0
+
+    def _cluster(self, start: int, entry: int) -> int:
+        """How many pages from `start` on lie in consecutive slots from `entry` on: in one run and one table, CLUSTER at most."""
+        page = start >> PAGE_SHIFT
         vad = self.vads.find(page)
         assert vad is not None
-        _, end, _ = vad.run_at(page)
-        cluster = [(start, entry, frame)]
-        while len(cluster) < CLUSTER and page + len(cluster) < end:
-            address, wanted = start + (len(cluster) << PAGE_SHIFT), entry + (len(cluster) << PAGE_SHIFT)
-            more = pages.try_frame() if self.tables.get(address) == wanted else 0
-            if not more:
-                break
-            cluster.append((address, wanted, more))
-        ram = self.machine.physical.ram
-        try:
-            await self.machine.files.fetch(entry, [ram.frame(f) for _, _, f in cluster])
-        except StatusError:
-            for _, _, more in cluster[1:]:
-                pages.give_back(more)
-            raise
-        for address, wanted, more in cluster:
-            owner = self.vads.find(address >> PAGE_SHIFT)
-            protect = owner.run_at(address >> PAGE_SHIFT)[2] if owner is not None else None
-            if protect is None or not pages.arrive(address, wanted, more, protect):
-                if more == frame:
-                    continue
-                pages.give_back(more)
-            elif more == frame:
-                frame = 0
-        return frame
+        end = min(vad.run_at(page)[1], page + CLUSTER, ((page >> self.tables.format.index_bits[-1]) + 1) << self.tables.format.index_bits[-1])
+        at, words = self.tables.place(start), self.tables.words
+        length = 1
+        while page + length < end and words[at + length] == entry + (length << PAGE_SHIFT):
+            length += 1
+        return length
 
     async def _frame(self) -> int:
         while True:
