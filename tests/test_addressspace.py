@@ -194,6 +194,21 @@ def test_query(machine: Machine) -> None:
     assert space.query(base + 0x10000).state == PageState.FREE
 
 
+def test_lock(machine: Machine) -> None:
+    """41 and 43: no bytes; a second lock says so; unlocking what is not locked; what cannot be touched locks nothing."""
+    space, run = machine.space, machine.scheduler.run
+    base, _ = space.allocate(0, 0x4000, RESERVE)
+    space.allocate(base, 0x3000, COMMIT)
+    fails(Status.INVALID_PARAMETER, lambda: run(space.lock(base, 0)))
+    assert run(space.lock(base + 5, 0x1000)) == Status.SUCCESS and space.pages.resident == 2
+    assert run(space.lock(base, 0x3000)) == Status.WAS_LOCKED
+    fails(Status.NOT_LOCKED, space.unlock, base, 0x4000)
+    space.unlock(base, 0x3000)
+    fails(Status.NOT_LOCKED, space.unlock, base, 1)
+    fails(Status.ACCESS_VIOLATION, lambda: run(space.lock(base + 0x2000, 0x2000)))
+    assert not space.locked
+
+
 def test_a_stack_grows_by_its_guard_page(machine: Machine) -> None:
     """Touching the guard moves it down without an error, down to the second page; touching it there overflows."""
     low, top = machine.space.allocate_stack(0x6000, 0x1000)

@@ -129,7 +129,7 @@ def test_locked_and_shared_pages_stay() -> None:
     child = machine.virtual.fork(machine.space, "child")
     other, _ = machine.space.allocate(0, 400 * PAGE_SIZE, COMMIT)
     machine.write(other, b"lock")
-    machine.space.locked.add(other // PAGE_SIZE)
+    machine.scheduler.run(machine.space.lock(other, 4))
     for page in range(1, 400):
         machine.write(other + page * PAGE_SIZE, b"more")
     assert machine.space.tables.get(other) & 1 and all(machine.space.tables.get(base + p * PAGE_SIZE) & 1 for p in range(20))

@@ -16,6 +16,7 @@ class Status(enum.IntEnum):
     """NT status codes that Octavo uses, by NT's names and values."""
 
     SUCCESS = 0
+    WAS_LOCKED = 0x40000019
     GUARD_PAGE_VIOLATION = 0x80000001
     DEVICE_BUSY = 0x80000011
     ACCESS_VIOLATION = 0xC0000005

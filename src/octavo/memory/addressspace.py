@@ -4,7 +4,7 @@
     free       decommit pages, or release addresses: all of an allocation, or a part of it
     protect    another protection for committed pages; returns the old one of the first
     query      what lies at an address
-    touch, read, write: what a reference does, in `octavo.memory.spacefaults`; fork is `VirtualMemory`'s
+    touch, read, write, lock: what a reference does, in `octavo.memory.spacefaults`; fork is `VirtualMemory`'s
 
 A committed page is charged to the machine's commit limit, and gets a frame when it is touched. A guard page raises
 GUARD_PAGE_VIOLATION once and is an ordinary page then; in a stack it moves down a page instead, as far as the second page

@@ -7,6 +7,8 @@
     held                            present again
     copy-on-write                   a copy in a frame of its own, or the frame itself once it is nobody else's
 
+`lock` brings pages in and keeps eviction away from them.
+
 Only paths that need a frame, or a page from a page file, wait; after a wait everything is looked at again.
 """
 
@@ -39,6 +41,7 @@ class SpaceFaults:
     tables: PageTables
     pages: PrivatePages
     stacks: set[Vad]
+    locked: set[int]
     faults: int
 
     def _commit(self, vad: Vad, first: int, end: int, protect: Protect) -> None:
@@ -82,6 +85,36 @@ class SpaceFaults:
         finally:
             if spare:
                 self.pages.give_back(spare)
+
+    async def lock(self, base: int, size: int) -> Status:
+        """Brings committed pages in and keeps them in frames; WAS_LOCKED when one of them was locked before, else SUCCESS.
+
+        StatusError INVALID_PARAMETER for no bytes, ACCESS_VIOLATION where a page may not be read, NO_MEMORY: none is locked then.
+        """
+        pages = self._locked_range(base, size)
+        was = any(page in self.locked for page in pages)
+        mine = [page for page in pages if page not in self.locked]
+        try:
+            for page in mine:
+                await self.touch(page << PAGE_SHIFT)
+                self.locked.add(page)
+        except StatusError:
+            self.locked.difference_update(mine)
+            raise
+        return Status.WAS_LOCKED if was else Status.SUCCESS
+
+    def unlock(self, base: int, size: int) -> None:
+        """Ends what `lock` began. StatusError NOT_LOCKED, and nothing is unlocked, where a page is not."""
+        pages = self._locked_range(base, size)
+        for page in pages:
+            if page not in self.locked:
+                raise StatusError(Status.NOT_LOCKED, f"{self.name}: the page at {page << PAGE_SHIFT:#x} is not locked")
+        self.locked.difference_update(pages)
+
+    def _locked_range(self, base: int, size: int) -> range:
+        if size <= 0 or base < 0:
+            raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: {size} bytes at {base:#x} cannot be locked")
+        return range(base >> PAGE_SHIFT, base + size + PAGE_SIZE - 1 >> PAGE_SHIFT)
 
     async def _page_in(self, start: int, entry: int, frame: int) -> int:
         """Reads a page from its page file into `frame`, with those behind it that lie behind it there too and can have frames now.
