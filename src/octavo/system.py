@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from octavo.memory.virtual import VirtualMemory
 
 DEFAULT_MEMORY = "64M"
-IMAGE_MEMORY = "16M"  # for work on one image: most of it is streaming, which more memory does not help
+IMAGE_MEMORY = "64M"
 DEFAULT_MAP = "server-24g"
 DEFAULT_ARCH = "x86-64"
 RAM_DISK_BYTES = 2 << 20

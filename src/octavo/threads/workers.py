@@ -64,6 +64,8 @@ class Workers:
 
     def collect(self, timeout: float | None) -> bool:
         """Delivers finished calls, waiting up to `timeout` seconds (None: no limit) for the first; True when there was any."""
+        if timeout == 0 and self._finished.empty():
+            return False  # the usual case of a look in passing, without an exception
         try:
             completion = self._finished.get(timeout != 0, timeout)
         except Empty:
