@@ -99,3 +99,18 @@ def test_metadata_of_many_files_is_bounded(image: Path) -> None:
         assert len(core.nodes) <= core.most_nodes + 1  # type: ignore[attr-defined]
         assert all(volume.read_bytes(f"many/{i}") == b"%d" % i for i in range(600))
         system.check()
+
+
+def test_a_whole_file_that_does_not_fit_into_memory_ends_where_its_data_ends(image: Path) -> None:
+    """With pageout off: NO_MEMORY, the file has what was written, the clusters behind it are free again, and the volume is clean."""
+    data = bytes(range(256)) * 16384
+    with octavo.boot(memory="2M", disks=[image], pageout=False) as system:
+        volume = system.volumes["C:"]
+        free = volume.space().free
+        with pytest.raises(StatusError) as error:
+            volume.write_bytes("big.bin", data)
+        assert error.value.status == Status.NO_MEMORY
+        size = volume.stat("big.bin").size
+        assert 0 < size < len(data) and volume.space().free == free - -(-size // 1024) * 1024
+    with octavo.open_image(image) as volume:
+        assert volume.read_bytes("big.bin") == data[:size] and volume.check() == []

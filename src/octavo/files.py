@@ -276,6 +276,8 @@ async def _read_whole(core: FileSystemVolume, path: str) -> bytes:
 
 
 async def _write_whole(core: FileSystemVolume, path: str, data: bytes, modified: float | None) -> None:
+    if await core.create_whole(path, data, modified):
+        return
     file = await core.open(path, write=True, create=True, truncate=True)
     try:
         await file.write(0, data)

@@ -70,6 +70,12 @@ class FatVolume(Storage):
                 raise
         return file
 
+    async def create_whole(self, path: str, data: bytes, modified: float | None) -> bool:
+        """As `octavo.fs.fat.whole.create_whole`."""
+        from octavo.fs.fat.whole import create_whole  # it is about this class
+
+        return await create_whole(self, path, data, modified)
+
     async def make_directory(self, path: str) -> None:
         """Makes a directory with "." and ".."."""
         async with self.mutex:

@@ -1,0 +1,67 @@
+"""Making a file with all that it is to contain: its entry is written once, with size, cluster and times.
+
+A copy of a tree is made of these; by way of open, write and close each entry would be packed and written three times.
+"""
+
+from __future__ import annotations
+
+from octavo.cache.regions import RegionMap
+from octavo.fs.fat.entry import ARCHIVE, new_entry
+from octavo.fs.fat.file import MOST_BYTES
+from octavo.fs.fat.names import clean_name, fold
+from octavo.fs.fat.node import Node
+from octavo.fs.fat.volume import FatVolume
+from octavo.io.regionpager import Mapping
+from octavo.memory.section import Section
+from octavo.status import Status, StatusError
+
+
+async def create_whole(volume: FatVolume, path: str, data: bytes, modified: float | None) -> bool:
+    """Makes a file of `data`, last written at `modified` (None: now); False, and nothing done, when the path is there already.
+
+    StatusError as `FatVolume.open` and `FatFile.write`; on DISK_FULL and FILE_TOO_LARGE there is no file. When memory or the
+    device fails in the middle of the data, the file has what was written before.
+    """
+    async with volume.mutex:
+        directory, entry, name = await volume._resolve(path)
+        if entry is not None:
+            return False
+        if len(data) > MOST_BYTES:
+            raise StatusError(Status.FILE_TOO_LARGE, f"{path}: a file on FAT has at most {MOST_BYTES} bytes")
+        volume._writable(path)
+        name = clean_name(name)
+        if fold(name) in directory.names:
+            return False
+        await volume._modify()
+        entry = new_entry(name, ARCHIVE, volume.stamp())
+        if modified is not None:
+            entry.set_written(*volume.stamp(modified)[:2])
+        runs = await volume.table.allocate(-(-len(data) // volume.geometry.cluster)) if data else []
+        if runs:
+            entry.cluster, entry.size = runs[0][0], len(data)
+        try:
+            await volume._insert(directory, entry)
+        except StatusError:
+            await volume.table.free(runs)
+            raise
+        if not data:
+            return True
+        node = volume._node(directory, entry)
+        node.mapping = Mapping(RegionMap(volume.geometry.cluster))
+        volume._extend(node, runs)
+        node.section = Section(volume._section_name(node.path), volume.pager, node.mapping, 0)
+        try:
+            await volume.cache.copy_write(node.section, 0, data)
+        except StatusError:
+            await _cut(volume, node)
+            raise
+        return True
+
+
+async def _cut(volume: FatVolume, node: Node) -> None:
+    """Makes a file end where its data ends."""
+    assert node.entry is not None and node.section is not None
+    node.entry.size = node.section.size
+    volume.mark_stale(node)
+    await volume.shrink(node, node.section.size)
+    await volume.write_entry(node)
