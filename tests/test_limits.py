@@ -11,6 +11,7 @@ import pytest
 import octavo
 from octavo.cli.main import run as octavo_run
 from octavo.machine.ram import PAGE_SIZE
+from octavo.memory.pfn import State
 from octavo.status import Status, StatusError
 
 MIB = 1 << 20
@@ -114,3 +115,29 @@ def test_a_whole_file_that_does_not_fit_into_memory_ends_where_its_data_ends(ima
         assert 0 < size < len(data) and volume.space().free == free - -(-size // 1024) * 1024
     with octavo.open_image(image) as volume:
         assert volume.read_bytes("big.bin") == data[:size] and volume.check() == []
+
+
+def test_a_reader_of_more_than_memory_leaves_nothing_behind(image: Path) -> None:
+    """A scan of 8 MiB in 4 MiB uses a few views, and what it gives is right; what is dirty, and a small file, stay in memory."""
+    data = b"".join(i.to_bytes(4, "little") for i in range(2 << 20))
+    with octavo.open_image(image) as volume:
+        volume.write_bytes("large.bin", data)
+        volume.write_bytes("small.bin", b"s" * 100_000)
+    with octavo.boot(memory="4M", disks=[image]) as system:
+        volume = system.volumes["C:"]
+        assert volume.read_bytes("small.bin") == b"s" * 100_000
+        with volume.open("large.bin", "r+b") as file, volume.open("large.bin") as other:
+            file.seek(3 << 20)
+            file.write(b"dirty")
+            assert file.tell() == (3 << 20) + 5
+            read = bytearray()
+            while part := other.read(300_000):
+                read += part
+            assert bytes(read) == data[: 3 << 20] + b"dirty" + data[(3 << 20) + 5 :]
+            system.check()
+            counts = system.memory.pfns.counts
+            assert counts[State.FREE] + counts[State.ZEROED] > 256  # a quarter of memory was never needed
+            before = system.memory.faults.hard
+            assert volume.read_bytes("small.bin") == b"s" * 100_000 and system.memory.faults.hard == before
+        assert volume.read_bytes("large.bin")[3 << 20 :][:5] == b"dirty"
+        system.check()

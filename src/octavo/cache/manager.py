@@ -73,6 +73,7 @@ class CacheManager:
             offset = stop
         if sequential and history is not None and parts and section.size > VIEW_SIZE:
             self._prefetch(section, history)
+            self._leave_behind(section, history)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _gather(self, section: Section, offset: int, stop: int, sequential: bool) -> bytes:
@@ -110,6 +111,7 @@ class CacheManager:
             if sequential and history is not None and section.size > VIEW_SIZE:
                 history.next = offset
                 self._prefetch(section, history)
+                self._leave_behind(section, history)
         return done
 
     async def _fault(self, section: Section, offset: int, stop: int, sequential: bool) -> Segment:
@@ -173,6 +175,12 @@ class CacheManager:
             segment = section.segments.get(index)
             if segment is None or segment.used < SEGMENT_PAGES:
                 self.memory.scheduler.start(self._read_ahead(section, index), "read-ahead")
+
+    def _leave_behind(self, section: Section, history: ReadAhead) -> None:
+        """What a reader of more than memory holds has read would be gone before it came back: its frames serve at once again."""
+        if section.size > self.memory.limit << PAGE_SHIFT and self.memory.pageout.enabled:
+            for index in history.left():
+                self.views.leave_behind(section, index)
 
     async def _read_ahead(self, section: Section, index: int) -> None:
         """Fetches one view; what cannot be read is left to the reader, who will get the error."""

@@ -17,13 +17,14 @@ MOST_VIEWS = 2
 class ReadAhead:
     """The history of one open file: `next` is the offset after the last read, `fetched` the first view not asked for yet."""
 
-    __slots__ = ("next", "sequential", "window", "fetched")
+    __slots__ = ("next", "sequential", "window", "fetched", "behind")
 
     def __init__(self) -> None:
         self.next = 0
         self.sequential = True
         self.window = 1
         self.fetched = 0
+        self.behind = 0  # views before this one have been left behind
 
     def note(self, offset: int, end: int) -> None:
         """A read of [offset, end) bytes is about to be made."""
@@ -33,7 +34,15 @@ class ReadAhead:
             self.sequential = False
             self.window = 1
             self.fetched = 0
+            self.behind = offset >> VIEW_SHIFT
         self.next = end
+
+    def left(self) -> range:
+        """The views that a sequential reader has left behind since this was last asked."""
+        here = self.next >> VIEW_SHIFT
+        gone = range(self.behind, here)
+        self.behind = max(here, self.behind)
+        return gone
 
     def wanted(self, size: int) -> range:
         """The views to fetch now for a file of `size` bytes, after a read up to `next`; empty if none."""

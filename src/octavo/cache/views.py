@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+import numpy as np
+
 from octavo.memory.manager import MemoryManager
+from octavo.memory.pfn import PTE, State
 from octavo.memory.section import Section, Segment
 from octavo.memory.views import try_map, unmap
 
@@ -60,6 +63,23 @@ class Views:
                 break
             moved += count
         return moved
+
+    def leave_behind(self, section: Section, index: int) -> None:
+        """Frees the frames of a clean view that nobody works on, if they are one run: its reader goes on and will not come back."""
+        segment = section.segments.get(index)
+        if segment is None or segment not in self._mapped or segment.pins or segment.dirty or segment.writing or segment.reads or not segment.used:
+            return
+        physical = self.memory.physical
+        links = physical.links[segment.base : segment.base + segment.used]
+        first, count = int(links[0]), segment.used
+        if first <= 0 or not (links == np.arange(first, first + count, dtype=np.int32)).all():
+            return
+        del self._mapped[segment]
+        links[:] = 0
+        physical.pfns.table[first : first + count, PTE] = 0
+        segment.mapped, segment.used, segment.prefetched = False, 0, 0
+        physical.buddy.free(first, count, State.ACTIVE)
+        physical.release_if_empty(segment)
 
     async def drop(self, section: Section) -> None:
         """Lets go of a section that nobody will use again: its pages, dirty or not, and its views."""
