@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import octavo
+from octavo.system import IMAGE_MEMORY
 from octavo.transfer import HostTree, VolumeTree, plan_copy, run_copy
 
 FILES = 2300
@@ -444,7 +445,7 @@ def main() -> None:
         print(json.dumps({"rows": results, "ls_ms": ls, "numpy_ms": bare}, indent=2))
         return
     print(f"\n{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}; octavo {octavo.__version__}, {peer_versions()}")
-    print(f"{files} files of Python's library, {BIG_MIB} MiB file, FAT32 image of 1 GiB, memory limit 16M; median of {arguments.rounds} rounds")
+    print(f"{files} files of Python's library, {BIG_MIB} MiB file, FAT32 image of 1 GiB, memory limit {IMAGE_MEMORY}; median of {arguments.rounds} rounds")
     print(f"command: python benchmarks/files.py --rounds {arguments.rounds}{' --quick' if arguments.quick else ''}\n")
     print(f"{'':<18}{'unit':<10}" + "".join(f"{p:>13}" for p in PEERS) + "   Octavo / mtools   Octavo / best Python peer")
     for name, unit, rates in results:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from octavo.memory.virtual import VirtualMemory
 
 DEFAULT_MEMORY = "64M"
-IMAGE_MEMORY = "64M"
+IMAGE_MEMORY = "64M"  # for work on one image; streaming uses a few MiB of it, copying trees all
 DEFAULT_MAP = "server-24g"
 DEFAULT_ARCH = "x86-64"
 RAM_DISK_BYTES = 2 << 20
