@@ -81,7 +81,7 @@ class AddressSpace(SpaceFaults):
         self.machine, self.name = machine, name
         highest = (1 << 31 if machine.format.virtual_bits == 32 else 1 << (machine.format.virtual_bits - 1)) - (GRANULARITY << PAGE_SHIFT)
         self.vads = Vads(LOWEST, highest >> PAGE_SHIFT)
-        self.tables = PageTables(machine.physical.ram, machine.format, machine.table_frame, machine.free_table)
+        self.tables = PageTables(machine.physical.ram, machine.format, machine.table_frames.take, machine.table_frames.free)
         self.pages = PrivatePages(machine.physical, self.tables, machine.holder, machine.mmu, machine.files)
         self.charge = 0
         self.locked: set[int] = set()

@@ -64,7 +64,7 @@ class Bulk:
         start, used, count = int(fill[k.FRAMES]), int(fill[k.NEXT]), int(fill[k.COUNT])
         made = fill[fill[k.TABLES] : fill[k.TABLES] + fill[k.MADE]].tolist()
         for frame in made:
-            self.machine.hold_table(frame)
+            self.machine.table_frames.hold(frame)
         space.tables.tables += made
         space.pages.resident += int(fill[k.PAGES])
         for first, size in runs_of(sorted(fill[start + used : start + count].tolist())):

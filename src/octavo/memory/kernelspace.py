@@ -19,10 +19,10 @@ from octavo.machine.paging import PageTableFormat
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.pfn import State, runs_of
 from octavo.memory.physical import PhysicalMemory
+from octavo.memory.tableframes import TableFrames
 from octavo.status import Status, StatusError
 
 Handler = Callable[[int], None]
-_LOW = 1 << (32 - PAGE_SHIFT)
 
 
 class KernelSpace:
@@ -30,27 +30,13 @@ class KernelSpace:
 
     def __init__(self, physical: PhysicalMemory, layout: PageTableFormat) -> None:
         self.physical = physical
-        self._tables_holder = physical.pfns.new_holder("kernel page tables")
-        self.tables = PageTables(physical.ram, layout, self._table_frame, self._free_table)
+        self._table_frames = TableFrames(physical, "the kernel")
+        self.tables = PageTables(physical.ram, layout, self._table_frames.take, self._table_frames.free)
         self._starts: list[int] = []
         self._ranges: dict[int, tuple[int, Handler]] = {}  # start -> (end, handler)
         self.faults = 0
 
     # -- frames ---------------------------------------------------------------------------------------------------
-
-    def _table_frame(self, low: bool) -> int:
-        if low:
-            frame = self.physical.buddy.take_constrained(1, State.ACTIVE, _LOW, privileged=True)
-        else:
-            runs = self.physical.try_take(1, State.ACTIVE, True)
-            frame = runs[0][0] if runs else 0
-        if frame:
-            self.physical.pfns.hold(frame, 1, self._tables_holder)
-        return frame
-
-    def _free_table(self, frame: int) -> None:
-        self.physical.pfns.hold(frame, 1, 0)
-        self.physical.free([frame], State.ACTIVE)
 
     def take_frames(self, count: int, holder: int) -> list[int]:
         """`count` zeroed frames for `holder`, not necessarily in a row. StatusError NO_MEMORY, and nothing is taken."""
@@ -135,5 +121,5 @@ class KernelSpace:
     def close(self) -> None:
         """Gives the page tables back."""
         for frame in self.tables.tables:
-            self._free_table(frame)
+            self._table_frames.free(frame)
         self.tables.tables.clear()

@@ -16,14 +16,14 @@ from octavo.memory.bulk import Bulk
 from octavo.memory.eviction import Eviction
 from octavo.memory.manager import MemoryManager
 from octavo.memory.pagefile import PageFiles, PageStore
-from octavo.memory.pfn import HOLDER, USE, State
+from octavo.memory.pfn import HOLDER, USE
 from octavo.memory.physical import RESERVE
 from octavo.memory.privatepages import PrivatePages, is_paged
+from octavo.memory.tableframes import TableFrames
 from octavo.memory.vad import Vad
 from octavo.status import Status, StatusError
 
 BULK_PAGES = 256  # from here on a kernel shares pages in a fork
-_LOW = 1 << 20  # first frame above 4 GiB
 
 
 class VirtualMemory:
@@ -34,7 +34,7 @@ class VirtualMemory:
         self.format = layout
         self.mmu = SoftMmu(memory.ram, layout, cpus)
         self.holder = memory.pfns.new_holder("private memory")
-        self._tables_holder = memory.pfns.new_holder("page tables")
+        self.table_frames = TableFrames(self.physical, "address spaces")
         self.spaces: list[AddressSpace] = []
         self.limit = max(self.physical.available - self.physical.available // 16 - 2 * RESERVE, 0)  # pages; a sixteenth is for page tables
         self.charged = 0
@@ -54,26 +54,6 @@ class VirtualMemory:
         if pages > 0 and self.charged + pages > self.limit:
             raise StatusError(Status.COMMITMENT_LIMIT, f"{who} asks for {pages} pages, and {self.charged} of the limit of {self.limit} are committed")
         self.charged += pages
-
-    def table_frame(self, low: bool) -> int:
-        """A frame for a page table, 0 when there is none; `low` below 4 GiB."""
-        if low:
-            frame = self.physical.buddy.take_constrained(1, State.ACTIVE, _LOW, privileged=True)
-        else:
-            runs = self.physical.try_take(1, State.ACTIVE, True)
-            frame = runs[0][0] if runs else 0
-        if frame:
-            self.hold_table(frame)
-        return frame
-
-    def hold_table(self, frame: int) -> None:
-        """Says that a frame is a page table."""
-        self.physical.pfns.hold(frame, 1, self._tables_holder)
-
-    def free_table(self, frame: int) -> None:
-        """Gives a table's frame back."""
-        self.physical.pfns.hold(frame, 1, 0)
-        self.physical.free([frame], State.ACTIVE)
 
     def create(self, name: str) -> AddressSpace:
         """An empty space. StatusError INSUFFICIENT_RESOURCES without a frame for its root table."""
@@ -136,7 +116,7 @@ class VirtualMemory:
         self.charged -= space.charge
         space.charge = 0
         for frame in space.tables.tables:
-            self.free_table(frame)
+            self.table_frames.free(frame)
         space.tables.tables.clear()
         self.spaces.remove(space)
 
