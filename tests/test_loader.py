@@ -84,7 +84,8 @@ def test_the_apic_has_its_address_inside_a_chipset_region() -> None:
         m.check()
         apic = m.find(APIC_FRAME)
         assert apic is not None and apic.virtual == WINDOWS[arch].apic
-        assert m.find(0xFEC00) is not None and m.find(0xFEC00).virtual == WINDOWS[arch].start  # type: ignore[union-attr]  # just looked
+        registers = m.find(0xFEC00)
+        assert registers is not None and registers.virtual == WINDOWS[arch].start
 
 
 @pytest.mark.parametrize(("arch", "kernel"), [("pae", 0x80894000), ("i386", 0x80894000), ("x86-64", 0xFFFFF80800000000), ("la57", 0xFFFFF80800000000)])

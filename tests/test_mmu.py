@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octavo.machine import mmukernels as k
-from octavo.machine.mmu import PageFault, SoftMmu, reference
+from octavo.machine.mmu import PageFault, References, SoftMmu, reference
 from octavo.machine.pagetables import ACCESSED, DIRTY, GLOBAL, NO_EXECUTE, PRESENT, USER, WRITE, PageTables, Translation
 from octavo.machine.paging import FORMATS
 from octavo.machine.ram import PAGE_SIZE, Ram
@@ -101,17 +101,19 @@ def test_interpreted_and_compiled_leave_the_same_memory(arch: str) -> None:
         open_tables(tables)
     choose = random.Random(3)
     refs = [reference(choose.randrange(0x10, 0xD0) * PAGE_SIZE + choose.randrange(1024) * 4, choose.randrange(3)) for _ in range(5000)]
-    at = [0, 0]
-    for side, how in ((0, list), (1, lambda r: np.array(r, np.int64))):
-        mmu, stops = sides[side][1], []
-        while at[side] < len(refs):
-            stop = mmu.run(0, how(refs), at[side])
-            at[side] = len(refs) if stop is None else stop.index + 1
-            stops.append(stop)
-        sides[side] = (sides[side][0], mmu, stops)  # type: ignore[assignment]  # a third element for the comparison
-    assert sides[0][2] == sides[1][2] and len(sides[0][2]) > 100  # type: ignore[misc]  # as above
-    assert np.array_equal(sides[0][1].states[0], sides[1][1].states[0])
-    assert np.array_equal(sides[0][1].tables, sides[1][1].tables)
+    (_, one), (_, two) = sides
+    stops = stops_of(one, refs)
+    assert stops == stops_of(two, np.array(refs, np.int64)) and len(stops) > 100
+    assert np.array_equal(one.states[0], two.states[0]) and np.array_equal(one.tables, two.tables)
+
+
+def stops_of(mmu: SoftMmu, refs: list[int] | References) -> list[PageFault]:
+    """Every fault of a trace, each passed over."""
+    out, at = list[PageFault](), 0
+    while (stop := mmu.run(0, refs, at)) is not None:
+        out.append(stop)
+        at = stop.index + 1
+    return out
 
 
 def test_what_is_stale_until_it_is_flushed() -> None:

@@ -209,6 +209,25 @@ def test_a_page_file_that_cannot_read() -> None:
     machine.check()
 
 
+def test_only_the_page_that_was_touched_is_obligatory() -> None:
+    """A store that cannot read clusters still gives single pages."""
+    machine, store = make()
+    base, _ = machine.space.allocate(0, 300 * PAGE_SIZE, COMMIT)
+    for page in range(300):
+        machine.write(base + page * PAGE_SIZE, b"%d" % page)
+    real = store.read
+
+    async def read(extents: Sequence[tuple[int, list[memoryview]]]) -> None:
+        if any(len(buffers) > 1 for _, buffers in extents):
+            raise StatusError(Status.IO_DEVICE_ERROR, "no clusters today")
+        await real(extents)
+
+    store.read = read  # type: ignore[method-assign]  # a device in a bad mood
+    assert [machine.read(base + p * PAGE_SIZE, 2).rstrip(b"\0") for p in range(100)] == [b"%d" % p for p in range(100)]
+    assert machine.virtual.files.errors > 10
+    machine.check()
+
+
 def test_a_store_that_cannot_be_a_page_file() -> None:
     """Too small, or one too many."""
     files, scheduler = PageFiles(), Scheduler(VirtualClock(), 1)

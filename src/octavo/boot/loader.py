@@ -138,7 +138,8 @@ class LoaderMap:
                 if item.type in (LoaderType.FREE, LoaderType.TEMPORARY):
                     self._replace([item], [item.part(item.first, low), item.part(high, item.end)])
                     self._insert(Descriptor(low, high - low, LoaderType.PERMANENT))
-        if self.find(TRAMPOLINE) is not None and self.find(TRAMPOLINE).type == LoaderType.FREE:  # type: ignore[union-attr]  # just found
+        trampoline = self.find(TRAMPOLINE)
+        if trampoline is not None and trampoline.type == LoaderType.FREE:
             self.claim(TRAMPOLINE, 1, LoaderType.TEMPORARY)
 
     # -- looking --------------------------------------------------------------------------------------------------
@@ -223,7 +224,8 @@ class LoaderMap:
 
     def _place(self, kernel_pages: int, kernel_first: int, extra: Sequence[tuple[LoaderType, int, int]]) -> None:
         window = self.window
-        if self.find(APIC_FRAME) is None or self.find(APIC_FRAME).type == LoaderType.PERMANENT:  # type: ignore[union-attr]  # just found
+        apic = self.find(APIC_FRAME)
+        if apic is None or apic.type == LoaderType.PERMANENT:
             self.claim(APIC_FRAME, 1, LoaderType.PERMANENT, window.apic)
         address = window.start
         placed = []
@@ -233,7 +235,7 @@ class LoaderMap:
                 address += item.count << PAGE_SHIFT
             elif item.type == LoaderType.TEMPORARY and item.end << PAGE_SHIFT <= _user_end(self.format):
                 placed.append((item, item.first << PAGE_SHIFT))
-        address = self._align_kernel(max(address, window.kernel))
+        address = max(address, window.kernel)
         for item, virtual in placed:
             self._replace([item], [replace(item, virtual=virtual)])
         self.kernel = address
@@ -247,10 +249,6 @@ class LoaderMap:
             self.claim(first, pages, kind, address)
             address += pages << PAGE_SHIFT
         self.next = address
-
-    @staticmethod
-    def _align_kernel(address: int) -> int:
-        return -(-address // PAGE_SIZE) * PAGE_SIZE
 
     def check(self) -> None:
         """Sorted, disjoint in both spaces, coalesced, and within the format's reach."""

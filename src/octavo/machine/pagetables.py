@@ -11,8 +11,8 @@
 The tables see themselves through one slot of the root (PAE: four entries of the last directory), so that the entry of
 address v is at `entry_address(v)` in virtual memory: the self-map.
 
-Table frames come from `allocate` and go back by `release`; this module zeroes them. `map_pages` works out all the tables it needs and takes them
-before it writes an entry: when memory runs out, nothing has changed.
+Table frames come from `allocate` and go back by `release`; this module zeroes them. `map_pages` works out all the tables it
+needs and takes them before it writes an entry: when memory runs out, nothing has changed.
 
 Source: Intel SDM volume 3, chapter 4; the self-map slots are ExectOS's (0x300; PAE 0xC0000000; 0x1ED).
 Departures: 4 MiB pages hold frames below 4 GiB only (no PSE-36).
@@ -53,6 +53,7 @@ class PageTables:
         self.release = release
         self.words = ram.bytes.cast("Q" if layout.entry_size == 8 else "I")
         self._shift = 3 if layout.entry_size == 8 else 2
+        self._per = PAGE_SHIFT - self._shift  # a table has 2^_per entries
         self.tables: list[int] = []  # frames of tables, the root first
         self.root = self._new_table(layout.name in ("i386", "pae"))
         if self.root == 0:
@@ -60,7 +61,6 @@ class PageTables:
         self._levels = len(layout.index_bits)
         shifts = [PAGE_SHIFT + sum(layout.index_bits[i + 1 :]) for i in range(self._levels)]
         self._steps = [(shift, (1 << bits) - 1) for shift, bits in zip(shifts, layout.index_bits, strict=True)]
-        self._per = PAGE_SHIFT - self._shift  # a table has 2^_per entries
         self._canonical = layout.virtual_bits if layout.virtual_bits > 32 else 0
 
     def _new_table(self, low: bool) -> int:
@@ -81,7 +81,7 @@ class PageTables:
         else:
             slot = SELF_SLOT[self.format.name]
             entry = self.root << PAGE_SHIFT | PRESENT | WRITE
-            self.words[(self.root << (PAGE_SHIFT - self._shift)) + slot] = entry | (NO_EXECUTE if self._shift == 3 else 0)
+            self.words[(self.root << self._per) + slot] = entry | (NO_EXECUTE if self._shift == 3 else 0)
 
     def entry_address(self, address: int) -> int:
         """The virtual address at which the lowest-level entry of `address` is seen through the self-map."""
@@ -106,11 +106,11 @@ class PageTables:
         """(index into the words, entry, level above the lowest) of each level, for as long as tables are there."""
         table = self.root
         for depth, index in enumerate(self.format.indices(address)):
-            at = (table << (PAGE_SHIFT - self._shift)) + index
+            at = (table << self._per) + index
             entry = self.words[at]
             level = self._levels - 1 - depth
             yield at, entry, level
-            if not entry & PRESENT or (level and entry & LARGE and not (depth == 0 and self.format.name == "pae")):
+            if not entry & PRESENT or (level and not self._leads_on(entry, depth)):
                 return
             table = (entry & FRAME_MASK) >> PAGE_SHIFT
 
@@ -156,7 +156,7 @@ class PageTables:
             flags &= ~NO_EXECUTE
         for (va, target, level), table in zip(pages, places, strict=True):
             index = self.format.indices(va)[self._levels - 1 - level]
-            self.words[(table << (PAGE_SHIFT - self._shift)) + index] = target << PAGE_SHIFT | flags | PRESENT | (LARGE if level else 0)
+            self.words[(table << self._per) + index] = target << PAGE_SHIFT | flags | PRESENT | (LARGE if level else 0)
 
     def _cut(self, address: int, frame: int, count: int, large: bool) -> Iterator[tuple[int, int, int]]:
         """(virtual address, frame, level) of each page of the largest size that fits."""
@@ -186,7 +186,7 @@ class PageTables:
         """The frame of the table at `level` for an address, made if need be; `undo` learns which entries were written."""
         table = self.root
         for depth, index in enumerate(self.format.indices(address)[: self._levels - 1 - level]):
-            at = (table << (PAGE_SHIFT - self._shift)) + index
+            at = (table << self._per) + index
             entry = self.words[at]
             if not entry & PRESENT:
                 table = self._new_table(self.format.name == "i386")
@@ -241,37 +241,50 @@ class PageTables:
                 self.words[at] = 0
             self._drop_tables(before)
             raise
-        self.words[(table << (PAGE_SHIFT - self._shift)) + self.format.indices(address)[-1]] = entry
+        self.words[(table << self._per) + self.format.indices(address)[-1]] = entry
 
     def entries(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """(address, entry) of the lowest-level entries in [start, end) that are not 0; stretches without tables are skipped."""
-        per = 1 << self.format.index_bits[-1]
-        reach = per << PAGE_SHIFT
-        address = start
-        while address < end:
-            stop = min(end, (address // reach + 1) * reach)
-            at = self.place(address)
-            if at >= 0:
-                for i, entry in enumerate(self.words[at : at + (stop - address >> PAGE_SHIFT)].tolist()):
-                    if entry:
-                        yield address + (i << PAGE_SHIFT), entry
-            address = stop
+        """(address, entry) of the lowest-level entries in [start, end) of the user half that are not 0; what has no table costs nothing."""
+        yield from self._entries(self.root, 0, 0, start, end)
+
+    def _within(self, table: int, depth: int, base: int, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """(index into the words, address, entry) of a table's entries for [start, end) that are not 0; the table begins at `base`."""
+        shift, mask = self._steps[depth]
+        first = (max(start, base) - base) >> shift
+        last = (min(end, base + (mask + 1 << shift)) - 1 - base) >> shift
+        at = (table << self._per) + first
+        for i, entry in enumerate(self.words[at : at + last - first + 1].tolist()):
+            if entry:
+                yield at + i, base + (first + i << shift), entry
+
+    def _entries(self, table: int, depth: int, base: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+        for _, address, entry in self._within(table, depth, base, start, end):
+            if depth == self._levels - 1:
+                yield address, entry
+            elif self._leads_on(entry, depth):
+                yield from self._entries((entry & FRAME_MASK) >> PAGE_SHIFT, depth + 1, address, start, end)
+
+    def _leads_on(self, entry: int, depth: int) -> bool:
+        """True for an entry of an upper table that leads to another table."""
+        return bool(entry & PRESENT) and (not entry & LARGE or (depth == 0 and self.format.name == "pae"))
 
     def prune(self, start: int, end: int) -> None:
-        """Gives back the tables of [start, end) in which nothing is left."""
-        for level in range(self._levels - 1):
-            reach = 1 << (PAGE_SHIFT + sum(self.format.index_bits[self._levels - 1 - level :]))
-            for address in range(start // reach * reach, end, reach):
-                slots = list(self._slots(address))
-                parent = [s for s in slots if s[2] == level + 1]
-                if not parent or not parent[0][1] & PRESENT or (parent[0][1] & LARGE and not (self.format.name == "pae" and level + 1 == 2)):
-                    continue
-                frame = (parent[0][1] & FRAME_MASK) >> PAGE_SHIFT
-                if not any(self.words[frame << (PAGE_SHIFT - self._shift) : frame + 1 << (PAGE_SHIFT - self._shift)].tolist()):
-                    self.words[parent[0][0]] = 0
-                    self.tables.remove(frame)
-                    if self.release is not None:
-                        self.release(frame)
+        """Gives back the tables of [start, end) in the user half in which nothing is left."""
+        self._prune(self.root, 0, 0, start, end)
+
+    def _prune(self, table: int, depth: int, base: int, start: int, end: int) -> None:
+        if depth == self._levels - 1:
+            return
+        for at, address, entry in list(self._within(table, depth, base, start, end)):
+            if not self._leads_on(entry, depth):
+                continue
+            frame = (entry & FRAME_MASK) >> PAGE_SHIFT
+            self._prune(frame, depth + 1, address, start, end)
+            if not any(self.words[frame << self._per : frame + 1 << self._per].tolist()):
+                self.words[at] = 0
+                self.tables.remove(frame)
+                if self.release is not None:
+                    self.release(frame)
 
     def unmap_pages(self, address: int, count: int) -> list[int]:
         """Removes `count` 4 KiB entries; returns the frames they had. StatusError NOT_MAPPED_VIEW where there is none or a large one."""
@@ -292,7 +305,7 @@ class PageTables:
     def _leaves(self, table: int, depth: int, prefix: int) -> Iterator[tuple[int, int, int, int]]:
         level = self._levels - 1 - depth
         shift = PAGE_SHIFT + sum(self.format.index_bits[depth + 1 :])
-        start = table << (PAGE_SHIFT - self._shift)
+        start = table << self._per
         for index, entry in enumerate(self.words[start : start + (1 << self.format.index_bits[depth])]):
             if not entry & PRESENT or (depth == 0 and (entry & FRAME_MASK) >> PAGE_SHIFT == self.root):
                 continue

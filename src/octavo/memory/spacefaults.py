@@ -14,6 +14,7 @@ Only paths that need a frame, or a page from a page file, wait; after a wait eve
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 CLUSTER = 16  # pages that one page-in brings at most
 
 
-class SpaceFaults:
+class SpaceFaults(ABC):
     """The part of an `AddressSpace` that resolves faults."""
 
     machine: VirtualMemory
@@ -44,8 +45,8 @@ class SpaceFaults:
     locked: set[int]
     faults: int
 
-    def _commit(self, vad: Vad, first: int, end: int, protect: Protect) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _commit(self, vad: Vad, first: int, end: int, protect: Protect) -> None: ...
 
     async def touch(self, address: int, kind: int = READ) -> int:
         """The physical address of a reference, after whatever fault it takes.
@@ -129,7 +130,10 @@ class SpaceFaults:
         except StatusError:
             for other in frames[1:]:
                 pages.give_back(other)
-            raise
+            if len(frames) == 1:
+                raise
+            frames = [frame]  # only the page that was touched is obligatory
+            await self.machine.files.fetch(entry, [ram.frame(frame)])
         page = start >> PAGE_SHIFT
         vad = self.vads.find(page)
         _, end, protect = vad.run_at(page) if vad is not None else (0, page, None)
