@@ -95,6 +95,10 @@ def test_memory_views_in_the_shell(tmp_path: Path) -> None:
         system.attach_ram_disk()
         out: list[str] = []
         shell = Shell(system, out.append)
+        free = system.memory.physical.available
+        for view in ("slab", "pool", "spaces"):
+            shell.execute(f"memory {view}")
+        assert len(out) == 3 and system.memory.physical.available == free  # looking takes nothing
         cache = system.kernel.caches.create("inode", 152)
         address = cache.allocate()
         system.kernel.nonpaged.allocate(1000, "File")

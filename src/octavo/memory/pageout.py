@@ -4,7 +4,8 @@
                  \\-trim--> modified list --page writer---^
 
 `relieve` is for a thread that cannot go on without frames. It trims, then writes modified pages, then has private pages put
-into page files, then waits for I/O that is under way; when none of that can help, the allocation fails: pageout never waits for what cannot come (rule 7).
+into page files, then waits for I/O that is under way; when none of that can help, the allocation fails: pageout never waits
+for what cannot come (rule 7).
 The page writer is a kernel thread that does the same ahead of need. The zero-page thread keeps some frames zeroed.
 
 Writing needs no frame: pages are written from where they are, and pagers know where to before a page gets dirty.

@@ -1,7 +1,7 @@
 """A picture of physical memory: one pixel a frame, its colour the frame's state.
 
-Rows are a power of two wide, so that blocks of the buddy allocator are rectangles. Neighbouring frames that are all in one
-state share a pixel where the machine has more frames than MOST_PIXELS.
+Rows are a power of two wide, so that blocks of the buddy allocator are rectangles. Where the machine has more frames than
+MOST_PIXELS, a pixel shows the first of the frames that share it.
 
 The PNG is written here: indexed colour, one zlib stream (W3C PNG, third edition).
 """

@@ -10,6 +10,8 @@ from octavo.system import System
 
 Table = dict[str, Any]
 
+_NO_KERNEL = "The kernel's own memory has not been made: it is at its first use, by system.kernel in Python."  # looking takes no frames
+_NO_SPACES = "No address space has been made: they are by system.virtual.create in Python."
 _MEANING = {
     State.ZEROED: "free and zero",
     State.FREE: "free",
@@ -68,12 +70,16 @@ def buddy_report(system: System) -> list[str]:
 
 def slab_report(system: System) -> list[str]:
     """Slab caches, as slabinfo has them."""
+    if system.statistics()["kernel"] is None:
+        return [_NO_KERNEL]
     lines = system.kernel.caches.slabinfo()
     return lines if len(lines) > 3 else ["No slab cache has been made (system.kernel.caches.create in Python)."]
 
 
 def pool_report(system: System) -> list[str]:
     """Pools by tag, system PTEs and stacks."""
+    if system.statistics()["kernel"] is None:
+        return [_NO_KERNEL]
     kernel = system.kernel
     lines = []
     for pool in (kernel.nonpaged, kernel.paged):
@@ -90,6 +96,8 @@ def pool_report(system: System) -> list[str]:
 
 def spaces_report(system: System) -> list[str]:
     """Address spaces with their allocations, as vmmap has them: pages committed, in frames, in page files."""
+    if system.statistics()["virtual"] is None:
+        return [_NO_SPACES]
     virtual = system.virtual
     data = cast(Table, virtual.statistics())
     files = data["page_files"]
