@@ -25,10 +25,10 @@ from octavo.machine.mmukernels import WRITE as WRITE_KIND
 from octavo.machine.pagetables import USER, WRITE, PageTables
 from octavo.machine.paging import FORMATS
 from octavo.machine.ram import PAGE_SIZE, Ram
-from octavo.memory.addressspace import Allocate
 from octavo.memory.manager import MemoryManager
 from octavo.memory.pfn import ENTRY_BYTES
-from octavo.memory.virtual import VirtualMemory
+from octavo.memory.spaces.addressspace import Allocate
+from octavo.memory.spaces.virtual import VirtualMemory
 from octavo.threads.scheduler import Scheduler
 from octavo.version import VERSION
 

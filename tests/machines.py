@@ -8,9 +8,9 @@ from octavo.machine.clock import VirtualClock
 from octavo.machine.mmukernels import READ
 from octavo.machine.paging import FORMATS
 from octavo.machine.ram import Ram
-from octavo.memory.addressspace import AddressSpace
 from octavo.memory.manager import MemoryManager
-from octavo.memory.virtual import VirtualMemory
+from octavo.memory.spaces.addressspace import AddressSpace
+from octavo.memory.spaces.virtual import VirtualMemory
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 

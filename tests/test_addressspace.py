@@ -11,8 +11,8 @@ from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import EXECUTE, READ, WRITE
 from octavo.machine.paging import FORMATS
 from octavo.machine.ram import PAGE_SIZE
-from octavo.memory.addressspace import Allocate, Free, MemoryInformation, PageState
-from octavo.memory.protect import Protect
+from octavo.memory.spaces.addressspace import Allocate, Free, MemoryInformation, PageState
+from octavo.memory.spaces.protect import Protect
 from octavo.status import Status, StatusError
 from tests.machines import Machine, fails
 

@@ -16,8 +16,8 @@ from octavo.cli.main import run
 from octavo.drivers.image import ImageDisk
 from octavo.machine.firmware import recorded_maps
 from octavo.machine.paging import FORMATS
-from octavo.memory.addressspace import Allocate
 from octavo.memory.pfn import STATE, State
+from octavo.memory.spaces.addressspace import Allocate
 from octavo.shell.picture import COLOURS
 from octavo.shell.shell import Shell
 from octavo.status import StatusError

@@ -11,8 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from octavo.machine.mmu import reference
 from octavo.machine.ram import PAGE_SIZE
-from octavo.memory.addressspace import AddressSpace, Allocate, Free
-from octavo.memory.protect import Protect
+from octavo.memory.spaces.addressspace import AddressSpace, Allocate, Free
+from octavo.memory.spaces.protect import Protect
 from octavo.status import Status, StatusError
 from tests.machines import fails
 from tests.test_pagefile import make

@@ -13,10 +13,10 @@ from octavo.machine.clock import VirtualClock
 from octavo.machine.mmukernels import WRITE
 from octavo.machine.pagetables import ACCESSED
 from octavo.machine.ram import PAGE_SIZE
-from octavo.memory.addressspace import Allocate
-from octavo.memory.pagefile import MOST_FILES, PageFiles
-from octavo.memory.protect import Protect
-from octavo.memory.spacefaults import CLUSTER
+from octavo.memory.spaces.addressspace import Allocate
+from octavo.memory.spaces.pagefile import MOST_FILES, PageFiles
+from octavo.memory.spaces.protect import Protect
+from octavo.memory.spaces.spacefaults import CLUSTER
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 from tests.machines import Machine, fails

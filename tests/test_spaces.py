@@ -8,8 +8,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from octavo.machine.paging import FORMATS
 from octavo.machine.ram import PAGE_SIZE
-from octavo.memory.addressspace import AddressSpace, Allocate, Free
-from octavo.memory.protect import Protect
+from octavo.memory.spaces.addressspace import AddressSpace, Allocate, Free
+from octavo.memory.spaces.protect import Protect
 from octavo.status import Status, StatusError
 from tests.machines import Machine, fails
 

@@ -31,7 +31,7 @@ from octavo.version import VERSION
 
 if TYPE_CHECKING:
     from octavo.memory.kernel import KernelMemory
-    from octavo.memory.virtual import VirtualMemory
+    from octavo.memory.spaces.virtual import VirtualMemory
 
 DEFAULT_MEMORY = "64M"
 IMAGE_MEMORY = "64M"  # for work on one image; streaming uses a few MiB of it, copying trees all
@@ -100,7 +100,7 @@ class System:
     def virtual(self) -> VirtualMemory:
         """Address spaces, the soft MMU and page files; made when first asked for."""
         if self._virtual is None:
-            from octavo.memory.virtual import VirtualMemory
+            from octavo.memory.spaces.virtual import VirtualMemory
 
             self._virtual = VirtualMemory(self.memory, self.plan.arch)
         return self._virtual

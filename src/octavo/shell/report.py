@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from octavo.memory.pfn import State
-from octavo.memory.privatepages import is_paged
+from octavo.memory.spaces.privatepages import is_paged
 from octavo.system import System
 
 Table = dict[str, Any]

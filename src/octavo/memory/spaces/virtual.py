@@ -11,16 +11,16 @@ from __future__ import annotations
 from octavo.machine.mmu import References, SoftMmu
 from octavo.machine.mmukernels import EXECUTE, READ, WRITE
 from octavo.machine.paging import PageTableFormat
-from octavo.memory.addressspace import AddressSpace
-from octavo.memory.bulk import Bulk
-from octavo.memory.eviction import Eviction
 from octavo.memory.manager import MemoryManager
-from octavo.memory.pagefile import PageFiles, PageStore
 from octavo.memory.pfn import HOLDER, USE
 from octavo.memory.physical import RESERVE
-from octavo.memory.privatepages import PrivatePages, is_paged
+from octavo.memory.spaces.addressspace import AddressSpace
+from octavo.memory.spaces.bulk import Bulk
+from octavo.memory.spaces.eviction import Eviction
+from octavo.memory.spaces.pagefile import PageFiles, PageStore
+from octavo.memory.spaces.privatepages import PrivatePages, is_paged
+from octavo.memory.spaces.vad import Vad
 from octavo.memory.tableframes import TableFrames
-from octavo.memory.vad import Vad
 from octavo.status import Status, StatusError
 
 BULK_PAGES = 256  # from here on a kernel shares pages in a fork

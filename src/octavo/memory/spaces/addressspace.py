@@ -4,7 +4,7 @@
     free       decommit pages, or release addresses: all of an allocation, or a part of it
     protect    another protection for committed pages; returns the old one of the first
     query      what lies at an address
-    touch, read, write, lock: what a reference does, in `octavo.memory.spacefaults`; fork is `VirtualMemory`'s
+    touch, read, write, lock: what a reference does, in `octavo.memory.spaces.spacefaults`; fork is `VirtualMemory`'s
 
 A committed page is charged to the machine's commit limit, and gets a frame when it is touched. A guard page raises
 GUARD_PAGE_VIOLATION once and is an ordinary page then; in a stack it moves down a page instead, as far as the second page
@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING
 
 from octavo.machine.pagetables import PageTables
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
-from octavo.memory.privatepages import PrivatePages
-from octavo.memory.protect import Protect, check_protect
-from octavo.memory.spacefaults import SpaceFaults
-from octavo.memory.vad import Vad, Vads
+from octavo.memory.spaces.privatepages import PrivatePages
+from octavo.memory.spaces.protect import Protect, check_protect
+from octavo.memory.spaces.spacefaults import SpaceFaults
+from octavo.memory.spaces.vad import Vad, Vads
 from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:
-    from octavo.memory.virtual import VirtualMemory
+    from octavo.memory.spaces.virtual import VirtualMemory
 
 GRANULARITY = 16  # pages
 LOWEST = 16  # first page that may be allocated

@@ -3,7 +3,7 @@
     entry      present   the hardware's format; COPY (bit 9) on a page that may be written once it is nobody else's
                held      frame << 12 | HELD (bit 1), not present: the page has a frame and no access is allowed (NOACCESS, GUARD),
                          or it is being written to a page file (WRITING, bit 3)
-               paged     in a page file, see `octavo.memory.pagefile`
+               paged     in a page file, see `octavo.memory.spaces.pagefile`
                0         no page: demand-zero if the run is committed
     dirty      set where the page is not all zeros, for all that is known: only such pages have to be written
     PFN entry  HOLDER "private memory", USE the number of entries that lead to the frame
@@ -16,10 +16,10 @@ from __future__ import annotations
 from octavo.machine.mmu import SoftMmu
 from octavo.machine.pagetables import ACCESSED, DIRTY, FRAME_MASK, PRESENT, WRITE, PageTables
 from octavo.machine.ram import PAGE_SHIFT
-from octavo.memory.pagefile import PAGED, PageFiles
 from octavo.memory.pfn import USE, WORDS, State
 from octavo.memory.physical import PhysicalMemory
-from octavo.memory.protect import Protect, entry_bits, permits
+from octavo.memory.spaces.pagefile import PAGED, PageFiles
+from octavo.memory.spaces.protect import Protect, entry_bits, permits
 
 HELD = 1 << 1
 WRITING = 1 << 3

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 
 from octavo.machine.pagetables import ACCESSED, DIRTY, PRESENT
 from octavo.machine.ram import PAGE_SHIFT
-from octavo.memory.addressspace import AddressSpace
-from octavo.memory.privatepages import WRITING, is_paged
+from octavo.memory.spaces.addressspace import AddressSpace
+from octavo.memory.spaces.privatepages import WRITING, is_paged
 from octavo.status import StatusError
 
 if TYPE_CHECKING:
-    from octavo.memory.virtual import VirtualMemory
+    from octavo.memory.spaces.virtual import VirtualMemory
 
 BATCH = 32
 _Pick = tuple[AddressSpace, int, int]  # space, address, entry while it is written

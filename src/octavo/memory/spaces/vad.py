@@ -16,7 +16,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from octavo.memory.protect import Protect
+from octavo.memory.spaces.protect import Protect
 
 Run = tuple[int, int, Protect | None]  # first page, end, protection (None: reserved)
 

@@ -22,13 +22,13 @@ from octavo.machine.mmukernels import READ, WRITE
 from octavo.machine.pagetables import PRESENT, PageTables
 from octavo.machine.pagetables import WRITE as WRITABLE
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
-from octavo.memory.privatepages import PrivatePages, is_paged
-from octavo.memory.protect import Protect, permits
-from octavo.memory.vad import Vad, Vads
+from octavo.memory.spaces.privatepages import PrivatePages, is_paged
+from octavo.memory.spaces.protect import Protect, permits
+from octavo.memory.spaces.vad import Vad, Vads
 from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:
-    from octavo.memory.virtual import VirtualMemory
+    from octavo.memory.spaces.virtual import VirtualMemory
 
 CLUSTER = 16  # pages that one page-in brings at most
 

@@ -1,4 +1,4 @@
-"""Bulk work on address spaces: the executive's side of `octavo.memory.faultkernels`.
+"""Bulk work on address spaces: the executive's side of `octavo.memory.spaces.faultkernels`.
 
 A stock of zeroed frames is taken before a kernel runs, and settled after it: frames that became pages or tables are counted,
 the rest goes back to the zeroed list. What a kernel stops at is resolved one by one (`AddressSpace.touch`,
@@ -18,13 +18,13 @@ from octavo.machine import mmukernels
 from octavo.machine.kernels import compile_kernels
 from octavo.machine.mmu import PageFault, References
 from octavo.machine.pagetables import PRESENT
-from octavo.memory import faultkernels as k
-from octavo.memory.addressspace import AddressSpace
 from octavo.memory.pfn import State, runs_of
-from octavo.memory.protect import Protect, entry_bits
+from octavo.memory.spaces import faultkernels as k
+from octavo.memory.spaces.addressspace import AddressSpace
+from octavo.memory.spaces.protect import Protect, entry_bits
 
 if TYPE_CHECKING:
-    from octavo.memory.virtual import VirtualMemory
+    from octavo.memory.spaces.virtual import VirtualMemory
 
 MOST_STOCK = 2048  # frames
 Fill = npt.NDArray[np.int64]
