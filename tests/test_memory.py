@@ -31,7 +31,7 @@ class BytesPager:
         self.requests: list[tuple[int, int]] = []
         self.slow = True
 
-    async def data_request(self, section: Section, page: int, buffers: list[memoryview]) -> None:
+    async def data_request(self, section: Section, page: int, buffers: list[memoryview], need: range) -> None:
         """Copies from the bytearray."""
         self.requests.append((page, sum(map(len, buffers)) // PAGE_SIZE))
         if self.slow:
@@ -180,11 +180,11 @@ def test_only_the_pages_asked_for_are_obligatory() -> None:
     section = Section("s", pager, None, 1 << 18)
     original = pager.data_request
 
-    async def only_small(section: Section, page: int, buffers: list[memoryview]) -> None:
+    async def only_small(section: Section, page: int, buffers: list[memoryview], need: range) -> None:
         if sum(map(len, buffers)) > PAGE_SIZE:
             pager.requests.append((page, -1))
             raise StatusError(Status.IO_DEVICE_ERROR, "too large")
-        await original(section, page, buffers)
+        await original(section, page, buffers, need)
 
     pager.data_request = only_small  # type: ignore[method-assign]
     from octavo.cache.readahead import ReadAhead

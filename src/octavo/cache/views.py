@@ -67,7 +67,7 @@ class Views:
     def leave_behind(self, section: Section, index: int) -> None:
         """Frees the frames of a clean view that nobody works on, if they are one run: its reader goes on and will not come back."""
         segment = section.segments.get(index)
-        if segment is None or segment not in self._mapped or segment.pins or segment.dirty or segment.writing or segment.reads or not segment.used:
+        if segment is None or segment not in self._mapped or segment.pins or segment.shares or segment.dirty or segment.writing or segment.reads or not segment.used:
             return
         physical = self.memory.physical
         links = physical.links[segment.base : segment.base + segment.used]
@@ -86,8 +86,8 @@ class Views:
         section.size = 0
         await self.memory.writeback.purge(section, 0)
         for segment in list(section.segments.values()):
-            del self._mapped[segment]
-            unmap(self.memory.physical, segment)
+            if self._mapped.pop(segment, True) is None:
+                unmap(self.memory.physical, segment)
         self.memory.writeback.errors.pop(section, None)
 
     def __len__(self) -> int:

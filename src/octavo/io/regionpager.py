@@ -38,7 +38,7 @@ class RegionPager:
     def __init__(self, device: Device) -> None:
         self.device = device
 
-    async def data_request(self, section: Section, page: int, buffers: list[memoryview]) -> None:
+    async def data_request(self, section: Section, page: int, buffers: list[memoryview], need: range) -> None:
         """Reads from the device; zeros where the region map ends."""
         regions = _mapping(section).regions
         length = sum(map(len, buffers)) if len(buffers) > 1 else len(buffers[0])

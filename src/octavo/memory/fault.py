@@ -1,11 +1,11 @@
-"""Faults: bringing pages of a section into a view.
+"""Faults: making pages of a section active.
 
     absent       hard fault: frames are taken, the pager fills them, a cluster at a time
     transition   soft fault: the frame is taken off its list, nothing is read
     being read   collided fault: waits for the read that is under way
 
 Only the pages asked for are obligatory. The rest of a cluster is left out when memory is short, and asked for no more
-when the device cannot read it.
+when the device cannot read it; a pager may leave it out as well.
 
 `new_pages` makes pages that are about to be overwritten: frames without a read.
 """
@@ -21,28 +21,29 @@ from octavo.memory.buddy import Run
 from octavo.memory.pageout import Pageout
 from octavo.memory.pfn import FLAGS, PTE, READING, SHORT_RUN, STATE, WORDS, State
 from octavo.memory.physical import PhysicalMemory
-from octavo.memory.section import SEGMENT_SHIFT, Read, Segment
-from octavo.status import StatusError
+from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, Read, Segment
+from octavo.status import Status, StatusError
 from octavo.threads.wait import Event, Waiters
 
 
 class Resumed:
-    """Goes on with a coroutine that was driven to its first wait: awaits it to its end."""
+    """Goes on with a coroutine that was driven to its first wait: awaits it to its end, and returns what it returns."""
 
     __slots__ = ("coroutine", "waiters")
 
-    def __init__(self, coroutine: Coroutine[Waiters, None, None], waiters: Waiters) -> None:
+    def __init__(self, coroutine: Coroutine[Waiters, None, int | None], waiters: Waiters) -> None:
         self.coroutine = coroutine
         self.waiters = waiters
 
-    def __await__(self) -> Generator[Waiters, None, None]:
+    def __await__(self) -> Generator[Waiters, None, int | None]:
         waiters = self.waiters
         while True:
             yield waiters
             try:
                 waiters = self.coroutine.send(None)
-            except StopIteration:
-                return
+            except StopIteration as stop:
+                supplied: int | None = stop.value
+                return supplied
 
 
 class Faults:
@@ -57,9 +58,9 @@ class Faults:
         self.new = 0
         self.page_ins: Counter[int] = Counter()  # cluster size in pages -> requests
 
-    async def make_resident(self, segment: Segment, first: int, end: int, limit: int) -> None:
-        """Makes pages [first, end) of a pinned segment active; a read may extend to `limit`. Raises what the pager raises."""
-        assert segment.mapped and segment.pins
+    async def make_resident(self, segment: Segment, first: int, end: int, limit: int, low: int = SEGMENT_PAGES) -> None:
+        """Makes pages [first, end) of a pinned segment active; a read may reach from `low` to `limit`. Raises what the pager raises."""
+        assert segment.pins
         link, base = self.physical.ram.link, segment.base
         i = first
         while i < end:
@@ -70,7 +71,10 @@ class Faults:
                 stop = limit if not segment.used else i + 1
                 while stop < limit and not link[base + stop]:
                     stop += 1
-                i = await self._page_in(segment, i, min(stop, end), stop)
+                start = i
+                while start > low and not link[base + start - 1]:
+                    start -= 1
+                i = await self._page_in(segment, start, stop, i, min(stop, end))
             elif self.physical.pfns.words[-entry * WORDS + FLAGS] & READING:
                 await self._collide(segment, i)
             else:
@@ -92,56 +96,75 @@ class Faults:
 
     # -- hard faults ----------------------------------------------------------------------------------------------
 
-    async def _page_in(self, segment: Segment, first: int, need: int, end: int) -> int:
-        """Reads pages [first, end); [first, need) are obligatory. Returns the page after those that are active now.
+    async def _page_in(self, segment: Segment, start: int, end: int, first: int, need: int) -> int:
+        """Reads pages [start, end); [first, need) are obligatory. Returns the page up to which those are active now.
 
         That can be `first`, when another thread was at work: the caller looks again.
         """
-        runs = await self._frames(end - first, need - first, False)
+        runs = await self._frames(end - start, need - first, False)
         count = sum(size for _, size in runs)
-        end = first + count
-        if segment.used and any(self.physical.ram.link[segment.base + first : segment.base + end]):
+        if count < end - start:
+            start, end = first, need
+        if segment.used and any(self.physical.ram.link[segment.base + start : segment.base + end]):
             self._give_back(runs)
             return first
         self.hard += 1
         self.page_ins[count] += 1
         buffers = [self.physical.ram.frame(*run) for run in runs]
-        request = segment.section.pager.data_request(segment.section, (segment.index << SEGMENT_SHIFT) + first, buffers)
+        section = segment.section
+        request = section.pager.data_request(section, (segment.index << SEGMENT_SHIFT) + start, buffers, range(first - start, need - start))
         try:
             waiters = request.send(None)
-        except StopIteration:  # it did not wait: nobody has seen anything of it
-            self._adopt(segment, first, runs)
-            return end
+        except StopIteration as stop:  # it did not wait: nobody has seen anything of it
+            self._adopt(segment, start, runs)
+            if stop.value is not None:
+                self._leave_out(segment, start, runs, stop.value, range(first, need))
+            return need
         except StatusError:
             self._give_back(runs)
-            if need == end:
+            if need - first == end - start:
                 raise
         else:
-            if await self._page_in_slowly(segment, Read(first, end), need, runs, Resumed(request, waiters)):
-                return end
-        return await self._page_in(segment, first, need, need)  # without the neighbours
+            if await self._page_in_slowly(segment, Read(start, end), range(first, need), runs, Resumed(request, waiters)):
+                return need
+        return await self._page_in(segment, first, need, first, need)  # without the neighbours
 
-    async def _page_in_slowly(self, segment: Segment, read: Read, need: int, runs: list[Run], request: Resumed) -> bool:
+    async def _page_in_slowly(self, segment: Segment, read: Read, need: range, runs: list[Run], request: Resumed) -> bool:
         """Waits for a read, its pages in transition meanwhile. False when it failed and can be tried with fewer pages."""
         self._adopt(segment, read.first, runs, -1)
         self._mark(runs, State.TRANSITION, READING)
         segment.reads.append(read)
         try:
-            await request
+            supplied = await request
         except StatusError:
             self._unread(segment, read.first, runs)
-            if need == read.end:
+            if len(need) == read.end - read.first:
                 raise
             return False
         else:
             self._mark(runs, State.ACTIVE, 0)
             self._set_entries(segment, read.first, runs, 1)
+            if supplied is not None:
+                self._leave_out(segment, read.first, runs, supplied, need)
             return True
         finally:
             segment.reads.remove(read)
             if read.event is not None:
                 read.event.signal()
             self.pageout.progress.signal()
+
+    def _leave_out(self, segment: Segment, start: int, runs: list[Run], supplied: int, need: range) -> None:
+        """Frees the frames of pages that the pager left out. StatusError IN_PAGE_ERROR when an obligatory one is among them."""
+        frames = [pfn for first, count in runs for pfn in range(first, first + count)]
+        left = [i for i in range(len(frames)) if not supplied >> i & 1]
+        for i in left:
+            self.physical.ram.link[segment.base + start + i] = 0
+        segment.used -= len(left)
+        self.physical.free([frames[i] for i in left], State.ACTIVE)
+        for i in left:
+            if start + i in need:
+                page = (segment.index << SEGMENT_SHIFT) + start + i
+                raise StatusError(Status.IN_PAGE_ERROR, f"{segment.section.name}: its pager has not supplied page {page}")
 
     async def _frames(self, wanted: int, needed: int, zero: bool) -> list[Run]:
         """Frames for `wanted` pages if they are available now, else for the `needed` ones, waiting for pageout."""

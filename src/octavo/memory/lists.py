@@ -1,13 +1,16 @@
 """Page lists: the zeroed, standby and modified frames, oldest first, linked through their PFN entries.
 
 A list owns the state of its frames: appending sets it, removing sets the state that the caller names.
+
+Standby frames are on one of eight lists by priority (NT); those of the lowest one go first. Which list a frame is on is in
+bits 8 to 10 of its FLAGS, while it is on one.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from octavo.memory.pfn import NEXT, PREV, SHORT_RUN, STATE, WORDS, PfnDatabase, State
+from octavo.memory.pfn import FLAGS, NEXT, PREV, SHORT_RUN, STATE, WORDS, PfnDatabase, State
 
 
 class PageList:
@@ -110,4 +113,58 @@ class PageList:
             length += 1
             assert length <= self.count, f"the {self.state.name} list loops"
             before, pfn = pfn, words[at + NEXT]
-        assert before == self.tail and length == self.count == self.pfns.counts[self.state]
+        assert before == self.tail and length == self.count
+        assert self.state == State.STANDBY or length == self.pfns.counts[self.state]
+
+
+PRIORITIES = 8
+PRIORITY_SHIFT = 8
+
+
+class StandbyLists:
+    """The standby frames, by priority 0 to 7. `count` is all of them."""
+
+    def __init__(self, pfns: PfnDatabase) -> None:
+        self.pfns = pfns
+        self.lists = [PageList(pfns, State.STANDBY) for _ in range(PRIORITIES)]
+        self.count = 0
+
+    def append(self, first: int, count: int, was: State, priority: int) -> None:
+        """Puts `count` consecutive frames, all in state `was` and with no flag set, at the tail of a list."""
+        self.lists[priority].append(first, count, was)
+        self.pfns.fill(first, count, FLAGS, priority << PRIORITY_SHIFT)
+        self.count += count
+
+    def remove(self, pfn: int, state: State) -> None:
+        """Takes one frame out into `state`."""
+        at = pfn * WORDS + FLAGS
+        self.lists[self.pfns.words[at] >> PRIORITY_SHIFT].remove(pfn, state)
+        self.pfns.words[at] = 0
+        self.count -= 1
+
+    def pop(self, count: int, state: State) -> list[tuple[int, int]]:
+        """Takes up to `count` frames, of the lowest priority and the oldest first, into `state`; returns (first, count) runs."""
+        out: list[tuple[int, int]] = []
+        for pages in self.lists:
+            if count and pages.count:
+                runs = pages.pop(count, state)
+                for first, size in runs:
+                    self.pfns.fill(first, size, FLAGS, 0)
+                    count -= size
+                    self.count -= size
+                out += runs
+        return out
+
+    def by_priority(self) -> list[int]:
+        """Frames on each list."""
+        return [pages.count for pages in self.lists]
+
+    def check(self) -> None:
+        """As for one list, for each, and the priorities agree."""
+        for priority, pages in enumerate(self.lists):
+            pages.check()
+            pfn = pages.head
+            while pfn:
+                assert self.pfns.words[pfn * WORDS + FLAGS] == priority << PRIORITY_SHIFT, "a standby frame is on a list of another priority"
+                pfn = self.pfns.words[pfn * WORDS]
+        assert self.count == sum(self.by_priority()) == self.pfns.counts[State.STANDBY]

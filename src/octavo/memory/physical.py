@@ -1,7 +1,7 @@
 """Physical memory: all frames of the machine, where they come from and where they go.
 
-A frame that is wanted is taken from, in this order: the buddy allocator, the zeroed list, the head of the standby list
-(its page is dropped: it is clean and its pager has it). All three together are *available*; when they do not suffice,
+A frame that is wanted is taken from, in this order: the buddy allocator, the zeroed list, the standby lists
+(lowest priority and oldest first; the page is dropped: it is clean and its pager has it). All three together are *available*; when they do not suffice,
 `try_take` says None and pageout has to act. The last `RESERVE` available frames are for privileged callers: those
 without whom pageout could not finish (rule 7).
 
@@ -17,8 +17,8 @@ import numpy as np
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE, Ram
 from octavo.memory.buddy import Run
 from octavo.memory.freeframes import Bounds, FreeFrames
-from octavo.memory.lists import PageList
-from octavo.memory.pfn import HOLDER, PTE, SHORT_RUN, WORDS, PfnDatabase, State, runs_of
+from octavo.memory.lists import PageList, StandbyLists
+from octavo.memory.pfn import HOLDER, PTE, SHORT_RUN, USE, WORDS, PfnDatabase, State, runs_of
 from octavo.memory.section import SEGMENT_PAGES, Section, Segment
 
 RESERVE = 16
@@ -35,7 +35,7 @@ class PhysicalMemory:
         self.pfns = pfns
         self.buddy = FreeFrames(pfns, segments)
         self.zeroed = PageList(pfns, State.ZEROED)
-        self.standby = PageList(pfns, State.STANDBY)
+        self.standby = StandbyLists(pfns)
         self.modified = PageList(pfns, State.MODIFIED)
         self.standby_usable = True
         self.segments: dict[int, Segment] = {}  # by base
@@ -106,10 +106,12 @@ class PhysicalMemory:
     def reclaim(self, count: int) -> int:
         """Moves up to `count` zeroed and standby frames to the free lists, for those who need them in blocks; returns how many."""
         done = 0
-        for pages in (self.zeroed, self.standby) if self.standby_usable else (self.zeroed,):
-            for first, size in pages.pop(count - done, State.ACTIVE):
-                if pages is self.standby:
-                    self._forget(first, size)
+        for first, size in self.zeroed.pop(count, State.ACTIVE):
+            self.buddy.free(first, size, State.ACTIVE)
+            done += size
+        if self.standby_usable:
+            for first, size in self.standby.pop(count - done, State.ACTIVE):
+                self._forget(first, size)
                 self.buddy.free(first, size, State.ACTIVE)
                 done += size
         return done
@@ -203,6 +205,7 @@ class PhysicalMemory:
             assert segment.used == sum(1 for e in entries if e), f"use count of {segment.section.name}"
             assert segment.used or segment.mapped or segment.pins, "an empty segment was left"
             owned += segment.used
+            shares = 0
             for i, entry in enumerate(entries):
                 bit = 1 << i
                 if not entry:
@@ -212,8 +215,11 @@ class PhysicalMemory:
                 assert words[at + PTE] == base + i, f"frame {abs(entry)} has two owners"
                 state, flags = words[at + 3], words[at + 4]
                 assert (state == State.ACTIVE) == (entry > 0), (state, entry)
-                assert entry < 0 or segment.mapped, "an active page in no view"
+                assert entry < 0 or segment.mapped or words[at + USE], "an active page that nobody uses"
+                assert entry > 0 or not words[at + USE], "a page in use is not active"
+                shares += words[at + USE]
                 assert bool(flags & 1) == bool(segment.dirty & bit), "PFN entry and segment disagree on dirty"
                 assert bool(flags & 4) == bool(segment.writing & bit), "PFN entry and segment disagree on writing"
+            assert shares == segment.shares, "the entries that lead to a segment are miscounted"
         table = self.pfns.table
         assert owned == np.count_nonzero(table[table[:, HOLDER] == 0, PTE]), "frames owned by no segment"

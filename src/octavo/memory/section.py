@@ -6,10 +6,11 @@ the cache shows.
 
     Section --segments--> Segment k --base--> link[base .. base + 128)    one int32 a page:
                                                  0     absent: the pager has it
-                                                 +pfn  active: a view maps it
+                                                 +pfn  active: the cache shows its segment, or an address space maps it
                                                  -pfn  in transition: on the standby or modified list, or in I/O
 
-Segments come with the first page or view and go with the last one.
+Segments come with the first page or view and go with the last one. The USE word of a frame's PFN entry counts the page-table
+entries that lead to it; the section knows its views in address spaces (`Mapped`), so each of these entries can be found.
 
 The pager sees frames, not copies: `data_request` fills buffers that *are* the frames, `data_return` writes from them.
 Both work in clusters. Neither may touch the section it serves (that would be a page fault inside paging I/O).
@@ -25,7 +26,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from octavo.machine.ram import PAGE_SHIFT
+from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.status import StatusError
 from octavo.threads.wait import Event, Waiters
 
@@ -33,6 +34,7 @@ SEGMENT_SHIFT = 7
 SEGMENT_PAGES = 1 << SEGMENT_SHIFT
 VIEW_SHIFT = PAGE_SHIFT + SEGMENT_SHIFT
 VIEW_SIZE = 1 << VIEW_SHIFT  # bytes: 512 KiB
+PRIORITY = 5  # of standby pages, unless something else is said
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +49,25 @@ class DirtyRun:
 class Pager(Protocol):
     """Who keeps the data of sections that are not in memory."""
 
-    def data_request(self, section: Section, page: int, buffers: list[memoryview]) -> Coroutine[Waiters, None, None]:
-        """Fills the buffers (whole frames) with the section's bytes from `page` on; zeros beyond what it has. Raises StatusError."""
+    def data_request(self, section: Section, page: int, buffers: list[memoryview], need: range) -> Coroutine[Waiters, None, int | None]:
+        """Fills the buffers (whole frames) with the section's bytes from `page` on; zeros beyond what it has.
+
+        Pages `need` (indexes from 0) are those that somebody waits for; the others may be left out. Returns None when all are
+        filled, else a mask of those that are. Raises StatusError.
+        """
 
     async def data_return(self, runs: Sequence[DirtyRun]) -> list[StatusError | None]:
         """Keeps the runs; for each, None or the error for which it could not. Never raises."""
+
+
+class Mapped(Protocol):
+    """A view of a section in an address space, as its section sees it. Pages are the section's."""
+
+    def forget(self, first: int, end: int) -> None:
+        """Takes the section's pages [first, end) out of the page tables; private copies of them stay."""
+
+    def clean(self, first: int, end: int) -> None:
+        """Makes the section's pages [first, end) read-only in the page tables: the next write is to be noticed."""
 
 
 @dataclass(slots=True, eq=False)
@@ -71,7 +87,8 @@ class Segment:
     index: int
     base: int  # of its prototype PTEs in Ram.link
     used: int = 0  # PTEs that are not 0
-    mapped: bool = False  # a view shows it: its resident pages are active
+    mapped: bool = False  # the cache shows it: its resident pages are active
+    shares: int = 0  # page-table entries that lead to its pages
     pins: int = 0  # threads that work on it: it stays mapped
     dirty: int = 0
     writing: int = 0
@@ -81,9 +98,13 @@ class Segment:
 
 
 class Section:
-    """`size` bytes kept by a pager. `token` is the pager's own: what the section is to it."""
+    """`size` bytes kept by a pager. `token` is the pager's own: what the section is to it.
 
-    __slots__ = ("name", "pager", "token", "size", "segments", "dirty", "writes", "idle")
+    The lazy writer leaves sections alone that are not `lazy`: nobody gains by their pages being in the page file early.
+    Standby pages of sections with a lower `priority` (0 to 7) are reused first.
+    """
+
+    __slots__ = ("name", "pager", "token", "size", "segments", "dirty", "writes", "idle", "views", "lazy", "priority", "cluster")
 
     def __init__(self, name: str, pager: Pager, token: object, size: int) -> None:
         self.name = name
@@ -94,6 +115,15 @@ class Section:
         self.dirty = 0  # pages
         self.writes = 0  # data_returns under way
         self.idle = Event()  # signalled when `writes` comes back to 0
+        self.views: list[Mapped] = []
+        self.lazy = True
+        self.priority = PRIORITY
+        self.cluster = SEGMENT_PAGES  # pages of one data_request at most, from address spaces
+
+    @property
+    def pages(self) -> int:
+        """Pages that its size comes to."""
+        return self.size + PAGE_SIZE - 1 >> PAGE_SHIFT
 
     def resident(self) -> int:
         """Pages in memory."""

@@ -1,15 +1,17 @@
-"""Mapping and unmapping segments: what makes pages active, and what sends them to the page lists.
+"""What makes pages of sections active, and what sends them to the page lists.
 
-While a segment is mapped its resident pages are active. When it is unmapped, clean pages go to the standby list and
-modified ones to the modified list, in the order of the section; pages that are being written go there when that ends.
+    try_map, unmap      a segment, for the cache: while it is mapped all its resident pages are active
+    share, unshare      a page, for one page-table entry of an address space (NT's share count)
+
+A page with neither goes to the standby list, or to the modified list; one that is being written goes there when that ends.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from octavo.memory.pfn import FLAGS, MODIFIED, SHORT_RUN, WORDS, WRITING, State
-from octavo.memory.physical import PhysicalMemory
+from octavo.memory.pfn import FLAGS, MODIFIED, PTE, SHORT_RUN, USE, WORDS, WRITING, State
+from octavo.memory.physical import BASE_MASK, PhysicalMemory
 from octavo.memory.section import SEGMENT_PAGES, Section, Segment
 
 
@@ -30,6 +32,8 @@ def unmap(physical: PhysicalMemory, segment: Segment) -> int:
     whole = _unmap_whole(physical, segment, entries)
     if whole:
         return whole
+    if segment.shares:
+        return _unmap_unshared(physical, segment, entries)
     moved = 0
     i = 0
     while i < SEGMENT_PAGES:
@@ -48,21 +52,66 @@ def unmap(physical: PhysicalMemory, segment: Segment) -> int:
         elif flags & MODIFIED:
             physical.modified.append(pfn, count, State.ACTIVE)
         else:
-            physical.standby.append(pfn, count, State.ACTIVE)
+            physical.standby.append(pfn, count, State.ACTIVE, segment.section.priority)
         moved += count
     physical.release_if_empty(segment)
     return moved
+
+
+def share(physical: PhysicalMemory, segment: Segment, frame: int) -> None:
+    """One more page-table entry leads to an active page."""
+    physical.pfns.words[frame * WORDS + USE] += 1
+    segment.shares += 1
+
+
+def unshare(physical: PhysicalMemory, frame: int) -> bool:
+    """One less page-table entry leads to a page; True when it has left the active state by that."""
+    words = physical.pfns.words
+    segment = physical.segments[words[frame * WORDS + PTE] & BASE_MASK]
+    words[frame * WORDS + USE] -= 1
+    segment.shares -= 1
+    return not words[frame * WORDS + USE] and deactivate(physical, segment, frame)
+
+
+def deactivate(physical: PhysicalMemory, segment: Segment, frame: int) -> bool:
+    """Sends an active page to its list, unless the cache shows it or an address space maps it; True when it went."""
+    words = physical.pfns.words
+    at = frame * WORDS
+    if segment.mapped or words[at + USE]:
+        return False
+    physical.ram.link[words[at + PTE]] = -frame
+    if words[at + FLAGS] & WRITING:
+        physical.pfns.claim(frame, 1, State.TRANSITION, State.ACTIVE)
+    elif words[at + FLAGS] & MODIFIED:
+        physical.modified.append(frame, 1, State.ACTIVE)
+    else:
+        physical.standby.append(frame, 1, State.ACTIVE, segment.section.priority)
+    return True
+
+
+def settle(physical: PhysicalMemory, segment: Segment, first: int, end: int) -> None:
+    """After a fault: sends the active pages among [first, end) that came along and that nobody uses to their lists."""
+    if not segment.mapped:
+        for entry in physical.ram.link[segment.base + first : segment.base + end].tolist():
+            if entry > 0:
+                deactivate(physical, segment, entry)
+    physical.release_if_empty(segment)
+
+
+def _unmap_unshared(physical: PhysicalMemory, segment: Segment, entries: list[int]) -> int:
+    """Address spaces map some of the pages: those stay active."""
+    return sum(deactivate(physical, segment, pfn) for pfn in entries if pfn > 0)
 
 
 def _unmap_whole(physical: PhysicalMemory, segment: Segment, entries: list[int]) -> int:
     """The usual case of a file that was read: one run of clean frames. Returns their number, 0 for any other case."""
     count = segment.used
     first = entries[0]
-    if count < SHORT_RUN or segment.dirty or segment.writing or first <= 0 or entries[count - 1] != first + count - 1:
+    if count < SHORT_RUN or segment.shares or segment.dirty or segment.writing or first <= 0 or entries[count - 1] != first + count - 1:
         return 0
     part = physical.links[segment.base : segment.base + count]
     if not (part == np.arange(first, first + count, dtype=np.int32)).all():
         return 0
     np.negative(part, out=part)
-    physical.standby.append(first, count, State.ACTIVE)
+    physical.standby.append(first, count, State.ACTIVE, segment.section.priority)
     return count

@@ -95,7 +95,7 @@ class WriteBack:
         """About `limit` dirty pages, of the sections that have been dirty for longest."""
         out: list[Pick] = []
         for section in self.sections:
-            picks = self.picks(section, limit)
+            picks = self.picks(section, limit) if section.lazy else []
             out += picks
             limit -= sum(p.end - p.first for p in picks)
             if limit <= 0:
@@ -150,6 +150,8 @@ class WriteBack:
         assert segment.dirty & mask == mask and not segment.writing & mask
         self._unmark(segment, mask)
         segment.writing |= mask
+        for view in segment.section.views:
+            view.clean((segment.index << SEGMENT_SHIFT) + pick.first, (segment.index << SEGMENT_SHIFT) + pick.end)
         segment.section.writes += 1
         self.in_flight_sections[segment.section] = None
         self.in_flight += len(frames)
@@ -175,7 +177,7 @@ class WriteBack:
             else:
                 idle.append(-entry)
         for first, count in runs_of(idle):
-            physical.standby.append(first, count, State.TRANSITION)
+            physical.standby.append(first, count, State.TRANSITION, segment.section.priority)
         self.in_flight -= len(entries)
         section = segment.section
         section.writes -= 1
@@ -221,6 +223,8 @@ class WriteBack:
                 await self.scheduler.sleep(PIN_SECONDS)
             else:
                 break
+        for view in section.views:
+            view.forget(first_page, 1 << 52)
         for segment in list(section.segments.values()):
             first = max(0, first_page - (segment.index << SEGMENT_SHIFT))
             if first < SEGMENT_PAGES:
