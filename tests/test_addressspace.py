@@ -11,7 +11,7 @@ from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import EXECUTE, READ, WRITE
 from octavo.machine.paging import FORMATS
 from octavo.machine.ram import PAGE_SIZE
-from octavo.memory.spaces.addressspace import Allocate, Free, MemoryInformation, PageState
+from octavo.memory.spaces.addressspace import Allocate, Free, MemoryInformation, MemoryType, PageState
 from octavo.memory.spaces.protect import Protect
 from octavo.status import Status, StatusError
 from tests.machines import Machine, fails
@@ -148,8 +148,8 @@ def test_query(machine: Machine) -> None:
     fails(Status.INVALID_PARAMETER, space.query, KERNEL[machine.virtual.format.name])
     base, _ = space.allocate(0x60000000, 0x10000, RESERVE, NOACCESS)
     space.allocate(base + 0x3000, 0x2000, COMMIT, RW)
-    assert space.query(base + 0x4ABC) == MemoryInformation(base + 0x4000, 0x1000, PageState.COMMIT, base, NOACCESS, RW)
-    assert space.query(base) == MemoryInformation(base, 0x3000, PageState.RESERVE, base, NOACCESS, None)
+    assert space.query(base + 0x4ABC) == MemoryInformation(base + 0x4000, 0x1000, PageState.COMMIT, base, NOACCESS, RW, MemoryType.PRIVATE)
+    assert space.query(base) == MemoryInformation(base, 0x3000, PageState.RESERVE, base, NOACCESS, None, MemoryType.PRIVATE)
     assert space.query(base + 0x10000).state == PageState.FREE
 
 

@@ -29,7 +29,7 @@ class File(io.RawIOBase):
     """
 
     def __init__(self, file: OpenFile, scheduler: Scheduler, readable: bool, writable: bool, append: bool) -> None:
-        self._file = file
+        self.core = file  # for `system.virtual.sections.create(file=...)`
         self._run = scheduler.run
         self._readable = readable
         self._writable = writable
@@ -52,15 +52,15 @@ class File(io.RawIOBase):
     @property
     def size(self) -> int:
         """The file's length in bytes."""
-        return self._file.size
+        return self.core.size
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Up to `size` bytes from the position on; all that is left without a size."""
         if not self._readable:
             raise io.UnsupportedOperation("not opened for reading")
         if size is None or size < 0:
-            size = max(0, self._file.size - self._position)
-        data = self._run(self._file.read(self._position, size))
+            size = max(0, self.core.size - self._position)
+        data = self._run(self.core.read(self._position, size))
         self._position += len(data)
         return data
 
@@ -72,7 +72,7 @@ class File(io.RawIOBase):
         """Fills a buffer; returns the number of bytes."""
         if not self._readable:
             raise io.UnsupportedOperation("not opened for reading")
-        count = self._run(self._file.read_into(self._position, memoryview(buffer).cast("B")))
+        count = self._run(self.core.read_into(self._position, memoryview(buffer).cast("B")))
         self._position += count
         return count
 
@@ -83,14 +83,14 @@ class File(io.RawIOBase):
         if not isinstance(data, bytes):
             data = memoryview(data).cast("B")
         if self._append:
-            self._position = self._file.size
-        self._run(self._file.write(self._position, data))
+            self._position = self.core.size
+        self._run(self.core.write(self._position, data))
         self._position += len(data)
         return len(data)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Moves the position; returns it."""
-        base = (0, self._position, self._file.size)[whence]
+        base = (0, self._position, self.core.size)[whence]
         if base + offset < 0:
             raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: cannot seek to {base + offset}")
         self._position = base + offset
@@ -105,23 +105,23 @@ class File(io.RawIOBase):
         if not self._writable:
             raise io.UnsupportedOperation("not opened for writing")
         size = self._position if size is None else size
-        self._run(self._file.truncate(size))
+        self._run(self.core.truncate(size))
         return size
 
     def flush(self) -> None:
         """Returns when the file and all that leads to it are on stable storage."""
         if self._writable and not self.closed:
-            self._run(self._file.flush())
+            self._run(self.core.flush())
 
     def set_modified(self, wall: float) -> None:
         """Sets the time of last writing, in seconds since 1970."""
-        self._run(self._file.set_modified(wall))
+        self._run(self.core.set_modified(wall))
 
     def close(self) -> None:
         """Ends the use of the file; raises the error of a write that failed behind its back."""
         if not self.closed:
             try:
-                self._run(self._file.close())
+                self._run(self.core.close())
             finally:
                 self._writable = False  # IOBase.close flushes, and there is nothing left to
                 super().close()

@@ -42,6 +42,29 @@ class FatFile:
         """Bytes."""
         return self._open().size
 
+    @property
+    def writable(self) -> bool:
+        """True when it was opened for writing."""
+        return self._write
+
+    @property
+    def section(self) -> Section:
+        """The file's bytes, for mapping them: what the cache reads and writes through, too."""
+        return self._open()
+
+    def duplicate(self) -> FatFile:
+        """The same file, opened once more."""
+        self._open()
+        self._node.opens += 1
+        return FatFile(self._volume, self._node, self._write)
+
+    async def prepare_mapping(self) -> None:
+        """Says that the file will be changed through views: the volume is marked as in use, the file gets the time when it is closed."""
+        self._for_writing()
+        async with self._volume.mutex:
+            await self._volume._modify()
+        self._changed = True
+
     def _open(self) -> Section:
         if self._section is None:
             raise StatusError(Status.FILE_CLOSED, f"{self.path}: the file is closed")

@@ -12,9 +12,12 @@ of the allocation, where touching it is STACK_OVERFLOW.
 
 Addresses are the space's own; errors name them. Nothing waits but what needs a frame (`touch`, `read`, `write`).
 
+Views of sections are mapped and unmapped in `octavo.memory.spaces.spaceviews`; protect, query and lock are for them, too,
+and committing pages of a RESERVE section is.
+
 Source: NT's virtual memory calls (the cases of reference/nt.md section 4 are in tests/test_addressspace.py).
 Departures: no handles, so a space is an object; write watch and physical (AWE) pages are refused; copy-on-write after fork
-counts commit for both sides at once.
+counts commit for both sides at once; a page of a view whose protection changes leaves the tables until it is touched.
 """
 
 from __future__ import annotations
@@ -26,15 +29,15 @@ from typing import TYPE_CHECKING
 from octavo.machine.pagetables import PageTables
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.spaces.privatepages import PrivatePages
-from octavo.memory.spaces.protect import Protect, check_protect
-from octavo.memory.spaces.spacefaults import SpaceFaults
+from octavo.memory.spaces.protect import Protect, check_protect, is_copy, may_write
+from octavo.memory.spaces.sections import Attribute
+from octavo.memory.spaces.spaceviews import GRANULARITY, SpaceViews
 from octavo.memory.spaces.vad import Vad, Vads
 from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:
     from octavo.memory.spaces.virtual import VirtualMemory
 
-GRANULARITY = 16  # pages
 LOWEST = 16  # first page that may be allocated
 
 
@@ -52,6 +55,14 @@ class Free(enum.IntEnum):
 
     DECOMMIT = 0x4000
     RELEASE = 0x8000
+
+
+class MemoryType(enum.IntEnum):
+    """What lies at an address, by NT's values."""
+
+    PRIVATE = 0x20000
+    MAPPED = 0x40000
+    IMAGE = 0x1000000
 
 
 class PageState(enum.IntEnum):
@@ -72,9 +83,10 @@ class MemoryInformation:
     allocation_base: int = 0
     allocation_protect: Protect | None = None
     protect: Protect | None = None
+    type: MemoryType | None = None
 
 
-class AddressSpace(SpaceFaults):
+class AddressSpace(SpaceViews):
     """One space of `machine`, made by `VirtualMemory.create`."""
 
     def __init__(self, machine: VirtualMemory, name: str) -> None:
@@ -140,18 +152,31 @@ class AddressSpace(SpaceFaults):
         return vad
 
     def _commit(self, vad: Vad, first: int, end: int, protect: Protect) -> None:
-        self._charge(end - first - vad.committed(first, end))
+        if vad.view is not None:
+            made = vad.view.object
+            protect = self._for_view(vad, protect)
+            self.machine.sections.commit(made, vad.view.page_at(first), vad.view.page_at(end))
+        else:
+            self._charge(end - first - vad.committed(first, end))
         vad.set(first, end, protect)
         self.pages.protect(first << PAGE_SHIFT, end << PAGE_SHIFT, protect)
 
-    def _charge(self, pages: int) -> None:
-        self.machine.charge(pages, self.name)
-        self.charge += pages
+    def _for_view(self, vad: Vad, protect: Protect) -> Protect:
+        """The protection that pages of a view get when they are to have this one; what may be copied is charged. StatusError SECTION_PROTECTION."""
+        assert vad.view is not None
+        if is_copy(vad.protect) and may_write(protect):  # what is mapped copy-on-write stays it
+            protect = protect & ~(Protect.READWRITE | Protect.EXECUTE_READWRITE) | vad.protect & (Protect.WRITECOPY | Protect.EXECUTE_WRITECOPY)
+        protect = self.machine.sections.copies_allowed(vad.view.object, protect)
+        if is_copy(protect) and not vad.copies:
+            self._charge(vad.end - vad.start)
+            vad.copies = True
+        return protect
 
     def _reset(self, base: int, size: int) -> tuple[int, int]:
         """What committed pages hold is of no interest any more: whole pages are dropped, protections stay."""
         first, end = base >> PAGE_SHIFT, base + size + PAGE_SIZE - 1 >> PAGE_SHIFT
-        self._whole(first, end, Status.CONFLICTING_ADDRESSES)
+        if self._whole(first, end, Status.CONFLICTING_ADDRESSES).view is not None:
+            raise StatusError(Status.CONFLICTING_ADDRESSES, f"{base:#x} is in a view: what a section holds is not reset")
         inside = base + PAGE_SIZE - 1 >> PAGE_SHIFT, base + size >> PAGE_SHIFT
         if inside[0] < inside[1]:
             self.pages.drop(inside[0] << PAGE_SHIFT, inside[1] << PAGE_SHIFT)
@@ -180,6 +205,8 @@ class AddressSpace(SpaceFaults):
         vad = self.vads.find(base >> PAGE_SHIFT)
         if vad is None:
             raise StatusError(Status.MEMORY_NOT_ALLOCATED, f"nothing is allocated at {base:#x}")
+        if vad.view is not None:
+            raise StatusError(Status.UNABLE_TO_DELETE_SECTION, f"{base:#x} is in a view of {vad.view.object.name}: unmap it")
         first, end = base >> PAGE_SHIFT, base + size + PAGE_SIZE - 1 >> PAGE_SHIFT
         if size == 0:
             if first != vad.start:
@@ -205,12 +232,15 @@ class AddressSpace(SpaceFaults):
         StatusError CONFLICTING_ADDRESSES, NOT_COMMITTED, INVALID_PAGE_PROTECTION, INVALID_PARAMETER_2 and _4: nothing is changed then.
         """
         self._check_range(base, size)
-        allowed = check_protect(protect, copies=False)
         first, end = base >> PAGE_SHIFT, base + size + PAGE_SIZE - 1 >> PAGE_SHIFT
+        found = self.vads.find(first)
+        allowed = check_protect(protect, copies=found is not None and found.view is not None)
         vad = self._whole(first, end, Status.CONFLICTING_ADDRESSES)
         old = vad.run_at(first)[2]
         if old is None or vad.committed(first, end) < end - first:
             raise StatusError(Status.NOT_COMMITTED, f"not all of {end - first} pages at {first << PAGE_SHIFT:#x} are committed")
+        if vad.view is not None:
+            allowed = self._for_view(vad, allowed)
         vad.set(first, end, allowed)
         self.pages.protect(first << PAGE_SHIFT, end << PAGE_SHIFT, allowed)
         return first << PAGE_SHIFT, end - first << PAGE_SHIFT, old
@@ -226,4 +256,6 @@ class AddressSpace(SpaceFaults):
             return MemoryInformation(page << PAGE_SHIFT, end - page << PAGE_SHIFT, PageState.FREE)
         _, end, protect = vad.run_at(page)
         state = PageState.RESERVE if protect is None else PageState.COMMIT
-        return MemoryInformation(page << PAGE_SHIFT, end - page << PAGE_SHIFT, state, vad.start << PAGE_SHIFT, vad.protect, protect)
+        image = vad.view is not None and vad.view.object.attributes & Attribute.IMAGE
+        kind = MemoryType.PRIVATE if vad.view is None else MemoryType.IMAGE if image else MemoryType.MAPPED
+        return MemoryInformation(page << PAGE_SHIFT, end - page << PAGE_SHIFT, state, vad.start << PAGE_SHIFT, vad.protect, protect, kind)

@@ -75,7 +75,7 @@ class Bulk:
         out = []
         for vad in space.vads.all:
             for first, end, protect in vad.runs:
-                if protect is not None and not protect & (Protect.GUARD | Protect.NOACCESS):
+                if vad.view is None and protect is not None and not protect & (Protect.GUARD | Protect.NOACCESS):
                     bits = entry_bits(protect, True) | PRESENT
                     bits = bits & 0xFFF if space.tables.format.entry_size == 4 else bits
                     out.append((first, end, bits - (1 << 64) if bits >> 63 else bits))

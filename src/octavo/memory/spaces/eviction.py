@@ -90,11 +90,13 @@ class Eviction:
             if not entry or is_paged(entry) or entry & (PRESENT | WRITING) == WRITING:
                 continue
             pages = space.pages
-            if pages.uses(pages.frame_of(entry)) > 1 or address >> PAGE_SHIFT in space.locked:
+            if (not pages.is_shared(entry) and pages.uses(pages.frame_of(entry)) > 1) or address >> PAGE_SHIFT in space.locked:
                 continue
             if entry & PRESENT and entry & ACCESSED:
                 space.tables.put(address, entry & ~ACCESSED)
                 pages.mmu.invalidate(address)
+            elif pages.is_shared(entry):
+                freed += pages.forget_shared(address, address + 1)
             elif entry & PRESENT and not entry & DIRTY:
                 pages.forget_zeros(address, entry)
                 self.dropped += 1

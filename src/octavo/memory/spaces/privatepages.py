@@ -1,4 +1,4 @@
-"""The pages of private memory: frames behind the page tables of one address space, and who shares them after a fork.
+"""The pages of one address space: frames behind its page tables, private ones and those of sections.
 
     entry      present   the hardware's format; COPY (bit 9) on a page that may be written once it is nobody else's
                held      frame << 12 | HELD (bit 1), not present: the page has a frame and no access is allowed (NOACCESS, GUARD),
@@ -6,7 +6,11 @@
                paged     in a page file, see `octavo.memory.spaces.pagefile`
                0         no page: demand-zero if the run is committed
     dirty      set where the page is not all zeros, for all that is known: only such pages have to be written
-    PFN entry  HOLDER "private memory", USE the number of entries that lead to the frame
+    PFN entry  HOLDER "private memory" for a private page, else 0; USE the number of entries that lead to the frame, in all
+               spaces: after a fork several have a private page, and copy it when they write
+
+An entry for a page of a section is present or 0, and writable only while the page is marked as modified. Device memory has
+entries, too, which nobody counts.
 
 Nothing here looks at protections' meaning beyond making entries: which access is allowed is `AddressSpace`'s question.
 """
@@ -15,11 +19,13 @@ from __future__ import annotations
 
 from octavo.machine.mmu import SoftMmu
 from octavo.machine.pagetables import ACCESSED, DIRTY, FRAME_MASK, PRESENT, WRITE, PageTables
-from octavo.machine.ram import PAGE_SHIFT
-from octavo.memory.pfn import USE, WORDS, State
+from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.pfn import HOLDER, PTE, USE, WORDS, State
 from octavo.memory.physical import PhysicalMemory
+from octavo.memory.section import Segment
 from octavo.memory.spaces.pagefile import PAGED, PageFiles
 from octavo.memory.spaces.protect import Protect, entry_bits, permits
+from octavo.memory.views import share, unshare
 
 HELD = 1 << 1
 WRITING = 1 << 3
@@ -33,11 +39,12 @@ def is_paged(entry: int) -> bool:
 
 
 class PrivatePages:
-    """Private pages behind `tables`; `holder` is "private memory" in the PFN database."""
+    """The pages behind `tables`; `holder` is "private memory" in the PFN database."""
 
     def __init__(self, physical: PhysicalMemory, tables: PageTables, holder: int, mmu: SoftMmu, files: PageFiles) -> None:
         self.physical, self.tables, self.holder, self.mmu, self.files = physical, tables, holder, mmu, files
-        self.resident = 0
+        self.resident = 0  # entries that have a frame
+        self.shared = 0  # those of them that are of sections or devices
         self.copied = 0
 
     # -- frames ---------------------------------------------------------------------------------------------------
@@ -47,10 +54,15 @@ class PrivatePages:
         return self.physical.pfns.words[frame * WORDS + USE]
 
     def _use(self, frame: int, change: int) -> None:
-        """Counts one more or one less entry; the last one frees the frame."""
+        """Counts one more or one less entry; the last one frees a private frame, and lets go of a section's."""
         words = self.physical.pfns.words
-        words[frame * WORDS + USE] += change
         self.resident += change
+        if words[frame * WORDS + HOLDER] != self.holder:
+            self.shared += change
+            if words[frame * WORDS + PTE]:
+                unshare(self.physical, frame)
+            return
+        words[frame * WORDS + USE] += change
         if not words[frame * WORDS + USE]:
             self.physical.pfns.hold(frame, 1, 0)
             self.physical.free([frame], State.ACTIVE)
@@ -100,7 +112,10 @@ class PrivatePages:
         self._use(frame, 1)
 
     def remake(self, address: int, entry: int, protect: Protect) -> None:
-        """Gives a page that is there another protection."""
+        """Gives a page that is there another protection; one of a section leaves the tables, and has it when it comes back."""
+        if self.is_shared(entry):
+            self.forget_shared(address, address + PAGE_SIZE)
+            return
         self.tables.put(address, self._make(self.frame_of(entry), protect, entry))
         self.mmu.invalidate(address)
 
@@ -129,6 +144,45 @@ class PrivatePages:
         if changed != entry:
             self.tables.put(address, changed)
 
+    # -- pages of sections ----------------------------------------------------------------------------------------
+
+    def is_shared(self, entry: int) -> bool:
+        """True for a present entry that leads to no private page."""
+        return bool(entry & PRESENT) and self.physical.pfns.words[self.frame_of(entry) * WORDS + HOLDER] != self.holder
+
+    def map_shared(self, address: int, segment: Segment, frame: int, protect: Protect, writable: bool) -> None:
+        """An entry for an active page of a section. StatusError INSUFFICIENT_RESOURCES without a frame for a table."""
+        self.tables.put(address, self._shared_entry(frame, protect, writable))
+        share(self.physical, segment, frame)
+        self.resident += 1
+        self.shared += 1
+
+    def map_device(self, address: int, frame: int, protect: Protect) -> None:
+        """An entry for a frame that is no memory. StatusError INSUFFICIENT_RESOURCES without a frame for a table."""
+        self.tables.put(address, self._shared_entry(frame, protect, True))
+        self.resident += 1
+        self.shared += 1
+
+    def _shared_entry(self, frame: int, protect: Protect, writable: bool) -> int:
+        bits = entry_bits(protect, writable) & (0xFFF if self.tables.format.entry_size == 4 else -1)
+        return frame << PAGE_SHIFT | bits | PRESENT
+
+    def make_writable(self, address: int, entry: int) -> None:
+        """Lets a section's page be written, which has been marked as modified."""
+        self.tables.put(address, entry | WRITE)
+
+    def forget_shared(self, start: int, end: int) -> int:
+        """Takes the pages of sections in [start, end) out of the tables; returns how many of them have left the active state."""
+        left = 0
+        for address, entry in list(self.tables.entries(start, end)):
+            if self.is_shared(entry):
+                before = self.physical.pfns.counts[State.ACTIVE]
+                self.tables.put(address, 0)
+                self.mmu.invalidate(address)
+                self._use(self.frame_of(entry), -1)
+                left += before - self.physical.pfns.counts[State.ACTIVE]
+        return left
+
     # -- sharing --------------------------------------------------------------------------------------------------
 
     def needs_copy(self, entry: int) -> bool:
@@ -136,7 +190,7 @@ class PrivatePages:
         return not entry & WRITE and self.uses(self.frame_of(entry)) > 1
 
     def copy(self, address: int, entry: int, frame: int, protect: Protect) -> None:
-        """Gives a page a copy of its own in `frame`, from `try_frame`."""
+        """Gives a page a copy of its own in `frame`, from `try_frame`. The page may be a section's."""
         old, ram = self.frame_of(entry), self.physical.ram
         ram.frame(frame)[:] = ram.frame(old)
         self.physical.pfns.words[frame * WORDS + USE] = 1
@@ -153,6 +207,8 @@ class PrivatePages:
                 other.tables.put(address, entry)
                 self.files.use(entry, 1)
                 continue
+            if self.is_shared(entry):
+                continue  # the other one has the view, and will find it
             frame = self.frame_of(entry)
             other.tables.put(address, frame << PAGE_SHIFT | HELD)
             other._use(frame, 1)

@@ -55,6 +55,16 @@ def permits(protect: Protect, kind: int) -> bool:
     return kind == 0 or bool(protect & _EXECUTES)
 
 
+def may_write(protect: Protect) -> bool:
+    """True for a protection that lets the memory itself be written, not a copy of it."""
+    return bool(protect & _WRITES)
+
+
+def is_copy(protect: Protect) -> bool:
+    """True for a protection under which a write makes a copy first."""
+    return bool(protect & _COPIES)
+
+
 def entry_bits(protect: Protect, writable: bool) -> int:
     """The bits of a present entry for user memory; write only where `writable` (the page is nobody else's)."""
     bits = USER | (WRITE if writable and protect & (_WRITES | _COPIES) else 0)

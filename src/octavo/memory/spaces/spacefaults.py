@@ -6,6 +6,7 @@
     paged                           from its page file, with neighbours that lie beside it there
     held                            present again
     copy-on-write                   a copy in a frame of its own, or the frame itself once it is nobody else's
+    of a view                       see `octavo.memory.spaces.viewfaults`
 
 `lock` brings pages in and keeps eviction away from them.
 
@@ -25,6 +26,7 @@ from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.spaces.privatepages import PrivatePages, is_paged
 from octavo.memory.spaces.protect import Protect, permits
 from octavo.memory.spaces.vad import Vad, Vads
+from octavo.memory.spaces.viewfaults import copies, view_fault
 from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:
@@ -51,19 +53,22 @@ class SpaceFaults(ABC):
     async def touch(self, address: int, kind: int = READ) -> int:
         """The physical address of a reference, after whatever fault it takes.
 
-        StatusError ACCESS_VIOLATION, GUARD_PAGE_VIOLATION, STACK_OVERFLOW, NO_MEMORY.
+        StatusError ACCESS_VIOLATION, GUARD_PAGE_VIOLATION, STACK_OVERFLOW, IN_PAGE_ERROR, NO_MEMORY.
         """
         page = address >> PAGE_SHIFT
         start = page << PAGE_SHIFT
         spare = 0
         try:
             while True:
-                protect = self._admit(address, page, kind)
+                vad, protect = self._admit(address, page, kind)
                 entry = self.tables.get(start)
                 if entry & PRESENT and (kind != WRITE or entry & WRITABLE):
                     self.pages.mark(start, entry, kind == WRITE)
                     return self.pages.frame_of(entry) << PAGE_SHIFT | address & PAGE_SIZE - 1
-                if entry and not is_paged(entry) and not (entry & PRESENT and self.pages.needs_copy(entry)):
+                if vad.view is not None and (not entry or self.pages.is_shared(entry)) and (spare or not copies(protect, kind)):
+                    spare = await self._view_fault(vad, page, kind, protect, spare)
+                    continue
+                if entry and not is_paged(entry) and not self.pages.is_shared(entry) and not (entry & PRESENT and self.pages.needs_copy(entry)):
                     self.pages.remake(start, entry, protect)  # held, or shared with nobody any more
                     continue
                 if not spare:
@@ -86,6 +91,16 @@ class SpaceFaults(ABC):
         finally:
             if spare:
                 self.pages.give_back(spare)
+
+    async def _view_fault(self, vad: Vad, page: int, kind: int, protect: Protect, spare: int) -> int:
+        """Returns the spare frame that is left, 0 if none."""
+        try:
+            return 0 if await view_fault(self, vad, page, kind, protect, spare) else spare
+        except StatusError as error:
+            if error.status != Status.INSUFFICIENT_RESOURCES:
+                raise
+            await self.machine.pageout.relieve(4)  # frames for tables
+            return spare
 
     async def lock(self, base: int, size: int) -> Status:
         """Brings committed pages in and keeps them in frames; WAS_LOCKED when one of them was locked before, else SUCCESS.
@@ -163,8 +178,8 @@ class SpaceFaults(ABC):
                 return frame
             await self.machine.pageout.relieve(1)
 
-    def _admit(self, address: int, page: int, kind: int) -> Protect:
-        """The protection of a page that a reference may use; the fault otherwise."""
+    def _admit(self, address: int, page: int, kind: int) -> tuple[Vad, Protect]:
+        """The allocation and protection of a page that a reference may use; the fault otherwise."""
         vad = self.vads.find(page)
         protect = vad.run_at(page)[2] if vad is not None else None
         if vad is None or protect is None:
@@ -175,7 +190,7 @@ class SpaceFaults(ABC):
         if not permits(protect, kind):
             what = ("read", "written", "executed")[kind]
             raise StatusError(Status.ACCESS_VIOLATION, f"{self.name}: {address:#x} is {what} and is {protect.name}")
-        return protect
+        return vad, protect
 
     def _leave_guard(self, vad: Vad, page: int, protect: Protect, address: int) -> None:
         """A guard page was touched: it is an ordinary one now, and the toucher hears of it, unless it is a stack that can still grow."""

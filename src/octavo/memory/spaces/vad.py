@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from octavo.memory.spaces.protect import Protect
+from octavo.memory.spaces.view import Inherit, View
 
 Run = tuple[int, int, Protect | None]  # first page, end, protection (None: reserved)
 
@@ -29,6 +30,9 @@ class Vad:
     end: int
     protect: Protect
     runs: list[Run] = field(default_factory=list)
+    view: View | None = None  # for a mapped section: what of it is seen here
+    inherit: Inherit = Inherit.COPY
+    copies: bool = False  # a view of which pages may be copied: all are charged
 
     def __post_init__(self) -> None:
         if not self.runs:
@@ -57,12 +61,19 @@ class Vad:
         """Committed pages of [first, end)."""
         return sum(b - a for a, b, p in self.parts(first, end) if p is not None)
 
+    @property
+    def charge(self) -> int:
+        """Pages that are charged to the commit limit: committed private ones, and those of a view that may be copied."""
+        if self.view is None:
+            return self.committed(self.start, self.end)
+        return self.end - self.start if self.copies else 0
+
     def cut(self, first: int, end: int) -> list[Vad]:
-        """What is left of it without pages [first, end): none, one or two."""
+        """What is left of it, which is no view, without pages [first, end): none, one or two."""
         left = []
         for a, b in ((self.start, first), (end, self.end)):
             if a < b:
-                left.append(Vad(a, b, self.protect, self.parts(a, b)))
+                left.append(Vad(a, b, self.protect, self.parts(a, b), None, self.inherit))
         return left
 
 

@@ -14,15 +14,19 @@ from octavo.machine.paging import PageTableFormat
 from octavo.memory.manager import MemoryManager
 from octavo.memory.pfn import HOLDER, USE
 from octavo.memory.physical import RESERVE
+from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.memory.spaces.addressspace import AddressSpace
 from octavo.memory.spaces.bulk import Bulk
 from octavo.memory.spaces.eviction import Eviction
 from octavo.memory.spaces.pagefile import PageFiles, PageStore
 from octavo.memory.spaces.privatepages import PrivatePages, is_paged
+from octavo.memory.spaces.sections import Sections
 from octavo.memory.spaces.vad import Vad
+from octavo.memory.spaces.view import Inherit, View
 from octavo.memory.tableframes import TableFrames
 from octavo.status import Status, StatusError
 
+CLUSTER = 16
 BULK_PAGES = 256  # from here on a kernel shares pages in a fork
 
 
@@ -30,7 +34,9 @@ class VirtualMemory:
     """The spaces of a machine with page tables of format `layout`, on `cpus` virtual CPUs."""
 
     def __init__(self, memory: MemoryManager, layout: PageTableFormat, cpus: int = 1) -> None:
-        self.physical, self.pageout = memory.physical, memory.pageout
+        self.physical, self.pageout, self.faults = memory.physical, memory.pageout, memory.faults
+        self.scheduler = memory.scheduler
+        self.cluster = CLUSTER  # pages that one fault on a view brings in at most
         self.format = layout
         self.mmu = SoftMmu(memory.ram, layout, cpus)
         self.holder = memory.pfns.new_holder("private memory")
@@ -39,6 +45,7 @@ class VirtualMemory:
         self.limit = max(self.physical.available - self.physical.available // 16 - 2 * RESERVE, 0)  # pages; a sixteenth is for page tables
         self.charged = 0
         self.files = PageFiles()
+        self.sections = Sections(self)
         self.eviction = Eviction(self)
         self.bulk = Bulk(self)
         self.bulk_pages = BULK_PAGES
@@ -76,16 +83,21 @@ class VirtualMemory:
         return child
 
     def _inherit(self, parent: AddressSpace, child: AddressSpace, vad: Vad) -> None:
-        pages = vad.committed(vad.start, vad.end)
-        self.charge(pages, child.name)
-        child.charge += pages
-        copy = Vad(vad.start, vad.end, vad.protect, list(vad.runs))
+        if vad.inherit == Inherit.NONE:
+            return
+        self.charge(vad.charge, child.name)
+        child.charge += vad.charge
+        copy = Vad(vad.start, vad.end, vad.protect, list(vad.runs), None, vad.inherit, vad.copies)
         child.vads.add(copy)
+        if vad.view is not None:
+            copy.view = View(child, copy, vad.view.object, vad.view.first)
+            copy.view.advice = vad.view.advice
+            child.watch(copy.view)
         if vad in parent.stacks:
             child.stacks.add(copy)
         for first, end, protect in vad.runs:
             if protect is not None:
-                if end - first >= self.bulk_pages:
+                if end - first >= self.bulk_pages and vad.view is None:
                     self.bulk.share(parent, child, first, end, protect)
                 else:
                     parent.pages.share_with(child.pages, first << 12, end << 12, protect)
@@ -111,10 +123,10 @@ class VirtualMemory:
     def destroy(self, space: AddressSpace) -> None:
         """Ends a space: its pages, tables and charge go."""
         for vad in space.vads.all:
-            space.pages.drop(vad.start << 12, vad.end << 12)
-            space.vads.remove(vad)
-        self.charged -= space.charge
-        space.charge = 0
+            space.remove(vad)
+            if vad.view is not None:
+                self.sections.release(vad.view.object)
+        assert not space.charge
         for frame in space.tables.tables:
             self.table_frames.free(frame)
         space.tables.tables.clear()
@@ -130,12 +142,14 @@ class VirtualMemory:
 
     def check(self) -> None:
         """Charges add up; every entry leads to a frame of private memory inside a committed run; share counts are the entries counted."""
-        assert self.charged == sum(s.charge for s in self.spaces) <= self.limit
+        assert self.charged == sum(s.charge for s in self.spaces) + self.sections.charge <= self.limit
+        self.sections.check()
         uses: dict[int, int] = {}
-        paged: list[int] = []
+        shares: dict[int, int] = {}
+        paged: list[int] = self.sections.slots()
         for space in self.spaces:
             space.vads.check()
-            assert space.charge == sum(v.committed(v.start, v.end) for v in space.vads.all)
+            assert space.charge == sum(v.charge for v in space.vads.all)
             count = 0
             for vad in space.vads.all:
                 for first, end, protect in vad.runs:
@@ -144,11 +158,29 @@ class VirtualMemory:
                         if is_paged(entry):
                             paged.append(entry)
                             continue
-                        frame = PrivatePages.frame_of(entry)
-                        uses[frame] = uses.get(frame, 0) + 1
                         count += 1
+                        if space.pages.is_shared(entry):
+                            self._check_shared(vad, address >> 12, entry, shares)
+                        else:
+                            frame = PrivatePages.frame_of(entry)
+                            uses[frame] = uses.get(frame, 0) + 1
             assert count == space.pages.resident, f"{space.name}: {count} pages are there and {space.pages.resident} are counted"
         self.files.check(paged)
         table = self.physical.pfns.table
         held = table[:, HOLDER] == self.holder
         assert {int(f): int(table[f, USE]) for f in held.nonzero()[0]} == uses
+        used = (table[:, HOLDER] == 0) & (table[:, USE] != 0)
+        assert {int(f): int(table[f, USE]) for f in used.nonzero()[0]} == shares
+
+    def _check_shared(self, vad: Vad, page: int, entry: int, shares: dict[int, int]) -> None:
+        """An entry leads to the very page of the section that the view shows there, and is writable only while that is modified."""
+        assert vad.view is not None, f"{page << 12:#x} has a section's page and is in no view"
+        frame = PrivatePages.frame_of(entry)
+        number, section = vad.view.page_at(page), vad.view.object.section
+        if vad.view.object.frame:
+            assert frame == vad.view.object.frame + number
+            return
+        shares[frame] = shares.get(frame, 0) + 1
+        segment = section.segments[number >> SEGMENT_SHIFT]
+        assert self.physical.ram.link[segment.base + number % SEGMENT_PAGES] == frame, f"{page << 12:#x} shows another page of {section.name}"
+        assert not entry & 2 or segment.dirty >> number % SEGMENT_PAGES & 1, f"{page << 12:#x} can be written unnoticed"

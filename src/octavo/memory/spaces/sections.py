@@ -1,0 +1,301 @@
+"""Section objects: what can be mapped into address spaces, by NT's calls and statuses.
+
+    page-file-backed   zeros at first; COMMIT charges all of it, RESERVE is committed through its views, for all of them at once
+    file-backed        the very section that the cache reads and writes through: one copy of each page
+    image              the same section, mapped as its ELF program headers say (`octavo.memory.spaces.image`)
+    device             frames that are no memory: nothing is read, written or counted
+
+A section object lives until it is closed and its last view is gone. One with a name can be found by it; a BASED one is at
+the same addresses in every space. A mapped file stays in use, though its user may close it.
+
+Source: NT's NtCreateSection, NtExtendSection, NtQuerySection (cases 46 to 82 of reference/nt.md are in tests/test_sections.py).
+Departures: no handles and no access masks; image and data views of a file see one another's writes, as on Linux; device
+sections cannot show RAM that Octavo manages; prototype PTEs of a RESERVE section come with its pages, so that its size is
+bounded by user space alone.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.pfn import State
+from octavo.memory.section import Section
+from octavo.memory.spaces.defaultpager import DefaultPager
+from octavo.memory.spaces.protect import Protect, check_protect, is_copy, may_write
+from octavo.memory.spaces.vad import Vad
+from octavo.status import Status, StatusError
+
+if TYPE_CHECKING:
+    from octavo.memory.spaces.virtual import VirtualMemory
+
+
+class Attribute(enum.IntFlag):
+    """What a section is made with, by NT's values."""
+
+    BASED = 0x200000
+    FILE = 0x800000
+    IMAGE = 0x1000000
+    RESERVE = 0x4000000
+    COMMIT = 0x8000000
+    NOCACHE = 0x10000000
+
+
+class MappableFile(Protocol):
+    """An open file of a file system that has a section."""
+
+    path: str
+
+    @property
+    def writable(self) -> bool: ...
+    @property
+    def section(self) -> Section: ...
+    def duplicate(self) -> MappableFile: ...
+    async def prepare_mapping(self) -> None: ...
+    async def truncate(self, size: int) -> None: ...
+    async def close(self) -> None: ...
+
+
+@dataclass(eq=False)
+class SectionObject:
+    """`size` bytes of `section`. `shape` says which of its pages are committed; `frame` is the first of a device section."""
+
+    name: str
+    section: Section
+    size: int
+    protect: Protect
+    attributes: Attribute
+    shape: Vad
+    file: MappableFile | None = None
+    frame: int = 0
+    base: int = 0  # page at which a BASED section is, once it is anywhere
+    views: int = 0
+    closed: bool = False
+
+    @property
+    def paged(self) -> bool:
+        """True for a page-file-backed section."""
+        return self.file is None and not self.frame
+
+
+@dataclass(frozen=True)
+class SectionInformation:
+    """What `query` tells; `size` in bytes."""
+
+    base: int
+    attributes: Attribute
+    size: int
+
+
+class Sections:
+    """All section objects of a machine."""
+
+    def __init__(self, machine: VirtualMemory) -> None:
+        self.machine = machine
+        self.pager = DefaultPager(machine.files)
+        self.all: dict[SectionObject, None] = {}
+        self.names: dict[str, SectionObject] = {}
+        self.ending: dict[Section, None] = {}  # page-file-backed ones that still have pages or slots
+        self.charge = 0
+        self.most_pages = 1 << (machine.format.virtual_bits - 1 - PAGE_SHIFT)
+        self._numbers = 0
+
+    # -- making ---------------------------------------------------------------------------------------------------
+
+    async def create(
+        self, size: int, protect: int = Protect.READWRITE, attributes: int = Attribute.COMMIT, file: MappableFile | None = None, name: str = ""
+    ) -> SectionObject:
+        """A section of `size` bytes, 0 for a file's own size; a writable file grows to it.
+
+        StatusError INVALID_PARAMETER_4 (size), _6 (attributes), INVALID_PAGE_PROTECTION, SECTION_PROTECTION (of the file),
+        MAPPED_FILE_SIZE_ZERO, INVALID_FILE_FOR_SECTION, SECTION_TOO_BIG, COMMITMENT_LIMIT, OBJECT_NAME_COLLISION.
+        """
+        how = self._check_attributes(attributes)
+        allowed = check_protect(protect, copies=True)
+        if allowed & (Protect.NOACCESS | Protect.GUARD):
+            raise StatusError(Status.INVALID_PAGE_PROTECTION, f"a section cannot be made with {allowed.name or hex(allowed)}")
+        if name in self.names:
+            raise StatusError(Status.OBJECT_NAME_COLLISION, f"there is a section {name} already")
+        if how & Attribute.IMAGE and (file is None or not file.section.size):
+            raise StatusError(Status.INVALID_FILE_FOR_SECTION, "an image section needs a file that is not empty")
+        if file is None:
+            made = self._create_paged(size, allowed, how, name)
+        else:
+            made = await self._create_mapped(size, allowed, how, name, file)
+        return self._add(made)
+
+    def _check_attributes(self, attributes: int) -> Attribute:
+        kind = attributes & (Attribute.COMMIT | Attribute.RESERVE | Attribute.IMAGE)
+        known = Attribute.COMMIT | Attribute.RESERVE | Attribute.IMAGE | Attribute.BASED | Attribute.NOCACHE | Attribute.FILE
+        if kind.bit_count() != 1 or attributes & ~known:
+            raise StatusError(Status.INVALID_PARAMETER_6, f"{attributes:#x} does not say one of COMMIT, RESERVE and IMAGE")
+        return Attribute(attributes)
+
+    def _create_paged(self, size: int, protect: Protect, how: Attribute, name: str) -> SectionObject:
+        if size <= 0:
+            raise StatusError(Status.INVALID_PARAMETER_4, f"a section without a file needs a size, not {size}")
+        pages = size + PAGE_SIZE - 1 >> PAGE_SHIFT
+        if pages > self.most_pages:
+            raise StatusError(Status.SECTION_TOO_BIG, f"a section of {size} bytes is larger than user space")
+        self._numbers += 1
+        name = name or f"section {self._numbers}"
+        section = Section(name, self.pager, {}, pages << PAGE_SHIFT)
+        section.lazy = False
+        made = SectionObject(name, section, section.size, protect, how, Vad(0, pages, protect))
+        if how & Attribute.COMMIT:
+            self._commit(made, 0, pages)
+        return made
+
+    async def _create_mapped(self, size: int, protect: Protect, how: Attribute, name: str, file: MappableFile) -> SectionObject:
+        if may_write(protect) and not file.writable:
+            raise StatusError(Status.SECTION_PROTECTION, f"{file.path}: is opened for reading only and cannot be mapped {protect.name}")
+        if size < 0:
+            raise StatusError(Status.INVALID_PARAMETER_4, f"{file.path}: a section cannot have {size} bytes")
+        if not (size or file.section.size):
+            raise StatusError(Status.MAPPED_FILE_SIZE_ZERO, f"{file.path}: is empty and cannot be mapped")
+        own = file.duplicate()
+        try:
+            if may_write(protect):
+                await own.prepare_mapping()
+            if size > own.section.size:
+                if not may_write(protect):
+                    raise StatusError(Status.SECTION_TOO_BIG, f"{file.path}: has {own.section.size} bytes, and a section of {size} that cannot be written is asked for")
+                await own.truncate(size)
+        except StatusError:
+            await own.close()
+            raise
+        size = size or own.section.size
+        pages = size + PAGE_SIZE - 1 >> PAGE_SHIFT
+        how = how & ~Attribute.RESERVE | Attribute.FILE | (Attribute.COMMIT if not how & Attribute.IMAGE else 0)
+        return SectionObject(name or file.path, own.section, size, protect, how, Vad(0, pages, protect, [(0, pages, protect)]), own)
+
+    def create_device(self, first: int, pages: int, protect: int = Protect.READWRITE, name: str = "") -> SectionObject:
+        """A section that shows frames from `first` on, of which none is managed memory. StatusError INVALID_PARAMETER_6."""
+        table = self.machine.physical.pfns
+        if first <= 0 or pages <= 0 or first + pages > table.frames or any(table.state(f) != State.ABSENT for f in range(first, first + pages)):
+            raise StatusError(Status.INVALID_PARAMETER_6, f"frames {first:#x} to {first + pages - 1:#x} are not all device memory below frame {table.frames:#x}")
+        allowed = check_protect(protect, copies=False)
+        section = Section(name or f"frames {first:#x}", self.pager, {}, pages << PAGE_SHIFT)
+        shape = Vad(0, pages, allowed, [(0, pages, allowed)])
+        return self._add(SectionObject(section.name, section, section.size, allowed, Attribute.COMMIT, shape, frame=first))
+
+    def _add(self, made: SectionObject) -> SectionObject:
+        self.all[made] = None
+        self.names.setdefault(made.name, made)
+        return made
+
+    def open(self, name: str) -> SectionObject:
+        """The section with a name. StatusError OBJECT_NAME_NOT_FOUND."""
+        found = self.names.get(name)
+        if found is None or found.closed:
+            raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"there is no section {name!r}")
+        return found
+
+    # -- changing -------------------------------------------------------------------------------------------------
+
+    def _commit(self, made: SectionObject, first: int, end: int) -> None:
+        pages = end - first - made.shape.committed(first, end)
+        self.machine.charge(pages, made.name)
+        self.charge += pages
+        made.shape.set(first, end, made.protect)
+
+    def commit(self, made: SectionObject, first: int, end: int) -> None:
+        """Commits pages of a RESERVE section, in every view of it. StatusError COMMITMENT_LIMIT."""
+        self._commit(made, first, end)
+        for space in self.machine.spaces:
+            for vad in space.vads.all:
+                if vad.view is not None and vad.view.object is made:
+                    low, high = max(vad.start, vad.start + first - vad.view.first), min(vad.end, vad.start + end - vad.view.first)
+                    for a, b, protect in vad.parts(low, high) if low < high else []:
+                        if protect is None:
+                            vad.set(a, b, vad.protect)
+
+    async def extend(self, made: SectionObject, size: int) -> None:
+        """Makes a section larger, with its file if it has one. StatusError SECTION_NOT_EXTENDED, COMMITMENT_LIMIT, DISK_FULL."""
+        pages = size + PAGE_SIZE - 1 >> PAGE_SHIFT
+        if size <= made.size or made.frame or made.attributes & Attribute.IMAGE or pages > self.most_pages:
+            raise StatusError(Status.SECTION_NOT_EXTENDED, f"{made.name}: cannot be made {size} bytes long, it has {made.size}")
+        if made.file is not None:
+            if size > made.section.size:
+                if not may_write(made.protect):
+                    raise StatusError(Status.SECTION_NOT_EXTENDED, f"{made.name}: its file has {made.section.size} bytes and may not be written")
+                await made.file.truncate(size)
+            made.size = size
+        else:
+            if made.attributes & Attribute.COMMIT:
+                self.machine.charge(pages - made.shape.end, made.name)
+                self.charge += pages - made.shape.end
+            made.section.size = made.size = pages << PAGE_SHIFT
+        committed = made.protect if made.attributes & Attribute.COMMIT else None
+        if pages > made.shape.end:
+            old, made.shape.end = made.shape.end, pages
+            made.shape.set(old, pages, committed)
+
+    def query(self, made: SectionObject) -> SectionInformation:
+        """Base, attributes and size: whole pages without a file, to the byte with one."""
+        return SectionInformation(made.base << PAGE_SHIFT, made.attributes, made.size)
+
+    # -- ending ---------------------------------------------------------------------------------------------------
+
+    def close(self, made: SectionObject) -> None:
+        """Its maker needs it no more; it ends with its last view."""
+        made.closed = True
+        self.release(made)
+
+    def release(self, made: SectionObject) -> None:
+        """Ends a section object that is closed and has no view."""
+        if not made.closed or made.views or made not in self.all:
+            return
+        del self.all[made]
+        if self.names.get(made.name) is made:
+            del self.names[made.name]
+        if made.paged:
+            pages = made.shape.committed(0, made.shape.end)
+            self.machine.charge(-pages, made.name)
+            self.charge -= pages
+        if made.paged:
+            self.ending[made.section] = None
+        if not made.frame:
+            self.machine.scheduler.start(self._end(made), f"end of {made.name}")
+
+    async def _end(self, made: SectionObject) -> None:
+        section, writeback = made.section, self.machine.pageout.writeback
+        if made.file is None:
+            section.size = 0
+            await writeback.purge(section, 0)
+            writeback.errors.pop(section, None)
+            self.pager.forget(section)
+            del self.ending[section]
+            return
+        try:
+            await made.file.close()
+        except StatusError as error:  # who flushes or closes the file next shall hear of it
+            writeback.errors.setdefault(section, error)
+
+    def copies_allowed(self, made: SectionObject, protect: Protect) -> Protect:
+        """The protection that a view may have. StatusError SECTION_PROTECTION."""
+        if may_write(protect) and not may_write(made.protect):
+            if not is_copy(made.protect):
+                raise StatusError(Status.SECTION_PROTECTION, f"{made.name}: was made {made.protect.name} and cannot be seen {protect.name}")
+            writes = Protect.WRITECOPY if protect & Protect.READWRITE else Protect.EXECUTE_WRITECOPY
+            return protect & ~(Protect.READWRITE | Protect.EXECUTE_READWRITE) | writes
+        return protect
+
+    def check(self) -> None:
+        """Charges and views add up, and slots belong to pages inside their section."""
+        assert self.charge == sum(s.shape.committed(0, s.shape.end) for s in self.all if s.paged)
+        counts = dict.fromkeys(self.all, 0)
+        for space in self.machine.spaces:
+            for vad in space.vads.all:
+                if vad.view is not None:
+                    counts[vad.view.object] += 1
+                    assert vad.view in vad.view.object.section.views or vad.view.object.frame
+        for made, views in counts.items():
+            assert made.views == views and (views or not made.closed), f"{made.name}: {views} views, {made.views} counted"
+
+    def slots(self) -> list[int]:
+        """The page-file entries that sections have."""
+        live = [made.section for made in self.all if made.paged]
+        return [entry for section in [*live, *self.ending] for entry in self.pager.slots(section).values()]

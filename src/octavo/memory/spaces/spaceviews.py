@@ -1,0 +1,271 @@
+"""Views in an address space: NT's calls on mapped sections.
+
+    map        shows a part of a section at addresses of the space, or loads an image
+    unmap      ends a view, found by any address in it; all parts of an image go together
+    flush      writes what is dirty of the view's section
+    advise     how the view will be used: what faults bring in, and WILLNEED and DONTNEED at once
+    set_inheritance     what a fork makes of an allocation
+
+Source: NT's NtMapViewOfSection and its relatives; Mach's vm_inherit and behaviours of map entries.
+Departures: a view of a file may be mapped with RESERVE and grows with `extend` and another `map`, not in place; an
+allocation of private memory cannot be shared with children afterwards: map a section instead.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from octavo.machine.mmukernels import WRITE
+from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT
+from octavo.memory.spaces.advice import Advice
+from octavo.memory.spaces.image import HEADER_BYTES, Image, parse_image
+from octavo.memory.spaces.protect import Protect, check_protect, is_copy
+from octavo.memory.spaces.sections import Attribute, SectionObject
+from octavo.memory.spaces.spacefaults import SpaceFaults
+from octavo.memory.spaces.vad import Run, Vad
+from octavo.memory.spaces.view import Inherit, View
+from octavo.memory.views import settle
+from octavo.status import Status, StatusError
+
+if TYPE_CHECKING:
+    from octavo.memory.section import Section
+
+GRANULARITY = 16  # pages
+TOP_DOWN = 0x100000
+_TYPES = 0x102000  # TOP_DOWN, and RESERVE for a file
+
+
+class SpaceViews(SpaceFaults):
+    """The part of an `AddressSpace` that maps sections."""
+
+    charge: int
+
+    def map(
+        self,
+        section: SectionObject,
+        base: int = 0,
+        size: int = 0,
+        offset: int = 0,
+        protect: int = Protect.READWRITE,
+        inherit: int = Inherit.SHARE,
+        commit: int = 0,
+        zero_bits: int = 0,
+        how: int = 0,
+    ) -> tuple[int, int]:
+        """Shows `size` bytes of a section (0: all to its end) from `offset` on, at `base` (0: anywhere); returns base and size.
+
+        For an image use `map_image`. StatusError INVALID_PARAMETER_3 (base or size), _4 (zero bits), _5 (commit), _8 (inherit),
+        _9 (how), MAPPED_ALIGNMENT, INVALID_VIEW_SIZE, INVALID_PAGE_PROTECTION, SECTION_PROTECTION, CONFLICTING_ADDRESSES,
+        NO_MEMORY, COMMITMENT_LIMIT: nothing is mapped then.
+        """
+        if section.attributes & Attribute.IMAGE:
+            raise StatusError(Status.INVALID_PARAMETER, f"{section.name} is an image: map_image loads it")
+        if size < 0 or size >= 1 << 63 or (base and not self.vads.low << PAGE_SHIFT <= base < self.vads.high << PAGE_SHIFT):
+            raise StatusError(Status.INVALID_PARAMETER_3, f"{size} bytes at {base:#x} are no place for a view")
+        if inherit not in (Inherit.SHARE, Inherit.NONE):
+            raise StatusError(Status.INVALID_PARAMETER_8, f"{inherit} is no way for a view to be inherited: SHARE or NONE")
+        if how & ~_TYPES or (how & 0x2000 and section.paged):
+            raise StatusError(Status.INVALID_PARAMETER_9, f"{how:#x} is no way to map {section.name}")
+        if commit < 0 or commit > section.size or (commit and not section.paged):
+            raise StatusError(Status.INVALID_PARAMETER_5, f"{commit} bytes of {section.name} cannot be committed by mapping it")
+        allowed = self.machine.sections.copies_allowed(section, check_protect(protect, copies=True))
+        grain = 0xFFFF
+        if offset & grain or base & grain:
+            raise StatusError(Status.MAPPED_ALIGNMENT, f"offset {offset:#x} and base {base:#x} are not both multiples of 64 KiB")
+        length = size or section.size - offset
+        if offset < 0 or length <= 0 or offset + length > section.shape.end << PAGE_SHIFT:
+            raise StatusError(Status.INVALID_VIEW_SIZE, f"{length} bytes from {offset} on do not lie in {section.name}, which has {section.size}")
+        pages = length + PAGE_SIZE - 1 >> PAGE_SHIFT
+        start = self._place(section, base >> PAGE_SHIFT, pages, zero_bits, bool(how & TOP_DOWN))
+        first = offset >> PAGE_SHIFT
+        if commit:
+            self.machine.sections.commit(section, first, min(first + (commit + PAGE_SIZE - 1 >> PAGE_SHIFT), first + pages))
+        self._show(section, start, pages, first, allowed, Inherit(inherit))
+        return start << PAGE_SHIFT, pages << PAGE_SHIFT
+
+    def _place(self, section: SectionObject, page: int, pages: int, zero_bits: int, top_down: bool) -> int:
+        """The page at which a view will begin."""
+        below = self.vads.high
+        if zero_bits:
+            below = min(below, 1 << max(32 - zero_bits, 0) >> PAGE_SHIFT)
+            if not 0 <= zero_bits <= 21 or (page and page + pages > below):
+                raise StatusError(Status.INVALID_PARAMETER_4, f"{pages} pages at {page << PAGE_SHIFT:#x} do not leave {zero_bits} high bits zero")
+        page = page or section.base
+        if page:
+            if not self.vads.free(page, page + pages):
+                raise StatusError(Status.CONFLICTING_ADDRESSES, f"{pages} pages at {page << PAGE_SHIFT:#x} are not free")
+        else:
+            page = self.vads.gap(pages, GRANULARITY, top_down, below)
+            if page < 0:
+                raise StatusError(Status.NO_MEMORY, f"{self.name} has no {pages} free pages of addresses in a row")
+        if section.attributes & Attribute.BASED:
+            section.base = page
+        return page
+
+    def _show(self, section: SectionObject, start: int, pages: int, first: int, protect: Protect, inherit: Inherit) -> Vad:
+        runs: list[Run] = [(a - first + start, b - first + start, protect if p is not None else None) for a, b, p in section.shape.parts(first, first + pages)]
+        vad = Vad(start, start + pages, protect, runs, None, inherit, is_copy(protect))
+        if vad.copies:
+            self._charge(pages)
+        vad.view = View(self, vad, section, first)
+        self.watch(vad.view)
+        self.vads.add(vad)
+        return vad
+
+    def watch(self, view: View) -> None:
+        """Makes a view known to its section."""
+        view.object.views += 1
+        if not view.object.frame:
+            view.object.section.views.append(view)
+
+    def _charge(self, pages: int) -> None:
+        self.machine.charge(pages, self.name)
+        self.charge += pages
+
+    # -- images ---------------------------------------------------------------------------------------------------
+
+    async def map_image(self, section: SectionObject) -> tuple[int, int]:
+        """Loads an image section; returns where it begins and its entry point.
+
+        StatusError SECTION_NOT_IMAGE, INVALID_IMAGE_FORMAT, CONFLICTING_ADDRESSES, COMMITMENT_LIMIT, NO_MEMORY: nothing is mapped then.
+        """
+        if not section.attributes & Attribute.IMAGE:
+            raise StatusError(Status.SECTION_NOT_IMAGE, f"{section.name} was not made as an image")
+        head = await self._head(section)
+        image = parse_image(section.name, head, section.section.size, self.tables.format.entry_size == 8 and self.tables.format.virtual_bits > 32)
+        low, high = image.pages
+        if image.fixed:
+            if not self.vads.free(low, high):
+                raise StatusError(Status.CONFLICTING_ADDRESSES, f"{section.name} must be at {low << PAGE_SHIFT:#x}, which is not free")
+            shift = 0
+        else:
+            place = self.vads.gap(high - low, GRANULARITY, False, self.vads.high)
+            if place < 0:
+                raise StatusError(Status.NO_MEMORY, f"{self.name} has no {high - low} free pages of addresses in a row for {section.name}")
+            shift = place - low
+        parts: list[Vad] = []
+        try:
+            await self._load(section, image, shift, parts)
+        except StatusError:
+            for vad in parts:
+                self.remove(vad)
+            self.machine.sections.release(section)
+            raise
+        return low + shift << PAGE_SHIFT, image.entry + (shift << PAGE_SHIFT)
+
+    async def _head(self, section: SectionObject) -> bytes:
+        """The first bytes of an image, seen through a view that is there for a moment."""
+        pages = min(section.shape.end, HEADER_BYTES >> PAGE_SHIFT)
+        vad = self._show(section, self._place(section, 0, pages, 0, True), pages, 0, Protect.READONLY, Inherit.NONE)
+        try:
+            return await self.read(vad.start << PAGE_SHIFT, min(HEADER_BYTES, section.section.size))
+        finally:
+            self.remove(vad)
+
+    async def _load(self, section: SectionObject, image: Image, shift: int, parts: list[Vad]) -> None:
+        for part in image.parts:
+            start, middle = part.page + shift, part.page + shift + part.mapped
+            if part.mapped:
+                vad = self._show(section, start, part.mapped, part.first, part.protect, Inherit.SHARE)
+                parts.append(vad)
+                assert vad.view is not None
+                vad.view.parts = parts
+                if part.tail < PAGE_SIZE and is_copy(part.protect):
+                    last = middle - 1 << PAGE_SHIFT
+                    await self.touch(last, WRITE)
+                    await self.write(last + part.tail, bytes(PAGE_SIZE - part.tail))
+            if part.pages > part.mapped:
+                rest = Vad(middle, start + part.pages, Protect.READWRITE)
+                self._charge(part.pages - part.mapped)
+                rest.set(rest.start, rest.end, Protect.READWRITE)
+                self.vads.add(rest)
+                parts.append(rest)
+
+    # -- ending, flushing, advice ---------------------------------------------------------------------------------
+
+    def _view(self, address: int) -> View:
+        vad = self.vads.find(address >> PAGE_SHIFT)
+        if vad is None or vad.view is None:
+            raise StatusError(Status.NOT_MAPPED_VIEW, f"no view is mapped at {address:#x}")
+        return vad.view
+
+    def unmap(self, address: int) -> None:
+        """Ends the view that an address is in. StatusError NOT_MAPPED_VIEW."""
+        view = self._view(address)
+        for vad in list(view.parts) or [view.vad]:
+            if vad in self.vads.all:  # the zeros of an image can have been freed
+                self.remove(vad)
+        self.machine.sections.release(view.object)
+
+    def remove(self, vad: Vad) -> None:
+        """Takes an allocation away; the section of a view goes on to be."""
+        self.pages.drop(vad.start << PAGE_SHIFT, vad.end << PAGE_SHIFT)
+        self._charge(-vad.charge)
+        self.locked -= {p for p in self.locked if vad.start <= p < vad.end}
+        self.vads.remove(vad)
+        self.stacks.discard(vad)
+        if vad.view is not None:
+            vad.view.object.views -= 1
+            if not vad.view.object.frame:
+                vad.view.object.section.views.remove(vad.view)
+
+    async def flush(self, address: int, size: int = 0) -> tuple[int, int]:
+        """Writes what is dirty of the view at an address to where its section is kept; returns base and size of the view.
+
+        The whole section is written, whatever `size` is. StatusError NOT_MAPPED_VIEW, or that of the write.
+        """
+        view = self._view(address)
+        if size < 0:
+            raise StatusError(Status.INVALID_PARAMETER_3, f"{size} bytes cannot be flushed")
+        await self.machine.pageout.writeback.flush(view.object.section)
+        return view.vad.start << PAGE_SHIFT, view.vad.end - view.vad.start << PAGE_SHIFT
+
+    def set_inheritance(self, address: int, inherit: int) -> None:
+        """What a fork makes of the allocation at an address. StatusError MEMORY_NOT_ALLOCATED, INVALID_PARAMETER."""
+        vad = self.vads.find(address >> PAGE_SHIFT)
+        if vad is None:
+            raise StatusError(Status.MEMORY_NOT_ALLOCATED, f"nothing is allocated at {address:#x}")
+        possible = (Inherit.COPY, Inherit.NONE) if vad.view is None else (Inherit.SHARE, Inherit.NONE)
+        if inherit not in possible:
+            raise StatusError(Status.INVALID_PARAMETER, f"{address:#x} can be inherited as {' or '.join(i.name for i in possible)} only")
+        vad.inherit = Inherit(inherit)
+
+    async def advise(self, base: int, size: int, advice: int) -> None:
+        """How [base, base + size) will be used; all but WILLNEED and DONTNEED hold for whole views. Advice never fails for want of memory.
+
+        StatusError INVALID_PARAMETER for no advice, NOT_MAPPED_VIEW where no view is.
+        """
+        if advice not in tuple(Advice):
+            raise StatusError(Status.INVALID_PARAMETER, f"{advice} is no advice")
+        first, end = base >> PAGE_SHIFT, base + max(size, 1) + PAGE_SIZE - 1 >> PAGE_SHIFT
+        views = [vad.view for vad in self.vads.all if vad.view is not None and vad.start < end and vad.end > first]
+        if not views:
+            raise StatusError(Status.NOT_MAPPED_VIEW, f"no view is mapped at {base:#x}")
+        for view in views:
+            low, high = view.page_at(max(first, view.vad.start)), view.page_at(min(end, view.vad.end))
+            if advice == Advice.DONTNEED:
+                view.forget(low, high)
+            elif advice == Advice.WILLNEED:
+                await self._fetch(view.object.section, low, min(high, view.object.section.pages))
+            else:
+                view.advice = Advice(advice)
+
+    async def _fetch(self, section: Section, first: int, end: int) -> None:
+        """Brings pages to the standby list, as far as half of what is available goes."""
+        physical, faults = self.machine.physical, self.machine.faults
+        end = min(end, first + physical.available // 2)
+        while first < end:
+            segment = physical.try_segment(section, first >> SEGMENT_SHIFT)
+            if segment is None:
+                return
+            i, stop = first % SEGMENT_PAGES, min(SEGMENT_PAGES, first % SEGMENT_PAGES + end - first)
+            segment.pins += 1
+            try:
+                await faults.make_resident(segment, i, stop, stop)
+            except StatusError:
+                return  # whoever needs the page will hear of it
+            finally:
+                segment.pins -= 1
+                settle(physical, segment, i, stop)
+            first += stop - i

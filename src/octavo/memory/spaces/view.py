@@ -1,0 +1,67 @@
+"""A view of a section in an address space: which pages of the section are at which addresses.
+
+    section   | ...  first ................... first + pages ... |
+    space            vad.start                 vad.end
+
+Its entries in the page tables lead to the section's own frames, so a byte is in memory once, whoever looks at it: views,
+the cache, the device (rule 3). A page is writable in the tables only after it was marked as modified (`SpaceFaults`), and
+read-only again once it is being written out; copies that a copy-on-write view has made are the space's private pages.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+from octavo.machine.pagetables import PRESENT, WRITE
+from octavo.machine.ram import PAGE_SHIFT
+from octavo.memory.spaces.advice import Advice, Pattern
+
+if TYPE_CHECKING:
+    from octavo.memory.spaces.sections import SectionObject
+    from octavo.memory.spaces.spaceviews import SpaceViews
+    from octavo.memory.spaces.vad import Vad
+
+
+class Inherit(enum.IntEnum):
+    """What a fork makes of an allocation. SHARE and NONE have NT's values (ViewShare, ViewUnmap)."""
+
+    COPY = 0  # the same contents, copied when one side writes
+    SHARE = 1  # the same pages
+    NONE = 2  # the child has nothing there
+
+
+class View:
+    """Pages of `object` from page `first` on, in `space` at the addresses of `vad`. `parts` are the views of one image."""
+
+    __slots__ = ("space", "vad", "object", "first", "advice", "pattern", "parts")
+
+    def __init__(self, space: SpaceViews, vad: Vad, section: SectionObject, first: int) -> None:
+        self.space, self.vad, self.object, self.first = space, vad, section, first
+        self.advice = Advice.NORMAL
+        self.pattern = Pattern()
+        self.parts: list[Vad] = []
+
+    def page_at(self, page: int) -> int:
+        """The section's page at a page of the space."""
+        return page - self.vad.start + self.first
+
+    def _span(self, first: int, end: int) -> tuple[int, int]:
+        """Addresses at which the section's pages [first, end) are seen."""
+        low = max(self.vad.start, self.vad.start + first - self.first)
+        high = min(self.vad.end, self.vad.start + end - self.first)
+        return low << PAGE_SHIFT, max(low, high) << PAGE_SHIFT
+
+    def forget(self, first: int, end: int) -> None:
+        """See `octavo.memory.section.Mapped`."""
+        self.space.pages.forget_shared(*self._span(first, end))
+
+    def clean(self, first: int, end: int) -> None:
+        """See `octavo.memory.section.Mapped`."""
+        pages = self.space.pages
+        start, stop = self._span(first, end)
+        for address in range(start, stop, 1 << PAGE_SHIFT):
+            entry = pages.tables.get(address)
+            if entry & PRESENT and entry & WRITE and pages.is_shared(entry):
+                pages.tables.put(address, entry & ~WRITE)
+                pages.mmu.invalidate(address)

@@ -1,0 +1,120 @@
+"""Faults on pages of views: from the section, through its pager if need be, into the page tables.
+
+    the section's page is absent        hard fault: a cluster by advice or learnt pattern, clipped to view, section and segment
+    standby, modified, in transition    soft fault
+    being read for somebody             collided fault: one request serves all
+    written for the first time          marked as modified, then writable
+    written, copy-on-write              a private copy in a frame that the caller has
+
+Pages that come along with a cluster and that nobody uses yet go to the standby list. Only the page that was touched is obligatory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from octavo.machine.mmukernels import WRITE
+from octavo.machine.pagetables import PRESENT
+from octavo.machine.ram import PAGE_SHIFT
+from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, Segment
+from octavo.memory.spaces.advice import Advice, window
+from octavo.memory.spaces.protect import Protect, is_copy, may_write
+from octavo.memory.views import settle
+from octavo.status import Status, StatusError
+
+if TYPE_CHECKING:
+    from octavo.memory.spaces.spacefaults import SpaceFaults
+    from octavo.memory.spaces.vad import Vad
+    from octavo.memory.spaces.view import View
+
+PASS_ON = (Status.NO_MEMORY, Status.INSUFFICIENT_RESOURCES, Status.IN_PAGE_ERROR)
+
+
+def copies(protect: Protect, kind: int) -> bool:
+    """True when a reference of `kind` makes a private copy of a section's page."""
+    return kind == WRITE and is_copy(protect)
+
+
+async def view_fault(space: SpaceFaults, vad: Vad, page: int, kind: int, protect: Protect, spare: int) -> bool:
+    """Brings a page of a view into the page tables, as a copy in frame `spare` if there must be one; True when `spare` was used.
+
+    It may find that things have changed while it waited, and do nothing: the caller looks again. StatusError IN_PAGE_ERROR
+    when the page cannot be had, INSUFFICIENT_RESOURCES without a frame for a table.
+    """
+    view = vad.view
+    assert view is not None
+    section = view.object.section
+    space.faults += 1
+    if view.object.frame:
+        space.pages.map_device(page << PAGE_SHIFT, view.object.frame + view.page_at(page), protect)
+        return False
+    number = view.page_at(page)
+    _check_end(space, view, page)
+    physical = space.machine.physical
+    segment = physical.try_segment(section, number >> SEGMENT_SHIFT)
+    if segment is None:
+        await space.machine.pageout.relieve(1)
+        return False
+    i = number % SEGMENT_PAGES
+    low, high = _clip(space, view, segment, number)
+    segment.pins += 1
+    try:
+        await _resident(space, segment, page, i, low, high)
+        now = space.vads.find(page)
+        if now is vad and vad.run_at(page)[2] == protect and number < section.pages:
+            return _enter(space, segment, page, i, kind, protect, spare)
+        return False
+    finally:
+        segment.pins -= 1
+        settle(physical, segment, low, high)
+
+
+async def _resident(space: SpaceFaults, segment: Segment, page: int, i: int, low: int, high: int) -> None:
+    try:
+        await space.machine.faults.make_resident(segment, i, i + 1, high, low)
+    except StatusError as error:
+        if error.status in PASS_ON:
+            raise
+        raise StatusError(Status.IN_PAGE_ERROR, f"{space.name}: {page << PAGE_SHIFT:#x} cannot be had from {segment.section.name}: {error.text}") from None
+
+
+def _check_end(space: SpaceFaults, view: View, page: int) -> None:
+    if view.page_at(page) >= view.object.section.pages:
+        size = view.object.section.size
+        raise StatusError(Status.IN_PAGE_ERROR, f"{space.name}: {page << PAGE_SHIFT:#x} lies behind the end of {view.object.name}, which has {size} bytes now")
+
+
+def _clip(space: SpaceFaults, view: View, segment: Segment, number: int) -> tuple[int, int]:
+    """The indexes in the segment that a fault on page `number` may bring in."""
+    section = segment.section
+    base = segment.index << SEGMENT_SHIFT
+    i = number - base
+    if space.machine.physical.ram.link[segment.base + i]:
+        return i, i + 1
+    first, end = window(view.advice, view.pattern, number, min(space.machine.cluster, section.cluster))
+    if view.advice in (Advice.SEQUENTIAL, Advice.REVERSE):
+        behind = 2 * space.machine.cluster
+        view.forget(*((number - 2 * behind, number - behind) if view.advice == Advice.SEQUENTIAL else (number + behind, number + 2 * behind)))
+    last = view.first + view.vad.end - view.vad.start
+    low, high = max(first, view.first, base), min(end, last, section.pages, base + SEGMENT_PAGES)
+    return min(low - base, i), max(high - base, i + 1)
+
+
+def _enter(space: SpaceFaults, segment: Segment, page: int, i: int, kind: int, protect: Protect, spare: int) -> bool:
+    """Enters an active page into the tables; nothing waits in here."""
+    pages, address = space.pages, page << PAGE_SHIFT
+    frame = space.machine.physical.ram.link[segment.base + i]
+    entry = pages.tables.get(address)
+    if entry and not pages.is_shared(entry):
+        return False  # somebody has made a copy meanwhile
+    if not entry:
+        pages.map_shared(address, segment, frame, protect, may_write(protect) and bool(segment.dirty >> i & 1))
+        entry = pages.tables.get(address)
+    assert entry & PRESENT and pages.frame_of(entry) == frame
+    if copies(protect, kind):
+        pages.copy(address, entry, spare, protect)
+        return True
+    if kind == WRITE:
+        space.machine.pageout.writeback.mark(segment, 1 << i)
+        pages.make_writable(address, entry)
+    return False
