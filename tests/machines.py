@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
 import pytest
 
+from octavo.cache.manager import CacheManager
 from octavo.machine.clock import VirtualClock
 from octavo.machine.mmukernels import READ
 from octavo.machine.paging import FORMATS
-from octavo.machine.ram import Ram
+from octavo.machine.ram import PAGE_SIZE, Ram
 from octavo.memory.manager import MemoryManager
+from octavo.memory.section import DirtyRun, Section
 from octavo.memory.spaces.addressspace import AddressSpace
 from octavo.memory.spaces.virtual import VirtualMemory
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
+
+T = TypeVar("T")
 
 
 class Machine:
@@ -21,6 +28,7 @@ class Machine:
     def __init__(self, arch: str = "x86-64", frames: int = 400, cpus: int = 1, seed: int = 1) -> None:
         self.scheduler = Scheduler(VirtualClock(), seed)
         self.memory = MemoryManager(Ram(frames + 20), frames + 20, [(1, frames)], (frames + 1, 10), self.scheduler)
+        self.cache = CacheManager(self.memory)
         self.virtual = VirtualMemory(self.memory, FORMATS[arch], cpus)
         self.space = self.virtual.create("init")
 
@@ -40,6 +48,11 @@ class Machine:
         """The whole ledger."""
         self.virtual.check()
         self.memory.check()
+        self.cache.check()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Drives a coroutine to its end."""
+        return self.scheduler.run(coroutine)
 
 
 def fails(status: Status, call: object, *arguments: object) -> None:
@@ -48,3 +61,73 @@ def fails(status: Status, call: object, *arguments: object) -> None:
         call(*arguments)  # type: ignore[operator]  # it is a method
     assert error.value.status == status, error.value.text
     assert error.value.text
+
+
+class BytesPager:
+    """Keeps one section in a bytearray; waits (in virtual time) if `slow`, and fails while `broken` says so."""
+
+    def __init__(self, scheduler: Scheduler, data: bytearray) -> None:
+        self.scheduler = scheduler
+        self.data = data
+        self.broken: set[str] = set()
+        self.requests: list[tuple[int, int]] = []
+        self.slow = True
+
+    async def data_request(self, section: Section, page: int, buffers: list[memoryview], need: range) -> None:
+        """Copies from the bytearray."""
+        self.requests.append((page, sum(map(len, buffers)) // PAGE_SIZE))
+        if self.slow:
+            await self.scheduler.sleep(0.001)
+        if "read" in self.broken:
+            raise StatusError(Status.IO_DEVICE_ERROR, "the pager cannot read")
+        at = page * PAGE_SIZE
+        for buffer in buffers:
+            part = self.data[at : at + len(buffer)]
+            buffer[:] = bytes(part).ljust(len(buffer), b"\0")
+            at += len(buffer)
+
+    async def data_return(self, runs: Sequence[DirtyRun]) -> list[StatusError | None]:
+        """Copies into the bytearray."""
+        if self.slow:
+            await self.scheduler.sleep(0.001)
+        if "write" in self.broken:
+            return [StatusError(Status.IO_DEVICE_ERROR, "the pager cannot write")] * len(runs)
+        for run in runs:
+            at = run.page * PAGE_SIZE
+            for buffer in run.buffers:
+                if at + len(buffer) > len(self.data):
+                    self.data.extend(bytes(at + len(buffer) - len(self.data)))
+                self.data[at : at + len(buffer)] = buffer
+                at += len(buffer)
+        return [None] * len(runs)
+
+
+class MemoryFile:
+    """A file that can be mapped, kept by a `BytesPager`; `opens` counts its users."""
+
+    def __init__(self, machine: Machine, data: bytes, writable: bool = True, path: str = "file") -> None:
+        self.pager = BytesPager(machine.scheduler, bytearray(data))
+        self.section = Section(path, self.pager, None, len(data))
+        self.writable, self.path, self.cache = writable, path, machine.cache
+        self.opens, self.prepared = 1, False
+
+    def duplicate(self) -> MemoryFile:
+        """One more user."""
+        self.opens += 1
+        return self
+
+    async def prepare_mapping(self) -> None:
+        """It will be written."""
+        self.prepared = True
+
+    async def truncate(self, size: int) -> None:
+        """Cuts, or adds zeros."""
+        if size < self.section.size:
+            await self.cache.purge(self.section, size)
+            del self.pager.data[size:]
+        else:
+            await self.cache.copy_write(self.section, self.section.size, bytes(size - self.section.size))
+
+    async def close(self) -> None:
+        """One user less."""
+        self.opens -= 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -14,50 +12,12 @@ from octavo.machine.clock import VirtualClock
 from octavo.machine.ram import PAGE_SIZE, Ram
 from octavo.memory.manager import MemoryManager
 from octavo.memory.pfn import State
-from octavo.memory.section import DirtyRun, Section
+from octavo.memory.section import Section
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
+from tests.machines import BytesPager
 
 FRAMES = 320
-
-
-class BytesPager:
-    """Keeps one section in a bytearray; waits (in virtual time), and fails while `broken` says so."""
-
-    def __init__(self, scheduler: Scheduler, data: bytearray) -> None:
-        self.scheduler = scheduler
-        self.data = data
-        self.broken: set[str] = set()
-        self.requests: list[tuple[int, int]] = []
-        self.slow = True
-
-    async def data_request(self, section: Section, page: int, buffers: list[memoryview], need: range) -> None:
-        """Copies from the bytearray."""
-        self.requests.append((page, sum(map(len, buffers)) // PAGE_SIZE))
-        if self.slow:
-            await self.scheduler.sleep(0.001)
-        if "read" in self.broken:
-            raise StatusError(Status.IO_DEVICE_ERROR, "the pager cannot read")
-        at = page * PAGE_SIZE
-        for buffer in buffers:
-            part = self.data[at : at + len(buffer)]
-            buffer[:] = bytes(part).ljust(len(buffer), b"\0")
-            at += len(buffer)
-
-    async def data_return(self, runs: Sequence[DirtyRun]) -> list[StatusError | None]:
-        """Copies into the bytearray."""
-        if self.slow:
-            await self.scheduler.sleep(0.001)
-        if "write" in self.broken:
-            return [StatusError(Status.IO_DEVICE_ERROR, "the pager cannot write")] * len(runs)
-        for run in runs:
-            at = run.page * PAGE_SIZE
-            for buffer in run.buffers:
-                if at + len(buffer) > len(self.data):
-                    self.data.extend(bytes(at + len(buffer) - len(self.data)))
-                self.data[at : at + len(buffer)] = buffer
-                at += len(buffer)
-        return [None] * len(runs)
 
 
 def make_machine(frames: int = FRAMES, seed: int = 0, pageout: bool = True) -> tuple[Scheduler, MemoryManager, CacheManager]:

@@ -307,9 +307,13 @@ class CacheManager:
         await self.views.drop(section)
 
     async def purge(self, section: Section, size: int) -> None:
-        """Drops the pages that begin at or after byte `size`, and shortens the section to it."""
+        """Drops the pages that begin at or after byte `size`, and shortens the section to it; the rest of its last page is zeros."""
         section.size = min(section.size, size)
         await self.memory.writeback.purge(section, (size + PAGE_MASK) >> PAGE_SHIFT)
+        segment = section.segments.get(size >> VIEW_SHIFT)
+        entry = self.ram.link[segment.base + ((size & VIEW_MASK) >> PAGE_SHIFT)] if segment is not None else 0
+        if entry and size & PAGE_MASK and size == section.size:
+            self.memory.physical.clear_tail(abs(entry), size & PAGE_MASK)
 
     def statistics(self) -> dict[str, int]:
         """Views mapped, hits and misses by view, read-ahead pages and those of them that were used, throttled writes."""

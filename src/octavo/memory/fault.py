@@ -17,11 +17,12 @@ from collections.abc import Coroutine, Generator
 
 import numpy as np
 
+from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.buddy import Run
 from octavo.memory.pageout import Pageout
 from octavo.memory.pfn import FLAGS, PTE, READING, SHORT_RUN, STATE, WORDS, State
 from octavo.memory.physical import PhysicalMemory
-from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, Read, Segment
+from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, VIEW_SHIFT, Read, Segment
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Event, Waiters
 
@@ -117,6 +118,7 @@ class Faults:
             waiters = request.send(None)
         except StopIteration as stop:  # it did not wait: nobody has seen anything of it
             self._adopt(segment, start, runs)
+            self._clear_behind_end(segment, end)
             if stop.value is not None:
                 self._leave_out(segment, start, runs, stop.value, range(first, need))
             return need
@@ -144,6 +146,7 @@ class Faults:
         else:
             self._mark(runs, State.ACTIVE, 0)
             self._set_entries(segment, read.first, runs, 1)
+            self._clear_behind_end(segment, read.end)
             if supplied is not None:
                 self._leave_out(segment, read.first, runs, supplied, need)
             return True
@@ -152,6 +155,13 @@ class Faults:
             if read.event is not None:
                 read.event.signal()
             self.pageout.progress.signal()
+
+    def _clear_behind_end(self, segment: Segment, end: int) -> None:
+        """What the last page has behind the section's end is zeros for those who map it, whatever the pager keeps there."""
+        size = segment.section.size - (segment.index << VIEW_SHIFT)
+        i = size >> PAGE_SHIFT
+        if size & PAGE_SIZE - 1 and 0 <= i < end and (pfn := self.physical.ram.link[segment.base + i]) > 0:
+            self.physical.clear_tail(pfn, size & PAGE_SIZE - 1)
 
     def _leave_out(self, segment: Segment, start: int, runs: list[Run], supplied: int, need: range) -> None:
         """Frees the frames of pages that the pager left out. StatusError IN_PAGE_ERROR when an obligatory one is among them."""

@@ -93,6 +93,10 @@ class PhysicalMemory:
         else:
             self.ram.array[first << PAGE_SHIFT : (first + count) << PAGE_SHIFT] = 0
 
+    def clear_tail(self, pfn: int, start: int) -> None:
+        """Fills a frame with zeros from byte `start` on."""
+        self.ram.bytes[(pfn << PAGE_SHIFT) + start : (pfn + 1) << PAGE_SHIFT] = ZERO_PAGE[start:]
+
     def free(self, frames: list[int], was: State) -> None:
         """Gives back frames, all in state `was`; their entries lose PTE and flags."""
         words = self.pfns.words

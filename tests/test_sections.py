@@ -1,0 +1,249 @@
+"""Section objects and views: NT's cases by their numbers in reference/nt.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from octavo.machine.mmukernels import WRITE
+from octavo.machine.paging import FORMATS
+from octavo.machine.ram import PAGE_SIZE
+from octavo.memory.spaces.addressspace import Allocate, Free, MemoryType, PageState
+from octavo.memory.spaces.protect import Protect
+from octavo.memory.spaces.sections import Attribute, SectionObject
+from octavo.memory.spaces.view import Inherit
+from octavo.status import Status
+from tests.machines import Machine, MemoryFile, fails
+
+COMMIT, RESERVE, IMAGE, NOCACHE, BASED = Attribute.COMMIT, Attribute.RESERVE, Attribute.IMAGE, Attribute.NOCACHE, Attribute.BASED
+RO, RW, WC, NOACCESS, GUARD = Protect.READONLY, Protect.READWRITE, Protect.WRITECOPY, Protect.NOACCESS, Protect.GUARD
+KERNEL = {"i386": 0x80000000, "pae": 0x80000000, "x86-64": 0xFFFF800000000000, "la57": 0xFF00000000000000}
+
+
+@pytest.fixture(params=list(FORMATS))
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """One of each format; its ledger balances at the end, and everything can be given back."""
+    made = Machine(request.param)
+    free = made.memory.physical.available
+    yield made
+    made.check()
+    for space in list(made.virtual.spaces):
+        made.virtual.destroy(space)
+    for section in list(made.virtual.sections.all):
+        made.virtual.sections.close(section)
+    made.run(made.scheduler.sleep(1))
+    made.check()
+    assert made.virtual.charged == 0 and not made.virtual.sections.ending
+    if not made.cache.views:
+        assert made.memory.physical.available == free + 1  # and the root table of the first space
+    made.scheduler.close()
+
+
+def create(machine: Machine, size: int = 0, protect: int = RW, attributes: int = COMMIT, file: MemoryFile | None = None, name: str = "") -> SectionObject:
+    """A section."""
+    return machine.run(machine.virtual.sections.create(size, protect, attributes, file, name))
+
+
+def test_creation_arguments(machine: Machine) -> None:
+    """46, 49 to 53, 55: sizes, attributes, protections, images and files that cannot be."""
+    file = MemoryFile(machine, b"x" * 5000)
+    fails(Status.INVALID_PARAMETER_4, create, machine, 0)
+    fails(Status.INVALID_PARAMETER_4, create, machine, -1)
+    for attributes in (0, COMMIT | RESERVE, IMAGE | COMMIT, NOCACHE, 0x80000000, COMMIT | 1):
+        fails(Status.INVALID_PARAMETER_6, create, machine, 4096, RW, attributes)
+    create(machine, 4096, RW, NOCACHE | COMMIT)
+    for protect in (0, NOACCESS, GUARD, RW | GUARD, RO | RW, -1):
+        fails(Status.INVALID_PAGE_PROTECTION, create, machine, 4096, protect)
+        fails(Status.INVALID_PAGE_PROTECTION, create, machine, 0, protect, COMMIT, file)
+    fails(Status.INVALID_FILE_FOR_SECTION, create, machine, 4096, RO, IMAGE)
+    fails(Status.INVALID_FILE_FOR_SECTION, create, machine, 0, RO, IMAGE, MemoryFile(machine, b""))
+    fails(Status.MAPPED_FILE_SIZE_ZERO, create, machine, 0, RO, COMMIT, MemoryFile(machine, b""))
+    fails(Status.SECTION_PROTECTION, create, machine, 0, RW, COMMIT, MemoryFile(machine, b"x", writable=False))
+    fails(Status.SECTION_TOO_BIG, create, machine, 6000, RO, COMMIT, file)
+    assert file.opens == 1 and not file.prepared
+
+
+def test_limits(machine: Machine) -> None:
+    """56: more than the commit limit; more than user space. A large RESERVE costs nothing."""
+    limit = machine.virtual.limit * PAGE_SIZE
+    fails(Status.COMMITMENT_LIMIT, create, machine, limit + 1)
+    fails(Status.SECTION_TOO_BIG, create, machine, 1 << 62, RW, RESERVE)
+    section = create(machine, limit * 4, RW, RESERVE)
+    assert machine.virtual.charged == 0
+    fails(Status.COMMITMENT_LIMIT, machine.space.map, section, 0, 0, 0, RW, Inherit.SHARE, limit + PAGE_SIZE)
+    assert not machine.space.vads.all
+    machine.virtual.sections.close(section)
+    whole = create(machine, limit)
+    assert machine.virtual.charged == machine.virtual.limit
+    machine.virtual.sections.close(whole)
+
+
+def test_query(machine: Machine) -> None:
+    """47, 58, 59: whole pages without a file; a file's own size to the byte; RESERVE is dropped for a file."""
+    query = machine.virtual.sections.query
+    assert query(create(machine, PAGE_SIZE + 1, RW, RESERVE)).size == 2 * PAGE_SIZE
+    found = query(create(machine, 0, RW, RESERVE, MemoryFile(machine, b"x" * 5001)))
+    assert (found.size, found.attributes) == (5001, Attribute.FILE | COMMIT)
+
+
+def test_names_and_bases(machine: Machine) -> None:
+    """A named section is found until it ends; a based one is at one place in all spaces."""
+    section = create(machine, 0x20000, RW, COMMIT | BASED, None, "shared")
+    fails(Status.OBJECT_NAME_COLLISION, create, machine, 4096, RW, COMMIT, None, "shared")
+    assert machine.virtual.sections.open("shared") is section
+    other = machine.virtual.create("other")
+    machine.space.allocate(0x10000, 0x10000, Allocate.RESERVE)
+    base, _ = machine.space.map(section)
+    assert other.map(section)[0] == base and machine.virtual.sections.query(section).base == base
+    fails(Status.CONFLICTING_ADDRESSES, other.map, section)
+    machine.virtual.sections.close(section)
+    fails(Status.OBJECT_NAME_NOT_FOUND, machine.virtual.sections.open, "shared")
+    machine.write(base, b"still there")
+    assert machine.read(base, 11, other) == b"still there"
+
+
+def test_mapping_arguments(machine: Machine) -> None:
+    """64 to 71: bases, sizes, zero bits, commit sizes, types; nothing is mapped."""
+    section, file = create(machine, 0x30000), create(machine, 0, RW, COMMIT, MemoryFile(machine, bytes(0x30000)))
+    show = machine.space.map
+    fails(Status.INVALID_PARAMETER_3, show, section, KERNEL[machine.virtual.format.name])
+    fails(Status.INVALID_PARAMETER_3, show, section, 0, -1)
+    machine.space.allocate(0x40000, 0x10000, Allocate.RESERVE)
+    fails(Status.CONFLICTING_ADDRESSES, show, section, 0x40000)
+    fails(Status.CONFLICTING_ADDRESSES, show, section, 0x20000)
+    fails(Status.INVALID_PARAMETER_4, show, section, 0x30000000, 0, 0, RW, 1, 0, 3)
+    assert show(section, 0x30000000, 0, 0, RW, 1, 0, 2) == (0x30000000, 0x30000)
+    machine.space.unmap(0x30000000)
+    assert show(section, 0, 0, 0, RW, 1, 0, 11)[0] + 0x30000 <= 1 << 21
+    for commit in (-1, 0x30001):
+        fails(Status.INVALID_PARAMETER_5, show, section, 0, 0, 0, RW, 1, commit)
+    fails(Status.INVALID_PARAMETER_5, show, file, 0, 0, 0, RW, 1, 1)
+    fails(Status.INVALID_VIEW_SIZE, show, section, 0, 0x30001)
+    fails(Status.INVALID_VIEW_SIZE, show, section, 0, 0x20001, 0x10000)
+    fails(Status.MAPPED_ALIGNMENT, show, section, 0, 0, 0x1000)
+    fails(Status.MAPPED_ALIGNMENT, show, section, 0x60001000)
+    for inherit in (0, 3):
+        fails(Status.INVALID_PARAMETER_8, show, section, 0, 0, 0, RW, inherit)
+    for how in (Allocate.COMMIT, Allocate.RESERVE):
+        fails(Status.INVALID_PARAMETER_9, show, section, 0, 0, 0, RW, 1, 0, 0, how)
+    show(file, 0, 0, 0, RW, 1, 0, 0, Allocate.RESERVE)
+    high, _ = show(section, 0, 0, 0, RW, 1, 0, 0, Allocate.TOP_DOWN)
+    assert high > 0x70000000
+    assert section.views == 2
+
+
+def test_protections(machine: Machine) -> None:
+    """73, 74: what a section was made with bounds its views; copy-on-write and no access are always possible."""
+    section = create(machine, 0x10000, RO)
+    for protect in (WC, NOACCESS, RO):
+        machine.space.map(section, protect=protect)
+    fails(Status.SECTION_PROTECTION, machine.space.map, section, 0, 0, 0, RW)
+    fails(Status.INVALID_PAGE_PROTECTION, machine.space.map, section, 0, 0, 0, RW | RO)
+    base, _ = machine.space.map(section, protect=RO)
+    fails(Status.SECTION_PROTECTION, machine.space.protect, base, 4096, RW)
+    fails(Status.ACCESS_VIOLATION, machine.write, base, b"x")
+    charged = machine.virtual.charged
+    assert machine.space.protect(base, 4096, WC)[2] == RO and machine.virtual.charged == charged + 16
+    machine.write(base, b"mine")
+    assert machine.read(base, 4) == b"mine"
+    copy, _ = machine.space.map(create(machine, 0x10000, RW), protect=WC)
+    machine.space.protect(copy, 4096, RW)
+    assert machine.space.query(copy).protect == WC  # what was mapped copy-on-write stays it
+
+
+def test_commit_through_a_view(machine: Machine) -> None:
+    """76, 77: a page that is not committed faults; committing it in one view does so in all, with their own protections."""
+    section = create(machine, 0x20000, RW, RESERVE)
+    first, _ = machine.space.map(section, commit=1)
+    other = machine.virtual.create("other")
+    second, _ = other.map(section, protect=RO)
+    machine.write(first, b"0")
+    fails(Status.ACCESS_VIOLATION, machine.touch, first + PAGE_SIZE)
+    assert machine.space.query(first + PAGE_SIZE).state == PageState.RESERVE
+    machine.space.allocate(first + PAGE_SIZE, PAGE_SIZE, Allocate.COMMIT, RW)
+    machine.write(first + PAGE_SIZE, b"both")
+    assert machine.read(second + PAGE_SIZE, 4, other) == b"both"
+    assert other.query(second + PAGE_SIZE).protect == RO and other.query(second).protect == RO
+    assert machine.virtual.charged == 2 and other.query(second).type == MemoryType.MAPPED
+
+
+def test_unmapping(machine: Machine) -> None:
+    """44, 79: by any address in the view; flushing what is no view; a view is not freed or reset."""
+    section = create(machine, 0x20000)
+    base, _ = machine.space.map(section)
+    machine.write(base, b"x")
+    fails(Status.UNABLE_TO_DELETE_SECTION, machine.space.free, base, 0, Free.RELEASE)
+    fails(Status.CONFLICTING_ADDRESSES, machine.space.allocate, base, 4096, Allocate.RESET)
+    machine.space.unmap(base + 0x12345)
+    fails(Status.NOT_MAPPED_VIEW, machine.space.unmap, base)
+    fails(Status.NOT_MAPPED_VIEW, lambda: machine.run(machine.space.flush(base)))
+    assert machine.space.query(base).state == PageState.FREE
+    again, _ = machine.space.map(section)
+    assert machine.read(again, 1) == b"x"
+
+
+def test_device_sections(machine: Machine) -> None:
+    """82: frames that are no memory; beyond the highest, or memory that is managed, they are refused. What is written stays there."""
+    frames = machine.memory.pfns.frames
+    create_device = machine.virtual.sections.create_device
+    fails(Status.INVALID_PARAMETER_6, create_device, frames - 1, 2)
+    fails(Status.INVALID_PARAMETER_6, create_device, 1, 1)
+    section = create_device(frames - 4, 2)
+    base, _ = machine.space.map(section)
+    machine.write(base + PAGE_SIZE - 2, b"wide")
+    assert bytes(machine.memory.ram.frame(frames - 3)[:2]) == b"de"
+    child = machine.virtual.fork(machine.space, "child")
+    assert machine.read(base + PAGE_SIZE, 2, child) == b"de" and machine.space.pages.shared == 2
+    machine.check()
+    machine.space.unmap(base)
+    assert bytes(machine.memory.ram.frame(frames - 3)[:2]) == b"de"
+
+
+def test_extending(machine: Machine) -> None:
+    """A section grows, with its file; pages behind the old end can be mapped then. It never shrinks, and images do not grow."""
+    extend = machine.virtual.sections.extend
+    section = create(machine, 0x10000)
+    fails(Status.SECTION_NOT_EXTENDED, lambda: machine.run(extend(section, 0x10000)))
+    machine.run(extend(section, 0x18001))
+    base, size = machine.space.map(section)
+    machine.write(base + 0x18000, b"end")
+    assert size == 0x19000 and machine.virtual.charged == 0x19
+    file = MemoryFile(machine, b"x" * 5000)
+    mapped = create(machine, 0, RW, COMMIT, file)
+    machine.run(extend(mapped, 0x12000))
+    base, size = machine.space.map(mapped)
+    assert (size, file.section.size) == (0x12000, 0x12000) and machine.read(base + 4999, 2) == b"x\0"
+    read_only = create(machine, 0, RO, COMMIT, file)
+    fails(Status.SECTION_NOT_EXTENDED, lambda: machine.run(extend(read_only, 0x20000)))
+
+
+def test_inheritance(machine: Machine) -> None:
+    """A fork shares a view, or has nothing there; private memory is copied, or is not there."""
+    section = create(machine, 0x10000)
+    shared, _ = machine.space.map(section)
+    hidden, _ = machine.space.map(section, inherit=Inherit.NONE)
+    private, _ = machine.space.allocate(0, 0x10000, Allocate.COMMIT)
+    secret, _ = machine.space.allocate(0, 0x10000, Allocate.COMMIT)
+    machine.space.set_inheritance(secret, Inherit.NONE)
+    fails(Status.INVALID_PARAMETER, machine.space.set_inheritance, private, Inherit.SHARE)
+    fails(Status.MEMORY_NOT_ALLOCATED, machine.space.set_inheritance, 0x7FFF0000 - 0x10000, Inherit.NONE)
+    for address in (shared, private):
+        machine.write(address, b"before")
+    child = machine.virtual.fork(machine.space, "child")
+    for address in (shared, private):
+        machine.write(address, b"after!", child)
+    assert machine.read(shared, 6) == b"after!" and machine.read(private, 6) == b"before"
+    for address in (hidden, secret):
+        assert child.query(address).state == PageState.FREE
+    assert section.views == 3
+
+
+def test_locked_pages_of_views(machine: Machine) -> None:
+    """Locking brings a view's pages in."""
+    section = create(machine, 0x10000)
+    base, _ = machine.space.map(section)
+    assert machine.run(machine.space.lock(base, 0x3000)) == Status.SUCCESS
+    assert machine.space.pages.shared == 3
+    machine.touch(base, WRITE)
+    machine.space.unlock(base, 0x3000)

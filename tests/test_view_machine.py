@@ -1,0 +1,258 @@
+"""Views of files and of page-file-backed sections in several spaces, with cached reads and writes, forks and memory pressure,
+against a model of bytes: views, the cache and the device agree after every step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from octavo.machine.ram import PAGE_SIZE
+from octavo.memory.spaces.addressspace import AddressSpace, Allocate
+from octavo.memory.spaces.advice import Advice
+from octavo.memory.spaces.protect import Protect
+from octavo.memory.spaces.sections import SectionObject
+from octavo.status import Status, StatusError
+from tests.machines import MemoryFile
+from tests.test_pagefile import make
+
+PAGES = 48  # of each section
+FRAMES = 110
+
+
+@dataclass(eq=False)
+class Model:
+    """A view: where it is, of which section, and the pages that it has copies of."""
+
+    base: int
+    section: int
+    copy: bool
+    own: dict[int, bytes] = field(default_factory=dict)
+
+
+class ViewMachine(RuleBasedStateMachine):
+    """Two files and a page-file-backed section; spaces with views of them, on fewer frames than their pages."""
+
+    @initialize()
+    def boot(self) -> None:
+        """A machine with a page file."""
+        self.machine, self.store = make(FRAMES, 400)
+        virtual = self.machine.virtual
+        self.contents = [bytearray(b"%d" % i * (PAGES * PAGE_SIZE)) for i in range(2)] + [bytearray(PAGES * PAGE_SIZE)]
+        self.files = [MemoryFile(self.machine, bytes(self.contents[i]), path=f"file {i}") for i in range(2)]
+        create = virtual.sections.create
+        self.sections: list[SectionObject] = [self.machine.run(create(0, file=file)) for file in self.files] + [self.machine.run(create(PAGES * PAGE_SIZE))]
+        self.spaces: dict[AddressSpace, list[Model]] = {self.machine.space: []}
+        self.count = 0
+
+    def choose(self, data: st.DataObject) -> tuple[AddressSpace, Model] | None:
+        """Any view of any space."""
+        views = [(space, view) for space in sorted(self.spaces, key=lambda s: s.name) for view in self.spaces[space]]
+        return data.draw(st.sampled_from(views)) if views else None
+
+    def shown(self, view: Model, page: int) -> bytes:
+        """What a page of a view shows; b"" behind the end."""
+        at = page * PAGE_SIZE
+        whole = bytes(self.contents[view.section][at : at + PAGE_SIZE])
+        return view.own.get(page) or (whole.ljust(PAGE_SIZE, b"\0") if whole else b"")
+
+    @rule(data=st.data(), section=st.integers(0, 2), copy=st.booleans(), advice=st.sampled_from([Advice.NORMAL, Advice.SEQUENTIAL, Advice.REVERSE, Advice.RANDOM]))
+    def map(self, data: st.DataObject, section: int, copy: bool, advice: Advice) -> None:
+        """Another view."""
+        space = data.draw(st.sampled_from(sorted(self.spaces, key=lambda s: s.name)))
+        if len(self.spaces[space]) > 4:
+            return
+        try:
+            base, _ = space.map(self.sections[section], protect=Protect.WRITECOPY if copy else Protect.READWRITE)
+        except StatusError as error:
+            assert error.status == Status.COMMITMENT_LIMIT
+            return
+        self.machine.run(space.advise(base, 1, advice))
+        self.spaces[space].append(Model(base, section, copy))
+
+    @rule(data=st.data(), page=st.integers(0, PAGES - 1), count=st.integers(1, 20), write=st.booleans())
+    def access(self, data: st.DataObject, page: int, count: int, write: bool) -> None:
+        """Some pages of a view, read or written."""
+        found = self.choose(data)
+        if found is None:
+            return
+        space, view = found
+        for number in range(page, min(page + count, PAGES)):
+            shown = self.shown(view, number)
+            address = view.base + number * PAGE_SIZE
+            try:
+                if not write:
+                    assert self.machine.read(address, PAGE_SIZE, space) == shown
+                    continue
+                self.count += 1
+                value = b"%d" % self.count
+                if not view.copy and 0 < len(self.contents[view.section]) - number * PAGE_SIZE < 7 + len(value):
+                    return  # bytes behind the end are nobody's
+                self.machine.write(address + 7, value, space)
+            except StatusError as error:
+                if error.status == Status.NO_MEMORY:
+                    assert len(self.spaces) > 1 or self.store.fail_writes, error.text  # forks share pages that cannot leave yet
+                else:
+                    assert error.status == Status.IN_PAGE_ERROR and not shown, error.text
+                return
+            assert shown, "a page behind the end was written"
+            if view.copy:
+                view.own[number] = shown[:7] + value + shown[7 + len(value) :]
+            else:
+                content = self.contents[view.section]
+                content[number * PAGE_SIZE + 7 : number * PAGE_SIZE + 7 + len(value)] = value
+
+    @rule(i=st.integers(0, 1), at=st.integers(0, PAGES * PAGE_SIZE), length=st.integers(1, 60_000), write=st.booleans())
+    def cached(self, i: int, at: int, length: int, write: bool) -> None:
+        """Reads or writes through the cache."""
+        content, section = self.contents[i], self.files[i].section
+        at = min(at, len(content))
+        try:
+            if write and at + length <= PAGES * PAGE_SIZE:
+                self.count += 1
+                data = (b"%d " % self.count * length)[:length]
+                self.machine.run(self.machine.cache.copy_write(section, at, data))
+                content[at : at + length] = data
+            else:
+                assert self.machine.run(self.machine.cache.copy_read(section, at, length)) == content[at : at + length]
+        except StatusError as error:
+            assert error.status == Status.NO_MEMORY and (len(self.spaces) > 1 or self.store.fail_writes), error.text
+            if write:
+                self.reload(i)
+
+    def reload(self, i: int) -> None:
+        """After a write that was cut short by want of memory: the model takes over what the cache has."""
+        for space in list(self.spaces)[1:]:
+            self.machine.virtual.destroy(space)
+            del self.spaces[space]
+        self.store.fail_writes = False
+        section = self.files[i].section
+        self.contents[i][:] = self.machine.run(self.machine.cache.copy_read(section, 0, section.size))
+
+    @rule(i=st.integers(0, 1))
+    def flush(self, i: int) -> None:
+        """After a flush the device has what views and cache show."""
+        self.machine.run(self.machine.cache.flush(self.files[i].section))
+        assert self.files[i].pager.data[: len(self.contents[i])] == self.contents[i]
+
+    @rule(i=st.integers(0, 1), size=st.integers(1, PAGES * PAGE_SIZE))
+    def resize(self, i: int, size: int) -> None:
+        """A file is cut or grows while it is mapped; pages of their own stay with the views."""
+        content = self.contents[i]
+        if abs(size - len(content)) > 20 * PAGE_SIZE and size > len(content):
+            size = len(content) + 20 * PAGE_SIZE
+        try:
+            self.machine.run(self.files[i].truncate(size))
+        except StatusError as error:
+            assert error.status == Status.NO_MEMORY
+            self.reload(i)
+            return
+        old = len(content)
+        del content[size:]
+        content.extend(bytes(max(0, size - old)))
+
+    @precondition(lambda self: len(self.spaces) < 3)
+    @rule(data=st.data())
+    def fork(self, data: st.DataObject) -> None:
+        """The child shares the views; copies that they have are its own from then on."""
+        parent = data.draw(st.sampled_from(sorted(self.spaces, key=lambda s: s.name)))
+        self.count += 1
+        try:
+            child = self.machine.virtual.fork(parent, f"child {self.count}")
+        except StatusError as error:
+            assert error.status in (Status.COMMITMENT_LIMIT, Status.INSUFFICIENT_RESOURCES)
+            return
+        self.spaces[child] = [Model(v.base, v.section, v.copy, dict(v.own)) for v in self.spaces[parent]]
+
+    @rule(data=st.data())
+    def unmap(self, data: st.DataObject) -> None:
+        """A view ends."""
+        found = self.choose(data)
+        if found is not None:
+            found[0].unmap(found[1].base + 5)
+            self.spaces[found[0]].remove(found[1])
+
+    @precondition(lambda self: len(self.spaces) > 1)
+    @rule(data=st.data())
+    def destroy(self, data: st.DataObject) -> None:
+        """A space ends; the others keep what they have."""
+        space = data.draw(st.sampled_from(sorted(list(self.spaces)[1:], key=lambda s: s.name)))
+        self.machine.virtual.destroy(space)
+        del self.spaces[space]
+
+    @rule(pages=st.integers(10, 60))
+    def pressure(self, pages: int) -> None:
+        """Private memory comes, and goes again."""
+        try:
+            base, _ = self.machine.space.allocate(0, pages * PAGE_SIZE, Allocate.COMMIT)
+        except StatusError as error:
+            assert error.status == Status.COMMITMENT_LIMIT
+            return
+        try:
+            for page in range(pages):
+                self.machine.write(base + page * PAGE_SIZE, b"x")
+        except StatusError as error:
+            assert error.status == Status.NO_MEMORY and (len(self.spaces) > 1 or self.store.fail_writes)
+        self.machine.space.free(base, 0, 0x8000)
+
+    @rule(data=st.data(), advice=st.sampled_from([Advice.WILLNEED, Advice.DONTNEED]), page=st.integers(0, PAGES - 1), count=st.integers(1, PAGES))
+    def advise(self, data: st.DataObject, advice: Advice, page: int, count: int) -> None:
+        """Changes nothing that can be seen."""
+        found = self.choose(data)
+        if found is not None:
+            self.machine.run(found[0].advise(found[1].base + page * PAGE_SIZE, min(count, PAGES - page) * PAGE_SIZE, advice))
+
+    @rule(data=st.data(), protect=st.sampled_from([Protect.NOACCESS, Protect.READONLY]), page=st.integers(0, PAGES - 1))
+    def protect(self, data: st.DataObject, protect: Protect, page: int) -> None:
+        """Another protection for a moment: a write is refused."""
+        found = self.choose(data)
+        if found is None:
+            return
+        space, view = found
+        old = space.protect(view.base + page * PAGE_SIZE, PAGE_SIZE, protect)[2]
+        try:
+            self.machine.write(view.base + page * PAGE_SIZE, b"no", space)
+            raise AssertionError("written")
+        except StatusError as error:
+            assert error.status == Status.ACCESS_VIOLATION
+        space.protect(view.base + page * PAGE_SIZE, PAGE_SIZE, old)
+
+    @rule(fail=st.booleans())
+    def store_fails(self, fail: bool) -> None:
+        """From now on writes to the page file fail, or work again."""
+        self.store.fail_writes = fail
+
+    @invariant()
+    def agrees(self) -> None:
+        """The whole ledger."""
+        if hasattr(self, "machine"):
+            self.machine.check()
+
+    def teardown(self) -> None:
+        """Everything is as the model says, and is given back."""
+        if not hasattr(self, "machine"):
+            return
+        self.store.fail_writes = False
+        for space in list(self.spaces)[1:]:
+            self.machine.virtual.destroy(space)
+        for view in self.spaces[self.machine.space]:
+            for page in range(PAGES):
+                if shown := self.shown(view, page):
+                    assert self.machine.read(view.base + page * PAGE_SIZE, PAGE_SIZE) == shown
+        self.machine.virtual.destroy(self.machine.space)
+        for section in self.sections:
+            self.machine.virtual.sections.close(section)
+        self.machine.run(self.machine.scheduler.sleep(1))
+        for file in self.files:
+            self.machine.run(self.machine.cache.flush(file.section))
+            self.machine.run(self.machine.cache.drop(file.section))
+            assert file.opens == 1
+        self.machine.check()
+        assert (self.machine.memory.physical.available, self.machine.virtual.files.free, self.machine.virtual.charged) == (FRAMES, 400, 0)
+        self.machine.scheduler.close()
+
+
+TestViews = ViewMachine.TestCase
+TestViews.settings = settings(max_examples=40, stateful_step_count=30)
