@@ -72,13 +72,14 @@ class BytesPager:
         self.broken: set[str] = set()
         self.requests: list[tuple[int, int]] = []
         self.slow = True
+        self.fail_at = 0  # the request, from 1, that fails
 
     async def data_request(self, section: Section, page: int, buffers: list[memoryview], need: range) -> None:
         """Copies from the bytearray."""
         self.requests.append((page, sum(map(len, buffers)) // PAGE_SIZE))
         if self.slow:
             await self.scheduler.sleep(0.001)
-        if "read" in self.broken:
+        if "read" in self.broken or len(self.requests) == self.fail_at:
             raise StatusError(Status.IO_DEVICE_ERROR, "the pager cannot read")
         at = page * PAGE_SIZE
         for buffer in buffers:
