@@ -1,0 +1,25 @@
+"""FIFO: the page that came first leaves first. What all others are measured by."""
+
+from __future__ import annotations
+
+from octavo.machine.kernels import Ints
+from octavo.memory.policies.lists import enter, leave, list_head
+
+
+def insert(s: Ints, node: int, key: int) -> None:
+    """At the tail."""
+    enter(s, 0, node, key)
+
+
+def touch(s: Ints, node: int) -> None:
+    """Makes no difference."""
+
+
+def victim(s: Ints) -> int:
+    """The head."""
+    node = list_head(s, 0)
+    leave(s, node)
+    return node
+
+
+KERNELS = ("insert", "touch", "victim")

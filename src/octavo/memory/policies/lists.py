@@ -1,0 +1,181 @@
+"""What all replacement policies are made of: lists of frames and of ghosts in one array, as kernels.
+
+    s    0 SLOTS    frames have nodes 1 .. SLOTS, ghosts SLOTS + 1 .. SLOTS + GHOSTS       1 GHOSTS
+         2 COUNT    frames on lists    3 CAPACITY  pages, for what targets refer to        4 HAND     5 TARGET
+         6 CLOCK    evictions and promotions so far       7 FREE  ghosts linked by NEXT     8 TABLE  where it begins    9 BITS  of it
+        10 + 3 i    list i: head (next to go), tail, length;  LISTS of them
+        BASE ...    nodes of five words: NEXT, PREV, LIST (-1: on none), REF, KEY
+        TABLE ...   ghosts by key: open addressing, 0 is free
+
+A key says which page of whom it is: the same page has the same key when it comes back. Its lowest bit is 1 for external pages,
+those of files, which can be dropped or written to where they came from.
+
+A policy is a module with these kernels:
+
+    miss(s, key)           a page is not in memory; before a victim is chosen for it
+    insert(s, node, key)   its page has come into frame `node`
+    touch(s, node)         it was referenced again
+    victim(s)              the frame that shall leave; off all lists, remembered as a ghost if the policy has any
+    remove(s, node)        its page has gone for another reason
+    tick(s)                time has passed
+
+FIFO and LRU lists go from head to tail: what has come or was moved last is at the tail. None is called for a node in the wrong
+state: `Policy` sees to that.
+"""
+
+from __future__ import annotations
+
+from octavo.machine.kernels import Ints
+
+SLOTS, GHOSTS, COUNT, CAPACITY, HAND, TARGET, CLOCK, FREE, TABLE, BITS = range(10)
+FIRST_LIST = 10
+LISTS = 6
+BASE = 32
+NODE = 5
+NEXT, PREV, LIST, REF, KEY = range(5)
+NONE = -1
+
+
+def at_node(node: int) -> int:
+    """Where a node's words begin."""
+    return BASE + node * NODE
+
+
+def list_head(s: Ints, which: int) -> int:
+    """The first node of a list, 0 for none."""
+    return s[FIRST_LIST + 3 * which]
+
+
+def list_count(s: Ints, which: int) -> int:
+    """Its length."""
+    return s[FIRST_LIST + 3 * which + 2]
+
+
+def push(s: Ints, which: int, node: int) -> None:
+    """Appends a node, which is on no list, to a list's tail."""
+    here, there = BASE + node * NODE, FIRST_LIST + 3 * which
+    tail = s[there + 1]
+    s[here + NEXT] = 0
+    s[here + PREV] = tail
+    s[here + LIST] = which
+    if tail:
+        s[BASE + tail * NODE + NEXT] = node
+    else:
+        s[there] = node
+    s[there + 1] = node
+    s[there + 2] += 1
+
+
+def unlink(s: Ints, node: int) -> None:
+    """Takes a node off its list."""
+    here = BASE + node * NODE
+    there = FIRST_LIST + 3 * s[here + LIST]
+    after, before = s[here + NEXT], s[here + PREV]
+    if before:
+        s[BASE + before * NODE + NEXT] = after
+    else:
+        s[there] = after
+    if after:
+        s[BASE + after * NODE + PREV] = before
+    else:
+        s[there + 1] = before
+    s[there + 2] -= 1
+    s[here + LIST] = NONE
+
+
+def move(s: Ints, which: int, node: int) -> None:
+    """To the tail of a list, from whichever it is on."""
+    unlink(s, node)
+    push(s, which, node)
+
+
+def enter(s: Ints, which: int, node: int, key: int) -> None:
+    """A page has come into a frame: to the tail of a list."""
+    s[BASE + node * NODE + KEY] = key
+    s[BASE + node * NODE + REF] = 0
+    push(s, which, node)
+    s[COUNT] += 1
+
+
+def leave(s: Ints, node: int) -> None:
+    """A frame's page has gone: off its list."""
+    unlink(s, node)
+    s[COUNT] -= 1
+
+
+def place_of_key(s: Ints, key: int) -> int:
+    """Where in the table the search for a key begins."""
+    short = (key ^ key >> 31) & 0x7FFFFFFF
+    return (short * 2654435761 & 0xFFFFFFFF) >> (32 - s[BITS])
+
+
+def ghost_of(s: Ints, key: int) -> int:
+    """The ghost with a key, 0 for none."""
+    mask = (1 << s[BITS]) - 1
+    at = place_of_key(s, key)
+    while s[s[TABLE] + at]:
+        node = s[s[TABLE] + at]
+        if s[BASE + node * NODE + KEY] == key:
+            return node
+        at = (at + 1) & mask
+    return 0
+
+
+def forget(s: Ints, node: int) -> None:
+    """Ends a ghost: off its list and out of the table, in which what stands behind it moves up."""
+    mask = (1 << s[BITS]) - 1
+    at = place_of_key(s, s[BASE + node * NODE + KEY])
+    while s[s[TABLE] + at] != node:
+        at = (at + 1) & mask
+    hole = at
+    at = (at + 1) & mask
+    while s[s[TABLE] + at]:
+        home = place_of_key(s, s[BASE + s[s[TABLE] + at] * NODE + KEY])
+        if (at - home) & mask >= (at - hole) & mask:
+            s[s[TABLE] + hole] = s[s[TABLE] + at]
+            hole = at
+        at = (at + 1) & mask
+    s[s[TABLE] + hole] = 0
+    unlink(s, node)
+    s[BASE + node * NODE + NEXT] = s[FREE]
+    s[FREE] = node
+
+
+def remember(s: Ints, which: int, key: int, value: int, most: int) -> None:
+    """Makes a ghost at the tail of a list of at most `most`, and notes a value in its REF; the oldest ones make room."""
+    if most <= 0:
+        return
+    old = ghost_of(s, key)
+    if old:  # live, two frames can have one key: a page that a fork shares, and a copy of it
+        forget(s, old)
+    while list_count(s, which) >= most or (not s[FREE] and list_head(s, which)):
+        forget(s, list_head(s, which))
+    node = s[FREE]
+    if node == 0:
+        return
+    s[FREE] = s[BASE + node * NODE + NEXT]
+    s[BASE + node * NODE + KEY] = key
+    s[BASE + node * NODE + REF] = value
+    push(s, which, node)
+    mask = (1 << s[BITS]) - 1
+    at = place_of_key(s, key)
+    while s[s[TABLE] + at]:
+        at = (at + 1) & mask
+    s[s[TABLE] + at] = node
+
+
+def miss(s: Ints, key: int) -> None:
+    """Most policies do nothing."""
+
+
+def tick(s: Ints) -> None:
+    """Most policies do nothing."""
+
+
+def remove(s: Ints, node: int) -> None:
+    """Most policies just forget the frame."""
+    leave(s, node)
+
+
+KERNELS: tuple[str, ...] = ("at_node", "list_head", "list_count", "push", "unlink", "move", "enter", "leave")
+KERNELS += ("place_of_key", "ghost_of", "forget", "remember", "miss", "tick", "remove")

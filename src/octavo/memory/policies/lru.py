@@ -1,0 +1,26 @@
+"""LRU: the page that was not used for longest leaves. Live, "used" is what the accessed bits say: in the order of addresses since they were last looked at."""
+
+from __future__ import annotations
+
+from octavo.machine.kernels import Ints
+from octavo.memory.policies.lists import enter, leave, list_head, move
+
+
+def insert(s: Ints, node: int, key: int) -> None:
+    """At the tail."""
+    enter(s, 0, node, key)
+
+
+def touch(s: Ints, node: int) -> None:
+    """To the tail."""
+    move(s, 0, node)
+
+
+def victim(s: Ints) -> int:
+    """The head."""
+    node = list_head(s, 0)
+    leave(s, node)
+    return node
+
+
+KERNELS = ("insert", "touch", "victim")
