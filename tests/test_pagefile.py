@@ -15,6 +15,7 @@ from octavo.machine.pagetables import ACCESSED
 from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.spaces.addressspace import Allocate
 from octavo.memory.spaces.pagefile import MOST_FILES, PageFiles
+from octavo.memory.spaces.privatepages import is_paged
 from octavo.memory.spaces.protect import Protect
 from octavo.memory.spaces.spacefaults import CLUSTER
 from octavo.status import Status, StatusError
@@ -103,7 +104,7 @@ def test_second_chance() -> None:
     tables = machine.space.tables
     for page in range(64):
         machine.write(base + page * PAGE_SIZE, b"%d" % page)
-        tables.put(base + page * PAGE_SIZE, tables.get(base + page * PAGE_SIZE) & ~ACCESSED)
+    assert machine.virtual.replacement.harvest() == 64
     for page in range(0, 64, 2):
         machine.touch(base + page * PAGE_SIZE)
     assert machine.scheduler.run(machine.virtual.eviction.evict(32)) == 32
@@ -115,23 +116,30 @@ def test_second_chance() -> None:
     machine.check()
 
 
-def test_locked_and_shared_pages_stay() -> None:
-    """A locked page is never evicted, nor one that a fork shares; both keep their bytes."""
+def test_locked_pages_stay_and_shared_ones_leave_together() -> None:
+    """A locked page is never evicted; one that a fork shares leaves all spaces for one slot; all keep their bytes."""
     machine, _ = make(120)
     base, _ = machine.space.allocate(0, 20 * PAGE_SIZE, COMMIT)
     for page in range(20):
         machine.write(base + page * PAGE_SIZE, b"mine")
     child = machine.virtual.fork(machine.space, "child")
+    machine.run(child.lock(base, PAGE_SIZE))
     other, _ = machine.space.allocate(0, 400 * PAGE_SIZE, COMMIT)
     machine.write(other, b"lock")
-    machine.scheduler.run(machine.space.lock(other, 4))
+    machine.run(machine.space.lock(other, 4))
     for page in range(1, 400):
         machine.write(other + page * PAGE_SIZE, b"more")
-    assert machine.space.tables.get(other) & 1 and all(machine.space.tables.get(base + p * PAGE_SIZE) & 1 for p in range(20))
+    tables = machine.space.tables
+    assert tables.get(other) & 1 and tables.get(base) & 1
+    paged = [p for p in range(20) if is_paged(tables.get(base + p * PAGE_SIZE))]
+    assert len(paged) > 10 and all(tables.get(base + p * PAGE_SIZE) == child.tables.get(base + p * PAGE_SIZE) for p in paged)
+    machine.check()
+    machine.write(base + 5 * PAGE_SIZE, b"his!", child)
+    assert machine.read(base + 5 * PAGE_SIZE, 4) == b"mine" and machine.read(base + 5 * PAGE_SIZE, 4, child) == b"his!"
     machine.virtual.destroy(child)
     for page in range(400):
         machine.write(other + page * PAGE_SIZE, b"x")
-    assert machine.read(base + 5 * PAGE_SIZE, 4) == b"mine"
+    assert machine.read(base + 6 * PAGE_SIZE, 4) == b"mine"
     machine.check()
 
 

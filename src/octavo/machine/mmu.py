@@ -116,6 +116,13 @@ class SoftMmu:
                     for page in range(first, first + pages):
                         k.forget_page(view, page)
 
+    def invalidate_all(self) -> None:
+        """Flushes the TLB of every CPU."""
+        self.shootdowns += 1
+        for lock, view in zip(self._locks, self.views, strict=True):
+            with lock:
+                k.forget_all(view, 1)
+
     def statistics(self) -> dict[str, object]:
         """TLB hits and walks of each CPU, and shoot-downs."""
         return {"hits": [v[k.HITS] for v in self.views], "walks": [v[k.WALKS] for v in self.views], "shootdowns": self.shootdowns}

@@ -93,6 +93,12 @@ class PhysicalMemory:
         else:
             self.ram.array[first << PAGE_SHIFT : (first + count) << PAGE_SHIFT] = 0
 
+    def drop_standby(self, pfn: int) -> None:
+        """Frees one standby frame at once."""
+        self.standby.remove(pfn, State.ACTIVE)
+        self._forget(pfn, 1)
+        self.buddy.free(pfn, 1, State.ACTIVE)
+
     def clear_tail(self, pfn: int, start: int) -> None:
         """Fills a frame with zeros from byte `start` on."""
         self.ram.bytes[(pfn << PAGE_SHIFT) + start : (pfn + 1) << PAGE_SHIFT] = ZERO_PAGE[start:]

@@ -66,6 +66,9 @@ class Mapped(Protocol):
     def forget(self, first: int, end: int) -> None:
         """Takes the section's pages [first, end) out of the page tables; private copies of them stay."""
 
+    def holds(self, number: int) -> bool:
+        """True when page `number` may not be taken out of the page tables: it is locked, or its space has no more than its minimum."""
+
     def clean(self, first: int, end: int) -> None:
         """Makes the section's pages [first, end) read-only in the page tables: the next write is to be noticed."""
 
@@ -104,7 +107,7 @@ class Section:
     Standby pages of sections with a lower `priority` (0 to 7) are reused first.
     """
 
-    __slots__ = ("name", "pager", "token", "size", "segments", "dirty", "writes", "idle", "views", "lazy", "priority", "cluster")
+    __slots__ = ("name", "pager", "token", "size", "segments", "dirty", "writes", "idle", "views", "lazy", "priority", "cluster", "number")
 
     def __init__(self, name: str, pager: Pager, token: object, size: int) -> None:
         self.name = name
@@ -117,6 +120,7 @@ class Section:
         self.idle = Event()  # signalled when `writes` comes back to 0
         self.views: list[Mapped] = []
         self.lazy = True
+        self.number = 0  # to the replacement policy, see `octavo.memory.spaces.replacement`
         self.priority = PRIORITY
         self.cluster = SEGMENT_PAGES  # pages of one data_request at most, from address spaces
 

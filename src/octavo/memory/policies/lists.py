@@ -31,8 +31,8 @@ SLOTS, GHOSTS, COUNT, CAPACITY, HAND, TARGET, CLOCK, FREE, TABLE, BITS = range(1
 FIRST_LIST = 10
 LISTS = 6
 BASE = 32
-NODE = 5
-NEXT, PREV, LIST, REF, KEY = range(5)
+NODE = 6
+NEXT, PREV, LIST, REF, KEY, FRESH = range(6)
 NONE = -1
 
 
@@ -93,6 +93,7 @@ def enter(s: Ints, which: int, node: int, key: int) -> None:
     """A page has come into a frame: to the tail of a list."""
     s[BASE + node * NODE + KEY] = key
     s[BASE + node * NODE + REF] = 0
+    s[BASE + node * NODE + FRESH] = 1
     push(s, which, node)
     s[COUNT] += 1
 

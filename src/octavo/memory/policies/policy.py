@@ -5,7 +5,7 @@
     misses, victims = Policy("lru", 1000, 1000).replay(keys)
 
 Live memory and replay call the same kernels (design rule 10; tests/test_policies.py shows that they decide alike).
-The array takes 40 bytes a frame, and as many for each ghost.
+The array takes 48 bytes a frame, and as many for each ghost.
 """
 
 from __future__ import annotations
@@ -91,6 +91,14 @@ class Policy:
         """The page in a frame was used again."""
         assert self.has(frame)
         self._kernels.touch(self.words, frame)
+
+    def look(self, frame: int) -> None:
+        """The accessed bit of the page in a frame was found set; for the first time that is the fault that brought it."""
+        at = lists.BASE + frame * lists.NODE
+        if self.words[at + lists.FRESH]:
+            self.words[at + lists.FRESH] = 0
+        else:
+            self._kernels.touch(self.words, frame)
 
     def remove(self, frame: int) -> None:
         """The page in a frame has gone for another reason."""

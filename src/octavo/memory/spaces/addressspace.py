@@ -89,16 +89,18 @@ class MemoryInformation:
 class AddressSpace(SpaceViews):
     """One space of `machine`, made by `VirtualMemory.create`."""
 
-    def __init__(self, machine: VirtualMemory, name: str) -> None:
+    def __init__(self, machine: VirtualMemory, name: str, family: int) -> None:
         self.machine, self.name = machine, name
         highest = (1 << 31 if machine.format.virtual_bits == 32 else 1 << (machine.format.virtual_bits - 1)) - (GRANULARITY << PAGE_SHIFT)
         self.vads = Vads(LOWEST, highest >> PAGE_SHIFT)
         self.tables = PageTables(machine.physical.ram, machine.format, machine.table_frames.take, machine.table_frames.free)
-        self.pages = PrivatePages(machine.physical, self.tables, machine.holder, machine.mmu, machine.files)
+        self.pages = PrivatePages(machine.physical, self.tables, machine.holder, machine.mmu, machine.files, machine.replacement, family)
         self.charge = 0
         self.locked: set[int] = set()
         self.stacks: set[Vad] = set()
         self.faults = 0
+        self.minimum = 0  # pages that it keeps in frames whatever others want
+        self.maximum: int | None = None  # pages beyond which it is trimmed first
 
     # -- allocate -------------------------------------------------------------------------------------------------
 

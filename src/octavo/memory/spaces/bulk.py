@@ -65,6 +65,10 @@ class Bulk:
         made = fill[fill[k.TABLES] : fill[k.TABLES] + fill[k.MADE]].tolist()
         for frame in made:
             self.machine.table_frames.hold(frame)
+        if used > len(made):
+            tables = set(made)
+            pages = [frame for frame in fill[start : start + used].tolist() if frame not in tables]
+            self.machine.replacement.private_many(pages, space.pages.family)
         space.tables.tables += made
         space.pages.resident += int(fill[k.PAGES])
         for first, size in runs_of(sorted(fill[start + used : start + count].tolist())):

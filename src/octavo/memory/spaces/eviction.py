@@ -1,116 +1,196 @@
-"""Eviction of private pages: from frames into page files, when nothing else can give frames.
+"""Eviction: pages leave address spaces, and their frames, as the replacement policy chooses.
 
-A hand goes round over the pages of all spaces. A page that was accessed since it last passed has its accessed bit cleared and
-stays (second chance); one that is all zeros still is dropped; any other is written to a page file, in batches of BATCH pages
-in one stretch where the page file has one.
+    a section's page     taken out of all page tables; then it is on the standby or the modified list, like any other
+    private, zeros       dropped: it is demand-zero again
+    private              written to a page file, in batches of BATCH pages in one stretch where the page file has one
 
-    present --hand, not accessed--> held, WRITING --written--> paged, frame free
-                                        '--touched meanwhile--> present again, slot freed
+    present --victim--> held, WRITING --written--> paged, frame free
+                           '--touched meanwhile--> present again; without anybody who left, the slot is freed
 
-Pages that a fork shares, and locked ones, stay. Writing needs no frame, and a failed write leaves the page as it was.
+All spaces that a fork let share a page lose it together. Locked pages stay, and those of spaces at their minimum. Writing
+needs no frame, and a failed write leaves the page as it was.
 
-Source: Mach's second chance; clustered page-out.
+Source: Mach's clustered page-out; NT's working sets. Departure: private pages have no standby list: one that was written is
+freed at once, since it was chosen because frames are wanted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from octavo.machine.pagetables import ACCESSED, DIRTY, PRESENT
 from octavo.machine.ram import PAGE_SHIFT
-from octavo.memory.spaces.addressspace import AddressSpace
-from octavo.memory.spaces.privatepages import WRITING, is_paged
+from octavo.memory.pfn import HOLDER, PTE, WORDS, State
+from octavo.memory.physical import BASE_MASK
+from octavo.memory.spaces.privatepages import is_paged
+from octavo.memory.spaces.replacement import Replacement
 from octavo.status import StatusError
 
 if TYPE_CHECKING:
+    from octavo.memory.spaces.addressspace import AddressSpace
     from octavo.memory.spaces.virtual import VirtualMemory
 
 BATCH = 32
-_Pick = tuple[AddressSpace, int, int]  # space, address, entry while it is written
+
+
+@dataclass(slots=True)
+class Pick:
+    """A private page on its way out: the spaces that have it, and their entries while it is written."""
+
+    frame: int
+    address: int
+    sharers: list[tuple[AddressSpace, int]]
 
 
 class Eviction:
-    """The hand over the spaces of `machine`."""
+    """Evicts pages of the spaces of `machine`; `standby` is False where clean pages are free at once (Mach)."""
 
-    def __init__(self, machine: VirtualMemory) -> None:
-        self.machine = machine
-        self._hand: Iterator[tuple[AddressSpace, int]] = iter(())
-        self.dropped = self.evicted = self.kept = 0
-
-    def _round(self) -> Iterator[tuple[AddressSpace, int]]:
-        """Every page that is there now, space by space."""
-        for space in list(self.machine.spaces):
-            for vad in space.vads.all:
-                if space not in self.machine.spaces:
-                    break  # it ended while the hand stood still: its tables are somebody else's frames
-                for address, _ in list(space.tables.entries(vad.start << PAGE_SHIFT, vad.end << PAGE_SHIFT)):
-                    yield space, address
+    def __init__(self, machine: VirtualMemory, replacement: Replacement, standby: bool = True) -> None:
+        self.machine, self.replacement, self.standby = machine, replacement, standby
+        self.physical = machine.physical
+        self.writing: set[int] = set()  # frames of pages on their way out
+        self.dropped = self.evicted = self.kept = self.unmapped = self.spared = 0
 
     async def evict(self, needed: int) -> int:
-        """Frees at least `needed` frames if pages can leave; returns how many it has freed, 0 when none can."""
-        freed, picks = self._pick(max(needed, BATCH))
+        """Lets at least `needed` pages leave, if they can; returns how many have, 0 when none can."""
+        self.replacement.harvest()
+        policy = self.replacement.policy
+        wanted = max(needed, BATCH)
+        left, picks, spared = 0, list[Pick](), list[int]()
+        for _ in range(policy.count):
+            frame = policy.victim()
+            if self._must_stay(frame):
+                spared.append(frame)
+                continue
+            left += self._take(frame, picks)
+            if left + len(picks) >= wanted:
+                break
+        self.spared += len(spared)
+        for frame in spared:
+            self._stay(frame)
+        return left + await self._write(picks)
+
+    async def trim(self, space: AddressSpace, pages: int) -> int:
+        """Lets `pages` pages of one space leave, those not used for longest first as far as accessed bits say; returns how many have."""
+        policy, candidates = self.replacement.policy, list[tuple[int, int, int]]()
+        for vad in space.vads.all:
+            for _, entry in space.tables.entries(vad.start << PAGE_SHIFT, vad.end << PAGE_SHIFT):
+                frame = space.pages.frame_of(entry)
+                if not is_paged(entry) and policy.has(frame):
+                    age = policy.list_of(frame) if policy.name == "ageing" else 0
+                    candidates.append((entry & ACCESSED, -age, frame))
+        left, picks = 0, list[Pick]()
+        for _, _, frame in sorted(candidates):
+            if left + len(picks) >= pages:
+                break
+            if policy.has(frame) and not self._must_stay(frame):
+                policy.remove(frame)
+                left += self._take(frame, picks)
+        return left + await self._write(picks)
+
+    # -- one frame ------------------------------------------------------------------------------------------------
+
+    def _private(self, frame: int) -> bool:
+        return self.physical.pfns.words[frame * WORDS + HOLDER] == self.machine.holder
+
+    def _stay(self, frame: int) -> None:
+        """A victim that may not leave is known to the policy again."""
+        (self.replacement.again if self._private(frame) else self.replacement.shared)(frame)
+
+    def _must_stay(self, frame: int) -> bool:
+        """True for a page that is locked somewhere, or in a space that has no more than its minimum; or came into a frame that is being written."""
+        if frame in self.writing:
+            return True
+        if self._private(frame):
+            page = self.replacement.page_of(frame)
+            return any(page in s.locked or s.pages.resident <= s.minimum for s in self.replacement.sharers(frame))
+        section, number = self.replacement.section_page(frame)
+        return any(view.holds(number) for view in section.views)
+
+    def _take(self, frame: int, picks: list[Pick]) -> int:
+        """Takes a page out of its spaces, or makes a pick of it; returns 1 when it has left."""
+        if not self._private(frame):
+            return self._unmap(frame)
+        address = self.replacement.page_of(frame) << PAGE_SHIFT
+        sharers = [(space, space.tables.get(address)) for space in self.replacement.sharers(frame)]
+        if all(entry & PRESENT and not entry & DIRTY for _, entry in sharers):
+            for space, entry in sharers:
+                space.pages.forget_zeros(address, entry)
+            self.dropped += 1
+            return 1
+        picks.append(Pick(frame, address, [(space, space.pages.begin_write(address, entry)) for space, entry in sharers]))
+        return 0
+
+    def _unmap(self, frame: int) -> int:
+        section, number = self.replacement.section_page(frame)
+        words, segment = self.physical.pfns.words, self.physical.segments[self.physical.pfns.words[frame * WORDS + PTE] & BASE_MASK]
+        for view in section.views:
+            view.forget(number, number + 1)
+        if segment.mapped:
+            return 0  # the cache shows it still
+        self.unmapped += 1
+        if not self.standby and words[frame * WORDS + PTE] and self.physical.pfns.state(frame) == State.STANDBY:
+            self.physical.drop_standby(frame)
+        return 1
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    async def _write(self, picks: list[Pick]) -> int:
+        """Writes picked pages to the page files; returns how many frames are free by that."""
+        files, ram = self.machine.files, self.physical.ram
         if not picks:
-            return freed
-        files = self.machine.files
+            return 0
         runs = files.take(len(picks))
         room = sum(size for _, _, size in runs)
         for pick in picks[room:]:
             self._restore(pick)
         del picks[room:]
-        ram = self.machine.physical.ram
+        frames = {pick.frame for pick in picks}
+        self.writing |= frames
         slots = [files.entry(file, first + i) for file, first, size in runs for i in range(size)]
         try:
-            await files.write(runs, [ram.frame(space.pages.frame_of(marked)) for space, _, marked in picks])
+            if picks:
+                await files.write(runs, [ram.frame(pick.frame) for pick in picks])
         except StatusError:
             for pick, slot in zip(picks, slots, strict=True):
                 self._restore(pick)
                 files.use(slot, -1)
-            return freed
-        for (space, address, marked), slot in zip(picks, slots, strict=True):
-            if space in self.machine.spaces and space.pages.end_write(address, marked, slot):
-                freed += 1
-                self.evicted += 1
-            else:
-                files.use(slot, -1)
-                self.kept += 1
-        return freed
+            return 0
+        finally:
+            self.writing -= frames
+        return sum(self._finish(pick, slot) for pick, slot in zip(picks, slots, strict=True))
 
-    def _pick(self, wanted: int) -> tuple[int, list[_Pick]]:
-        """(frames freed at once, pages marked for writing): up to `wanted` in all, within two rounds of the hand."""
-        freed, picks, rounds = 0, list[_Pick](), 0
-        while freed + len(picks) < wanted and rounds < 3:
-            step = next(self._hand, None)
-            if step is None:
-                rounds += 1
-                self._hand = self._round()
-                continue
-            space, address = step
-            entry = space.tables.get(address) if space in self.machine.spaces else 0
-            if not entry or is_paged(entry) or entry & (PRESENT | WRITING) == WRITING:
-                continue
-            pages = space.pages
-            if (not pages.is_shared(entry) and pages.uses(pages.frame_of(entry)) > 1) or address >> PAGE_SHIFT in space.locked:
-                continue
-            if entry & PRESENT and entry & ACCESSED:
-                space.tables.put(address, entry & ~ACCESSED)
-                pages.mmu.invalidate(address)
-            elif pages.is_shared(entry):
-                freed += pages.forget_shared(address, address + 1)
-            elif entry & PRESENT and not entry & DIRTY:
-                pages.forget_zeros(address, entry)
-                self.dropped += 1
-                freed += 1
-            elif self.machine.files.free > len(picks):
-                picks.append((space, address, pages.begin_write(address, entry)))
-        return freed, picks
+    def _live(self, pick: Pick) -> list[tuple[AddressSpace, int]]:
+        """Those for whom the page is on its way out still."""
+        return [(s, marked) for s, marked in pick.sharers if s in self.machine.spaces and s.tables.get(pick.address) == marked]
 
-    def _restore(self, pick: _Pick) -> None:
+    def _finish(self, pick: Pick, slot: int) -> int:
+        live = self._live(pick)
+        for space, marked in live:
+            self.machine.files.use(slot, 1)
+            space.pages.end_write(pick.address, marked, slot)
+        self.machine.files.use(slot, -1)
+        if self._is_there(pick):
+            self.replacement.again(pick.frame)
+            self.kept += 1
+            return 0
+        self.evicted += 1
+        return 1
+
+    def _restore(self, pick: Pick) -> None:
         """Undoes `begin_write` for a page that could not be written."""
-        space, address, marked = pick
-        if space not in self.machine.spaces or space.tables.get(address) != marked:
-            return
-        vad = space.vads.find(address >> PAGE_SHIFT)
-        protect = vad.run_at(address >> PAGE_SHIFT)[2] if vad is not None else None
-        assert protect is not None
-        space.pages.remake(address, marked, protect)
+        for space, marked in self._live(pick):
+            vad = space.vads.find(pick.address >> PAGE_SHIFT)
+            protect = vad.run_at(pick.address >> PAGE_SHIFT)[2] if vad is not None else None
+            assert protect is not None
+            space.pages.remake(pick.address, marked, protect)
+        if self._is_there(pick):
+            self.replacement.again(pick.frame)
+
+    def _is_there(self, pick: Pick) -> bool:
+        """True when the frame still has this very page, which the policy does not know."""
+        policy, replacement = self.replacement.policy, self.replacement
+        if not self._private(pick.frame) or policy.has(pick.frame) or replacement.page_of(pick.frame) << PAGE_SHIFT != pick.address:
+            return False
+        return bool(replacement.sharers(pick.frame))

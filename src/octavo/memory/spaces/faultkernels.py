@@ -85,6 +85,8 @@ def demand_zero(tables: Ints, mmu: Ints, words: Ints, fill: Ints, reference: int
         return 0
     words[frame * PFN_WORDS + PFN_HOLDER] = fill[HOLDER]
     words[frame * PFN_WORDS + PFN_USE] = 1
+    words[frame * PFN_WORDS] = page & 0x7FFFFFFF
+    words[frame * PFN_WORDS + 1] = page >> 31
     tables[at] = frame << 12 | bits
     fill[PAGES] += 1
     return 1

@@ -25,6 +25,7 @@ from octavo.memory.physical import PhysicalMemory
 from octavo.memory.section import Segment
 from octavo.memory.spaces.pagefile import PAGED, PageFiles
 from octavo.memory.spaces.protect import Protect, entry_bits, permits
+from octavo.memory.spaces.replacement import Replacement
 from octavo.memory.views import share, unshare
 
 HELD = 1 << 1
@@ -41,8 +42,9 @@ def is_paged(entry: int) -> bool:
 class PrivatePages:
     """The pages behind `tables`; `holder` is "private memory" in the PFN database."""
 
-    def __init__(self, physical: PhysicalMemory, tables: PageTables, holder: int, mmu: SoftMmu, files: PageFiles) -> None:
+    def __init__(self, physical: PhysicalMemory, tables: PageTables, holder: int, mmu: SoftMmu, files: PageFiles, replacement: Replacement, family: int) -> None:
         self.physical, self.tables, self.holder, self.mmu, self.files = physical, tables, holder, mmu, files
+        self.replacement, self.family = replacement, family
         self.resident = 0  # entries that have a frame
         self.shared = 0  # those of them that are of sections or devices
         self.copied = 0
@@ -60,10 +62,13 @@ class PrivatePages:
         if words[frame * WORDS + HOLDER] != self.holder:
             self.shared += change
             if words[frame * WORDS + PTE]:
+                if words[frame * WORDS + USE] == 1:
+                    self.replacement.gone(frame)
                 unshare(self.physical, frame)
             return
         words[frame * WORDS + USE] += change
         if not words[frame * WORDS + USE]:
+            self.replacement.gone(frame)
             self.physical.pfns.hold(frame, 1, 0)
             self.physical.free([frame], State.ACTIVE)
 
@@ -94,6 +99,10 @@ class PrivatePages:
         """The frame of an entry that is not 0."""
         return (entry & FRAME_MASK) >> PAGE_SHIFT
 
+    def leads_to(self, entry: int, frame: int) -> bool:
+        """True for an entry, not 0, that leads to a frame."""
+        return not is_paged(entry) and self.frame_of(entry) == frame
+
     def _make(self, frame: int, protect: Protect, old: int = 0) -> int:
         """An entry for a frame: held where nothing is allowed, copy-on-write where others use it."""
         if protect & (Protect.NOACCESS | Protect.GUARD):
@@ -110,6 +119,7 @@ class PrivatePages:
         """A new page. StatusError INSUFFICIENT_RESOURCES without a frame for a table; the frame is the caller's then."""
         self.tables.put(address, self._make(frame, protect))
         self._use(frame, 1)
+        self.replacement.private(frame, self.family, address >> PAGE_SHIFT)
 
     def remake(self, address: int, entry: int, protect: Protect) -> None:
         """Gives a page that is there another protection; one of a section leaves the tables, and has it when it comes back."""
@@ -154,6 +164,8 @@ class PrivatePages:
         """An entry for an active page of a section. StatusError INSUFFICIENT_RESOURCES without a frame for a table."""
         self.tables.put(address, self._shared_entry(frame, protect, writable))
         share(self.physical, segment, frame)
+        if self.uses(frame) == 1:
+            self.replacement.shared(frame)
         self.resident += 1
         self.shared += 1
 
@@ -194,6 +206,7 @@ class PrivatePages:
         old, ram = self.frame_of(entry), self.physical.ram
         ram.frame(frame)[:] = ram.frame(old)
         self.physical.pfns.words[frame * WORDS + USE] = 1
+        self.replacement.private(frame, self.family, address >> PAGE_SHIFT)
         self.tables.put(address, self._make(frame, protect, entry))
         self.mmu.invalidate(address)
         self._use(old, -1)
@@ -224,13 +237,10 @@ class PrivatePages:
         self.mmu.invalidate(address)
         return marked
 
-    def end_write(self, address: int, marked: int, entry: int) -> bool:
-        """The page is in the page file now, as `entry` says; False when somebody touched it meanwhile, and it stays."""
-        if self.tables.get(address) != marked:
-            return False
+    def end_write(self, address: int, marked: int, entry: int) -> None:
+        """The page is in the page file now, as `entry` says."""
         self.tables.put(address, entry)
         self._use(self.frame_of(marked), -1)
-        return True
 
     def forget_zeros(self, address: int, entry: int) -> None:
         """Lets go of a page that is all zeros still."""
@@ -253,6 +263,7 @@ class PrivatePages:
                 continue
             uses[frame * WORDS + USE] = 1
             words[at + i] = frame << PAGE_SHIFT | bits
+            self.replacement.private(frame, self.family, (address >> PAGE_SHIFT) + i)
             self.files.use(entry + (i << PAGE_SHIFT), -1)
         self.resident += len(frames) - len(left)
         return left

@@ -40,6 +40,8 @@ class SpaceViews(SpaceFaults):
     """The part of an `AddressSpace` that maps sections."""
 
     charge: int
+    minimum: int
+    maximum: int | None
 
     def map(
         self,

@@ -56,6 +56,14 @@ class View:
         """See `octavo.memory.section.Mapped`."""
         self.space.pages.forget_shared(*self._span(first, end))
 
+    def holds(self, number: int) -> bool:
+        """See `octavo.memory.section.Mapped`."""
+        page = number - self.first + self.vad.start
+        space = self.space
+        if not self.vad.start <= page < self.vad.end or not space.tables.get(page << PAGE_SHIFT):
+            return False
+        return page in space.locked or space.pages.resident <= space.minimum
+
     def clean(self, first: int, end: int) -> None:
         """See `octavo.memory.section.Mapped`."""
         pages = self.space.pages

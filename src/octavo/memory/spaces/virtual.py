@@ -20,6 +20,7 @@ from octavo.memory.spaces.bulk import Bulk
 from octavo.memory.spaces.eviction import Eviction
 from octavo.memory.spaces.pagefile import PageFiles, PageStore
 from octavo.memory.spaces.privatepages import PrivatePages, is_paged
+from octavo.memory.spaces.replacement import Replacement
 from octavo.memory.spaces.sections import Sections
 from octavo.memory.spaces.vad import Vad
 from octavo.memory.spaces.view import Inherit, View
@@ -33,7 +34,7 @@ BULK_PAGES = 256  # from here on a kernel shares pages in a fork
 class VirtualMemory:
     """The spaces of a machine with page tables of format `layout`, on `cpus` virtual CPUs."""
 
-    def __init__(self, memory: MemoryManager, layout: PageTableFormat, cpus: int = 1) -> None:
+    def __init__(self, memory: MemoryManager, layout: PageTableFormat, cpus: int = 1, policy: str = "ageing") -> None:
         self.physical, self.pageout, self.faults = memory.physical, memory.pageout, memory.faults
         self.scheduler = memory.scheduler
         self.cluster = CLUSTER  # pages that one fault on a view brings in at most
@@ -46,7 +47,8 @@ class VirtualMemory:
         self.charged = 0
         self.files = PageFiles()
         self.sections = Sections(self)
-        self.eviction = Eviction(self)
+        self.replacement = Replacement(self, policy)
+        self.eviction = Eviction(self, self.replacement)
         self.bulk = Bulk(self)
         self.bulk_pages = BULK_PAGES
         if self.pageout.enabled:
@@ -64,8 +66,12 @@ class VirtualMemory:
 
     def create(self, name: str) -> AddressSpace:
         """An empty space. StatusError INSUFFICIENT_RESOURCES without a frame for its root table."""
-        space = AddressSpace(self, name)
+        return self._create(name, self.replacement.new_number())
+
+    def _create(self, name: str, family: int) -> AddressSpace:
+        space = AddressSpace(self, name, family)
         self.spaces.append(space)
+        self.replacement.families.setdefault(family, []).append(space)
         return space
 
     def fork(self, parent: AddressSpace, name: str) -> AddressSpace:
@@ -73,7 +79,7 @@ class VirtualMemory:
 
         StatusError COMMITMENT_LIMIT or INSUFFICIENT_RESOURCES: there is no new space then.
         """
-        child = self.create(name)
+        child = self._create(name, parent.pages.family)
         try:
             for vad in parent.vads.all:
                 self._inherit(parent, child, vad)
@@ -131,6 +137,10 @@ class VirtualMemory:
             self.table_frames.free(frame)
         space.tables.tables.clear()
         self.spaces.remove(space)
+        family = self.replacement.families[space.pages.family]
+        family.remove(space)
+        if not family:
+            del self.replacement.families[space.pages.family]
 
     def statistics(self) -> dict[str, object]:
         """Commit in pages, and for each space what is committed, resident and copied."""
@@ -169,6 +179,10 @@ class VirtualMemory:
         table = self.physical.pfns.table
         held = table[:, HOLDER] == self.holder
         assert {int(f): int(table[f, USE]) for f in held.nonzero()[0]} == uses
+        known = {frame for frame in range(1, self.physical.pfns.frames) if self.replacement.policy.has(frame)}
+        assert known <= set(uses) | set(shares) and set(shares) <= known, "the policy knows other pages than the spaces have"
+        assert set(uses) - known <= self.eviction.writing, "the policy has lost pages"
+        self.replacement.policy.check()
         used = (table[:, HOLDER] == 0) & (table[:, USE] != 0)
         assert {int(f): int(table[f, USE]) for f in used.nonzero()[0]} == shares
 

@@ -1,0 +1,145 @@
+"""The pages that address spaces have, as the replacement policy sees them: which have come, which were used, which shall leave.
+
+A page is known to the policy while page-table entries lead to its frame; its key is who has it (a family of spaces that forks
+made, or a section) and its number there, external for files. PFN entry of a private page: NEXT and PREV hold its page number
+(31 low bits, the rest), PTE its family, so that all entries that lead to it can be found: after a fork it is at the same
+address in each space of the family that has it.
+
+`harvest` takes the accessed bits of all page tables away and tells the policy; it is done before victims are chosen, and by
+the balance-set manager.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from itertools import count
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from octavo.machine.kernels import compile_kernels
+from octavo.machine.mmukernels import BITS, LEVELS
+from octavo.machine.pagetables import ACCESSED, FRAME_MASK, PRESENT
+from octavo.machine.ram import PAGE_SHIFT
+from octavo.memory.pfn import NEXT, PREV, PTE, WORDS
+from octavo.memory.physical import BASE_MASK
+from octavo.memory.policies import lists
+from octavo.memory.policies.policy import Policy
+from octavo.memory.section import SEGMENT_SHIFT, Section
+from octavo.memory.spaces import harvestkernels
+
+if TYPE_CHECKING:
+    from octavo.memory.spaces.addressspace import AddressSpace
+    from octavo.memory.spaces.virtual import VirtualMemory
+
+COMPILE_FROM = 4096  # pages in frames
+EXTERNAL = 1
+
+
+def key_of(owner: int, page: int, external: int) -> int:
+    """The policy's name for a page."""
+    return ((owner << 40 ^ page) & (1 << 60) - 1) << 1 | external
+
+
+class Replacement:
+    """Policy `name` over the pages of the spaces of `machine`."""
+
+    def __init__(self, machine: VirtualMemory, name: str) -> None:
+        self.machine = machine
+        self.words = machine.physical.pfns.words
+        self.policy = Policy(name, machine.physical.pfns.frames - 1, machine.physical.available)
+        self.families: dict[int, list[AddressSpace]] = {}
+        self._numbers = count(1)
+        self.harvests = 0
+
+    def new_number(self) -> int:
+        """A number for a family of spaces or a section."""
+        return next(self._numbers)
+
+    def section_number(self, section: Section) -> int:
+        """A section's number; it gets one when it is first asked for."""
+        if not section.number:
+            section.number = self.new_number()
+        return section.number
+
+    # -- pages come and go ----------------------------------------------------------------------------------------
+
+    def private(self, frame: int, family: int, page: int) -> None:
+        """A private page is in a frame now."""
+        at = frame * WORDS
+        self.words[at + NEXT], self.words[at + PREV], self.words[at + PTE] = page & 0x7FFFFFFF, page >> 31, family
+        self.policy.insert(frame, key_of(family, page, 0))
+
+    def again(self, frame: int) -> None:
+        """A private page stays after all: `private` once more."""
+        self.private(frame, self.words[frame * WORDS + PTE], self.page_of(frame))
+
+    def shared(self, frame: int) -> None:
+        """A section's page has its first entry."""
+        section, page = self.section_page(frame)
+        self.policy.insert(frame, key_of(self.section_number(section), page, EXTERNAL if section.lazy else 0))
+
+    def gone(self, frame: int) -> None:
+        """No entry leads to a frame any more."""
+        if self.policy.has(frame):
+            self.policy.remove(frame)
+
+    def private_many(self, frames: list[int], family: int) -> None:
+        """As `private`, for pages whose numbers a kernel has put into their PFN entries."""
+        if frames:
+            self._compiled.enter_many(self.policy.state, self.machine.physical.pfns.flat, np.array(frames, np.int64), len(frames), family)
+
+    def page_of(self, frame: int) -> int:
+        """The page number of a private page."""
+        return self.words[frame * WORDS + NEXT] | self.words[frame * WORDS + PREV] << 31
+
+    def section_page(self, frame: int) -> tuple[Section, int]:
+        """Which page of which section is in a frame."""
+        pte = self.words[frame * WORDS + PTE]
+        segment = self.machine.physical.segments[pte & BASE_MASK]
+        return segment.section, (segment.index << SEGMENT_SHIFT) + pte - segment.base
+
+    def sharers(self, frame: int) -> list[AddressSpace]:
+        """The spaces that have a private page."""
+        address = self.page_of(frame) << PAGE_SHIFT
+        family = self.families[self.words[frame * WORDS + PTE]]
+        return [s for s in family if (entry := s.tables.get(address)) and s.pages.leads_to(entry, frame)]
+
+    # -- accessed bits --------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _compiled(self) -> SimpleNamespace:
+        return compile_kernels(lists, self.policy.module, harvestkernels)
+
+    def harvest(self) -> int:
+        """Takes all accessed bits away and tells the policy; returns how many there were."""
+        self.harvests += 1
+        machine, found = self.machine, 0
+        bulk = self.policy.count >= COMPILE_FROM
+        state = machine.mmu.states[0]
+        for space in machine.spaces:
+            for vad in space.vads.all:
+                if bulk:
+                    form = int(state[LEVELS]), int(state[BITS])
+                    found += int(self._compiled.harvest(machine.mmu.tables, self.policy.state, space.tables.root, *form, vad.start, vad.end))
+                else:
+                    found += self._harvest(space, vad.start << PAGE_SHIFT, vad.end << PAGE_SHIFT)
+        if found:
+            machine.mmu.invalidate_all()
+        return found
+
+    def _harvest(self, space: AddressSpace, start: int, end: int) -> int:
+        found = 0
+        for address, entry in list(space.tables.entries(start, end)):
+            if entry & (PRESENT | ACCESSED) == PRESENT | ACCESSED:
+                space.tables.put(address, entry & ~ACCESSED)
+                frame = (entry & FRAME_MASK) >> PAGE_SHIFT
+                if self.policy.has(frame):
+                    self.policy.look(frame)
+                found += 1
+        return found
+
+    def statistics(self) -> dict[str, object]:
+        """The policy's lists, and how often accessed bits were looked at."""
+        return {**self.policy.statistics(), "harvests": self.harvests}
