@@ -15,6 +15,7 @@ from octavo.machine.ram import PAGE_SIZE, Ram
 from octavo.memory.manager import MemoryManager
 from octavo.memory.section import DirtyRun, Section
 from octavo.memory.spaces.addressspace import AddressSpace
+from octavo.memory.spaces.profiles import Profile
 from octavo.memory.spaces.virtual import VirtualMemory
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
@@ -25,11 +26,11 @@ T = TypeVar("T")
 class Machine:
     """A machine of so many frames with virtual memory, and one space."""
 
-    def __init__(self, arch: str = "x86-64", frames: int = 400, cpus: int = 1, seed: int = 1) -> None:
+    def __init__(self, arch: str = "x86-64", frames: int = 400, cpus: int = 1, seed: int = 1, profile: Profile | None = None) -> None:
         self.scheduler = Scheduler(VirtualClock(), seed)
         self.memory = MemoryManager(Ram(frames + 20), frames + 20, [(1, frames)], (frames + 1, 10), self.scheduler)
         self.cache = CacheManager(self.memory)
-        self.virtual = VirtualMemory(self.memory, FORMATS[arch], cpus)
+        self.virtual = VirtualMemory(self.memory, FORMATS[arch], cpus, profile)
         self.space = self.virtual.create("init")
 
     def touch(self, address: int, kind: int = READ, space: AddressSpace | None = None) -> int:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from octavo.memory.policies.policy import MODULES, Policy
+from octavo.memory.policies import MODULES
+from octavo.memory.policies.policy import Policy
 from octavo.status import Status
 from tests.machines import fails
 

@@ -215,7 +215,8 @@ def test_collided_faults_wait_for_one_request() -> None:
         return [await thread.join() for thread in threads]
 
     assert machine.run(all_at_once()) == [b"%4d" % (i // 2) for i in range(16)]
-    assert file.pager.requests == [(0, 16)] or sum(n for _, n in file.pager.requests) == 16  # by who came first
+    asked = [page for first, count in file.pager.requests for page in range(first, first + count)]
+    assert len(asked) == len(set(asked)) >= 8 and len(file.pager.requests) < 8  # who comes first asks, for others too
     assert machine.memory.faults.collided > 0
     machine.check()
 

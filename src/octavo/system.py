@@ -25,6 +25,7 @@ from octavo.machine.clock import RealClock, VirtualClock
 from octavo.machine.firmware import FirmwareRange, load_firmware_map
 from octavo.machine.ram import PAGE_SIZE, Ram
 from octavo.memory.manager import MemoryManager
+from octavo.memory.spaces.profiles import make_profile
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 from octavo.version import VERSION
@@ -63,12 +64,16 @@ class System:
         seed: int | None = None,
         pageout: bool = True,
         echo: Callable[[str], None] | None = None,
+        profile: str = "nt",
+        policy: str | None = None,
+        cluster: int | None = None,
     ) -> None:
         self.log: list[str] = []
         self.volumes: dict[str, Volume] = {}
         self._echo = echo
         self._kernel: KernelMemory | None = None
         self._virtual: VirtualMemory | None = None
+        self._profile = make_profile(profile, policy, cluster)
         clock = RealClock() if seed is None else VirtualClock()
         self.say(f"Octavo {VERSION}" + ("" if seed is None else f", virtual time, seed {seed}"))
         ranges = load_firmware_map(firmware_map) if isinstance(firmware_map, str) else firmware_map
@@ -102,7 +107,7 @@ class System:
         if self._virtual is None:
             from octavo.memory.spaces.virtual import VirtualMemory
 
-            self._virtual = VirtualMemory(self.memory, self.plan.arch)
+            self._virtual = VirtualMemory(self.memory, self.plan.arch, profile=self._profile)
         return self._virtual
 
     def say(self, line: str) -> None:
@@ -236,13 +241,18 @@ def boot(
     seed: int | None = None,
     pageout: bool = True,
     echo: Callable[[str], None] | None = None,
+    profile: str = "nt",
+    policy: str | None = None,
+    cluster: int | None = None,
 ) -> System:
     """Boots a system with at most `memory` ("16M", or bytes; None: all of the map) and mounts the images in `disks`.
 
     `firmware_map` is "host", the name of a recorded map, a file, or a list of ranges. With `seed` the system runs in virtual
     time. With `pageout=False` memory only fills up. `echo` is called with each line of the boot log.
+    `profile` is how address spaces page ("nt", "mach", "linux": `octavo.memory.spaces.profiles`), `policy` and `cluster` change
+    its replacement policy and its pages a fault.
     """
-    system = System(memory, arch, firmware_map, seed, pageout, echo)
+    system = System(memory, arch, firmware_map, seed, pageout, echo, profile, policy, cluster)
     try:
         for path in disks:
             system.attach(path, read_only)

@@ -311,9 +311,8 @@ class CacheManager:
         section.size = min(section.size, size)
         await self.memory.writeback.purge(section, (size + PAGE_MASK) >> PAGE_SHIFT)
         segment = section.segments.get(size >> VIEW_SHIFT)
-        entry = self.ram.link[segment.base + ((size & VIEW_MASK) >> PAGE_SHIFT)] if segment is not None else 0
-        if entry and size & PAGE_MASK and size == section.size:
-            self.memory.physical.clear_tail(abs(entry), size & PAGE_MASK)
+        if segment is not None and size & PAGE_MASK and size == section.size:
+            self.memory.faults.clear_behind_end(segment)
 
     def statistics(self) -> dict[str, int]:
         """Views mapped, hits and misses by view, read-ahead pages and those of them that were used, throttled writes."""

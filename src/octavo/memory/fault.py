@@ -22,7 +22,7 @@ from octavo.memory.buddy import Run
 from octavo.memory.pageout import Pageout
 from octavo.memory.pfn import FLAGS, PTE, READING, SHORT_RUN, STATE, WORDS, State
 from octavo.memory.physical import PhysicalMemory
-from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, VIEW_SHIFT, Read, Segment
+from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, VIEW_SHIFT, VIEW_SIZE, Read, Segment
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Event, Waiters
 
@@ -118,7 +118,7 @@ class Faults:
             waiters = request.send(None)
         except StopIteration as stop:  # it did not wait: nobody has seen anything of it
             self._adopt(segment, start, runs)
-            self._clear_behind_end(segment, end)
+            self.clear_behind_end(segment)
             if stop.value is not None:
                 self._leave_out(segment, start, runs, stop.value, range(first, need))
             return need
@@ -146,7 +146,7 @@ class Faults:
         else:
             self._mark(runs, State.ACTIVE, 0)
             self._set_entries(segment, read.first, runs, 1)
-            self._clear_behind_end(segment, read.end)
+            self.clear_behind_end(segment)
             if supplied is not None:
                 self._leave_out(segment, read.first, runs, supplied, need)
             return True
@@ -156,12 +156,11 @@ class Faults:
                 read.event.signal()
             self.pageout.progress.signal()
 
-    def _clear_behind_end(self, segment: Segment, end: int) -> None:
+    def clear_behind_end(self, segment: Segment) -> None:
         """What the last page has behind the section's end is zeros for those who map it, whatever the pager keeps there."""
         size = segment.section.size - (segment.index << VIEW_SHIFT)
-        i = size >> PAGE_SHIFT
-        if size & PAGE_SIZE - 1 and 0 <= i < end and (pfn := self.physical.ram.link[segment.base + i]) > 0:
-            self.physical.clear_tail(pfn, size & PAGE_SIZE - 1)
+        if size & PAGE_SIZE - 1 and 0 < size < VIEW_SIZE and (entry := self.physical.ram.link[segment.base + (size >> PAGE_SHIFT)]):
+            self.physical.clear_tail(abs(entry), size & PAGE_SIZE - 1)
 
     def _leave_out(self, segment: Segment, start: int, runs: list[Run], supplied: int, need: range) -> None:
         """Frees the frames of pages that the pager left out. StatusError IN_PAGE_ERROR when an obligatory one is among them."""

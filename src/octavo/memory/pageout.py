@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from octavo.memory.conditions import MemoryConditions
 from octavo.memory.pfn import PTE, WORDS
 from octavo.memory.physical import BASE_MASK, RESERVE, PhysicalMemory
 from octavo.memory.writeback import Pick, WriteBack
@@ -41,6 +42,8 @@ class Pageout:
         self.writeback = WriteBack(physical, scheduler, self.progress)
         self.trimmers: list[Trimmer] = []
         self.evictors: list[Evictor] = []  # for when trimming does not help any more
+        self.resorts: list[Callable[[], bool]] = []  # for when nothing helps any more; True: look again
+        self.conditions = MemoryConditions(physical.available)
         self.trimmed = 0
         self.stalls = 0
         self._work = Event()
@@ -62,6 +65,7 @@ class Pageout:
         while physical.available - RESERVE < needed:
             if not self.enabled:
                 raise StatusError(Status.NO_MEMORY, "out of memory: every frame is in use and pageout is turned off")
+            self.conditions.look(physical.available)
             self.progress.clear()
             if self.trim(max(needed, self.trim_pages)):
                 continue
@@ -75,6 +79,8 @@ class Pageout:
                 continue
             if self.writeback.in_flight or self._reads():
                 await self.progress.wait()
+                continue
+            if any(resort() for resort in self.resorts):
                 continue
             because = f": {error.text}" if error else ""
             raise StatusError(Status.NO_MEMORY, f"out of memory: {physical.modified.count} modified pages cannot be written{because}")
@@ -100,6 +106,7 @@ class Pageout:
 
     def poke(self) -> None:
         """Called now and then by those who use frames up: keeps frames available, and wakes the kernel threads that have work."""
+        self.conditions.look(self.physical.available)
         if self.enabled and self.physical.available < self.low:
             self.trim(self.low)
         if self.physical.modified.count > self.modified_limit:

@@ -18,22 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from octavo.machine.kernels import Ints, compile_kernels
-from octavo.memory.policies import lists, replay
+from octavo.memory.policies import MODULES, lists, replay
 from octavo.status import Status, StatusError
 
-MODULES = {
-    "fifo": "fifo",
-    "lru": "lru",
-    "clock": "clock",
-    "second-chance": "secondchance",
-    "2q": "twoq",
-    "arc": "arc",
-    "sieve": "sieve",
-    "s3-fifo": "s3fifo",
-    "ageing": "ageing",
-    "mach": "mach",
-    "linux": "linux",
-}
 COMPILE_FROM = 20_000  # references
 
 

@@ -101,6 +101,8 @@ class AddressSpace(SpaceViews):
         self.faults = 0
         self.minimum = 0  # pages that it keeps in frames whatever others want
         self.maximum: int | None = None  # pages beyond which it is trimmed first
+        self.protected = False  # it is not ended for want of memory
+        self.ended = ""  # why it was, if it was
 
     # -- allocate -------------------------------------------------------------------------------------------------
 
@@ -194,6 +196,13 @@ class AddressSpace(SpaceViews):
         self._commit(vad, first - 1, first, Protect.READWRITE | Protect.GUARD)
         self.stacks.add(vad)
         return base, top
+
+    def set_working_set(self, minimum: int, maximum: int | None = None) -> None:
+        """Pages that the space keeps in frames, and pages beyond which it is trimmed first when memory is short. StatusError INVALID_PARAMETER."""
+        total = sum(s.minimum for s in self.machine.spaces if s is not self) + minimum
+        if minimum < 0 or (maximum is not None and maximum < minimum) or total > self.machine.limit // 2:
+            raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: a working set of {minimum} to {maximum} pages cannot be promised on {self.machine.limit} pages")
+        self.minimum, self.maximum = minimum, maximum
 
     # -- free, protect, lock, query -------------------------------------------------------------------------------
 

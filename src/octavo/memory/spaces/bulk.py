@@ -66,9 +66,8 @@ class Bulk:
         for frame in made:
             self.machine.table_frames.hold(frame)
         if used > len(made):
-            tables = set(made)
-            pages = [frame for frame in fill[start : start + used].tolist() if frame not in tables]
-            self.machine.replacement.private_many(pages, space.pages.family)
+            frames = fill[start : start + used]
+            self.machine.replacement.private_many(frames[~np.isin(frames, made)] if made else frames, space.pages.family)
         space.tables.tables += made
         space.pages.resident += int(fill[k.PAGES])
         for first, size in runs_of(sorted(fill[start + used : start + count].tolist())):

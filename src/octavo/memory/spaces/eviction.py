@@ -49,6 +49,7 @@ class Eviction:
     def __init__(self, machine: VirtualMemory, replacement: Replacement, standby: bool = True) -> None:
         self.machine, self.replacement, self.standby = machine, replacement, standby
         self.physical = machine.physical
+        self.batch = BATCH
         self.writing: set[int] = set()  # frames of pages on their way out
         self.dropped = self.evicted = self.kept = self.unmapped = self.spared = 0
 
@@ -56,7 +57,7 @@ class Eviction:
         """Lets at least `needed` pages leave, if they can; returns how many have, 0 when none can."""
         self.replacement.harvest()
         policy = self.replacement.policy
-        wanted = max(needed, BATCH)
+        wanted = max(needed, self.batch)
         left, picks, spared = 0, list[Pick](), list[int]()
         for _ in range(policy.count):
             frame = policy.victim()
@@ -194,3 +195,7 @@ class Eviction:
         if not self._private(pick.frame) or policy.has(pick.frame) or replacement.page_of(pick.frame) << PAGE_SHIFT != pick.address:
             return False
         return bool(replacement.sharers(pick.frame))
+
+    def statistics(self) -> dict[str, int]:
+        """Pages taken out of the tables, dropped as zeros, written and freed; victims that stayed: touched meanwhile, or held."""
+        return {"unmapped": self.unmapped, "dropped": self.dropped, "evicted": self.evicted, "kept": self.kept, "spared": self.spared}

@@ -47,6 +47,7 @@ class PrivatePages:
         self.replacement, self.family = replacement, family
         self.resident = 0  # entries that have a frame
         self.shared = 0  # those of them that are of sections or devices
+        self.paged = 0  # entries that lead to a page file
         self.copied = 0
 
     # -- frames ---------------------------------------------------------------------------------------------------
@@ -142,6 +143,7 @@ class PrivatePages:
             self.tables.put(address, 0)
             if is_paged(entry):
                 self.files.use(entry, -1)
+                self.paged -= 1
             else:
                 self.mmu.invalidate(address)
                 self._use(self.frame_of(entry), -1)
@@ -218,6 +220,7 @@ class PrivatePages:
         for address, entry in list(self.tables.entries(start, end)):
             if is_paged(entry):
                 other.tables.put(address, entry)
+                other.paged += 1
                 self.files.use(entry, 1)
                 continue
             if self.is_shared(entry):
@@ -240,6 +243,7 @@ class PrivatePages:
     def end_write(self, address: int, marked: int, entry: int) -> None:
         """The page is in the page file now, as `entry` says."""
         self.tables.put(address, entry)
+        self.paged += 1
         self._use(self.frame_of(marked), -1)
 
     def forget_zeros(self, address: int, entry: int) -> None:
@@ -265,5 +269,6 @@ class PrivatePages:
             words[at + i] = frame << PAGE_SHIFT | bits
             self.replacement.private(frame, self.family, (address >> PAGE_SHIFT) + i)
             self.files.use(entry + (i << PAGE_SHIFT), -1)
+            self.paged -= 1
         self.resident += len(frames) - len(left)
         return left

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from octavo.machine.kernels import compile_kernels
 from octavo.machine.mmukernels import BITS, LEVELS
@@ -65,6 +66,14 @@ class Replacement:
 
     # -- pages come and go ----------------------------------------------------------------------------------------
 
+    def miss(self, family: int, page: int) -> None:
+        """A private page is about to be brought in; before a frame is taken for it."""
+        self.policy.miss(key_of(family, page, 0))
+
+    def miss_shared(self, section: Section, page: int) -> None:
+        """A section's page is about to be brought in."""
+        self.policy.miss(key_of(self.section_number(section), page, EXTERNAL if section.lazy else 0))
+
     def private(self, frame: int, family: int, page: int) -> None:
         """A private page is in a frame now."""
         at = frame * WORDS
@@ -85,10 +94,9 @@ class Replacement:
         if self.policy.has(frame):
             self.policy.remove(frame)
 
-    def private_many(self, frames: list[int], family: int) -> None:
+    def private_many(self, frames: npt.NDArray[np.int64], family: int) -> None:
         """As `private`, for pages whose numbers a kernel has put into their PFN entries."""
-        if frames:
-            self._compiled.enter_many(self.policy.state, self.machine.physical.pfns.flat, np.array(frames, np.int64), len(frames), family)
+        self._compiled.enter_many(self.policy.state, self.machine.physical.pfns.flat, frames, len(frames), family)
 
     def page_of(self, frame: int) -> int:
         """The page number of a private page."""

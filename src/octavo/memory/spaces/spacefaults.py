@@ -46,6 +46,7 @@ class SpaceFaults(ABC):
     stacks: set[Vad]
     locked: set[int]
     faults: int
+    ended: str
 
     @abstractmethod
     def _commit(self, vad: Vad, first: int, end: int, protect: Protect) -> None: ...
@@ -73,6 +74,8 @@ class SpaceFaults(ABC):
                     continue
                 if not spare:
                     self.faults += 1
+                    if not entry & PRESENT:
+                        self.pages.replacement.miss(self.pages.family, page)
                     spare = await self._frame()
                     continue  # others may have been here meanwhile
                 try:
@@ -182,6 +185,8 @@ class SpaceFaults(ABC):
         """The allocation and protection of a page that a reference may use; the fault otherwise."""
         vad = self.vads.find(page)
         protect = vad.run_at(page)[2] if vad is not None else None
+        if self.ended:
+            raise StatusError(Status.PROCESS_IS_TERMINATING, self.ended)
         if vad is None or protect is None:
             raise StatusError(Status.ACCESS_VIOLATION, f"{self.name}: {address:#x} is not committed")
         if protect & Protect.GUARD:

@@ -57,6 +57,8 @@ async def view_fault(space: SpaceFaults, vad: Vad, page: int, kind: int, protect
         return False
     i = number % SEGMENT_PAGES
     low, high = _clip(space, view, segment, number)
+    if physical.ram.link[segment.base + i] <= 0:
+        space.pages.replacement.miss_shared(section, number)
     segment.pins += 1
     try:
         await _resident(space, segment, page, i, low, high)

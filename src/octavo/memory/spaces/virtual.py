@@ -16,10 +16,12 @@ from octavo.memory.pfn import HOLDER, USE
 from octavo.memory.physical import RESERVE
 from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.memory.spaces.addressspace import AddressSpace
+from octavo.memory.spaces.balance import BalanceSetManager
 from octavo.memory.spaces.bulk import Bulk
 from octavo.memory.spaces.eviction import Eviction
 from octavo.memory.spaces.pagefile import PageFiles, PageStore
 from octavo.memory.spaces.privatepages import PrivatePages, is_paged
+from octavo.memory.spaces.profiles import Profile, make_profile
 from octavo.memory.spaces.replacement import Replacement
 from octavo.memory.spaces.sections import Sections
 from octavo.memory.spaces.vad import Vad
@@ -27,17 +29,17 @@ from octavo.memory.spaces.view import Inherit, View
 from octavo.memory.tableframes import TableFrames
 from octavo.status import Status, StatusError
 
-CLUSTER = 16
 BULK_PAGES = 256  # from here on a kernel shares pages in a fork
 
 
 class VirtualMemory:
     """The spaces of a machine with page tables of format `layout`, on `cpus` virtual CPUs."""
 
-    def __init__(self, memory: MemoryManager, layout: PageTableFormat, cpus: int = 1, policy: str = "ageing") -> None:
+    def __init__(self, memory: MemoryManager, layout: PageTableFormat, cpus: int = 1, profile: Profile | None = None) -> None:
         self.physical, self.pageout, self.faults = memory.physical, memory.pageout, memory.faults
         self.scheduler = memory.scheduler
-        self.cluster = CLUSTER  # pages that one fault on a view brings in at most
+        profile = profile or make_profile()
+        self.cluster = profile.cluster  # pages that one fault on a view brings in at most
         self.format = layout
         self.mmu = SoftMmu(memory.ram, layout, cpus)
         self.holder = memory.pfns.new_holder("private memory")
@@ -47,10 +49,11 @@ class VirtualMemory:
         self.charged = 0
         self.files = PageFiles()
         self.sections = Sections(self)
-        self.replacement = Replacement(self, policy)
-        self.eviction = Eviction(self, self.replacement)
+        self.replacement = Replacement(self, profile.policy)
+        self.eviction = Eviction(self, self.replacement, profile.standby)
         self.bulk = Bulk(self)
         self.bulk_pages = BULK_PAGES
+        self.balance = BalanceSetManager(self)
         if self.pageout.enabled:
             self.pageout.evictors.append(self.eviction.evict)
 
@@ -145,10 +148,30 @@ class VirtualMemory:
     def statistics(self) -> dict[str, object]:
         """Commit in pages, and for each space what is committed, resident and copied."""
         spaces = {
-            s.name: {"committed": s.charge, "resident": s.pages.resident, "copied": s.pages.copied, "tables": len(s.tables.tables), "faults": s.faults}
+            s.name: {
+                "committed": s.charge,
+                "resident": s.pages.resident,
+                "copied": s.pages.copied,
+                "shared": s.pages.shared,
+                "paged": s.pages.paged,
+                "tables": len(s.tables.tables),
+                "faults": s.faults,
+            }
             for s in self.spaces
         }
-        return {"limit": self.limit, "committed": self.charged, "spaces": spaces, "mmu": self.mmu.statistics(), "page_files": self.files.statistics()}
+        return {
+            "limit": self.limit,
+            "committed": self.charged,
+            "spaces": spaces,
+            "working_sets": sum(s.pages.resident for s in self.spaces),
+            "working_set_frames": self.replacement.policy.count,  # each shared one once
+            "mmu": self.mmu.statistics(),
+            "page_files": self.files.statistics(),
+            "replacement": self.replacement.statistics(),
+            "eviction": self.eviction.statistics(),
+            "balance": self.balance.statistics(),
+            "conditions": self.pageout.conditions.statistics(),
+        }
 
     def check(self) -> None:
         """Charges add up; every entry leads to a frame of private memory inside a committed run; share counts are the entries counted."""
@@ -160,13 +183,14 @@ class VirtualMemory:
         for space in self.spaces:
             space.vads.check()
             assert space.charge == sum(v.charge for v in space.vads.all)
-            count = 0
+            count = away = 0
             for vad in space.vads.all:
                 for first, end, protect in vad.runs:
                     for address, entry in space.tables.entries(first << 12, end << 12):
                         assert protect is not None, f"{space.name}: {address:#x} has a page and is not committed"
                         if is_paged(entry):
                             paged.append(entry)
+                            away += 1
                             continue
                         count += 1
                         if space.pages.is_shared(entry):
@@ -174,6 +198,7 @@ class VirtualMemory:
                         else:
                             frame = PrivatePages.frame_of(entry)
                             uses[frame] = uses.get(frame, 0) + 1
+            assert away == space.pages.paged, f"{space.name}: {away} pages are in page files and {space.pages.paged} are counted"
             assert count == space.pages.resident, f"{space.name}: {count} pages are there and {space.pages.resident} are counted"
         self.files.check(paged)
         table = self.physical.pfns.table
