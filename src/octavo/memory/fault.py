@@ -118,9 +118,9 @@ class Faults:
             waiters = request.send(None)
         except StopIteration as stop:  # it did not wait: nobody has seen anything of it
             self._adopt(segment, start, runs)
-            self.clear_behind_end(segment)
             if stop.value is not None:
                 self._leave_out(segment, start, runs, stop.value, range(first, need))
+            self._has_come(segment, start, end)
             return need
         except StatusError:
             self._give_back(runs)
@@ -146,15 +146,24 @@ class Faults:
         else:
             self._mark(runs, State.ACTIVE, 0)
             self._set_entries(segment, read.first, runs, 1)
-            self.clear_behind_end(segment)
             if supplied is not None:
                 self._leave_out(segment, read.first, runs, supplied, need)
+            self._has_come(segment, read.first, read.end)
             return True
         finally:
             segment.reads.remove(read)
             if read.event is not None:
                 read.event.signal()
             self.pageout.progress.signal()
+
+    def _has_come(self, segment: Segment, first: int, end: int) -> None:
+        """Pages have come from the pager."""
+        self.clear_behind_end(segment)
+        if segment.section.precious:
+            base = segment.index << SEGMENT_SHIFT
+            link = self.physical.ram.link
+            mask = sum(1 << i for i in range(first, end) if base + i in segment.section.precious and link[segment.base + i])
+            self.pageout.writeback.mark(segment, mask)
 
     def clear_behind_end(self, segment: Segment) -> None:
         """What the last page has behind the section's end is zeros for those who map it, whatever the pager keeps there."""

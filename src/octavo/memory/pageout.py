@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from octavo.memory.conditions import MemoryConditions
 from octavo.memory.pfn import PTE, WORDS
 from octavo.memory.physical import BASE_MASK, RESERVE, PhysicalMemory
+from octavo.memory.section import Pager
 from octavo.memory.writeback import Pick, WriteBack
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
@@ -27,6 +28,7 @@ TRIM_PAGES = 64  # pages to trim at least, once trimming is needed; more with mo
 MOST_TRIM_PAGES = 512
 WRITE_PAGES = 256  # modified pages to write in one go
 ZERO_PAGES = 64
+PATIENCE_SECONDS = 0.1  # how long a thread that needs frames waits for writes before it looks elsewhere
 
 Trimmer = Callable[[int], int]  # asked to let go of n pages, returns how many it has let go of
 Evictor = Callable[[int], Awaitable[int]]  # as a trimmer, and may wait for a device
@@ -37,6 +39,7 @@ class Pageout:
 
     def __init__(self, physical: PhysicalMemory, scheduler: Scheduler, enabled: bool) -> None:
         self.physical = physical
+        self.scheduler = scheduler
         self.enabled = enabled
         self.progress = Event()
         self.writeback = WriteBack(physical, scheduler, self.progress)
@@ -61,7 +64,7 @@ class Pageout:
     async def relieve(self, needed: int) -> None:
         """Returns when `needed` ordinary frames are available; StatusError NO_MEMORY when they cannot be had."""
         physical = self.physical
-        error: StatusError | None = None
+        failed: dict[Pager, StatusError] = {}
         while physical.available - RESERVE < needed:
             if not self.enabled:
                 raise StatusError(Status.NO_MEMORY, "out of memory: every frame is in use and pageout is turned off")
@@ -70,20 +73,34 @@ class Pageout:
             if self.trim(max(needed, self.trim_pages)):
                 continue
             self.stalls += 1
-            if error is None and physical.modified.count:
-                clean, error = await self.writeback.write(self._modified(WRITE_PAGES), asked=False)
-                if clean:
-                    error = None
+            if self._write_modified(failed) and await self.scheduler.wait(self.progress, PATIENCE_SECONDS):
                 continue
-            if await self._evict(needed):
+            if physical.available - RESERVE >= needed or await self._evict(needed):
                 continue
             if self.writeback.in_flight or self._reads():
                 await self.progress.wait()
                 continue
             if any(resort() for resort in self.resorts):
                 continue
-            because = f": {error.text}" if error else ""
+            because = "".join(f": {error.text}" for error in list(failed.values())[:1])
             raise StatusError(Status.NO_MEMORY, f"out of memory: {physical.modified.count} modified pages cannot be written{because}")
+
+    def _write_modified(self, failed: dict[Pager, StatusError]) -> bool:
+        """Starts to write modified pages, a thread for each pager, so that nobody waits for a slow one but its own pages.
+
+        Pagers that have failed are left out and noted; False when nothing was started.
+        """
+        groups: dict[Pager, list[Pick]] = {}
+        for pick in self._modified(WRITE_PAGES, failed):
+            groups.setdefault(pick.segment.section.pager, []).append(pick)
+        for pager, picks in groups.items():
+            self.scheduler.start(self._write_group(pager, picks, failed), "modified page writer")
+        return bool(groups)
+
+    async def _write_group(self, pager: Pager, picks: list[Pick], failed: dict[Pager, StatusError]) -> None:
+        _, error = await self.writeback.write(picks, asked=False)
+        if error is not None:
+            failed[pager] = error
 
     async def _evict(self, needed: int) -> int:
         done = 0
@@ -114,8 +131,8 @@ class Pageout:
         if self.physical.zeroed.count < self.zeroed_target // 2 and self.physical.buddy.free_frames > self.low:
             self._zero.signal()
 
-    def _modified(self, limit: int) -> list[Pick]:
-        """The oldest modified pages, each with its dirty neighbours in the section: a contiguous cluster."""
+    def _modified(self, limit: int, failed: dict[Pager, StatusError]) -> list[Pick]:
+        """The oldest modified pages, each with its dirty neighbours in the section: a contiguous cluster. Pagers that have failed are left out."""
         physical = self.physical
         words = physical.pfns.words
         picks: list[Pick] = []
@@ -127,7 +144,7 @@ class Pageout:
             segment = physical.segments[base]
             left = segment.dirty & ~segment.writing & ~taken.get(base, 0)
             i = pte - base
-            if left >> i & 1:
+            if left >> i & 1 and segment.section.pager not in failed:
                 first = i - _ones_below(left, i)
                 end = i + _ones_from(left, i)
                 picks.append(Pick(segment, first, end))
@@ -143,10 +160,12 @@ class Pageout:
         while True:
             await self._work.wait()
             self._work.clear()
+            failed: dict[Pager, StatusError] = {}
             while self.physical.modified.count > self.modified_limit // 2:
-                clean, _ = await self.writeback.write(self._modified(WRITE_PAGES), asked=False)
-                if not clean:
+                self.progress.clear()
+                if not self._write_modified(failed):
                     break
+                await self.scheduler.wait(self.progress, PATIENCE_SECONDS)
 
     async def _zero_pages(self) -> None:
         while True:

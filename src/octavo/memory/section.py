@@ -22,7 +22,7 @@ so that it can write neighbours on the device in one go.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -105,9 +105,31 @@ class Section:
 
     The lazy writer leaves sections alone that are not `lazy`: nobody gains by their pages being in the page file early.
     Standby pages of sections with a lower `priority` (0 to 7) are reused first.
+
+    For address spaces: at most `cluster` pages a request; no more than `quota` modified pages (0: no limit); `admit` is asked
+    before a page is entered into page tables; copies are made at the first reference where `eager`. `precious` pages are
+    modified as soon as they are there.
     """
 
-    __slots__ = ("name", "pager", "token", "size", "segments", "dirty", "writes", "idle", "views", "lazy", "priority", "cluster", "number")
+    __slots__ = (
+        "name",
+        "pager",
+        "token",
+        "size",
+        "segments",
+        "dirty",
+        "writes",
+        "idle",
+        "views",
+        "lazy",
+        "priority",
+        "cluster",
+        "number",
+        "quota",
+        "admit",
+        "eager",
+        "precious",
+    )
 
     def __init__(self, name: str, pager: Pager, token: object, size: int) -> None:
         self.name = name
@@ -120,6 +142,10 @@ class Section:
         self.idle = Event()  # signalled when `writes` comes back to 0
         self.views: list[Mapped] = []
         self.lazy = True
+        self.quota = 0
+        self.admit: Callable[[int, bool], Awaitable[None]] | None = None
+        self.eager = False
+        self.precious: set[int] = set()
         self.number = 0  # to the replacement policy, see `octavo.memory.spaces.replacement`
         self.priority = PRIORITY
         self.cluster = SEGMENT_PAGES  # pages of one data_request at most, from address spaces

@@ -12,7 +12,7 @@ import numpy as np
 
 from octavo.memory.pfn import FLAGS, MODIFIED, PTE, SHORT_RUN, USE, WORDS, WRITING, State
 from octavo.memory.physical import BASE_MASK, PhysicalMemory
-from octavo.memory.section import SEGMENT_PAGES, Section, Segment
+from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, Section, Segment
 
 
 def try_map(physical: PhysicalMemory, section: Section, index: int) -> Segment | None:
@@ -87,6 +87,25 @@ def deactivate(physical: PhysicalMemory, segment: Segment, frame: int) -> bool:
     else:
         physical.standby.append(frame, 1, State.ACTIVE, segment.section.priority)
     return True
+
+
+def adopt_standby(physical: PhysicalMemory, section: Section, page: int) -> int:
+    """A frame, on the standby list, for a page that is absent; 0 when the page is there, or no frame can be had. Its bytes are the caller's to fill at once."""
+    segment = physical.try_segment(section, page >> SEGMENT_SHIFT)
+    if segment is None:
+        return 0
+    at = segment.base + page % SEGMENT_PAGES
+    segment.pins += 1  # taking a frame must not take the segment
+    runs = physical.try_take(1, State.ACTIVE) if not physical.ram.link[at] else None
+    segment.pins -= 1
+    frame = runs[0][0] if runs else 0
+    if frame:
+        segment.used += 1
+        physical.pfns.words[frame * WORDS + PTE] = at
+        physical.ram.link[at] = frame
+        deactivate(physical, segment, frame)
+    physical.release_if_empty(segment)
+    return frame
 
 
 def settle(physical: PhysicalMemory, segment: Segment, first: int, end: int) -> None:

@@ -209,8 +209,8 @@ class WriteBack:
 
     # -- dropping -------------------------------------------------------------------------------------------------
 
-    async def purge(self, section: Section, first_page: int) -> None:
-        """Drops the pages from `first_page` on, dirty ones too, after the I/O on them has ended and nobody works on their views."""
+    async def purge(self, section: Section, first_page: int, end_page: int = 1 << 52) -> None:
+        """Drops the pages [first_page, end_page), dirty ones too, after the I/O on them has ended and nobody works on their views."""
         while True:
             await self.wait_idle(section)
             segments = section.segments.values()
@@ -224,21 +224,22 @@ class WriteBack:
             else:
                 break
         for view in section.views:
-            view.forget(first_page, 1 << 52)
+            view.forget(first_page, end_page)
         for segment in list(section.segments.values()):
             first = max(0, first_page - (segment.index << SEGMENT_SHIFT))
-            if first < SEGMENT_PAGES:
-                self._purge_segment(segment, first)
+            end = min(SEGMENT_PAGES, end_page - (segment.index << SEGMENT_SHIFT))
+            if first < end:
+                self._purge_segment(segment, first, end)
 
-    def _purge_segment(self, segment: Segment, first: int) -> None:
+    def _purge_segment(self, segment: Segment, first: int, end: int) -> None:
         physical = self.physical
         link, words = physical.ram.link, physical.pfns.words
-        dirty = segment.dirty >> first << first
-        if dirty:
-            self._unmark(segment, dirty)
-        segment.prefetched &= (1 << first) - 1
+        mask = (1 << end) - (1 << first)
+        if segment.dirty & mask:
+            self._unmark(segment, segment.dirty & mask)
+        segment.prefetched &= ~mask
         active, passive = [], []
-        for at in range(segment.base + first, segment.base + SEGMENT_PAGES):
+        for at in range(segment.base + first, segment.base + end):
             entry = link[at]
             if not entry:
                 continue

@@ -55,6 +55,17 @@ class Thread:
         return self.result
 
 
+class _Relay:
+    """Stands among the waiters of an event, as a thread would, and passes the wake-up on."""
+
+    def __init__(self) -> None:
+        self.scheduler = self
+        self.woken = Event()
+
+    def make_ready(self, thread: object) -> None:
+        self.woken.signal()
+
+
 class Scheduler:
     """Runs kernel threads on the calling host thread; `seed` fixes all order in virtual time.
 
@@ -108,6 +119,18 @@ class Scheduler:
         event = Event()
         self._at(self.clock.now() + seconds, event.signal)
         await event.wait()
+
+    async def wait(self, event: Event, seconds: float) -> bool:
+        """Waits for an event, but no longer than `seconds`; True when it was signalled."""
+        if event.signalled:
+            return True
+        relay: Any = _Relay()
+        event.waiters.append(relay)
+        self._at(self.clock.now() + seconds, relay.woken.signal)
+        await relay.woken.wait()
+        if relay in event.waiters:
+            event.waiters.remove(relay)
+        return event.signalled
 
     async def call(self, function: Callable[[], T], label: str = "call") -> T:
         """Makes a host call that may block: on a worker in real time, after a drawn latency in virtual time."""

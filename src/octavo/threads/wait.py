@@ -142,6 +142,15 @@ class Queue(Generic[T]):
         self.items.append(item)
         self._used.release()
 
+    def try_put(self, item: T) -> bool:
+        """Adds an item at the tail; False, and nothing done, when the queue is full."""
+        if self._free.count <= 0:
+            return False
+        self._free.count -= 1
+        self.items.append(item)
+        self._used.release()
+        return True
+
     async def get(self) -> T:
         """Takes the item at the head."""
         await self._used.acquire()

@@ -103,6 +103,7 @@ class AddressSpace(SpaceViews):
         self.maximum: int | None = None  # pages beyond which it is trimmed first
         self.protected = False  # it is not ended for want of memory
         self.ended = ""  # why it was, if it was
+        self.privileged = False  # of a pager: it may use the frames in reserve, without which pageout could not finish
 
     # -- allocate -------------------------------------------------------------------------------------------------
 

@@ -73,9 +73,9 @@ class PrivatePages:
             self.physical.pfns.hold(frame, 1, 0)
             self.physical.free([frame], State.ACTIVE)
 
-    def try_frame(self) -> int:
+    def try_frame(self, privileged: bool = False) -> int:
         """A zeroed frame that no entry leads to yet; 0 when none is to be had now."""
-        runs = self.physical.try_take_zeroed(1, State.ACTIVE)
+        runs = self.physical.try_take_zeroed(1, State.ACTIVE, privileged)
         if runs is None:
             return 0
         self.physical.pfns.hold(runs[0][0], 1, self.holder)

@@ -3,6 +3,7 @@
     page-file-backed   zeros at first; COMMIT charges all of it, RESERVE is committed through its views, for all of them at once
     file-backed        the very section that the cache reads and writes through: one copy of each page
     image              the same section, mapped as its ELF program headers say (`octavo.memory.spaces.image`)
+    external           whatever a pager outside the executive keeps (`octavo.memory.external`)
     device             frames that are no memory: nothing is read, written or counted
 
 A section object lives until it is closed and its last view is gone. One with a name can be found by it; a BASED one is at
@@ -21,6 +22,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.external.memoryobject import TIMEOUT_SECONDS, MemoryObject
+from octavo.memory.external.messages import ExternalPager
 from octavo.memory.pfn import State
 from octavo.memory.section import Section
 from octavo.memory.spaces.defaultpager import DefaultPager
@@ -70,6 +73,7 @@ class SectionObject:
     shape: Vad
     file: MappableFile | None = None
     frame: int = 0
+    control: MemoryObject | None = None
     base: int = 0  # page at which a BASED section is, once it is anywhere
     views: int = 0
     closed: bool = False
@@ -77,7 +81,7 @@ class SectionObject:
     @property
     def paged(self) -> bool:
         """True for a page-file-backed section."""
-        return self.file is None and not self.frame
+        return self.file is None and self.control is None and not self.frame
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,17 @@ class Sections:
         how = how & ~Attribute.RESERVE | Attribute.FILE | (Attribute.COMMIT if not how & Attribute.IMAGE else 0)
         return SectionObject(name or file.path, own.section, size, protect, how, Vad(0, pages, protect, [(0, pages, protect)]), own)
 
+    def create_external(self, pager: ExternalPager, size: int, name: str, timeout: float = TIMEOUT_SECONDS) -> tuple[SectionObject, MemoryObject]:
+        """A section whose data `pager` keeps (Mach: a memory object), and its control. StatusError INVALID_PARAMETER_4, OBJECT_NAME_COLLISION."""
+        if size <= 0 or size + PAGE_SIZE - 1 >> PAGE_SHIFT > self.most_pages:
+            raise StatusError(Status.INVALID_PARAMETER_4, f"a memory object cannot have {size} bytes")
+        if name in self.names:
+            raise StatusError(Status.OBJECT_NAME_COLLISION, f"there is a section {name} already")
+        control = MemoryObject(self.machine.memory, pager, name, size, timeout)
+        pages, protect = control.section.pages, Protect.EXECUTE_READWRITE
+        made = SectionObject(name, control.section, size, protect, Attribute.COMMIT, Vad(0, pages, protect, [(0, pages, protect)]), control=control)
+        return self._add(made), control
+
     def create_device(self, first: int, pages: int, protect: int = Protect.READWRITE, name: str = "") -> SectionObject:
         """A section that shows frames from `first` on, of which none is managed memory. StatusError INVALID_PARAMETER_6."""
         table = self.machine.physical.pfns
@@ -215,7 +230,7 @@ class Sections:
     async def extend(self, made: SectionObject, size: int) -> None:
         """Makes a section larger, with its file if it has one. StatusError SECTION_NOT_EXTENDED, COMMITMENT_LIMIT, DISK_FULL."""
         pages = size + PAGE_SIZE - 1 >> PAGE_SHIFT
-        if size <= made.size or made.frame or made.attributes & Attribute.IMAGE or pages > self.most_pages:
+        if size <= made.size or made.frame or made.control or made.attributes & Attribute.IMAGE or pages > self.most_pages:
             raise StatusError(Status.SECTION_NOT_EXTENDED, f"{made.name}: cannot be made {size} bytes long, it has {made.size}")
         if made.file is not None:
             if size > made.section.size:
@@ -246,7 +261,11 @@ class Sections:
 
     def release(self, made: SectionObject) -> None:
         """Ends a section object that is closed and has no view."""
-        if not made.closed or made.views or made not in self.all:
+        if made.views or made not in self.all:
+            return
+        if not made.closed:
+            if made.control is not None and not made.control.may_cache:
+                self.machine.scheduler.start(made.control.let_go(), f"last view of {made.name}")
             return
         del self.all[made]
         if self.names.get(made.name) is made:
@@ -262,6 +281,9 @@ class Sections:
 
     async def _end(self, made: SectionObject) -> None:
         section, writeback = made.section, self.machine.pageout.writeback
+        if made.control is not None:
+            await made.control.end()
+            return
         if made.file is None:
             section.size = 0
             await writeback.purge(section, 0)

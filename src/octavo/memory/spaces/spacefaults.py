@@ -47,6 +47,7 @@ class SpaceFaults(ABC):
     locked: set[int]
     faults: int
     ended: str
+    privileged: bool
 
     @abstractmethod
     def _commit(self, vad: Vad, first: int, end: int, protect: Protect) -> None: ...
@@ -66,7 +67,7 @@ class SpaceFaults(ABC):
                 if entry & PRESENT and (kind != WRITE or entry & WRITABLE):
                     self.pages.mark(start, entry, kind == WRITE)
                     return self.pages.frame_of(entry) << PAGE_SHIFT | address & PAGE_SIZE - 1
-                if vad.view is not None and (not entry or self.pages.is_shared(entry)) and (spare or not copies(protect, kind)):
+                if vad.view is not None and (not entry or self.pages.is_shared(entry)) and (spare or not copies(vad.view, protect, kind)):
                     spare = await self._view_fault(vad, page, kind, protect, spare)
                     continue
                 if entry and not is_paged(entry) and not self.pages.is_shared(entry) and not (entry & PRESENT and self.pages.needs_copy(entry)):
@@ -176,7 +177,7 @@ class SpaceFaults(ABC):
 
     async def _frame(self) -> int:
         while True:
-            frame = self.pages.try_frame()
+            frame = self.pages.try_frame(self.privileged)
             if frame:
                 return frame
             await self.machine.pageout.relieve(1)

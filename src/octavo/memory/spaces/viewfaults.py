@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from octavo.machine.mmukernels import WRITE
 from octavo.machine.pagetables import PRESENT
 from octavo.machine.ram import PAGE_SHIFT
-from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, Segment
+from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, Section, Segment
 from octavo.memory.spaces.advice import Advice, window
 from octavo.memory.spaces.protect import Protect, is_copy, may_write
 from octavo.memory.views import settle
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 PASS_ON = (Status.NO_MEMORY, Status.INSUFFICIENT_RESOURCES, Status.IN_PAGE_ERROR)
 
 
-def copies(protect: Protect, kind: int) -> bool:
+def copies(view: View, protect: Protect, kind: int) -> bool:
     """True when a reference of `kind` makes a private copy of a section's page."""
-    return kind == WRITE and is_copy(protect)
+    return is_copy(protect) and (kind == WRITE or view.object.section.eager)
 
 
 async def view_fault(space: SpaceFaults, vad: Vad, page: int, kind: int, protect: Protect, spare: int) -> bool:
@@ -50,6 +50,10 @@ async def view_fault(space: SpaceFaults, vad: Vad, page: int, kind: int, protect
         return False
     number = view.page_at(page)
     _check_end(space, view, page)
+    if section.admit is not None:
+        await section.admit(number, kind == WRITE)
+    if kind == WRITE and section.quota and section.dirty >= section.quota:
+        await _below_quota(space, section, page)
     physical = space.machine.physical
     segment = physical.try_segment(section, number >> SEGMENT_SHIFT)
     if segment is None:
@@ -64,11 +68,20 @@ async def view_fault(space: SpaceFaults, vad: Vad, page: int, kind: int, protect
         await _resident(space, segment, page, i, low, high)
         now = space.vads.find(page)
         if now is vad and vad.run_at(page)[2] == protect and number < section.pages:
-            return _enter(space, segment, page, i, kind, protect, spare)
+            return _enter(space, view, segment, page, i, kind, protect, spare)
         return False
     finally:
         segment.pins -= 1
         settle(physical, segment, low, high)
+
+
+async def _below_quota(space: SpaceFaults, section: Section, page: int) -> None:
+    """Before more pages of a section are modified than its pager is trusted with: it takes them back, or the reference fails."""
+    try:
+        await space.machine.pageout.writeback.flush(section)
+    except StatusError as error:
+        text = f"{space.name}: {page << PAGE_SHIFT:#x} cannot be written: {section.name} has {section.dirty} modified pages already, and {error.text}"
+        raise StatusError(Status.IN_PAGE_ERROR, text) from None
 
 
 async def _resident(space: SpaceFaults, segment: Segment, page: int, i: int, low: int, high: int) -> None:
@@ -102,7 +115,7 @@ def _clip(space: SpaceFaults, view: View, segment: Segment, number: int) -> tupl
     return min(low - base, i), max(high - base, i + 1)
 
 
-def _enter(space: SpaceFaults, segment: Segment, page: int, i: int, kind: int, protect: Protect, spare: int) -> bool:
+def _enter(space: SpaceFaults, view: View, segment: Segment, page: int, i: int, kind: int, protect: Protect, spare: int) -> bool:
     """Enters an active page into the tables; nothing waits in here."""
     pages, address = space.pages, page << PAGE_SHIFT
     frame = space.machine.physical.ram.link[segment.base + i]
@@ -113,7 +126,7 @@ def _enter(space: SpaceFaults, segment: Segment, page: int, i: int, kind: int, p
         pages.map_shared(address, segment, frame, protect, may_write(protect) and bool(segment.dirty >> i & 1))
         entry = pages.tables.get(address)
     assert entry & PRESENT and pages.frame_of(entry) == frame
-    if copies(protect, kind):
+    if copies(view, protect, kind):
         pages.copy(address, entry, spare, protect)
         return True
     if kind == WRITE:

@@ -36,6 +36,7 @@ class VirtualMemory:
     """The spaces of a machine with page tables of format `layout`, on `cpus` virtual CPUs."""
 
     def __init__(self, memory: MemoryManager, layout: PageTableFormat, cpus: int = 1, profile: Profile | None = None) -> None:
+        self.memory = memory
         self.physical, self.pageout, self.faults = memory.physical, memory.pageout, memory.faults
         self.scheduler = memory.scheduler
         profile = profile or make_profile()

@@ -1,0 +1,1 @@
+"""External pagers: memory objects whose data somebody outside the executive keeps."""

@@ -1,0 +1,330 @@
+"""A memory object: a section whose pager is external, and the kernel's end of the protocol (the control).
+
+    fault --> Faults --> data_request ----message----> pager        the faulting thread waits for the pages it needs only,
+                             ^                           |          `timeout` seconds at most
+                             '--- data_supply, _unavailable, _error --'
+
+What a pager does wrong harms itself: an answer that nobody waits for is taken as an unasked supply if the page is absent and
+frames are plentiful, and ignored otherwise; pages that were not supplied with a cluster are left out; one that does not answer
+costs each who needs its pages a timeout, and MOST_TIMEOUTS of them in a row end the object until its pager shows life; one
+that does not take pages back keeps its own pages modified, `quota` of them at most, and nobody else's.
+
+A pager is asked for whole clusters once it has set a cluster size by `change_attributes`. One that has not knows single pages
+only: each request is split, and a DeprecationWarning says so once a pager.
+"""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.external.messages import Access, CopyStrategy, ExternalPager, Return
+from octavo.memory.manager import MemoryManager
+from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, DirtyRun, Section
+from octavo.memory.views import adopt_standby
+from octavo.status import Status, StatusError
+from octavo.threads.wait import Event, Queue
+
+TIMEOUT_SECONDS = 5.0
+MOST_TIMEOUTS = 3  # in a row
+MOST_MESSAGES = 1024  # that a pager has not looked at
+_warned: weakref.WeakSet[object] = weakref.WeakSet()
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """Pages [page, page + len(buffers)) that were asked for. Masks have bit i for page `page` + i."""
+
+    page: int
+    buffers: list[memoryview]  # one a page
+    need: int
+    answered: int = 0
+    supplied: int = 0
+    error: StatusError | None = None
+    event: Event = field(default_factory=Event)
+
+
+class MemoryObject:
+    """`size` bytes that `pager` keeps; `section` is what is mapped, read and written. Made by `Sections.create_external`."""
+
+    def __init__(self, memory: MemoryManager, pager: ExternalPager, name: str, size: int, timeout: float = TIMEOUT_SECONDS) -> None:
+        self.memory, self.pager, self.timeout = memory, pager, timeout
+        self.section = Section(name, self, None, size)
+        self.section.lazy = False
+        self.section.quota = max(16, memory.physical.available // 8)
+        self.section.admit = self._admit
+        self.may_cache = True
+        self.dead: StatusError | None = None
+        self.locks: dict[int, Access] = {}  # by page
+        self.requests: list[Request] = []
+        self.counts = dict.fromkeys(("requests", "messages", "supplied", "unasked", "ignored", "timeouts", "returned", "refused"), 0)
+        self._ready, self._unlocked = Event(), Event()
+        self._clustered = False
+        self._asked: dict[int, float] = {}  # pages that a pager of single pages has been asked for, and until when it may think about them
+        self._silent = 0  # timeouts in a row
+        self._messages: Queue[Callable[[], Awaitable[None]]] = Queue(MOST_MESSAGES)
+        self._thread = memory.scheduler.spawn(self._serve(), f"pager of {name}", daemon=True)
+        self._post(lambda: pager.init(self, PAGE_SIZE))
+
+    # -- messages to the pager ------------------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        while True:
+            message = await self._messages.get()
+            try:
+                await message()
+            except Exception:  # noqa: BLE001 -- it is the pager's own failure, whatever it is
+                self.counts["refused"] += 1
+
+    def _post(self, message: Callable[[], Awaitable[None]]) -> bool:
+        """Sends a message; False when the pager has too many that it has not looked at."""
+        self.counts["messages"] += 1
+        return self._messages.try_put(message)
+
+    async def data_request(self, section: Section, page: int, buffers: list[memoryview], need: range) -> int | None:
+        """See `octavo.memory.section.Pager`. StatusError IO_TIMEOUT, or what the pager said."""
+        self._check_alive()
+        pages = [b[at : at + PAGE_SIZE] for b in buffers for at in range(0, len(b), PAGE_SIZE)]
+        request = Request(page, pages, (1 << need.stop) - (1 << need.start))
+        self.requests.append(request)
+        self.counts["requests"] += 1
+        try:
+            if not self._ready.signalled and not await self.memory.scheduler.wait(self._ready, self.timeout):
+                raise self._timed_out(f"{section.name}: its pager is not ready")
+            self._ask(request, need)
+            if not request.event.signalled and not await self.memory.scheduler.wait(request.event, self.timeout):
+                raise self._timed_out(f"{section.name}: its pager has not answered for page {page + need.start} within {self.timeout:g} s")
+        finally:
+            self.requests.remove(request)
+        if request.error is not None:
+            raise request.error
+        return None if request.supplied == (1 << len(pages)) - 1 else request.supplied
+
+    def _ask(self, request: Request, need: range) -> None:
+        count = len(request.buffers)
+        if self._clustered:
+            parts = [(0, count)]
+        else:
+            now = self.memory.scheduler.clock.now()
+            order = (*need, *(i for i in range(count) if i not in need))  # who waits comes first
+            parts = [(i, 1) for i in order if self._asked.get(request.page + i, 0) <= now]
+            self._asked.update((request.page + i, now + self.timeout) for i, _ in parts)
+            if count > 1 and self.pager not in _warned:
+                _warned.add(self.pager)
+                warnings.warn(f"the pager of {self.section.name} takes single pages only: set a cluster size by change_attributes", DeprecationWarning, stacklevel=2)
+        for i, pages in parts:
+            offset, length = request.page + i << PAGE_SHIFT, pages << PAGE_SHIFT
+            self._post(lambda o=offset, n=length: self.pager.data_request(self, o, n, Access.READ))  # type: ignore[misc]  # bound now
+
+    def _check_alive(self) -> None:
+        if self.dead is not None:
+            raise self.dead
+        if self._silent >= MOST_TIMEOUTS:
+            raise StatusError(Status.IO_TIMEOUT, f"{self.section.name}: its pager has not answered {self._silent} times and is not asked any more")
+
+    def _timed_out(self, text: str) -> StatusError:
+        self.counts["timeouts"] += 1
+        self._silent += 1
+        return StatusError(Status.IO_TIMEOUT, text)
+
+    async def data_return(self, runs: Sequence[DirtyRun]) -> list[StatusError | None]:
+        """See `octavo.memory.section.Pager`: one message a run, and the time for all of them together is bounded."""
+        acknowledged = [self._give_back(run) for run in runs]
+        deadline = self.memory.scheduler.clock.now() + self.timeout
+        out: list[StatusError | None] = []
+        for run, (done, errors) in zip(runs, acknowledged, strict=True):
+            left = deadline - self.memory.scheduler.clock.now()
+            if not done.signalled and not (left > 0 and await self.memory.scheduler.wait(done, left)):
+                errors.append(self._timed_out(f"{self.section.name}: its pager has not taken page {run.page} back"))
+            out.append(errors[0] if errors else None)
+            self.counts["returned"] += 0 if errors else sum(map(len, run.buffers)) >> PAGE_SHIFT
+        return out
+
+    def _give_back(self, run: DirtyRun) -> tuple[Event, list[StatusError]]:
+        """Sends the bytes of a run; returns the event of their being kept, and where errors will be."""
+        done, errors = Event(), list[StatusError]()
+        data = b"".join(run.buffers)
+
+        async def deliver() -> None:
+            try:
+                await self.pager.data_return(self, run.page << PAGE_SHIFT, data)
+                self._silent = 0
+            except StatusError as error:
+                errors.append(error)
+            except Exception as error:  # noqa: BLE001 -- the pager's own failure
+                errors.append(StatusError(Status.IO_DEVICE_ERROR, f"{self.section.name}: its pager has failed: {error!r}"))
+            done.signal()
+
+        if self.dead is not None or not self._post(deliver):
+            errors.append(self.dead or StatusError(Status.INSUFFICIENT_RESOURCES, f"{self.section.name}: its pager has {MOST_MESSAGES} messages to look at"))
+            done.signal()
+        return done, errors
+
+    # -- messages from the pager ----------------------------------------------------------------------------------
+
+    def ready(self) -> None:
+        """The pager can be asked."""
+        self._ready.signal()
+
+    def data_supply(self, offset: int, data: bytes | bytearray | memoryview, lock: Access = Access.NONE, precious: bool = False) -> int:
+        """Whole pages of data from `offset` on, asked for or not; returns the bytes taken, which end at the first page that is there already.
+
+        `lock` prohibits accesses; a `precious` page is returned when it leaves, modified or not. StatusError INVALID_PARAMETER.
+        """
+        first, count = self._pages(offset, len(data))
+        view = memoryview(data)
+        self._silent = 0
+        for i in range(count):
+            part = view[i << PAGE_SHIFT : i + 1 << PAGE_SHIFT]
+            if lock:
+                self.locks[first + i] = lock
+            if precious:
+                self.section.precious.add(first + i)
+            if not self._answer(first + i, part) and not self._unasked(first + i, part):
+                self.counts["ignored"] += 1
+                return i << PAGE_SHIFT
+            self.counts["supplied"] += 1
+        return len(data)
+
+    def data_unavailable(self, offset: int, length: int) -> None:
+        """The pager has nothing for these pages: they are zeros."""
+        first, count = self._pages(offset, length)
+        self._silent = 0
+        for page in range(first, first + count):
+            self._answer(page, memoryview(bytes(PAGE_SIZE)))
+
+    def data_error(self, offset: int, length: int, text: str) -> None:
+        """The pager cannot give these pages: who waits for one of them gets an error, the others are left out."""
+        first, count = self._pages(offset, length)
+        self._silent = 0
+        for request in self.requests:
+            for page in range(max(first, request.page), min(first + count, request.page + len(request.buffers))):
+                self._asked.pop(page, None)
+                bit = 1 << page - request.page
+                request.answered |= bit
+                if request.need & bit & ~request.supplied:
+                    request.error = StatusError(Status.IO_DEVICE_ERROR, f"{self.section.name}: its pager cannot give page {page}: {text}")
+            self._look(request)
+
+    def _pages(self, offset: int, length: int) -> tuple[int, int]:
+        if offset < 0 or length <= 0 or (offset | length) & PAGE_SIZE - 1 or offset + length > self.section.pages << PAGE_SHIFT:
+            raise StatusError(Status.INVALID_PARAMETER, f"{self.section.name}: {length} bytes at {offset} are not whole pages of its {self.section.size} bytes")
+        return offset >> PAGE_SHIFT, length >> PAGE_SHIFT
+
+    def _answer(self, page: int, data: memoryview) -> bool:
+        """Fills a page that was asked for; False when it was not, or was answered before."""
+        self._asked.pop(page, None)
+        for request in self.requests:
+            i = page - request.page
+            if 0 <= i < len(request.buffers) and not request.answered >> i & 1:
+                request.buffers[i][:] = data
+                request.answered |= 1 << i
+                request.supplied |= 1 << i
+                self._look(request)
+                return True
+        return False
+
+    @staticmethod
+    def _look(request: Request) -> None:
+        if request.error is not None or request.need & ~request.answered == 0:
+            request.event.signal()
+
+    def _unasked(self, page: int, data: memoryview) -> bool:
+        """Takes a page that nobody asked for to the standby list; False when it is there already, or frames are wanted elsewhere."""
+        physical = self.memory.physical
+        if physical.buddy.free_frames < self.memory.pageout.low:
+            return False
+        frame = adopt_standby(physical, self.section, page)
+        if not frame:
+            return False
+        physical.ram.frame(frame)[:] = data
+        self.counts["unasked"] += 1
+        return True
+
+    async def lock_request(self, offset: int, length: int, give: Return = Return.NONE, flush: bool = False, lock: Access | None = None) -> None:
+        """Changes locks (None: as they are), returns resident pages, then drops them with `flush`; then sends lock_completed.
+
+        StatusError INVALID_PARAMETER, or that of a return that failed; then nothing is dropped.
+        """
+        first, count = self._pages(offset, length)
+        if lock is not None:
+            for page in range(first, first + count):
+                self.locks.pop(page, None)
+                if lock:
+                    self.locks[page] = lock
+            for view in self.section.views:
+                view.forget(first, first + count)
+            self._unlocked.signal()
+            self._unlocked = Event()
+        writeback = self.memory.writeback
+        if give == Return.ALL:
+            for page in range(first, first + count):
+                segment = self.section.segments.get(page >> SEGMENT_SHIFT)
+                if segment is not None and self.memory.ram.link[segment.base + page % SEGMENT_PAGES] > 0:
+                    writeback.mark(segment, 1 << page % SEGMENT_PAGES)
+        if give != Return.NONE:
+            await writeback.flush(self.section)
+        if flush:
+            await writeback.purge(self.section, first, first + count)
+        self._post(lambda: self.pager.lock_completed(self, offset, length))
+
+    async def _admit(self, page: int, write: bool) -> None:
+        """Waits until an access to a page is not prohibited. StatusError IO_TIMEOUT."""
+        wanted = Access.WRITE if write else Access.READ
+        while self.locks.get(page, Access.NONE) & wanted:
+            self._check_alive()
+            event = self._unlocked
+            self._post(lambda: self.pager.data_unlock(self, page << PAGE_SHIFT, PAGE_SIZE, wanted))
+            if not await self.memory.scheduler.wait(event, self.timeout):
+                raise self._timed_out(f"{self.section.name}: its pager has not unlocked page {page}")
+
+    def change_attributes(self, cluster_size: int | None = None, may_cache: bool | None = None, copy_strategy: CopyStrategy | None = None) -> None:
+        """Sets the bytes that one data_request may ask for (0: a page), whether pages stay without a view, and how copies are made.
+
+        StatusError INVALID_PARAMETER for a cluster that is not a power of two of pages, or more than a segment.
+        """
+        if cluster_size is not None:
+            pages = max(cluster_size, PAGE_SIZE) >> PAGE_SHIFT
+            if cluster_size & PAGE_SIZE - 1 or pages & pages - 1 or not 0 < pages <= SEGMENT_PAGES or cluster_size < 0:
+                raise StatusError(
+                    Status.INVALID_PARAMETER, f"{self.section.name}: a cluster of {cluster_size} bytes is not a power of two of up to {SEGMENT_PAGES} pages"
+                )
+            self._clustered, self.section.cluster = True, pages
+        if may_cache is not None:
+            self.may_cache = may_cache
+        if copy_strategy is not None:
+            self.section.eager = copy_strategy == CopyStrategy.NONE
+
+    def destroy(self, text: str) -> None:
+        """The pager gives the object up: whoever waits, and whoever comes, gets an error."""
+        self.dead = StatusError(Status.IO_DEVICE_ERROR, f"{self.section.name}: its pager has given it up: {text}")
+        for request in self.requests:
+            request.error = self.dead
+            request.event.signal()
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    async def let_go(self) -> None:
+        """No view is left and the pager does not want its pages kept: modified ones are returned, all are dropped, unless returning fails."""
+        try:
+            await self.memory.writeback.flush(self.section)
+        except StatusError as error:
+            self.memory.writeback.errors[self.section] = error
+        else:
+            await self.memory.writeback.purge(self.section, 0)
+
+    async def end(self) -> None:
+        """The object ends: modified pages are returned if the pager takes them, and it is told."""
+        if self.dead is None:
+            await self.let_go()
+        self.section.size = 0
+        await self.memory.writeback.purge(self.section, 0)
+        self.memory.writeback.errors.pop(self.section, None)
+        self._post(lambda: self.pager.terminate(self))
+
+    def statistics(self) -> dict[str, int]:
+        """Requests, messages, pages supplied, unasked, ignored, returned; timeouts, and messages that the pager refused."""
+        return dict(self.counts)
