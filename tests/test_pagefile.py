@@ -234,11 +234,11 @@ def test_only_the_page_that_was_touched_is_obligatory() -> None:
 def test_a_store_that_cannot_be_a_page_file() -> None:
     """Too small, or one too many."""
     files, scheduler = PageFiles(), Scheduler(VirtualClock(), 1)
-    with pytest.raises(StatusError, match="has 0 pages"):
+    with pytest.raises(StatusError, match="has no room for a page"):
         files.add(Store(scheduler, 0))
     for _ in range(MOST_FILES):
         files.add(Store(scheduler, 1))
-    with pytest.raises(StatusError, match="16 of 16"):
+    with pytest.raises(StatusError, match="there are 16 page files already"):
         files.add(Store(scheduler, 1))
 
 
@@ -319,4 +319,46 @@ def test_a_large_fork_in_bulk(arch: str) -> None:
         machine.write(base + page * PAGE_SIZE + 8, b"child", child)
         assert machine.read(base + page * PAGE_SIZE, 4, child).rstrip(b"\0") == b"%d" % page
     assert machine.read(base + 600 * PAGE_SIZE, 13) == b"600" + bytes(10)
+    machine.check()
+
+
+def test_page_files_grow() -> None:
+    """From their first size to their maximum as commit asks for it, never beyond; sizes that cannot be are refused with NT's statuses."""
+    machine = Machine(frames=100)
+    limit = machine.virtual.limit
+    machine.virtual.add_page_file(Store(machine.scheduler, 300), 20 * PAGE_SIZE, 200 * PAGE_SIZE)
+    machine.virtual.add_page_file(Store(machine.scheduler, 50, "second"), 10 * PAGE_SIZE)
+    assert machine.virtual.limit == limit + 30
+    base, _ = machine.space.allocate(0, (limit + 120) * PAGE_SIZE, COMMIT)
+    assert machine.virtual.files.grown >= 90 and machine.virtual.limit < limit + 250
+    fails(Status.COMMITMENT_LIMIT, machine.space.allocate, 0, 200 * PAGE_SIZE, COMMIT)
+    machine.space.allocate(0, 100 * PAGE_SIZE, COMMIT)
+    for page in range(limit + 120):
+        machine.write(base + page * PAGE_SIZE, b"%d" % page)
+    for page in range(limit + 120):
+        assert machine.read(base + page * PAGE_SIZE, 3).rstrip(b"\0") == b"%d" % page
+    machine.check()
+    add, store = machine.virtual.add_page_file, Store(machine.scheduler, 30)
+    fails(Status.INVALID_PARAMETER_2, add, store, 0, PAGE_SIZE)
+    fails(Status.INVALID_PARAMETER_2, add, store, 2 * PAGE_SIZE, PAGE_SIZE)
+    fails(Status.INVALID_PARAMETER_3, add, store, PAGE_SIZE, 31 * PAGE_SIZE)
+
+
+def test_collided_page_ins_read_once() -> None:
+    """Threads that want pages of one cluster from the page file wait for the one request."""
+    machine, store = make(200)
+    base, _ = machine.space.allocate(0, 40 * PAGE_SIZE, COMMIT)
+    for page in range(40):
+        machine.write(base + page * PAGE_SIZE, b"%d" % page)
+    while machine.run(machine.virtual.eviction.evict(40)):
+        pass
+    store.requests.clear()
+
+    async def all_at_once() -> list[bytes]:
+        threads = [machine.scheduler.spawn(machine.space.read(base + page * PAGE_SIZE, 2), "reader") for page in range(16) for _ in range(2)]
+        return [await thread.join() for thread in threads]
+
+    assert [data.rstrip(b"\0") for data in machine.run(all_at_once())] == [b"%d" % (i // 2) for i in range(32)]
+    slots = [slot for _, first, count in store.requests for slot in range(first, first + count)]
+    assert len(slots) == len(set(slots)) and len(store.requests) < 16
     machine.check()

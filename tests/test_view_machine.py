@@ -3,12 +3,16 @@ against a model of bytes: views, the cache and the device agree after every step
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 
+import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from octavo.machine.mmu import reference
+from octavo.machine.mmukernels import READ, WRITE
 from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate
 from octavo.memory.spaces.advice import Advice
@@ -252,6 +256,23 @@ class ViewMachine(RuleBasedStateMachine):
         self.machine.check()
         assert (self.machine.memory.physical.available, self.machine.virtual.files.free, self.machine.virtual.charged) == (FRAMES, 400, 0)
         self.machine.scheduler.close()
+
+    @rule(data=st.data(), seed=st.integers(0, 1000), count=st.integers(1, 200), write=st.booleans())
+    def references(self, data: st.DataObject, seed: int, count: int, write: bool) -> None:
+        """References on a virtual CPU to the pages of a view, at random; soft faults are resolved by a kernel."""
+        found = self.choose(data)
+        if found is None:
+            return
+        space, view = found
+        pages = [page for page in range(PAGES) if self.shown(view, page)]
+        if not pages or (write and view.copy):
+            return
+        kinds = random.Random(seed)
+        refs = [reference(view.base + kinds.choice(pages) * PAGE_SIZE + 64, WRITE if write and kinds.random() < 0.2 else READ) for _ in range(count)]
+        try:
+            self.machine.run(self.machine.virtual.run(space, np.array(refs, np.int64)))
+        except StatusError as error:
+            assert error.status == Status.NO_MEMORY and self.store.fail_writes, error.text
 
 
 TestViews = ViewMachine.TestCase

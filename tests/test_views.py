@@ -5,10 +5,16 @@ from __future__ import annotations
 import random
 import struct
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 import octavo
+from octavo.drivers.image import ImageDisk
+from octavo.io.diskmodel import FLASH, HARD_DISK, DiskModel, ModelledDisk
+from octavo.io.rawfile import RawFile
+from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import READ, WRITE
 from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.spaces.addressspace import AddressSpace, MemoryType
@@ -272,6 +278,66 @@ def test_page_file_backed_pages_come_and_go() -> None:
     machine.run(machine.scheduler.sleep(1))
     machine.check()
     assert machine.virtual.files.free == 500 and machine.memory.physical.available == 100 and machine.virtual.charged == 0
+
+
+def test_soft_faults_in_bulk() -> None:
+    """Pages that are in memory are mapped by a kernel, from the standby lists and from the cache's views, without the executive."""
+    machine = Machine(frames=700)
+    file = MemoryFile(machine, b"z" * 400 * PAGE_SIZE)
+    base = show(machine, file)
+    machine.run(machine.space.advise(base, 300 * PAGE_SIZE, Advice.WILLNEED))
+    machine.run(machine.cache.copy_read(file.section, 300 * PAGE_SIZE, 100 * PAGE_SIZE))
+    requests, standby = len(file.pager.requests), machine.memory.physical.standby.count
+    refs = np.array([reference(base + page * PAGE_SIZE + 8) for page in range(400) for _ in range(2)], np.int64)
+    assert machine.run(machine.virtual.run(machine.space, refs)) == 400
+    assert machine.virtual.bulk.soft == 400 and machine.space.faults == 0 and len(file.pager.requests) == requests
+    assert standby == 300 and machine.memory.physical.standby.count == 0 and machine.space.pages.shared == 400
+    machine.check()
+    writes = np.array([reference(base + page * PAGE_SIZE, WRITE) for page in range(10)], np.int64)
+    machine.run(machine.virtual.run(machine.space, writes))
+    assert machine.memory.writeback.dirty == 10
+    machine.check()
+    machine.space.unmap(base)
+    machine.check()
+
+
+class SlowDisk(NamedTuple):
+    """What a scan of a file has cost: requests, seconds of the disk's time, and seconds of pure transfer."""
+
+    requests: int
+    seconds: float
+    transfer: float
+
+
+def scan(path: Path, cluster: int, advice: Advice, model: DiskModel | None = None) -> SlowDisk:
+    """Reads each page of a mapped device in sequence, on a machine with a sixteenth of its size."""
+    size = path.stat().st_size
+    with octavo.boot(memory=size // 16 + (PAGE_SIZE << 4), seed=1 if model else None, cluster=cluster) as system:
+        image = ImageDisk(path, system.scheduler, read_only=True, direct=model is None)
+        device = ModelledDisk(image, system.scheduler, model) if model else image
+        run_ = system.scheduler.run
+        space = system.virtual.create("scan")
+        base, _ = space.map(run_(system.virtual.sections.create(0, Protect.READONLY, file=RawFile(device))), protect=Protect.READONLY)
+        run_(space.advise(base, 1, advice))
+        for page in range(size // PAGE_SIZE):
+            assert run_(space.read(base + page * PAGE_SIZE, 8)) == b"%8d" % page
+        system.check()
+        assert space.pages.resident < size // PAGE_SIZE // 16
+        busy = device.busy if isinstance(device, ModelledDisk) else 0.0
+        return SlowDisk(device.counts.reads, busy, size / model.rate if model else 0.0)
+
+
+def test_clusters_save_requests_in_a_scan_of_16_times_memory(tmp_path: Path) -> None:
+    """Clusters of 16 against clusters of 1, on the disk model and on a file opened with O_DIRECT: at least ten times fewer requests."""
+    path = tmp_path / "scan.img"
+    path.write_bytes(b"".join((b"%8d" % page).ljust(PAGE_SIZE) for page in range(4096)))
+    for model in (HARD_DISK, FLASH, None):
+        one, many = (scan(path, cluster, Advice.SEQUENTIAL, model) for cluster in (1, 16))
+        assert one.requests == 4096 and many.requests * 10 <= one.requests
+        learnt = scan(path, 16, Advice.NORMAL, model)
+        assert learnt.requests * 10 <= one.requests
+        if model:
+            assert many.seconds < one.seconds / 2 and many.transfer < many.seconds
 
 
 # -- images -----------------------------------------------------------------------------------------------------------------

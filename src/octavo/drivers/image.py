@@ -3,6 +3,9 @@
 Reads are tried without waiting first: what the host has in its page cache is copied straight into the frames, and the
 path goes on without a suspension. Only what the host must fetch, and every write, goes to a worker thread.
 
+With `direct` the host's page cache is passed by (O_DIRECT): each read is a request to the host's disk. Then offsets and lengths
+must be multiples of its sectors, mostly 512 bytes or 4 KiB; frames always are in memory.
+
 An image that is opened for writing is locked (flock) against a second writer; readers share it with readers.
 """
 
@@ -26,13 +29,13 @@ _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 class ImageDisk(Device):
     """The image at `path`; StatusError where it cannot be opened or another writer has it."""
 
-    def __init__(self, path: str | os.PathLike[str], scheduler: Scheduler, read_only: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str], scheduler: Scheduler, read_only: bool = False, direct: bool = False) -> None:
         self.path = os.fspath(path)
         self.scheduler = scheduler
-        self._fd = _open(self.path, read_only)
+        self._fd = _open(self.path, read_only, direct)
         size = os.lseek(self._fd, 0, os.SEEK_END)
         super().__init__(self.path, size // SECTOR * SECTOR, read_only, size in FLOPPY_SIZES)
-        self._nowait = _NOWAIT if not scheduler.clock.virtual else 0
+        self._nowait = _NOWAIT if not (scheduler.clock.virtual or direct) else 0
 
     async def _read(self, extents: Sequence[Extent]) -> None:
         for offset, buffers in extents:
@@ -80,9 +83,9 @@ class ImageDisk(Device):
             self._fd = -1
 
 
-def _open(path: str, read_only: bool) -> int:
+def _open(path: str, read_only: bool, direct: bool) -> int:
     try:
-        fd = os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
+        fd = os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC | (os.O_DIRECT if direct else 0))
     except OSError as error:
         missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
         status = Status.OBJECT_NAME_NOT_FOUND if missing else Status.ACCESS_DENIED

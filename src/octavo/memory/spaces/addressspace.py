@@ -34,6 +34,7 @@ from octavo.memory.spaces.sections import Attribute
 from octavo.memory.spaces.spaceviews import GRANULARITY, SpaceViews
 from octavo.memory.spaces.vad import Vad, Vads
 from octavo.status import Status, StatusError
+from octavo.threads.wait import Event
 
 if TYPE_CHECKING:
     from octavo.memory.spaces.virtual import VirtualMemory
@@ -99,6 +100,7 @@ class AddressSpace(SpaceViews):
         self.locked: set[int] = set()
         self.stacks: set[Vad] = set()
         self.faults = 0
+        self.coming: dict[int, Event] = {}  # addresses of pages that are being read from a page file
         self.minimum = 0  # pages that it keeps in frames whatever others want
         self.maximum: int | None = None  # pages beyond which it is trimmed first
         self.protected = False  # it is not ended for want of memory

@@ -1,13 +1,15 @@
 """Bulk work on address spaces: the executive's side of `octavo.memory.spaces.faultkernels`.
 
-A stock of zeroed frames is taken before a kernel runs, and settled after it: frames that became pages or tables are counted,
-the rest goes back to the zeroed list. What a kernel stops at is resolved one by one (`AddressSpace.touch`,
-`PrivatePages.share_with`), and the kernel goes on behind it.
+A stock of zeroed frames is taken before a kernel runs, with the standby lists and the places of the pages of views; after it
+all is settled: frames that became pages or tables are counted, the policy learns of them, the rest of the stock goes back to
+the zeroed list. What a kernel stops at is resolved one by one (`AddressSpace.touch`, `PrivatePages.share_with`), and the
+kernel goes on behind it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -19,24 +21,36 @@ from octavo.machine.kernels import compile_kernels
 from octavo.machine.mmu import PageFault, References
 from octavo.machine.pagetables import PRESENT
 from octavo.memory.pfn import State, runs_of
+from octavo.memory.section import SEGMENT_SHIFT, Segment
 from octavo.memory.spaces import faultkernels as k
 from octavo.memory.spaces.addressspace import AddressSpace
-from octavo.memory.spaces.protect import Protect, entry_bits
+from octavo.memory.spaces.protect import Protect, entry_bits, is_copy
 
 if TYPE_CHECKING:
     from octavo.memory.spaces.virtual import VirtualMemory
 
-MOST_STOCK = 2048  # frames
+LEAST_STOCK, MOST_STOCK = 64, 2048  # frames
+MOST_SOFT = 4096  # soft faults in one run
+MOST_SEGMENTS = 4096  # of a view: larger ones (2 GiB) are resolved one by one
 Fill = npt.NDArray[np.int64]
 
 
+@dataclass
+class Runs:
+    """What a kernel may resolve: run records, what follows them, and the segments that entries may be made to, with where they are counted."""
+
+    records: list[int] = field(default_factory=list)
+    sources: list[int] = field(default_factory=list)
+    segments: list[tuple[Segment, int]] = field(default_factory=list)  # index in `sources`
+
+
 class Bulk:
-    """Demand-zero faults and forks of `machine` by kernels."""
+    """Demand-zero and soft faults and forks of `machine` by kernels."""
 
     def __init__(self, machine: VirtualMemory) -> None:
         self.machine = machine
         self._kernels: SimpleNamespace | None = None
-        self.filled = self.shared = 0
+        self.filled = self.soft = self.shared = 0
 
     @property
     def kernels(self) -> SimpleNamespace:
@@ -45,20 +59,59 @@ class Bulk:
             self._kernels = compile_kernels(mmukernels, k)
         return self._kernels
 
-    def _stock(self, runs: list[tuple[int, int, int]], wanted: int) -> Fill:
-        """A stock of up to `wanted` frames that can be had now, and the runs that they may serve."""
+    # -- what a kernel is given -----------------------------------------------------------------------------------
+
+    def _runs(self, space: AddressSpace) -> Runs:
+        runs = Runs()
+        count = sum(len(vad.runs) for vad in space.vads.all)
+        after = k.FIRST_RUN + k.RUN * count  # where `sources` begins: the records that are not used lie behind their end
+        for vad in space.vads.all:
+            for first, end, protect in vad.runs:
+                if protect is None or protect & (Protect.GUARD | Protect.NOACCESS):
+                    continue
+                bits = entry_bits(protect, True) | PRESENT
+                bits = bits & 0xFFF if space.tables.format.entry_size == 4 else bits
+                bits = bits - (1 << 64) if bits >> 63 else bits
+                if vad.view is None:
+                    runs.records += [first, end, bits, 0, 0, 0]
+                elif not (is_copy(protect) or vad.view.object.frame or vad.view.object.section.admit):
+                    number = vad.view.page_at(first)
+                    if end - first <= MOST_SEGMENTS << SEGMENT_SHIFT:
+                        owner, external = self.machine.replacement.naming(vad.view.object.section)
+                        runs.records += [first, end, bits, after + len(runs.sources), owner, external]
+                        self._source(runs, vad.view.object.section.segments, number, number + end - first)
+        runs.records += [0] * (k.RUN * count - len(runs.records))
+        return runs
+
+    @staticmethod
+    def _source(runs: Runs, segments: dict[int, Segment], number: int, end: int) -> None:
+        low, high = number >> SEGMENT_SHIFT, (end - 1 >> SEGMENT_SHIFT) + 1
+        found = [segments.get(index) for index in range(low, high)]
+        runs.sources += [number, low, high - low, *(s.base if s is not None else 0 for s in found)]
+        runs.segments += [(s, len(runs.sources) + i) for i, s in enumerate(found) if s is not None]
+        runs.sources += [0] * (high - low)
+
+    def _stock(self, runs: Runs, wanted: int) -> Fill:
+        """A stock of up to `wanted` frames that can be had now, with what they may serve."""
         physical = self.machine.physical
-        count = min(wanted, MOST_STOCK, physical.buddy.free_frames + physical.zeroed.count - physical.available // 8)
+        count = min(wanted, physical.buddy.free_frames + physical.zeroed.count - physical.available // 8)
         taken = physical.try_take_zeroed(count, State.ACTIVE) if count > 0 else None
         frames = [pfn for first, size in taken or [] for pfn in range(first, first + size)]
-        fill = np.zeros(k.FIRST_RUN + 3 * len(runs) + 2 * len(frames), np.int64)
-        start = k.FIRST_RUN + 3 * len(runs)
-        fill[[k.COUNT, k.RUNS, k.HOLDER, k.FRAMES, k.TABLES]] = len(frames), len(runs), self.machine.holder, start, start + len(frames)
-        fill[k.FIRST_RUN : start] = np.array(runs, np.int64).reshape(-1)
+        soft = MOST_SOFT if runs.sources else 0
+        start = k.FIRST_RUN + len(runs.records) + len(runs.sources)
+        fill = np.zeros(start + 2 * len(frames) + 2 * soft, np.int64)
+        used = sum(1 for at in range(0, len(runs.records), k.RUN) if runs.records[at + 1])
+        fill[[k.COUNT, k.RUNS, k.HOLDER, k.FRAMES, k.TABLES]] = len(frames), used, self.machine.holder, start, start + len(frames)
+        fill[[k.SOFT_MOST, k.SOFT_OUT]] = soft, start + 2 * len(frames)
+        fill[k.FIRST_RUN : start] = runs.records + runs.sources
         fill[start : start + len(frames)] = frames
+        for i, pages in enumerate(physical.standby.lists):
+            fill[k.STANDBY + 3 * i : k.STANDBY + 3 * i + 3] = pages.head, pages.tail, pages.count
         return fill
 
-    def _settle(self, fill: Fill, space: AddressSpace) -> None:
+    # -- what it has done -----------------------------------------------------------------------------------------
+
+    def _settle(self, fill: Fill, space: AddressSpace, runs: Runs | None = None) -> None:
         """Counts what a kernel has made for a space, and gives the rest of the stock back."""
         physical = self.machine.physical
         start, used, count = int(fill[k.FRAMES]), int(fill[k.NEXT]), int(fill[k.COUNT])
@@ -72,35 +125,51 @@ class Bulk:
         space.pages.resident += int(fill[k.PAGES])
         for first, size in runs_of(sorted(fill[start + used : start + count].tolist())):
             physical.zeroed.append(first, size, State.ACTIVE)
+        if runs is not None and fill[k.SOFT]:
+            self._settle_soft(fill, space, runs)
 
-    def _runs(self, space: AddressSpace) -> list[tuple[int, int, int]]:
-        """What of a space a kernel may give pages to: first page, end, bits of an entry as int64 has them."""
-        out = []
-        for vad in space.vads.all:
-            for first, end, protect in vad.runs:
-                if vad.view is None and protect is not None and not protect & (Protect.GUARD | Protect.NOACCESS):
-                    bits = entry_bits(protect, True) | PRESENT
-                    bits = bits & 0xFFF if space.tables.format.entry_size == 4 else bits
-                    out.append((first, end, bits - (1 << 64) if bits >> 63 else bits))
-        return out
+    def _settle_soft(self, fill: Fill, space: AddressSpace, runs: Runs) -> None:
+        physical, soft, out = self.machine.physical, int(fill[k.SOFT]), int(fill[k.SOFT_OUT])
+        left = 0
+        for i, pages in enumerate(physical.standby.lists):
+            head, tail, count = fill[k.STANDBY + 3 * i : k.STANDBY + 3 * i + 3].tolist()
+            left += pages.count - count
+            pages.head, pages.tail, pages.count = head, tail, count
+        physical.standby.count -= left
+        physical.pfns.counts[State.STANDBY] -= left
+        physical.pfns.counts[State.ACTIVE] += left
+        after = k.FIRST_RUN + len(runs.records)
+        for segment, at in runs.segments:
+            segment.shares += int(fill[after + at])
+        space.pages.resident += soft
+        space.pages.shared += soft
+        self.soft += soft
+        self.machine.replacement.shared_many(fill[out : out + 2 * soft])
+
+    # -- running and forking --------------------------------------------------------------------------------------
 
     def run(self, space: AddressSpace, cpu: int, refs: References, start: int) -> PageFault | None:
         """Runs references from `start` on until one needs the executive, or all are done."""
-        mmu = self.machine.mmu
+        mmu, stock = self.machine.mmu, LEAST_STOCK
+        runs = self._runs(space)
         while True:
-            fill = self._stock(self._runs(space), len(refs) - start)
+            fill = self._stock(runs, min(len(refs) - start, stock))
             stop = mmu.run_with(cpu, self._with(fill, refs), start, len(refs))
-            self._settle(fill, space)
-            self.filled += int(fill[k.PAGES])
-            if stop is None or not fill[k.COUNT] or fill[k.NEXT] < fill[k.COUNT]:
+            self._settle(fill, space, runs)
+            self.filled += int(fill[k.PAGES]) + int(fill[k.SOFT])
+            full = soft_full = False
+            if stop is not None:
+                full = bool(fill[k.COUNT]) and fill[k.NEXT] == fill[k.COUNT]
+                soft_full = bool(fill[k.SOFT]) and fill[k.SOFT] == fill[k.SOFT_MOST]
+            if stop is None or not (full or soft_full):
                 return stop
-            start = stop.index
+            start, stock = stop.index, min(stock * 4, MOST_STOCK) if full else stock
 
     def _with(self, fill: Fill, refs: References) -> Callable[..., int]:
-        words, kernel = self.machine.physical.pfns.flat, self.kernels.run_references
+        physical, kernel = self.machine.physical, self.kernels.run_references
 
         def call(tables: object, state: object, start: int, end: int) -> int:
-            return int(kernel(tables, state, words, fill, refs, start, end))
+            return int(kernel(tables, state, physical.pfns.flat, physical.links, fill, refs, start, end))
 
         return call
 
@@ -111,7 +180,7 @@ class Bulk:
         state[mmukernels.ROOT] = parent.tables.root
         at = first
         while at < end:
-            fill = self._stock([], (end - at >> 9) + 8)
+            fill = self._stock(Runs(), min((end - at >> 9) + 8, MOST_STOCK))
             at = int(self.kernels.share_pages(mmu.tables, state, child.tables.root, self.machine.physical.pfns.flat, fill, at, end))
             self._settle(fill, child)
             self.shared += int(fill[k.PAGES])

@@ -6,10 +6,15 @@ executive fills before a run and settles after it:
     0 NEXT    used so far of the stock     1 COUNT  frames in it, zeroed     2 RUNS  in the list below      3 HOLDER  of pages
     4 MADE    tables made                  5 PAGES  pages made or shared     6 FRAMES  where the stock begins
     7 TABLES  where the frames of the tables that were made are noted
-    8 ...     runs: first page, end page, bits of an entry (PRESENT included)
+    8 SOFT    pages of sections mapped     9 SOFT_MOST                      10 SOFT_OUT  where they are noted: frame, key
+    16 ...    the standby lists by priority: head, tail, length
+    40 ...    runs: first page, end page, bits of an entry (PRESENT included), and for a view SOURCE, OWNER, EXTERNAL (else 0)
+    SOURCE    of a view: page of the section at the run's first page, first segment, segments; then for each segment its base
+              in `links` (0: it has none), and then for each the entries that were made to it
 
-A demand-zero fault takes a frame from the stock; a missing table takes one too. Everything else stops the run: pages that are
-held or paged, copy-on-write, guard pages, an empty stock.
+A demand-zero fault takes a frame from the stock; a missing table takes one too. A soft fault, for reading, maps a section's
+page that is active or on a standby list. Everything else stops the run: pages that are held or paged, copy-on-write, first
+writes, guard pages, pages that the pager has, an empty stock.
 """
 
 from __future__ import annotations
@@ -17,9 +22,11 @@ from __future__ import annotations
 from octavo.machine.kernels import Ints
 from octavo.machine.mmukernels import BITS, ERROR, LEVELS, ROOT, translate
 
-NEXT, COUNT, RUNS, HOLDER, MADE, PAGES, FRAMES, TABLES = range(8)
-FIRST_RUN = 8
-PFN_WORDS, PFN_USE, PFN_HOLDER = 8, 6, 7
+NEXT, COUNT, RUNS, HOLDER, MADE, PAGES, FRAMES, TABLES, SOFT, SOFT_MOST, SOFT_OUT = range(11)
+STANDBY = 16
+FIRST_RUN, RUN = 40, 6
+PFN_WORDS, PFN_STATE, PFN_FLAGS, PFN_USE, PFN_HOLDER = 8, 3, 4, 6, 7
+_STANDBY_STATE, _ACTIVE_STATE = 2, 6
 _FRAMES = (1 << 52) - 4096
 
 
@@ -58,7 +65,7 @@ def run_of(fill: Ints, page: int) -> int:
     low, high = 0, fill[RUNS]
     while low < high:
         middle = (low + high) >> 1
-        at = FIRST_RUN + middle * 3
+        at = FIRST_RUN + middle * RUN
         if page < fill[at]:
             high = middle
         elif page >= fill[at + 1]:
@@ -68,15 +75,8 @@ def run_of(fill: Ints, page: int) -> int:
     return 0
 
 
-def demand_zero(tables: Ints, mmu: Ints, words: Ints, fill: Ints, reference: int) -> int:
-    """Makes the page of a reference that found none; 0 when that is not for a kernel to do."""
-    page, kind = reference >> 12, reference & 3
-    run = run_of(fill, page)
-    if run == 0:
-        return 0
-    bits = fill[run + 2]
-    if (kind == 1 and not bits & 2) or (kind == 2 and bits < 0):
-        return 0
+def demand_zero(tables: Ints, mmu: Ints, words: Ints, fill: Ints, bits: int, page: int) -> int:
+    """Makes a page of zeros; 0 when there is something in its entry, or no frame."""
     at = place_of(tables, mmu[ROOT], mmu[LEVELS], mmu[BITS], page, fill)
     if at < 0 or tables[at] != 0:
         return 0
@@ -92,13 +92,73 @@ def demand_zero(tables: Ints, mmu: Ints, words: Ints, fill: Ints, reference: int
     return 1
 
 
-def run_references(tables: Ints, mmu: Ints, words: Ints, fill: Ints, refs: Ints, start: int, end: int) -> int:
-    """Runs references [start, end), resolving demand-zero faults; returns the index of the first that needs the executive, else `end`."""
+def take_standby(words: Ints, fill: Ints, frame: int) -> None:
+    """Takes a frame off its standby list; it is active then."""
+    here = frame * PFN_WORDS
+    pages = STANDBY + 3 * (words[here + PFN_FLAGS] >> 8)
+    after, before = words[here], words[here + 1]
+    if before:
+        words[before * PFN_WORDS] = after
+    else:
+        fill[pages] = after
+    if after:
+        words[after * PFN_WORDS + 1] = before
+    else:
+        fill[pages + 1] = before
+    fill[pages + 2] -= 1
+    words[here + PFN_STATE] = _ACTIVE_STATE
+    words[here + PFN_FLAGS] = 0
+
+
+def soft_fault(tables: Ints, mmu: Ints, words: Ints, links: Ints, fill: Ints, run: int, reference: int) -> int:
+    """Maps a section's page that is in memory, for reading; 0 when that is not for a kernel to do."""
+    page, kind, source = reference >> 12, reference & 3, fill[run + 3]
+    number = page - fill[run] + fill[source]
+    segment = (number >> 7) - fill[source + 1]
+    base = fill[source + 3 + segment]
+    if kind == 1 or base == 0 or fill[SOFT] == fill[SOFT_MOST]:
+        return 0
+    frame = links[base + (number & 127)]
+    if frame == 0 or (frame < 0 and words[-frame * PFN_WORDS + PFN_STATE] != _STANDBY_STATE):
+        return 0
+    at = place_of(tables, mmu[ROOT], mmu[LEVELS], mmu[BITS], page, fill)
+    if at < 0 or tables[at] != 0:
+        return 0
+    if frame < 0:
+        frame = -frame
+        take_standby(words, fill, frame)
+        links[base + (number & 127)] = frame
+    words[frame * PFN_WORDS + PFN_USE] += 1
+    out = fill[SOFT_OUT] + 2 * fill[SOFT]
+    fill[out] = frame
+    fill[out + 1] = ((fill[run + 4] << 40 ^ number) & 0xFFFFFFFFFFFFFFF) << 1 | fill[run + 5]
+    fill[source + 3 + fill[source + 2] + segment] += 1
+    fill[SOFT] += 1
+    tables[at] = frame << 12 | fill[run + 2] & ~2
+    return 1
+
+
+def resolve(tables: Ints, mmu: Ints, words: Ints, links: Ints, fill: Ints, reference: int) -> int:
+    """Resolves the fault of a reference that found no page; 0 when that is not for a kernel to do."""
+    kind = reference & 3
+    run = run_of(fill, reference >> 12)
+    if run == 0:
+        return 0
+    bits = fill[run + 2]
+    if (kind == 1 and not bits & 2) or (kind == 2 and bits < 0):
+        return 0
+    if fill[run + 3]:
+        return soft_fault(tables, mmu, words, links, fill, run, reference)
+    return demand_zero(tables, mmu, words, fill, bits, reference >> 12)
+
+
+def run_references(tables: Ints, mmu: Ints, words: Ints, links: Ints, fill: Ints, refs: Ints, start: int, end: int) -> int:
+    """Runs references [start, end), resolving demand-zero and soft faults; returns the index of the first that needs the executive, else `end`."""
     i = start
     while i < end:
         if translate(tables, mmu, refs[i]) >= 0:
             i += 1
-        elif mmu[ERROR] & 1 or not demand_zero(tables, mmu, words, fill, refs[i]):
+        elif mmu[ERROR] & 1 or not resolve(tables, mmu, words, links, fill, refs[i]):
             return i
     return end
 
@@ -153,4 +213,4 @@ def share_pages(tables: Ints, mmu: Ints, child: int, words: Ints, fill: Ints, fi
     return end
 
 
-KERNELS = ("take_stock", "place_of", "run_of", "demand_zero", "run_references", "share_pages")
+KERNELS = ("take_stock", "place_of", "run_of", "demand_zero", "take_standby", "soft_fault", "resolve", "run_references", "share_pages")

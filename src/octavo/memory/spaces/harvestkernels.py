@@ -67,4 +67,12 @@ def enter_many(s: Ints, words: Ints, frames: Ints, count: int, owner: int) -> No
         insert(s, frame, ((owner << 40 ^ page) & 0xFFFFFFFFFFFFFFF) << 1)
 
 
-KERNELS = ("look", "harvest", "enter_many")
+def enter_keys(s: Ints, words: Ints, pairs: Ints, count: int) -> None:
+    """Tells the policy of sections' pages that have their first entry now: pairs of frame and key, in which a frame may stand twice."""
+    for i in range(count):
+        frame = pairs[2 * i]
+        if s[BASE + frame * NODE + LIST] < 0:
+            insert(s, frame, pairs[2 * i + 1])
+
+
+KERNELS = ("look", "harvest", "enter_many", "enter_keys")

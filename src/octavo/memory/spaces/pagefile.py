@@ -5,6 +5,8 @@
 A slot is used by one entry, or by several after a fork; the last one frees it. Slots are taken in runs where there are any,
 so that a batch of pages is one stretch on the device.
 
+A page file begins with some slots and grows, when all are used, by GROWTH or more of them up to a maximum.
+
 Source: NT (up to 16 page files). Departure: a page that comes back gives its slot up; it is written again when it leaves again.
 """
 
@@ -21,6 +23,7 @@ from octavo.threads.wait import Waiters
 
 PAGED = 1 << 2
 MOST_FILES = 16
+GROWTH = 64
 MOST_SLOTS = 1 << 20  # what an entry of 32 bits can name
 
 Extents = Sequence[tuple[int, list[memoryview]]]
@@ -47,20 +50,47 @@ class PageFiles:
         self._uses: list[np.ndarray[tuple[int], np.dtype[np.int32]]] = []  # of each slot
         self._taken: list[bytearray] = []  # the same as 0 and 1, to search
         self._hints: list[int] = []
+        self._most: list[int] = []
+        self.grown = 0  # slots
         self.free = 0
         self.written = self.read = self.requests = self.errors = 0
 
-    def add(self, store: PageStore) -> int:
-        """Puts a store to use; returns its number of slots. StatusError INVALID_PARAMETER for one too many, or one without room."""
+    def add(self, store: PageStore, initial: int | None = None, maximum: int | None = None) -> int:
+        """Puts a store to use, `initial` bytes of it at first and up to `maximum` (all of it, if not said); returns its slots at first.
+
+        StatusError INVALID_PARAMETER_2 (initial), _3 (maximum), TOO_MANY_PAGING_FILES, INVALID_PARAMETER for a store without room.
+        """
         slots = min(store.size >> PAGE_SHIFT, MOST_SLOTS)
-        if len(self.stores) == MOST_FILES or not slots:
-            raise StatusError(Status.INVALID_PARAMETER, f"{store.name}: cannot be a page file: {len(self.stores)} of {MOST_FILES} are there, and it has {slots} pages")
+        if len(self.stores) == MOST_FILES:
+            raise StatusError(Status.TOO_MANY_PAGING_FILES, f"{store.name}: there are {MOST_FILES} page files already")
+        if not slots:
+            raise StatusError(Status.INVALID_PARAMETER, f"{store.name}: cannot be a page file: it has no room for a page")
+        most = slots if maximum is None else maximum >> PAGE_SHIFT
+        first = most if initial is None else initial >> PAGE_SHIFT
+        if not 0 < most <= slots:
+            raise StatusError(Status.INVALID_PARAMETER_3, f"{store.name}: has room for {slots} pages, and the page file may not grow to {most}")
+        if not 0 < first <= most:
+            raise StatusError(Status.INVALID_PARAMETER_2, f"{store.name}: a page file that grows to {most} pages cannot begin with {first}")
         self.stores.append(store)
-        self._uses.append(np.zeros(slots, np.int32))
-        self._taken.append(bytearray(slots))
+        self._uses.append(np.zeros(first, np.int32))
+        self._taken.append(bytearray(first))
         self._hints.append(0)
-        self.free += slots
-        return slots
+        self._most.append(most)
+        self.free += first
+        return first
+
+    def grow(self, wanted: int) -> int:
+        """Makes page files larger by `wanted` slots, GROWTH at least, as far as their maximums go; returns by how many."""
+        grown = 0
+        for file, most in enumerate(self._most):
+            more = min(max(wanted - grown, GROWTH), most - len(self._taken[file]))
+            if more > 0 and grown < wanted:
+                self._uses[file] = np.concatenate([self._uses[file], np.zeros(more, np.int32)])
+                self._taken[file].extend(bytes(more))
+                grown += more
+        self.free += grown
+        self.grown += grown
+        return grown
 
     @staticmethod
     def entry(file: int, slot: int) -> int:
@@ -133,7 +163,7 @@ class PageFiles:
     def statistics(self) -> dict[str, int]:
         """Slots in all and free, pages written and read, requests and errors."""
         slots = sum(map(len, self._taken))
-        return {"slots": slots, "free": self.free, "written": self.written, "read": self.read, "requests": self.requests, "errors": self.errors}
+        return {"slots": slots, "free": self.free, "written": self.written, "read": self.read, "requests": self.requests, "errors": self.errors, "grown": self.grown}
 
     def check(self, entries: Sequence[int]) -> None:
         """Every slot is used by as many of the entries as it counts."""

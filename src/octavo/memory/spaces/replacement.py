@@ -64,6 +64,10 @@ class Replacement:
             section.number = self.new_number()
         return section.number
 
+    def naming(self, section: Section) -> tuple[int, int]:
+        """What the keys of a section's pages are made with: its number, and EXTERNAL or 0."""
+        return self.section_number(section), EXTERNAL if section.lazy else 0
+
     # -- pages come and go ----------------------------------------------------------------------------------------
 
     def miss(self, family: int, page: int) -> None:
@@ -72,7 +76,8 @@ class Replacement:
 
     def miss_shared(self, section: Section, page: int) -> None:
         """A section's page is about to be brought in."""
-        self.policy.miss(key_of(self.section_number(section), page, EXTERNAL if section.lazy else 0))
+        owner, external = self.naming(section)
+        self.policy.miss(key_of(owner, page, external))
 
     def private(self, frame: int, family: int, page: int) -> None:
         """A private page is in a frame now."""
@@ -87,7 +92,8 @@ class Replacement:
     def shared(self, frame: int) -> None:
         """A section's page has its first entry."""
         section, page = self.section_page(frame)
-        self.policy.insert(frame, key_of(self.section_number(section), page, EXTERNAL if section.lazy else 0))
+        owner, external = self.naming(section)
+        self.policy.insert(frame, key_of(owner, page, external))
 
     def gone(self, frame: int) -> None:
         """No entry leads to a frame any more."""
@@ -97,6 +103,10 @@ class Replacement:
     def private_many(self, frames: npt.NDArray[np.int64], family: int) -> None:
         """As `private`, for pages whose numbers a kernel has put into their PFN entries."""
         self._compiled.enter_many(self.policy.state, self.machine.physical.pfns.flat, frames, len(frames), family)
+
+    def shared_many(self, pairs: npt.NDArray[np.int64]) -> None:
+        """As `shared`, for pairs of frame and key, one after the other."""
+        self._compiled.enter_keys(self.policy.state, self.machine.physical.pfns.flat, pairs, len(pairs) // 2)
 
     def page_of(self, frame: int) -> int:
         """The page number of a private page."""

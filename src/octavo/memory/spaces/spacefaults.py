@@ -28,6 +28,7 @@ from octavo.memory.spaces.protect import Protect, permits
 from octavo.memory.spaces.vad import Vad, Vads
 from octavo.memory.spaces.viewfaults import copies, view_fault
 from octavo.status import Status, StatusError
+from octavo.threads.wait import Event
 
 if TYPE_CHECKING:
     from octavo.memory.spaces.virtual import VirtualMemory
@@ -48,6 +49,7 @@ class SpaceFaults(ABC):
     faults: int
     ended: str
     privileged: bool
+    coming: dict[int, Event]
 
     @abstractmethod
     def _commit(self, vad: Vad, first: int, end: int, protect: Protect) -> None: ...
@@ -141,18 +143,14 @@ class SpaceFaults(ABC):
 
         Returns the frame if somebody else was faster, else 0.
         """
-        pages, ram = self.pages, self.machine.physical.ram
+        pages = self.pages
+        coming = self.coming.get(start)
+        if coming is not None:  # a collided fault: somebody reads it already
+            await coming.wait()
+            return frame
         length = self._cluster(start, entry)
         frames = [frame, *pages.try_frames(length - 1)]
-        try:
-            await self.machine.files.fetch(entry, [ram.frame(f) for f in frames])
-        except StatusError:
-            for other in frames[1:]:
-                pages.give_back(other)
-            if len(frames) == 1:
-                raise
-            frames = [frame]  # only the page that was touched is obligatory
-            await self.machine.files.fetch(entry, [ram.frame(frame)])
+        frames = await self._fetch_slots(start, entry, frames)
         page = start >> PAGE_SHIFT
         vad = self.vads.find(page)
         _, end, protect = vad.run_at(page) if vad is not None else (0, page, None)
@@ -163,6 +161,27 @@ class SpaceFaults(ABC):
                 pages.give_back(other)
         return frame if frame in left else 0
 
+    async def _fetch_slots(self, start: int, entry: int, frames: list[int]) -> list[int]:
+        """Reads consecutive slots into frames, the first alone when all cannot be read; returns those that were filled. Others who want one of the pages wait."""
+        files, ram, event = self.machine.files, self.machine.physical.ram, Event()
+        addresses = range(start, start + (len(frames) << PAGE_SHIFT), PAGE_SIZE)
+        self.coming.update(dict.fromkeys(addresses, event))
+        try:
+            await files.fetch(entry, [ram.frame(f) for f in frames])
+            return frames
+        except StatusError:
+            for other in frames[1:]:
+                self.pages.give_back(other)
+            if len(frames) == 1:
+                raise
+            await files.fetch(entry, [ram.frame(frames[0])])  # only the page that was touched is obligatory
+            return frames[:1]
+        finally:
+            for address in addresses:
+                if self.coming.get(address) is event:
+                    del self.coming[address]
+            event.signal()
+
     def _cluster(self, start: int, entry: int) -> int:
         """How many pages from `start` on lie in consecutive slots from `entry` on: in one run and one table, CLUSTER at most."""
         page = start >> PAGE_SHIFT
@@ -171,7 +190,7 @@ class SpaceFaults(ABC):
         end = min(vad.run_at(page)[1], page + CLUSTER, ((page >> self.tables.format.index_bits[-1]) + 1) << self.tables.format.index_bits[-1])
         at, words = self.tables.place(start), self.tables.words
         length = 1
-        while page + length < end and words[at + length] == entry + (length << PAGE_SHIFT):
+        while page + length < end and words[at + length] == entry + (length << PAGE_SHIFT) and start + (length << PAGE_SHIFT) not in self.coming:
             length += 1
         return length
 

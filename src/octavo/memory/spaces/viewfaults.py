@@ -112,7 +112,9 @@ def _clip(space: SpaceFaults, view: View, segment: Segment, number: int) -> tupl
         view.forget(*((number - 2 * behind, number - behind) if view.advice == Advice.SEQUENTIAL else (number + behind, number + 2 * behind)))
     last = view.first + view.vad.end - view.vad.start
     low, high = max(first, view.first, base), min(end, last, section.pages, base + SEGMENT_PAGES)
-    return min(low - base, i), max(high - base, i + 1)
+    low, high = min(low, number), max(high, number + 1)
+    view.pattern.low, view.pattern.high = low, high  # as it came to be: the next fault in a row is at an edge of it
+    return low - base, high - base
 
 
 def _enter(space: SpaceFaults, view: View, segment: Segment, page: int, i: int, kind: int, protect: Protect, spare: int) -> bool:

@@ -58,12 +58,14 @@ class VirtualMemory:
         if self.pageout.enabled:
             self.pageout.evictors.append(self.eviction.evict)
 
-    def add_page_file(self, store: PageStore) -> None:
-        """Puts a device to use as a page file, which raises the commit limit. StatusError INVALID_PARAMETER."""
-        self.limit += self.files.add(store)
+    def add_page_file(self, store: PageStore, initial: int | None = None, maximum: int | None = None) -> None:
+        """Puts a device to use as a page file, which raises the commit limit; sizes in bytes. StatusError as `PageFiles.add`."""
+        self.limit += self.files.add(store, initial, maximum)
 
     def charge(self, pages: int, who: str) -> None:
         """Charges pages, or gives charge back where they are negative. StatusError COMMITMENT_LIMIT with the figures."""
+        if pages > 0 and self.charged + pages > self.limit:
+            self.limit += self.files.grow(self.charged + pages - self.limit)
         if pages > 0 and self.charged + pages > self.limit:
             raise StatusError(Status.COMMITMENT_LIMIT, f"{who} asks for {pages} pages, and {self.charged} of the limit of {self.limit} are committed")
         self.charged += pages

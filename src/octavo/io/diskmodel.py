@@ -1,0 +1,67 @@
+"""A disk that takes its time: each request to the device behind it costs what a real one would, in the scheduler's time.
+
+    request    overhead + (seek, unless it begins where the last one ended) + bytes / rate
+
+In virtual time nothing is slept through, so that an hour of disk time takes a moment; requests wait for each other in a queue.
+
+Source: the usual three-parameter model. Departures: one seek time for all distances, no cache in the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from octavo.io.device import Device, Extent
+from octavo.threads.scheduler import Scheduler
+from octavo.threads.wait import Mutex
+
+
+@dataclass(frozen=True)
+class DiskModel:
+    """Seconds for each request and for each seek, and bytes a second."""
+
+    overhead: float
+    seek: float
+    rate: float
+
+
+HARD_DISK = DiskModel(0.0001, 0.0125, 180e6)  # 8.3 ms to the track, half a turn at 7200 rpm
+FLASH = DiskModel(0.00008, 0.0, 500e6)  # on SATA
+
+
+class ModelledDisk(Device):
+    """Passes requests on to `device`, and lets each take the time that `model` says; `busy` is the time taken so far."""
+
+    def __init__(self, device: Device, scheduler: Scheduler, model: DiskModel) -> None:
+        super().__init__(device.name, device.size, device.read_only, device.removable)
+        self.device, self.scheduler, self.model = device, scheduler, model
+        self.busy = 0.0
+        self._head = 0
+        self._queue = Mutex()
+
+    async def _take(self, extents: Sequence[Extent]) -> None:
+        seconds = 0.0
+        for offset, buffers in extents:
+            length = sum(map(len, buffers))
+            seconds += self.model.overhead + (self.model.seek if offset != self._head else 0) + length / self.model.rate
+            self._head = offset + length
+        self.busy += seconds
+        await self.scheduler.sleep(seconds)
+
+    async def _read(self, extents: Sequence[Extent]) -> None:
+        async with self._queue:
+            await self._take(extents)
+            await self.device.read(extents)
+
+    async def _write(self, extents: Sequence[Extent]) -> None:
+        async with self._queue:
+            await self._take(extents)
+            await self.device.write(extents)
+
+    async def _flush(self) -> None:
+        await self.device.flush()
+
+    def close(self) -> None:
+        """Closes the device behind."""
+        self.device.close()
