@@ -21,7 +21,7 @@ from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.buddy import Run
 from octavo.memory.pageout import Pageout
 from octavo.memory.pfn import FLAGS, PTE, READING, SHORT_RUN, STATE, WORDS, State
-from octavo.memory.physical import PhysicalMemory
+from octavo.memory.physical import RESERVE, PhysicalMemory
 from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, VIEW_SHIFT, VIEW_SIZE, Read, Segment
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Event, Waiters
@@ -104,8 +104,8 @@ class Faults:
         """
         runs = await self._frames(end - start, need - first, False)
         count = sum(size for _, size in runs)
-        if count < end - start:
-            start, end = first, need
+        end = min(end, first + count)
+        start = end - count
         if segment.used and any(self.physical.ram.link[segment.base + start : segment.base + end]):
             self._give_back(runs)
             return first
@@ -185,14 +185,15 @@ class Faults:
                 raise StatusError(Status.IN_PAGE_ERROR, f"{segment.section.name}: its pager has not supplied page {page}")
 
     async def _frames(self, wanted: int, needed: int, zero: bool) -> list[Run]:
-        """Frames for `wanted` pages if they are available now, else for the `needed` ones, waiting for pageout."""
+        """Frames for `wanted` pages, or for as many as are available now; at least for the `needed` ones, waiting for pageout."""
         physical = self.physical
         take = physical.try_take_zeroed if zero else physical.try_take
         state = State.ACTIVE
         while True:
             runs = take(wanted, state)
-            if runs is None and wanted > needed:
-                runs = take(needed, state)
+            part = min(wanted - 1, physical.available - RESERVE)
+            if runs is None and part >= needed:
+                runs = take(part, state)
             if runs is not None:
                 return runs
             await self.pageout.relieve(needed)

@@ -33,7 +33,8 @@ class Advice(enum.IntEnum):
 class Pattern:
     """The hard faults of one view: `low` and `high` are the edges of the last window, in pages of the section.
 
-    A fault that goes on at an edge doubles the window in that direction, up to a cluster; any other is a jump.
+    A fault that goes on at an edge doubles the window in that direction, up to a cluster; one inside, on a page that was left out
+    for want of frames, goes on as before; any other is a jump.
     """
 
     __slots__ = ("low", "high", "streak", "jumps")
@@ -45,9 +46,10 @@ class Pattern:
 
     def window(self, page: int, cluster: int) -> tuple[int, int]:
         """The first page and the end of what a fault on `page` shall bring in."""
-        if page == self.high:
+        inside = self.low <= page < self.high
+        if page == self.high or (inside and self.streak >= 0):
             self.streak = max(self.streak, 0) + 1
-        elif page == self.low - 1:
+        elif page == self.low - 1 or inside:
             self.streak = min(self.streak, 0) - 1
         else:
             self.streak = 0
