@@ -182,6 +182,35 @@ def test_a_stack_grows_by_its_guard_page(machine: Machine) -> None:
     fails(Status.ACCESS_VIOLATION, machine.touch, top - 4 * PAGE_SIZE)  # skipping the guard is no growth
 
 
+def test_write_watch(machine: Machine) -> None:
+    """Pages written since the reset, each once, by the executive and by virtual CPUs; through protections, decommit and a fork."""
+    space, watch = machine.space, Allocate.WRITE_WATCH
+    fails(Status.INVALID_PARAMETER_5, space.allocate, 0, PAGE_SIZE, COMMIT | watch)
+    base, _ = space.allocate(0, 8 * PAGE_SIZE, RESERVE | COMMIT | watch)
+
+    def written(reset: bool = False) -> list[int]:
+        return [(address - base) // PAGE_SIZE for address in space.write_watch(base, 8 * PAGE_SIZE, reset)]
+
+    machine.read(base, 3 * PAGE_SIZE)
+    assert written() == []
+    machine.write(base + 2 * PAGE_SIZE, b"x")
+    machine.write(base + 2 * PAGE_SIZE, b"y")
+    machine.scheduler.run(machine.virtual.run(space, np.array([reference(base + 5 * PAGE_SIZE, WRITE)] * 3, np.int64)))
+    assert written() == [2, 5] == written(True) and written() == []
+    assert machine.read(base + 2 * PAGE_SIZE, 1) == b"y"
+    machine.scheduler.run(machine.virtual.run(space, np.array([reference(base + 5 * PAGE_SIZE, WRITE)], np.int64)))
+    space.protect(base, 8 * PAGE_SIZE, RO)
+    space.protect(base, 8 * PAGE_SIZE, RW)
+    machine.virtual.fork(space, "child")
+    machine.write(base + PAGE_SIZE, b"z")
+    assert written() == [1, 5] and space.write_watch(base + 2 * PAGE_SIZE, 8) == []
+    space.free(base + 5 * PAGE_SIZE, PAGE_SIZE, Free.DECOMMIT)
+    assert written() == [1]
+    fails(Status.INVALID_PARAMETER_2, space.write_watch, base, 9 * PAGE_SIZE)
+    other, _ = space.allocate(0, PAGE_SIZE, COMMIT)
+    fails(Status.INVALID_PARAMETER_2, space.write_watch, other, 1)
+
+
 def test_top_down(machine: Machine) -> None:
     """From the highest user address down, and without it from the lowest up."""
     high, _ = machine.space.allocate(0, 0x10000, RESERVE | TOP_DOWN)

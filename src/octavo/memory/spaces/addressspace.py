@@ -16,7 +16,7 @@ Views of sections are mapped and unmapped in `octavo.memory.spaces.spaceviews`; 
 and committing pages of a RESERVE section is.
 
 Source: NT's virtual memory calls (the cases of reference/nt.md section 4 are in tests/test_addressspace.py).
-Departures: no handles, so a space is an object; write watch and physical (AWE) pages are refused; copy-on-write after fork
+Departures: no handles, so a space is an object; physical (AWE) pages are refused; copy-on-write after fork
 counts commit for both sides at once; a page of a view whose protection changes leaves the tables until it is touched.
 """
 
@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 from octavo.machine.pagetables import PageTables
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.spaces.privatepages import PrivatePages
-from octavo.memory.spaces.protect import Protect, check_protect, is_copy, may_write
+from octavo.memory.spaces.protect import Protect, check_protect, is_copy, may_write, read_only
 from octavo.memory.spaces.sections import Attribute
 from octavo.memory.spaces.spaceviews import GRANULARITY, SpaceViews
 from octavo.memory.spaces.vad import Vad, Vads
@@ -49,6 +49,7 @@ class Allocate(enum.IntFlag):
     RESERVE = 0x2000
     RESET = 0x80000
     TOP_DOWN = 0x100000
+    WRITE_WATCH = 0x200000  # with RESERVE: `write_watch` tells which pages were written
 
 
 class Free(enum.IntEnum):
@@ -116,7 +117,8 @@ class AddressSpace(SpaceViews):
         (no such gap), COMMITMENT_LIMIT.
         """
         self._check_range(base, size)
-        if how & ~0x183000 or not how & 0x83000 or (how & Allocate.RESET and how != Allocate.RESET):
+        watch = how & Allocate.WRITE_WATCH and not how & Allocate.RESERVE
+        if how & ~0x383000 or not how & 0x83000 or watch or (how & Allocate.RESET and how != Allocate.RESET):
             raise StatusError(Status.INVALID_PARAMETER_5, f"{how:#x} is no way to allocate: RESERVE, COMMIT or both, with TOP_DOWN or not; RESET alone")
         allowed = check_protect(protect, copies=False)
         if how & Allocate.RESET:
@@ -145,7 +147,7 @@ class AddressSpace(SpaceViews):
             if first < 0:
                 raise StatusError(Status.NO_MEMORY, f"{self.name} has no {pages} free pages of addresses in a row")
             end = first + pages
-        vad = Vad(first, end, protect)
+        vad = Vad(first, end, protect, written=set() if how & Allocate.WRITE_WATCH else None)
         if how & Allocate.COMMIT:
             self._commit(vad, first, end, protect)
         self.vads.add(vad)
@@ -165,8 +167,29 @@ class AddressSpace(SpaceViews):
             self.machine.sections.commit(made, vad.view.page_at(first), vad.view.page_at(end))
         else:
             self._charge(end - first - vad.committed(first, end))
+        self._set(vad, first, end, protect)
+
+    def _set(self, vad: Vad, first: int, end: int, protect: Protect) -> None:
+        """Gives committed pages a protection; watched ones are to fault at their next write."""
         vad.set(first, end, protect)
-        self.pages.protect(first << PAGE_SHIFT, end << PAGE_SHIFT, protect)
+        self.pages.protect(first << PAGE_SHIFT, end << PAGE_SHIFT, protect if vad.written is None else read_only(protect))
+
+    def write_watch(self, base: int, size: int, reset: bool = False) -> list[int]:
+        """The addresses of the pages of a WRITE_WATCH allocation, ascending, that were written since they were watched, or since the last reset.
+
+        StatusError INVALID_PARAMETER_2 where not all is in one such allocation.
+        """
+        first, end = base >> PAGE_SHIFT, base + max(size, 1) + PAGE_SIZE - 1 >> PAGE_SHIFT
+        vad = self.vads.find(first)
+        if vad is None or vad.written is None or end > vad.end:
+            raise StatusError(Status.INVALID_PARAMETER_2, f"{size} bytes at {base:#x} do not lie in an allocation with write watch")
+        written = sorted(page for page in vad.written if first <= page < end)
+        if reset:
+            vad.written.difference_update(written)
+            for a, b, protect in vad.parts(first, end):
+                if protect is not None:
+                    self._set(vad, a, b, protect)
+        return [page << PAGE_SHIFT for page in written]
 
     def _for_view(self, vad: Vad, protect: Protect) -> Protect:
         """The protection that pages of a view get when they are to have this one; what may be copied is charged. StatusError SECTION_PROTECTION."""
@@ -231,6 +254,8 @@ class AddressSpace(SpaceViews):
         self.pages.drop(first << PAGE_SHIFT, end << PAGE_SHIFT)
         self._charge(-vad.committed(first, end))
         self.locked.difference_update(range(first, end) if end - first < len(self.locked) else [p for p in self.locked if first <= p < end])
+        if vad.written is not None:
+            vad.written.difference_update([page for page in vad.written if first <= page < end])
         if how == Free.DECOMMIT:
             vad.set(first, end, None)
         else:
@@ -255,8 +280,7 @@ class AddressSpace(SpaceViews):
             raise StatusError(Status.NOT_COMMITTED, f"not all of {end - first} pages at {first << PAGE_SHIFT:#x} are committed")
         if vad.view is not None:
             allowed = self._for_view(vad, allowed)
-        vad.set(first, end, allowed)
-        self.pages.protect(first << PAGE_SHIFT, end << PAGE_SHIFT, allowed)
+        self._set(vad, first, end, allowed)
         return first << PAGE_SHIFT, end - first << PAGE_SHIFT, old
 
     def query(self, address: int) -> MemoryInformation:

@@ -72,6 +72,8 @@ class Bulk:
                 bits = entry_bits(protect, True) | PRESENT
                 bits = bits & 0xFFF if space.tables.format.entry_size == 4 else bits
                 bits = bits - (1 << 64) if bits >> 63 else bits
+                if vad.written is not None:
+                    continue
                 if vad.view is None:
                     runs.records += [first, end, bits, 0, 0, 0]
                 elif not (is_copy(protect) or vad.view.object.frame or vad.view.object.section.admit):

@@ -184,8 +184,8 @@ class Eviction:
         for space, marked in self._live(pick):
             vad = space.vads.find(pick.address >> PAGE_SHIFT)
             protect = vad.run_at(pick.address >> PAGE_SHIFT)[2] if vad is not None else None
-            assert protect is not None
-            space.pages.remake(pick.address, marked, protect)
+            assert vad is not None and protect is not None
+            space.pages.remake(pick.address, marked, vad.effective(pick.address >> PAGE_SHIFT, protect))
         if self._is_there(pick):
             self.replacement.again(pick.frame)
 

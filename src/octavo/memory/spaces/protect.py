@@ -60,6 +60,14 @@ def may_write(protect: Protect) -> bool:
     return bool(protect & _WRITES)
 
 
+def read_only(protect: Protect) -> Protect:
+    """The same without writing."""
+    if not protect & (_WRITES | _COPIES):
+        return protect
+    one = Protect.EXECUTE_READ if protect & _EXECUTES else Protect.READONLY
+    return protect & ~Protect(_ONE) | one
+
+
 def is_copy(protect: Protect) -> bool:
     """True for a protection under which a write makes a copy first."""
     return bool(protect & _COPIES)

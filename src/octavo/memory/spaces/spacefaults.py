@@ -24,7 +24,7 @@ from octavo.machine.pagetables import PRESENT, PageTables
 from octavo.machine.pagetables import WRITE as WRITABLE
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.spaces.privatepages import PrivatePages, is_paged
-from octavo.memory.spaces.protect import Protect, permits
+from octavo.memory.spaces.protect import Protect, permits, read_only
 from octavo.memory.spaces.vad import Vad, Vads
 from octavo.memory.spaces.viewfaults import copies, view_fault
 from octavo.status import Status, StatusError
@@ -65,6 +65,10 @@ class SpaceFaults(ABC):
         try:
             while True:
                 vad, protect = self._admit(address, page, kind)
+                if vad.written is not None:
+                    if kind == WRITE:
+                        vad.written.add(page)
+                    protect = vad.effective(page, protect)
                 entry = self.tables.get(start)
                 if entry & PRESENT and (kind != WRITE or entry & WRITABLE):
                     self.pages.mark(start, entry, kind == WRITE)
@@ -155,6 +159,8 @@ class SpaceFaults(ABC):
         vad = self.vads.find(page)
         _, end, protect = vad.run_at(page) if vad is not None else (0, page, None)
         known = min(len(frames), end - page) if protect is not None else 0  # the run may have been cut meanwhile
+        if vad is not None and protect is not None and vad.written is not None:
+            protect = read_only(protect)
         left = frames[known:] + (pages.arrive(start, entry, frames[:known], protect) if protect is not None else [])
         for other in left:
             if other != frame:

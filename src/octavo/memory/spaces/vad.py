@@ -16,7 +16,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from octavo.memory.spaces.protect import Protect
+from octavo.memory.spaces.protect import Protect, read_only
 from octavo.memory.spaces.view import Inherit, View
 
 Run = tuple[int, int, Protect | None]  # first page, end, protection (None: reserved)
@@ -33,10 +33,15 @@ class Vad:
     view: View | None = None  # for a mapped section: what of it is seen here
     inherit: Inherit = Inherit.COPY
     copies: bool = False  # a view of which pages may be copied: all are charged
+    written: set[int] | None = None  # with write watch: the pages written since it was reset
 
     def __post_init__(self) -> None:
         if not self.runs:
             self.runs = [(self.start, self.end, None)]
+
+    def effective(self, page: int, protect: Protect) -> Protect:
+        """What the page tables may allow now: a watched page is not writable until its first write was noticed."""
+        return protect if self.written is None or page in self.written else read_only(protect)
 
     def run_at(self, page: int) -> Run:
         """The run that a page is in."""
@@ -73,7 +78,8 @@ class Vad:
         left = []
         for a, b in ((self.start, first), (end, self.end)):
             if a < b:
-                left.append(Vad(a, b, self.protect, self.parts(a, b), None, self.inherit))
+                written = None if self.written is None else {p for p in self.written if a <= p < b}
+                left.append(Vad(a, b, self.protect, self.parts(a, b), None, self.inherit, False, written))
         return left
 
 
