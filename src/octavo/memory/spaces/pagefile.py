@@ -52,6 +52,7 @@ class PageFiles:
         self._hints: list[int] = []
         self._most: list[int] = []
         self.grown = 0  # slots
+        self._writing: dict[object, Sequence[tuple[int, int, int]]] = {}  # runs of slots that no entry leads to yet
         self.free = 0
         self.written = self.read = self.requests = self.errors = 0
 
@@ -140,13 +141,17 @@ class PageFiles:
         for file, first, size in runs:
             by_file.setdefault(file, []).append((first << PAGE_SHIFT, list(buffers[at : at + size])))
             at += size
-        for file, extents in by_file.items():
-            self.requests += 1
-            try:
+        ticket = object()
+        self._writing[ticket] = runs
+        try:
+            for file, extents in by_file.items():
+                self.requests += 1
                 await self.stores[file].write(extents)
-            except StatusError:
-                self.errors += 1
-                raise
+        except StatusError:
+            self.errors += 1
+            raise
+        finally:
+            del self._writing[ticket]
         self.written += at
 
     async def fetch(self, entry: int, buffers: list[memoryview]) -> None:
@@ -166,8 +171,11 @@ class PageFiles:
         return {"slots": slots, "free": self.free, "written": self.written, "read": self.read, "requests": self.requests, "errors": self.errors, "grown": self.grown}
 
     def check(self, entries: Sequence[int]) -> None:
-        """Every slot is used by as many of the entries as it counts."""
+        """Every slot is used by as many of the entries as it counts, or is being written."""
         found = [np.zeros(len(uses), np.int32) for uses in self._uses]
+        for runs in self._writing.values():
+            for file, first, size in runs:
+                found[file][first : first + size] += 1
         for entry in entries:
             file, slot = self.place(entry)
             found[file][slot] += 1
