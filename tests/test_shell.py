@@ -134,7 +134,7 @@ def test_memory_and_cache(session: Session) -> None:
     pfn = abs(next(e for e in system.ram.link[segment.base : segment.base + 64] if e))
     assert f"of {segment.section.name}" in session(f"memory {pfn:#x}")
     assert "absent" in session("memory 0")
-    assert session("memory x", 2) == "memory: 'x' is neither a frame number, such as 0x1234 or 4660, nor one of buddy, slab, pool, spaces, stat"
+    assert session("memory x", 2) == "memory: 'x' is neither a frame number, such as 0x1234 or 4660, nor one of buddy, slab, pool, spaces, sections, paging, stat"
 
 
 def test_help_and_exit(session: Session) -> None:

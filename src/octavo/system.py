@@ -73,6 +73,7 @@ class System:
         self._echo = echo
         self._kernel: KernelMemory | None = None
         self._virtual: VirtualMemory | None = None
+        self._page_files: list[Device] = []
         self._profile = make_profile(profile, policy, cluster)
         clock = RealClock() if seed is None else VirtualClock()
         self.say(f"Octavo {VERSION}" + ("" if seed is None else f", virtual time, seed {seed}"))
@@ -150,6 +151,17 @@ class System:
             raise
         return self.attach_device(device)
 
+    def add_page_file(self, path: str | PathLike[str]) -> None:
+        """Makes a host file or device a page file for address spaces; what is in it is lost. StatusError where that cannot be."""
+        device = ImageDisk(path, self.scheduler)
+        try:
+            self.virtual.add_page_file(device)
+        except StatusError:
+            device.close()
+            raise
+        self._page_files.append(device)
+        self.say(f"Page file {device.name}: {device.size >> 10} KiB; commit limit {self.virtual.limit} pages")
+
     def _free_letter(self, device: Device) -> str:
         letters = ("AB" if device.removable else "") + "CDEFGHIJKLMNOPQRSTUVWXYZ"
         for letter in letters:
@@ -196,8 +208,10 @@ class System:
             self._virtual.check()
 
     def close(self) -> None:
-        """Unmounts all volumes; the first error is raised after all have been tried, and volumes with unwritten data are kept."""
+        """Ends all address spaces and unmounts all volumes; the first error is raised after all have been tried, and volumes with unwritten data are kept."""
         error: StatusError | None = None
+        if self._virtual is not None:
+            self.scheduler.run(self._virtual.close())
         for letter, volume in list(self.volumes.items()):
             try:
                 self.scheduler.run(volume.core.settle())
@@ -217,6 +231,8 @@ class System:
         self._power_off()
 
     def _power_off(self) -> None:
+        for device in self._page_files:
+            device.close()
         self.scheduler.close()
         self.ram.close()
 

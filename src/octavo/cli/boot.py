@@ -9,6 +9,8 @@ from octavo.cli.output import print_json
 from octavo.cli.verb import Verb, add_json, size
 from octavo.machine.firmware import recorded_maps
 from octavo.machine.paging import FORMATS
+from octavo.memory.policies import MODULES
+from octavo.memory.spaces.profiles import PROFILES
 from octavo.shell.shell import Shell
 from octavo.status import StatusError
 from octavo.system import DEFAULT_ARCH, DEFAULT_MAP, DEFAULT_MEMORY, System
@@ -23,6 +25,10 @@ def _arguments(parser: ArgumentParser) -> None:
         "--firmware-map", metavar="MAP", default=DEFAULT_MAP,
         help=f"a file (dmesg text, JSON, ranges), 'host', or a recorded one: {', '.join(recorded_maps())} (default {DEFAULT_MAP})",
     )  # fmt: skip
+    parser.add_argument("--profile", choices=PROFILES, default="nt", help="how address spaces page (default nt)")
+    parser.add_argument("--policy", choices=MODULES, help="which pages leave address spaces, if not as the profile says")
+    parser.add_argument("--cluster", type=int, metavar="PAGES", help="most pages that a fault on a mapped file brings in, if not as the profile says")
+    parser.add_argument("--page-file", metavar="FILE", action="append", default=[], help="a file or device whose contents are lost: it becomes a page file")
     parser.add_argument("-c", dest="commands", metavar="COMMANDS", help="run these shell commands, separated by ';', and exit with the last status")
     parser.add_argument("--read-only", action="store_true", help="change nothing in the images")
     parser.add_argument("--seed", type=int, help="run in virtual time: one seed, one trace of events")
@@ -33,9 +39,12 @@ def boot(arguments: Namespace) -> int:
     """Boots on a firmware map, mounts images, and runs the shell."""
     limit = None if arguments.memory == "all" else size(arguments, arguments.memory)
     json, output = arguments.json, list[str]()
-    system = boot_system(limit, arguments.images, arguments.arch, arguments.firmware_map, arguments.read_only, arguments.seed, echo=None if json else print)
+    paging = arguments.profile, arguments.policy, arguments.cluster
+    system = boot_system(limit, arguments.images, arguments.arch, arguments.firmware_map, arguments.read_only, arguments.seed, True, None if json else print, *paging)
     status = 1
     try:
+        for path in arguments.page_file:
+            system.add_page_file(path)
         if not arguments.images:
             system.attach_ram_disk()
         shell = Shell(system, output.append if json else print)

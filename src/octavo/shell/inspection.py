@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from octavo.shell import report
+from octavo.shell import report, spaces
 from octavo.shell.commands import command
 from octavo.shell.shell import UsageError
 from octavo.status import Status, StatusError
@@ -18,19 +18,22 @@ _VIEWS: dict[str, Callable[[System], list[str]]] = {
     "buddy": report.buddy_report,
     "slab": report.slab_report,
     "pool": report.pool_report,
-    "spaces": report.spaces_report,
+    "spaces": spaces.spaces_report,
+    "sections": spaces.sections_report,
+    "paging": spaces.paging_report,
     "stat": report.stat_report,
 }
 
 
 @command("memory", 0, 2)
 def memory(shell: Shell, arguments: list[str]) -> None:
-    """memory [buddy | slab | pool | spaces | stat | PFN | picture FILE.png]
+    """memory [buddy | slab | pool | spaces | sections | paging | stat | PFN | picture FILE.png]
 
     Shows what the memory manager has done and holds.
       buddy     free blocks of each segment by order, watermarks, how much of the free memory each order can use
       slab      slab caches        pool      pools by tag, system PTEs, stacks        stat      counters, one a line
-      spaces    address spaces, their allocations, and where their pages are
+      spaces    address spaces, their working sets, allocations, and where their pages are       sections  what can be mapped into them
+      paging    page lists by priority, the replacement policy, evictions, low and high memory
       PFN       why that frame is here, such as 0x1234
       picture   writes a PNG to the host: one pixel a frame, its colour the frame's state
     """

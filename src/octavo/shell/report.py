@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any, cast
 
 from octavo.memory.pfn import State
-from octavo.memory.spaces.privatepages import is_paged
 from octavo.system import System
 
 Table = dict[str, Any]
 
 _NO_KERNEL = "The kernel's own memory has not been made: it is at its first use, by system.kernel in Python."  # looking takes no frames
-_NO_SPACES = "No address space has been made: they are by system.virtual.create in Python."
 _MEANING = {
     State.ZEROED: "free and zero",
     State.FREE: "free",
@@ -49,7 +47,7 @@ def memory_report(system: System) -> list[str]:
         f"Page-outs: {writeback['written']} pages in {writeback['returns']} batches, {writeback['dirty']} dirty now, {writeback['failed']} failed",
         f"Pageout: {pageout['trimmed']} pages trimmed from views, {pageout['repurposed']} standby pages reused, {pageout['stalls']} stalls",
         "Free blocks by order: " + " ".join(str(n) for n in data["buddy"]["blocks"]),
-        "More: memory buddy, memory slab, memory pool, memory spaces, memory stat, memory PFN, memory picture FILE.png",
+        "More: memory buddy, memory slab, memory pool, memory spaces, memory sections, memory paging, memory stat, memory PFN, memory picture FILE.png",
     ]
     return lines
 
@@ -94,29 +92,6 @@ def pool_report(system: System) -> list[str]:
     return lines
 
 
-def spaces_report(system: System) -> list[str]:
-    """Address spaces with their allocations, as vmmap has them: pages committed, in frames, in page files."""
-    if system.statistics()["virtual"] is None:
-        return [_NO_SPACES]
-    virtual = system.virtual
-    data = cast(Table, virtual.statistics())
-    files = data["page_files"]
-    lines = [f"Commit: {data['committed']} of {data['limit']} pages; page files: {files['slots'] - files['free']} of {files['slots']} pages used, "
-             f"{files['written']} written, {files['read']} read in {files['requests']} requests"]  # fmt: skip
-    for space in virtual.spaces:
-        own = data["spaces"][space.name]
-        lines.append(
-            f"{space.name}: {own['committed']} pages committed, {own['resident']} in frames, {own['tables']} page tables, {own['faults']} faults, {own['copied']} copied"
-        )
-        for vad in space.vads.all:
-            for first, end, protect in vad.runs:
-                entries = [entry for _, entry in space.tables.entries(first << 12, end << 12)]
-                paged = sum(1 for entry in entries if is_paged(entry))
-                what = protect.name or f"{int(protect):#x}" if protect is not None else "reserved"
-                lines.append(f"  {first << 12:#018x} - {(end << 12) - 1:#018x}  {what:<22}{end - first:>8} pages{len(entries) - paged:>8} in frames{paged:>8} paged")
-    return lines
-
-
 def stat_report(system: System) -> list[str]:
     """One name and number a line, as /proc/vmstat has them."""
     data = cast(Table, system.memory.statistics())
@@ -125,6 +100,13 @@ def stat_report(system: System) -> list[str]:
     rows += [("pgfault", faults["hard"] + faults["soft"] + faults["new"]), ("pgmajfault", faults["hard"]), ("pgpgin", faults["pages_in"])]
     rows += [("pgpgout", writeback["written"]), ("nr_dirty", writeback["dirty"]), ("pgsteal", pageout["repurposed"]), ("pgscan", pageout["trimmed"])]
     rows += [("allocstall", pageout["stalls"])]
+    rows += [(f"nr_standby_{i}", count) for i, count in enumerate(system.memory.physical.standby.by_priority())]
+    virtual = cast(Table, system.statistics()["virtual"])
+    if virtual is not None:
+        gone, files = virtual["eviction"], virtual["page_files"]
+        rows += [("nr_committed", virtual["committed"]), ("nr_commit_limit", virtual["limit"]), ("nr_working_set_frames", virtual["working_set_frames"])]
+        rows += [("pswpin", files["read"]), ("pswpout", files["written"]), ("pgunmap", gone["unmapped"]), ("pgdropzero", gone["dropped"])]
+        rows += [("oom_kill", virtual["balance"]["ended"]), ("tlb_shootdown", virtual["mmu"]["shootdowns"])]
     return [f"{name} {value}" for name, value in rows]
 
 

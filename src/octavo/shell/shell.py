@@ -4,7 +4,7 @@ A line is a command and its arguments, with ' or " around those that have spaces
 any beginning that fits only one of them. A path is such as C:\\docs\\a.txt, docs/a.txt or \\docs; each drive has a current
 directory of its own. An error is one line, "command: what is wrong", and status 1; a line that makes no sense has status 2.
 
-The commands are in `octavo.shell.commands` and `octavo.shell.inspection`.
+The commands are in `octavo.shell.commands`, `octavo.shell.inspection` and `octavo.shell.vm`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Shell:
         self.out = out
         self.status = 0
         self.done = False
+        self.space = "shell"  # the address space that `vm` works in
         self.drive = next((d for d in ("C:", *sorted(system.volumes)) if d in system.volumes), "C:")
         self._directories: dict[str, list[str]] = {}
 
@@ -52,7 +53,7 @@ class Shell:
 
     def execute(self, line: str) -> int:
         """Runs one command; returns its status: 0 done, 1 failed, 2 called wrongly."""
-        from octavo.shell import inspection  # noqa: F401 -- adds its commands
+        from octavo.shell import inspection, vm  # noqa: F401 -- they add their commands
         from octavo.shell.commands import COMMANDS
 
         words = split_words(line)

@@ -101,7 +101,7 @@ class Sections:
         self.pager = DefaultPager(machine.files)
         self.all: dict[SectionObject, None] = {}
         self.names: dict[str, SectionObject] = {}
-        self.ending: dict[Section, None] = {}  # page-file-backed ones that still have pages or slots
+        self.ending: dict[SectionObject, None] = {}  # those that still return or drop pages
         self.charge = 0
         self.most_pages = 1 << (machine.format.virtual_bits - 1 - PAGE_SHIFT)
         self._numbers = 0
@@ -274,27 +274,26 @@ class Sections:
             pages = made.shape.committed(0, made.shape.end)
             self.machine.charge(-pages, made.name)
             self.charge -= pages
-        if made.paged:
-            self.ending[made.section] = None
         if not made.frame:
+            self.ending[made] = None
             self.machine.scheduler.start(self._end(made), f"end of {made.name}")
 
     async def _end(self, made: SectionObject) -> None:
         section, writeback = made.section, self.machine.pageout.writeback
-        if made.control is not None:
-            await made.control.end()
-            return
-        if made.file is None:
-            section.size = 0
-            await writeback.purge(section, 0)
-            writeback.errors.pop(section, None)
-            self.pager.forget(section)
-            del self.ending[section]
-            return
         try:
-            await made.file.close()
+            if made.control is not None:
+                await made.control.end()
+            elif made.file is not None:
+                await made.file.close()
+            else:
+                section.size = 0
+                await writeback.purge(section, 0)
+                writeback.errors.pop(section, None)
+                self.pager.forget(section)
         except StatusError as error:  # who flushes or closes the file next shall hear of it
             writeback.errors.setdefault(section, error)
+        finally:
+            del self.ending[made]
 
     def copies_allowed(self, made: SectionObject, protect: Protect) -> Protect:
         """The protection that a view may have. StatusError SECTION_PROTECTION."""
@@ -319,5 +318,4 @@ class Sections:
 
     def slots(self) -> list[int]:
         """The page-file entries that sections have."""
-        live = [made.section for made in self.all if made.paged]
-        return [entry for section in [*live, *self.ending] for entry in self.pager.slots(section).values()]
+        return [entry for made in [*self.all, *self.ending] if made.paged for entry in self.pager.slots(made.section).values()]

@@ -29,6 +29,7 @@ from octavo.memory.spaces.view import Inherit, View
 from octavo.memory.tableframes import TableFrames
 from octavo.status import Status, StatusError
 
+CLOSE_SECONDS = 0.001  # how often closing looks whether all has ended
 BULK_PAGES = 256  # from here on a kernel shares pages in a fork
 
 
@@ -147,6 +148,15 @@ class VirtualMemory:
         family.remove(space)
         if not family:
             del self.replacement.families[space.pages.family]
+
+    async def close(self) -> None:
+        """Ends all spaces and sections; returns when mapped files are closed and external pagers have their pages back, or have had their time."""
+        for space in list(self.spaces):
+            self.destroy(space)
+        for made in list(self.sections.all):
+            self.sections.close(made)
+        while self.sections.ending:
+            await self.scheduler.sleep(CLOSE_SECONDS)
 
     def statistics(self) -> dict[str, object]:
         """Commit in pages, and for each space what is committed, resident and copied."""

@@ -1,0 +1,128 @@
+"""Reports on address spaces and sections, as vmmap, smaps and vmstat have them."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from octavo.machine.pagetables import ACCESSED, DIRTY, PRESENT
+from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.spaces.addressspace import AddressSpace
+from octavo.memory.spaces.privatepages import is_paged
+from octavo.memory.spaces.vad import Run, Vad
+from octavo.system import System
+
+Table = dict[str, Any]
+NO_SPACES = "No address space has been made: they are by the command vm, or by system.virtual.create in Python."
+AGES = 4
+
+
+def spaces_report(system: System) -> list[str]:
+    """Each space: its working set, and its allocations with where their pages are."""
+    if system.statistics()["virtual"] is None:
+        return [NO_SPACES]
+    virtual = system.virtual
+    data = cast(Table, virtual.statistics())
+    files = data["page_files"]
+    lines = [f"Commit: {data['committed']} of {data['limit']} pages; page files: {files['slots'] - files['free']} of {files['slots']} pages used, "
+             f"{files['written']} written, {files['read']} read in {files['requests']} requests"]  # fmt: skip
+    lines.append(f"Working sets: {data['working_sets']} pages, shared ones counted in each space; {data['working_set_frames']} frames")
+    for space in virtual.spaces:
+        own, most = data["spaces"][space.name], "-" if space.maximum is None else space.maximum
+        lines.append(
+            f"{space.name}: {own['committed']} pages committed, {own['resident']} in frames ({own['shared']} of sections), {own['paged']} in page files; "
+            f"minimum {space.minimum}, maximum {most}, {len(space.locked)} locked; {own['tables']} page tables, {own['faults']} faults, {own['copied']} copied"
+        )
+        lines.append(f"  {'addresses':<33}{'protection':<20}{'pages':>7}{'frames':>8}{'shared':>8}{'dirty':>7}{'used':>6}{'paged':>7}  what")
+        lines += [_run_line(space, vad, run) for vad in space.vads.all for run in vad.runs]
+    return lines
+
+
+def _run_line(space: AddressSpace, vad: Vad, run: Run) -> str:
+    """One run: its pages in frames, of sections, modified (or not all zeros), used since accessed bits were last taken away, in page files."""
+    first, end, protect = run
+    entries = [entry for _, entry in space.tables.entries(first << PAGE_SHIFT, end << PAGE_SHIFT)]
+    paged = sum(is_paged(entry) for entry in entries)
+    present = [entry for entry in entries if entry & PRESENT]
+    shared, dirty, used = sum(map(space.pages.is_shared, present)), sum(e & DIRTY > 0 for e in present), sum(e & ACCESSED > 0 for e in present)
+    what = protect.name or f"{int(protect):#x}" if protect is not None else "reserved"
+    where = f"{first << PAGE_SHIFT:#014x}-{(end << PAGE_SHIFT) - 1:#014x}"
+    return f"  {where:<33}{what:<20}{end - first:>7}{len(entries) - paged:>8}{shared:>8}{dirty:>7}{used:>6}{paged:>7}  {describe(space, vad)}"
+
+
+def describe(space: AddressSpace, vad: Vad) -> str:
+    """What an allocation is."""
+    if vad.view is None:
+        return "stack" if vad in space.stacks else "private, write watch" if vad.written is not None else "private"
+    view, parts = vad.view, []
+    if view.first:
+        parts.append(f"from page {view.first}")
+    if view.parts:
+        parts.append("image")
+    if view.advice:
+        parts.append(view.advice.name.lower())
+    return ", ".join([view.object.name, *parts])
+
+
+def sections_report(system: System) -> list[str]:
+    """Section objects: what they show, how much of it is in memory."""
+    if system.statistics()["virtual"] is None:
+        return [NO_SPACES]
+    found = list(system.virtual.sections.all)
+    if not found:
+        return ["No section has been made for address spaces."]
+    lines = [f"{'section':<28}{'kind':<11}{'protection':<20}{'KiB':>10}{'views':>7}{'pages in':>10}{'dirty':>7}{'slots':>7}"]
+    for made in found:
+        kind = "device" if made.frame else "external" if made.control else "page file" if made.paged else "file"
+        slots = len(system.virtual.sections.pager.slots(made.section)) if made.paged else 0
+        protect = made.protect.name or f"{int(made.protect):#x}"
+        lines.append(f"{made.name[-27:]:<28}{kind:<11}{protect:<20}{made.size >> 10:>10}{made.views:>7}{made.section.resident():>10}{made.section.dirty:>7}{slots:>7}")
+        if made.control is not None:
+            lines.append("  " + ", ".join(f"{name} {count}" for name, count in made.control.statistics().items()))
+    return lines
+
+
+def paging_report(system: System) -> list[str]:
+    """Page lists by priority, the replacement policy's lists, working-set manager, events."""
+    physical, pageout = system.memory.physical, system.memory.pageout
+    conditions = pageout.conditions
+    state = "low" if conditions.low_memory.signalled else "high" if conditions.high_memory.signalled else "between low and high"
+    lines = [
+        f"Available: {physical.available} frames, memory is {state} (low below {conditions.low}, high from {conditions.high})",
+        f"Lists: {physical.buddy.free_frames} free, {physical.zeroed.count} zeroed, {physical.modified.count} modified; standby by priority 0 to 7: "
+        + " ".join(map(str, physical.standby.by_priority())),
+    ]
+    if system.statistics()["virtual"] is None:
+        return [*lines, NO_SPACES]
+    virtual = system.virtual
+    data = cast(Table, virtual.statistics())
+    policy, gone, balance = data["replacement"], data["eviction"], data["balance"]
+    lines.append(f"Replacement: {policy['policy']} over {policy['pages']} pages, on its lists {policy['lists']}; accessed bits taken {policy['harvests']} times")
+    left = f"{gone['unmapped']} pages unmapped, {gone['dropped']} dropped as zeros, {gone['evicted']} written to page files"
+    lines.append(f"Eviction: {left}; {gone['kept']} touched meanwhile, {gone['spared']} held")
+    lines.append(f"Balance-set manager: {balance['passes']} passes, {balance['trimmed']} pages trimmed; spaces ended for want of memory: {balance['ended']}")
+    return [*lines, *virtual.balance.log]
+
+
+def explain_address(system: System, space: AddressSpace, address: int) -> list[str]:
+    """Why an address is as it is: its allocation, its page, its frame."""
+    page = address >> PAGE_SHIFT
+    vad = space.vads.find(page)
+    if vad is None:
+        return [f"{address:#x}: nothing is allocated there in {space.name}"]
+    protect = vad.run_at(page)[2]
+    lines = [f"{address:#x}: in {describe(space, vad)}, allocated {vad.start << PAGE_SHIFT:#x}-{(vad.end << PAGE_SHIFT) - 1:#x}, "
+             + ("reserved" if protect is None else protect.name or f"{int(protect):#x}")]  # fmt: skip
+    if vad.view is not None:
+        number = vad.view.page_at(page)
+        lines.append(f"  page {number} of {vad.view.object.name}, byte {number * PAGE_SIZE + address % PAGE_SIZE}")
+    entry = space.tables.get(page << PAGE_SHIFT)
+    if not entry:
+        lines.append("  no page-table entry: " + ("never touched, or taken out again" if protect is not None else "it would be refused"))
+    elif is_paged(entry):
+        file, slot = space.pages.files.place(entry)
+        lines.append(f"  in page file {space.pages.files.stores[file].name}, page {slot}")
+    else:
+        bits = [name for bit, name in ((PRESENT, "present"), (2, "writable"), (ACCESSED, "accessed"), (DIRTY, "dirty")) if entry & bit]
+        lines.append(f"  entry {entry:#x}: {', '.join(bits) or 'held, no access now'}")
+        lines.append("  " + system.explain(space.pages.frame_of(entry)))
+    return lines
