@@ -190,7 +190,7 @@ def test_spaces_on_a_booted_system(image: Path, tmp_path: Path) -> None:
         system.check()
         out: list[str] = []
         Shell(system, out.append).execute("memory spaces")
-        assert "init: 2048 pages committed" in out[1] and "READWRITE" in out[2] and "paged" in out[2]
+        assert "init: 2048 pages committed" in out[2] and "paged" in out[3] and "READWRITE" in out[4]
         system.virtual.destroy(space)
         system.check()
         disk.close()
