@@ -20,6 +20,7 @@ test: .venv/test
 bench: .venv/bench
 	$(BIN)/python -m benchmarks.physical
 	$(BIN)/python -m benchmarks.virtual
+	$(BIN)/python -m benchmarks.paging
 	$(BIN)/python benchmarks/files.py
 
 .venv/octavo: pyproject.toml

@@ -27,7 +27,11 @@ from octavo.machine.paging import FORMATS
 from octavo.machine.ram import PAGE_SIZE, Ram
 from octavo.memory.manager import MemoryManager
 from octavo.memory.pfn import ENTRY_BYTES
+from octavo.memory.policies.lists import NODE
+from octavo.memory.section import Section
 from octavo.memory.spaces.addressspace import Allocate
+from octavo.memory.spaces.advice import Advice
+from octavo.memory.spaces.protect import Protect
 from octavo.memory.spaces.virtual import VirtualMemory
 from octavo.threads.scheduler import Scheduler
 from octavo.version import VERSION
@@ -181,6 +185,80 @@ def hard_fault(rounds: int) -> float:
     return best_of * 1e6
 
 
+class CopyPager:
+    """Keeps a section's pages in a bytearray, without waiting; `inside` is the time spent here."""
+
+    def __init__(self, pages: int) -> None:
+        self.data = bytearray(os.urandom(1 << 12)) * pages
+        self.inside = 0.0
+
+    async def data_request(self, section: Any, page: int, buffers: list[memoryview], need: range) -> None:
+        """Copies."""
+        start = time.perf_counter()
+        at = page * PAGE_SIZE
+        for buffer in buffers:
+            buffer[:] = self.data[at : at + len(buffer)]
+            at += len(buffer)
+        self.inside += time.perf_counter() - start
+
+    async def data_return(self, runs: Any) -> list[Any]:
+        """Nothing is written here."""
+        return [None] * len(runs)
+
+
+class CopyFile:
+    """A file of so many pages that can be mapped."""
+
+    path, writable = "copy", False
+
+    def __init__(self, pages: int) -> None:
+        self.pager = CopyPager(pages)
+        self.section = Section("copy", self.pager, None, pages * PAGE_SIZE)
+
+    def duplicate(self) -> CopyFile:
+        """Itself."""
+        return self
+
+    async def prepare_mapping(self) -> None:
+        """Nothing to prepare."""
+
+    async def truncate(self, size: int) -> None:
+        """Is not done."""
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+def view_faults(rounds: int) -> tuple[float, float, float]:
+    """Microseconds for a soft fault by a kernel and by the executive, and for a hard fault of 16 pages on a view outside the device."""
+    pages = 16_384
+    machine = Machine(20_000, 1)
+    file = CopyFile(pages)
+    made = machine.scheduler.run(machine.virtual.sections.create(0, Protect.READONLY, file=file))
+    base, _ = machine.space.map(made, protect=Protect.READONLY)
+    machine.scheduler.run(machine.space.advise(base, 1, Advice.SEQUENTIAL))
+    refs = np.array([reference(base + i * PAGE_SIZE) for i in range(pages)], np.int64)
+    run, space = machine.scheduler.run, machine.space
+    kernel, executive, hard = list[float](), list[float](), list[float]()
+    faults = machine.memory.faults
+    for _ in range(rounds + 1):
+        file.pager.inside, before, start = 0.0, faults.hard, time.perf_counter()
+        for page in range(0, pages, 16):
+            run(space.touch(base + page * PAGE_SIZE))
+        hard.append((time.perf_counter() - start - file.pager.inside) / (faults.hard - before) * 1e6)
+        assert faults.hard - before == pages // 16
+        run(space.advise(base, pages * PAGE_SIZE, Advice.DONTNEED))
+        for out, touch in ((kernel, lambda: run(machine.virtual.run(space, refs))), (executive, lambda: [run(space.touch(int(r))) for r in refs])):
+            start = time.perf_counter()
+            touch()
+            out.append((time.perf_counter() - start) / pages * 1e6)
+            assert faults.hard - before == pages // 16
+            run(space.advise(base, pages * PAGE_SIZE, Advice.DONTNEED))
+        run(machine.memory.writeback.purge(made.section, 0))
+    machine.virtual.destroy(space)
+    return min(kernel[1:]), min(executive[1:]), min(hard[1:])
+
+
 def main() -> None:
     """Runs everything and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -205,7 +283,15 @@ def main() -> None:
     forked, copied = fork(arguments.rounds, pages)
     print(f"Fork of {pages >> 8} MiB in frames: {forked:.1f} ms; copying its page tables with NumPy: {copied:.2f} ms; {forked / copied:.1f} x")
     print(f"Hard fault from a page file, up to 16 pages each, outside the device: {hard_fault(arguments.rounds):.0f} us (target 60)")
-    print(f"Memory for a private page: entry {FORMATS['x86-64'].entry_size} bytes, PFN entry {ENTRY_BYTES} bytes (Linux: 8 and 64)")
+    kernel, executive, hard = view_faults(min(arguments.rounds, 4))
+    print(f"Soft fault on a view: {kernel:.2f} us by a kernel (target 1), {executive:.1f} us by the executive")
+    print(f"Hard fault on a view, 16 pages each, outside the device: {hard:.0f} us (target 60)")
+    entry, prototype, node = FORMATS["x86-64"].entry_size, 4, NODE * 8
+    print(f"\nBytes for each mapped page, beside its frame{'':<8}Octavo{'':<6}Linux{'':<7}NT")
+    print(f"page-table entry, each time it is mapped{'':<12}{entry:>6}{8:>11}{8:>9}\nprototype, in sections and files{'':<20}{prototype:>6}{8:>11}{8:>9}")
+    print(
+        f"frame's entry (PFN entry, struct page){'':<14}{ENTRY_BYTES:>6}{64:>11}{48:>9}\nreplacement policy{'':<34}{node:>6}   in struct page, in PFN entry and WSLE (8)"
+    )
     print(f"\nThe sum of the same references, without any walk: {bare:.0f} M/s")
 
 

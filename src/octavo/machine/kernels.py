@@ -58,6 +58,7 @@ def compare_swap(words: Ints, at: int, old: int, new: int) -> bool:
     return True
 
 
+_compiled: dict[tuple[ModuleType, ...], SimpleNamespace] = {}  # looking a set up on disk takes 10 ms
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "forceinline": True, "_nrt": False}
 
 
@@ -65,6 +66,12 @@ def compile_kernels(*modules: ModuleType) -> SimpleNamespace:
     """The kernels of the modules, lowest first, compiled together. `compiled` says whether they are."""
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         return SimpleNamespace(**{name: getattr(module, name) for module in modules for name in module.KERNELS}, compiled=False)
+    if modules not in _compiled:
+        _compiled[modules] = _compile(modules)
+    return _compiled[modules]
+
+
+def _compile(modules: tuple[ModuleType, ...]) -> SimpleNamespace:
     import hashlib
     import inspect
 

@@ -73,19 +73,24 @@ def unshare(physical: PhysicalMemory, frame: int) -> bool:
     return not words[frame * WORDS + USE] and deactivate(physical, segment, frame)
 
 
-def deactivate(physical: PhysicalMemory, segment: Segment, frame: int) -> bool:
-    """Sends an active page to its list, unless the cache shows it or an address space maps it; True when it went."""
+def deactivate(physical: PhysicalMemory, segment: Segment, frame: int, count: int = 1) -> bool:
+    """Sends active pages in consecutive frames, alike and one after the other in their segment, to their list; False for one that is in use.
+
+    In use is what the cache shows or an address space maps.
+    """
     words = physical.pfns.words
     at = frame * WORDS
     if segment.mapped or words[at + USE]:
         return False
-    physical.ram.link[words[at + PTE]] = -frame
+    link, first = physical.ram.link, words[at + PTE]
+    for i in range(count):
+        link[first + i] = -frame - i
     if words[at + FLAGS] & WRITING:
-        physical.pfns.claim(frame, 1, State.TRANSITION, State.ACTIVE)
+        physical.pfns.claim(frame, count, State.TRANSITION, State.ACTIVE)
     elif words[at + FLAGS] & MODIFIED:
-        physical.modified.append(frame, 1, State.ACTIVE)
+        physical.modified.append(frame, count, State.ACTIVE)
     else:
-        physical.standby.append(frame, 1, State.ACTIVE, segment.section.priority)
+        physical.standby.append(frame, count, State.ACTIVE, segment.section.priority)
     return True
 
 
@@ -111,9 +116,19 @@ def adopt_standby(physical: PhysicalMemory, section: Section, page: int) -> int:
 def settle(physical: PhysicalMemory, segment: Segment, first: int, end: int) -> None:
     """After a fault: sends the active pages among [first, end) that came along and that nobody uses to their lists."""
     if not segment.mapped:
-        for entry in physical.ram.link[segment.base + first : segment.base + end].tolist():
-            if entry > 0:
-                deactivate(physical, segment, entry)
+        words = physical.pfns.words
+        entries = physical.ram.link[segment.base + first : segment.base + end].tolist()
+        i = 0
+        while i < len(entries):
+            frame, count = entries[i], 1
+            if frame > 0 and not words[frame * WORDS + USE]:
+                flags = words[frame * WORDS + FLAGS]
+                while i + count < len(entries) and entries[i + count] == frame + count and not words[(frame + count) * WORDS + USE]:
+                    if words[(frame + count) * WORDS + FLAGS] != flags:
+                        break
+                    count += 1
+                deactivate(physical, segment, frame, count)
+            i += count
     physical.release_if_empty(segment)
 
 

@@ -24,12 +24,12 @@ from octavo.memory.pfn import State, runs_of
 from octavo.memory.section import SEGMENT_SHIFT, Segment
 from octavo.memory.spaces import faultkernels as k
 from octavo.memory.spaces.addressspace import AddressSpace
-from octavo.memory.spaces.protect import Protect, entry_bits, is_copy
+from octavo.memory.spaces.protect import Protect, entry_bits, is_copy, is_held
 
 if TYPE_CHECKING:
     from octavo.memory.spaces.virtual import VirtualMemory
 
-LEAST_STOCK, MOST_STOCK = 64, 2048  # frames
+LEAST_STOCK, MOST_STOCK = 8, 2048  # frames
 MOST_SOFT = 4096  # soft faults in one run
 MOST_SEGMENTS = 4096  # of a view: larger ones (2 GiB) are resolved one by one
 Fill = npt.NDArray[np.int64]
@@ -67,7 +67,7 @@ class Bulk:
         after = k.FIRST_RUN + k.RUN * count  # where `sources` begins: the records that are not used lie behind their end
         for vad in space.vads.all:
             for first, end, protect in vad.runs:
-                if protect is None or protect & (Protect.GUARD | Protect.NOACCESS):
+                if protect is None or is_held(protect):
                     continue
                 bits = entry_bits(protect, True) | PRESENT
                 bits = bits & 0xFFF if space.tables.format.entry_size == 4 else bits

@@ -24,7 +24,7 @@ from octavo.memory.pfn import HOLDER, PTE, USE, WORDS, State
 from octavo.memory.physical import PhysicalMemory
 from octavo.memory.section import Segment
 from octavo.memory.spaces.pagefile import PAGED, PageFiles
-from octavo.memory.spaces.protect import Protect, entry_bits, permits
+from octavo.memory.spaces.protect import Protect, entry_bits, is_held, permits
 from octavo.memory.spaces.replacement import Replacement
 from octavo.memory.views import share, unshare
 
@@ -106,7 +106,7 @@ class PrivatePages:
 
     def _make(self, frame: int, protect: Protect, old: int = 0) -> int:
         """An entry for a frame: held where nothing is allowed, copy-on-write where others use it."""
-        if protect & (Protect.NOACCESS | Protect.GUARD):
+        if is_held(protect):
             return frame << PAGE_SHIFT | HELD
         alone = self.uses(frame) <= 1
         copy = COPY if not alone and permits(protect, 1) else 0
@@ -188,7 +188,8 @@ class PrivatePages:
     def forget_shared(self, start: int, end: int) -> int:
         """Takes the pages of sections in [start, end) out of the tables; returns how many of them have left the active state."""
         left = 0
-        for address, entry in list(self.tables.entries(start, end)):
+        one = end - start == PAGE_SIZE  # which eviction asks for
+        for address, entry in [(start, self.tables.get(start))] if one else list(self.tables.entries(start, end)):
             if self.is_shared(entry):
                 before = self.physical.pfns.counts[State.ACTIVE]
                 self.tables.put(address, 0)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from octavo.memory.spaces.virtual import VirtualMemory
 
 COMPILE_FROM = 4096  # pages in frames
+SMALL = 64  # once the kernels are compiled
 EXTERNAL = 1
 
 
@@ -134,7 +135,7 @@ class Replacement:
         """Takes all accessed bits away and tells the policy; returns how many there were."""
         self.harvests += 1
         machine, found = self.machine, 0
-        bulk = self.policy.count >= COMPILE_FROM
+        bulk = self.policy.count >= (SMALL if "_compiled" in self.__dict__ else COMPILE_FROM)
         state = machine.mmu.states[0]
         for space in machine.spaces:
             for vad in space.vads.all:

@@ -24,7 +24,7 @@ from octavo.machine.pagetables import PRESENT, PageTables
 from octavo.machine.pagetables import WRITE as WRITABLE
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.spaces.privatepages import PrivatePages, is_paged
-from octavo.memory.spaces.protect import Protect, permits, read_only
+from octavo.memory.spaces.protect import Protect, is_guard, permits, read_only
 from octavo.memory.spaces.vad import Vad, Vads
 from octavo.memory.spaces.viewfaults import copies, view_fault
 from octavo.status import Status, StatusError
@@ -215,7 +215,7 @@ class SpaceFaults(ABC):
             raise StatusError(Status.PROCESS_IS_TERMINATING, self.ended)
         if vad is None or protect is None:
             raise StatusError(Status.ACCESS_VIOLATION, f"{self.name}: {address:#x} is not committed")
-        if protect & Protect.GUARD:
+        if is_guard(protect):
             self._leave_guard(vad, page, protect, address)
             protect &= ~Protect.GUARD
         if not permits(protect, kind):
