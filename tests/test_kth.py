@@ -24,11 +24,11 @@ EXPANSION = {"nonpaged expansion": (0xFFFFFA8000008000, 64)}
 class Failing:
     """Makes the k-th taking of frames fail: `left` calls from now, never while it is negative."""
 
-    def __init__(self, physical: PhysicalMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, physical: PhysicalMemory) -> None:
         self.left = -1
         self.inside = False
         for name in ("try_take", "try_take_zeroed"):
-            monkeypatch.setattr(physical, name, self.wrap(getattr(physical, name)))
+            setattr(physical, name, self.wrap(getattr(physical, name)))
 
     def wrap(self, real: Callable[..., list[Run] | None]) -> Callable[..., list[Run] | None]:
         """The same method; what it calls itself is not counted."""
@@ -91,9 +91,9 @@ def pools_that_expand(kernel: KernelMemory) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("scenario", [stack_that_grows, pools_that_expand])
-def test_every_kth_taking_fails(scenario: Callable[[KernelMemory], Callable[[], None]], memory: MemoryManager, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_kth_taking_fails(scenario: Callable[[KernelMemory], Callable[[], None]], memory: MemoryManager) -> None:
     """NO_MEMORY each time, nothing lost, and without the fault the same scenario works on the same machine."""
-    failing = Failing(memory.physical, monkeypatch)
+    failing = Failing(memory.physical)
     kernel = KernelMemory(memory, FORMATS["x86-64"], PLACES | EXPANSION)
     scenario(kernel)()
     kernel.reap(1 << 20)
@@ -119,10 +119,10 @@ def test_every_kth_taking_fails(scenario: Callable[[KernelMemory], Callable[[], 
     assert failed >= 1  # a stack that cannot grow by a whole step grows by what is needed
 
 
-def test_making_the_kernel_memory_fails_whole(memory: MemoryManager, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_making_the_kernel_memory_fails_whole(memory: MemoryManager) -> None:
     """At any taking of a frame while pools and tables are made: every frame is back."""
     free = memory.physical.available
-    failing = Failing(memory.physical, monkeypatch)
+    failing = Failing(memory.physical)
     for k in range(1, 30):
         failing.left = k
         try:

@@ -67,6 +67,11 @@ class Book:
             assert control.data_supply(offset, bytes(length)) == 0
             await self.machine.scheduler.sleep(0.01)
             assert control.data_supply(offset, b"\xff" * length) == 0
+        elif self.manner == "again":
+            control.data_supply(offset, data[offset:end])
+            control.data_supply(offset, data[offset:end])
+            await self.machine.scheduler.sleep(0.01)
+            control.data_supply(offset, self.data[offset:end])  # as it is by now
         elif self.manner == "wrong":
             fails(Status.INVALID_PARAMETER, control.data_supply, offset + 5, bytes(PAGE_SIZE))
             fails(Status.INVALID_PARAMETER, control.data_supply, offset, bytes(PAGE_SIZE + 1))

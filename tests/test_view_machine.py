@@ -1,5 +1,5 @@
-"""Views of files and of page-file-backed sections in several spaces, with cached reads and writes, forks and memory pressure,
-against a model of bytes: views, the cache and the device agree after every step."""
+"""Views of files, page-file-backed sections and an external pager's object in several spaces, with cached reads and writes, forks,
+memory pressure, failing allocations and threads that interleave, against a model of bytes: all agree after every step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from octavo.memory.spaces.protect import Protect
 from octavo.memory.spaces.sections import SectionObject
 from octavo.status import Status, StatusError
 from tests.machines import MemoryFile
+from tests.test_kth import Failing
 from tests.test_pagefile import make
+from tests.test_pagers import Book
 
 PAGES = 48  # of each section
 FRAMES = 110
@@ -33,7 +35,7 @@ class Model:
     base: int
     section: int
     copy: bool
-    own: dict[int, bytes] = field(default_factory=dict)
+    own: dict[int, bytes] = field(default_factory=dict, repr=False)
 
 
 class ViewMachine(RuleBasedStateMachine):
@@ -48,8 +50,17 @@ class ViewMachine(RuleBasedStateMachine):
         self.files = [MemoryFile(self.machine, bytes(self.contents[i]), path=f"file {i}") for i in range(2)]
         create = virtual.sections.create
         self.sections: list[SectionObject] = [self.machine.run(create(0, file=file)) for file in self.files] + [self.machine.run(create(PAGES * PAGE_SIZE))]
+        self.book = Book(self.machine)
+        self.sections.append(virtual.sections.create_external(self.book, PAGES * PAGE_SIZE, "book")[0])
+        self.contents.append(bytearray(self.book.data[: PAGES * PAGE_SIZE]))
+        self.failing = Failing(self.machine.memory.physical)
         self.spaces: dict[AddressSpace, list[Model]] = {self.machine.space: []}
         self.count = 0
+
+    @property
+    def failing_writes(self) -> bool:
+        """True when somebody does not take pages, so that memory may run out."""
+        return self.store.fail_writes or self.book.manner == "keeps nothing"
 
     def choose(self, data: st.DataObject) -> tuple[AddressSpace, Model] | None:
         """Any view of any space."""
@@ -62,7 +73,7 @@ class ViewMachine(RuleBasedStateMachine):
         whole = bytes(self.contents[view.section][at : at + PAGE_SIZE])
         return view.own.get(page) or (whole.ljust(PAGE_SIZE, b"\0") if whole else b"")
 
-    @rule(data=st.data(), section=st.integers(0, 2), copy=st.booleans(), advice=st.sampled_from([Advice.NORMAL, Advice.SEQUENTIAL, Advice.REVERSE, Advice.RANDOM]))
+    @rule(data=st.data(), section=st.integers(0, 3), copy=st.booleans(), advice=st.sampled_from([Advice.NORMAL, Advice.SEQUENTIAL, Advice.REVERSE, Advice.RANDOM]))
     def map(self, data: st.DataObject, section: int, copy: bool, advice: Advice) -> None:
         """Another view."""
         space = data.draw(st.sampled_from(sorted(self.spaces, key=lambda s: s.name)))
@@ -97,9 +108,10 @@ class ViewMachine(RuleBasedStateMachine):
                 self.machine.write(address + 7, value, space)
             except StatusError as error:
                 if error.status == Status.NO_MEMORY:
-                    assert self.store.fail_writes, error.text
+                    assert self.failing_writes, error.text
                 else:
-                    assert error.status == Status.IN_PAGE_ERROR and not shown, error.text
+                    stuck = view.section == 3 and self.book.manner == "keeps nothing"  # its quota is used up
+                    assert error.status == Status.IN_PAGE_ERROR and (not shown or stuck), error.text
                 return
             assert shown, "a page behind the end was written"
             if view.copy:
@@ -122,7 +134,7 @@ class ViewMachine(RuleBasedStateMachine):
             else:
                 assert self.machine.run(self.machine.cache.copy_read(section, at, length)) == content[at : at + length]
         except StatusError as error:
-            assert error.status == Status.NO_MEMORY and self.store.fail_writes, error.text
+            assert error.status == Status.NO_MEMORY and self.failing_writes, error.text
             if write:
                 self.reload(i)
 
@@ -131,7 +143,7 @@ class ViewMachine(RuleBasedStateMachine):
         for space in list(self.spaces)[1:]:
             self.machine.virtual.destroy(space)
             del self.spaces[space]
-        self.store.fail_writes = False
+        self.store.fail_writes, self.book.manner = False, "good"
         section = self.files[i].section
         self.contents[i][:] = self.machine.run(self.machine.cache.copy_read(section, 0, section.size))
 
@@ -150,7 +162,7 @@ class ViewMachine(RuleBasedStateMachine):
         try:
             self.machine.run(self.files[i].truncate(size))
         except StatusError as error:
-            assert error.status == Status.NO_MEMORY and self.store.fail_writes, error.text
+            assert error.status == Status.NO_MEMORY and self.failing_writes, error.text
             self.reload(i)
             return
         old = len(content)
@@ -198,7 +210,7 @@ class ViewMachine(RuleBasedStateMachine):
             for page in range(pages):
                 self.machine.write(base + page * PAGE_SIZE, b"x")
         except StatusError as error:
-            assert error.status == Status.NO_MEMORY and self.store.fail_writes
+            assert error.status == Status.NO_MEMORY and self.failing_writes
         self.machine.space.free(base, 0, 0x8000)
 
     @rule(data=st.data(), advice=st.sampled_from([Advice.WILLNEED, Advice.DONTNEED]), page=st.integers(0, PAGES - 1), count=st.integers(1, PAGES))
@@ -223,6 +235,65 @@ class ViewMachine(RuleBasedStateMachine):
             assert error.status == Status.ACCESS_VIOLATION
         space.protect(view.base + page * PAGE_SIZE, PAGE_SIZE, old)
 
+    @rule(manner=st.sampled_from(["good", "pieces", "partial", "again", "precious", "keeps nothing"]))
+    def pager_changes(self, manner: str) -> None:
+        """The external pager has another manner from now on."""
+        self.book.manner = manner
+
+    @rule(k=st.integers(1, 12))
+    def allocation_fails(self, k: int) -> None:
+        """The k-th taking of frames from now on fails: nobody is to notice."""
+        self.failing.left = k
+
+    @precondition(lambda self: any(self.spaces.values()) and self.book.manner != "keeps nothing")
+    @rule(data=st.data(), seed=st.integers(0, 1000), steps=st.integers(1, 25))
+    def threads(self, data: st.DataObject, seed: int, steps: int) -> None:
+        """Four threads on views of any space, each on pages of its own, a flusher and an evicter, in an order that the seed draws."""
+        machine = self.machine
+        assert machine.scheduler.random is not None
+        machine.scheduler.random.seed(seed)
+        views = [(space, view) for space in self.spaces for view in self.spaces[space]]
+        draw = random.Random(seed)
+
+        async def work(number: int) -> None:
+            for _ in range(steps):
+                space, view = draw.choice(views)
+                page = draw.randrange(number, PAGES, 4)
+                shown = self.shown(view, page)
+                if len(shown) < PAGE_SIZE or len(self.contents[view.section]) < (page + 1) * PAGE_SIZE:
+                    continue
+                address = view.base + page * PAGE_SIZE
+                data = await space.read(address, PAGE_SIZE)
+                assert data == self.shown(view, page), (space.name, view, page, self.book.manner, data[:120], self.shown(view, page)[:120])
+                if draw.random() < 0.5:
+                    value = b"%d" % seed
+                    await space.write(address + 100, value)
+                    if view.copy:
+                        shown = self.shown(view, page)
+                        view.own[page] = shown[:100] + value + shown[100 + len(value) :]
+                    else:
+                        at = page * PAGE_SIZE + 100
+                        self.contents[view.section][at : at + len(value)] = value
+
+        async def disturb() -> None:
+            for i in range(3):
+                await machine.virtual.eviction.evict(8)
+                await machine.cache.flush(self.sections[i % 2].section)
+
+        async def all_of_them() -> list[StatusError]:
+            threads = [machine.scheduler.spawn(work(number), f"worker {number}") for number in range(4)]
+            threads.append(machine.scheduler.spawn(disturb(), "disturber"))
+            errors = []
+            for thread in threads:
+                try:
+                    await thread.join()
+                except StatusError as error:
+                    errors.append(error)
+            return errors
+
+        for error in machine.run(all_of_them()):
+            assert error.status == Status.NO_MEMORY and self.failing_writes, error
+
     @rule(fail=st.booleans())
     def store_fails(self, fail: bool) -> None:
         """From now on writes to the page file fail, or work again."""
@@ -238,7 +309,7 @@ class ViewMachine(RuleBasedStateMachine):
         """Everything is as the model says, and is given back."""
         if not hasattr(self, "machine"):
             return
-        self.store.fail_writes = False
+        self.store.fail_writes, self.book.manner, self.failing.left = False, "good", -1
         for space in list(self.spaces)[1:]:
             self.machine.virtual.destroy(space)
         for view in self.spaces[self.machine.space]:
@@ -254,6 +325,7 @@ class ViewMachine(RuleBasedStateMachine):
             self.machine.run(self.machine.cache.drop(file.section))
             assert file.opens == 1
         self.machine.check()
+        assert self.book.data[: PAGES * PAGE_SIZE] == self.contents[3]
         assert (self.machine.memory.physical.available, self.machine.virtual.files.free, self.machine.virtual.charged) == (FRAMES, 400, 0)
         self.machine.scheduler.close()
 
@@ -272,7 +344,8 @@ class ViewMachine(RuleBasedStateMachine):
         try:
             self.machine.run(self.machine.virtual.run(space, np.array(refs, np.int64)))
         except StatusError as error:
-            assert error.status == Status.NO_MEMORY and self.store.fail_writes, error.text
+            stuck = view.section == 3 and self.book.manner == "keeps nothing" and error.status == Status.IN_PAGE_ERROR
+            assert stuck or (error.status == Status.NO_MEMORY and self.failing_writes), error.text
 
 
 TestViews = ViewMachine.TestCase

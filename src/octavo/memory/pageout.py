@@ -78,7 +78,7 @@ class Pageout:
             if physical.available - RESERVE >= needed or await self._evict(needed):
                 continue
             if self.writeback.in_flight or self._reads():
-                await self.progress.wait()
+                await self.scheduler.wait(self.progress, PATIENCE_SECONDS)  # others clear the event, too: never wait for it without an end
                 continue
             if any(resort() for resort in self.resorts):
                 continue

@@ -105,8 +105,8 @@ class MemoryObject:
 
     def _ask(self, request: Request, need: range) -> None:
         count = len(request.buffers)
-        if self._clustered:
-            parts = [(0, count)]
+        if self._clustered:  # who waits comes first: a pager may supply only what a message begins with
+            parts = [(need.start, count - need.start), *([(0, need.start)] if need.start else [])]
         else:
             now = self.memory.scheduler.clock.now()
             order = (*need, *(i for i in range(count) if i not in need))  # who waits comes first

@@ -179,11 +179,11 @@ class PrivatePages:
 
     def _shared_entry(self, frame: int, protect: Protect, writable: bool) -> int:
         bits = entry_bits(protect, writable) & (0xFFF if self.tables.format.entry_size == 4 else -1)
-        return frame << PAGE_SHIFT | bits | PRESENT
+        return frame << PAGE_SHIFT | bits | PRESENT | ACCESSED  # by the reference that faulted
 
     def make_writable(self, address: int, entry: int) -> None:
         """Lets a section's page be written, which has been marked as modified."""
-        self.tables.put(address, entry | WRITE)
+        self.tables.put(address, entry | WRITE | DIRTY)
 
     def forget_shared(self, start: int, end: int) -> int:
         """Takes the pages of sections in [start, end) out of the tables; returns how many of them have left the active state."""

@@ -76,12 +76,12 @@ async def view_fault(space: SpaceFaults, vad: Vad, page: int, kind: int, protect
 
 
 async def _below_quota(space: SpaceFaults, section: Section, page: int) -> None:
-    """Before more pages of a section are modified than its pager is trusted with: it takes them back, or the reference fails."""
-    try:
-        await space.machine.pageout.writeback.flush(section)
-    except StatusError as error:
+    """Before more pages of a section are modified than its pager is trusted with: it takes some back, or the reference fails."""
+    writeback = space.machine.pageout.writeback
+    _, error = await writeback.write(writeback.picks(section), asked=False)
+    if error is not None and section.dirty >= section.quota:
         text = f"{space.name}: {page << PAGE_SHIFT:#x} cannot be written: {section.name} has {section.dirty} modified pages already, and {error.text}"
-        raise StatusError(Status.IN_PAGE_ERROR, text) from None
+        raise StatusError(Status.IN_PAGE_ERROR, text)
 
 
 async def _resident(space: SpaceFaults, segment: Segment, page: int, i: int, low: int, high: int) -> None:
