@@ -41,12 +41,14 @@ def test_a_tour(tmp_path: Path) -> None:
         assert system.volumes["C:"].read_bytes("a.txt")[:11] == b"hello, VIEW"
         where = run(shell, "vm where 0x10007")
         assert "READWRITE" in where[0] and "page 0 of" in where[1] and "writable, accessed, dirty" in where[2] and "active, page 0 of" in where[3]
+        assert where[3].split("; ")[1] == "seen by shell at 0x10000"
         assert run(shell, "vm alloc 5M")[0] == "0x20000: 1280 pages committed, none in a frame yet"
         assert "never touched" in run(shell, "vm where 0x20000")[-1]
         scan = run(shell, "vm scan 0x20000 write")[0]
         assert scan.startswith("1280 references, 1280 faults") and shell.status == 0
         assert any("in page file" in run(shell, f"vm where {0x20000 + page * 4096:#x}")[-1] for page in range(0, 600, 50))
-        run(shell, "vm fork", "vm write 0x20000 mine")
+        run(shell, "vm read 0x21000 1", "vm fork", "vm write 0x20000 mine")
+        assert "seen by shell at 0x21000, shell-2 at 0x21000" in run(shell, "vm where 0x21000")[-1]
         assert shell.space == "shell-2"
         lines = run(shell, "memory spaces")
         assert sum("READWRITE" in line and "private" in line for line in lines) == 2 and sum("a.txt, sequential" in line for line in lines) == 2

@@ -179,8 +179,10 @@ class System:
         volume.core.device.close()
 
     def explain(self, pfn: int) -> str:
-        """Why a frame is here: its state, who has it, and which firmware range and segment it lies in."""
+        """Why a frame is here: its state, who has it, which spaces see it where, and which firmware range and segment it lies in."""
         text = self.memory.explain(pfn)
+        if self._virtual is not None and 0 < pfn < self.memory.pfns.frames:
+            text += self._virtual.explain(pfn)
         address = pfn * PAGE_SIZE
         found = next((r for r in self.plan.ranges if r.start <= address < r.end), None)
         text += f"; firmware range {found.start:#x}-{found.end - 1:#x} {found.kind.name.lower()}" if found else "; in no firmware range"

@@ -69,6 +69,9 @@ class Mapped(Protocol):
     def holds(self, number: int) -> bool:
         """True when page `number` may not be taken out of the page tables: it is locked, or its space has no more than its minimum."""
 
+    def where(self, number: int) -> str:
+        """Space and address at which page `number` is in the page tables, in words; "" when it is not."""
+
     def clean(self, first: int, end: int) -> None:
         """Makes the section's pages [first, end) read-only in the page tables: the next write is to be noticed."""
 

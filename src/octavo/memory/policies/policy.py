@@ -61,6 +61,11 @@ class Policy:
         """True when a frame is among them."""
         return self.words[lists.BASE + frame * lists.NODE + lists.LIST] >= 0
 
+    def frames(self) -> set[int]:
+        """All of them."""
+        column = self.state[lists.BASE + lists.LIST : lists.BASE + (self.words[lists.SLOTS] + 1) * lists.NODE : lists.NODE]
+        return set(np.flatnonzero(column >= 0).tolist())
+
     def list_of(self, frame: int) -> int:
         """Which of the policy's lists a frame is on, by its number in the policy's module; -1 for none."""
         return self.words[lists.BASE + frame * lists.NODE + lists.LIST]

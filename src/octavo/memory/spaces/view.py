@@ -56,6 +56,12 @@ class View:
         """See `octavo.memory.section.Mapped`."""
         self.space.pages.forget_shared(*self._span(first, end))
 
+    def where(self, number: int) -> str:
+        """See `octavo.memory.section.Mapped`."""
+        address = number - self.first + self.vad.start << PAGE_SHIFT
+        inside = self.vad.start <= address >> PAGE_SHIFT < self.vad.end
+        return f"{self.space.name} at {address:#x}" if inside and self.space.pages.is_shared(self.space.tables.get(address)) else ""
+
     def holds(self, number: int) -> bool:
         """See `octavo.memory.section.Mapped`."""
         page = number - self.first + self.vad.start

@@ -12,7 +12,7 @@ from octavo.machine.mmu import References, SoftMmu
 from octavo.machine.mmukernels import EXECUTE, READ, WRITE
 from octavo.machine.paging import PageTableFormat
 from octavo.memory.manager import MemoryManager
-from octavo.memory.pfn import HOLDER, USE
+from octavo.memory.pfn import HOLDER, USE, WORDS
 from octavo.memory.physical import RESERVE
 from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.memory.spaces.addressspace import AddressSpace
@@ -149,6 +149,18 @@ class VirtualMemory:
         if not family:
             del self.replacement.families[space.pages.family]
 
+    def explain(self, pfn: int) -> str:
+        """Which pages of which spaces lead to a frame, in words; "" for none."""
+        if not self.replacement.policy.has(pfn):
+            return ""
+        if self.physical.pfns.words[pfn * WORDS + HOLDER] == self.holder:
+            address = self.replacement.page_of(pfn) << 12
+            seen = [f"{space.name} at {address:#x}" for space in self.replacement.sharers(pfn)]
+        else:
+            section, number = self.replacement.section_page(pfn)
+            seen = [place for view in section.views if (place := view.where(number))]
+        return "; seen by " + ", ".join(seen)
+
     async def close(self) -> None:
         """Ends all spaces and sections; returns when mapped files are closed and external pagers have their pages back, or have had their time."""
         for space in list(self.spaces):
@@ -217,7 +229,7 @@ class VirtualMemory:
         table = self.physical.pfns.table
         held = table[:, HOLDER] == self.holder
         assert {int(f): int(table[f, USE]) for f in held.nonzero()[0]} == uses
-        known = {frame for frame in range(1, self.physical.pfns.frames) if self.replacement.policy.has(frame)}
+        known = self.replacement.policy.frames()
         assert known <= set(uses) | set(shares) and set(shares) <= known, "the policy knows other pages than the spaces have"
         assert set(uses) - known <= self.eviction.writing, "the policy has lost pages"
         self.replacement.policy.check()
