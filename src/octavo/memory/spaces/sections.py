@@ -173,7 +173,7 @@ class Sections:
         size = size or own.section.size
         pages = size + PAGE_SIZE - 1 >> PAGE_SHIFT
         how = how & ~Attribute.RESERVE | Attribute.FILE | (Attribute.COMMIT if not how & Attribute.IMAGE else 0)
-        return SectionObject(name or file.path, own.section, size, protect, how, Vad(0, pages, protect, [(0, pages, protect)]), own)
+        return SectionObject(name or own.section.name, own.section, size, protect, how, Vad(0, pages, protect, [(0, pages, protect)]), own)
 
     def create_external(self, pager: ExternalPager, size: int, name: str, timeout: float = TIMEOUT_SECONDS) -> tuple[SectionObject, MemoryObject]:
         """A section whose data `pager` keeps (Mach: a memory object), and its control. StatusError INVALID_PARAMETER_4, OBJECT_NAME_COLLISION."""
