@@ -10,6 +10,7 @@ from octavo.machine.mmukernels import WRITE
 from octavo.machine.paging import FORMATS
 from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.spaces.addressspace import Allocate, Free, MemoryType, PageState
+from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect
 from octavo.memory.spaces.sections import Attribute, SectionObject
 from octavo.memory.spaces.view import Inherit
@@ -246,4 +247,9 @@ def test_locked_pages_of_views(machine: Machine) -> None:
     assert machine.run(machine.space.lock(base, 0x3000)) == Status.SUCCESS
     assert machine.space.pages.shared == 3
     machine.touch(base, WRITE)
+    machine.touch(base + 0x5000)
+    machine.run(machine.space.advise(base, 0x10000, Advice.DONTNEED))
+    assert machine.space.pages.shared == 3, "locked pages stay, whatever is advised"
     machine.space.unlock(base, 0x3000)
+    machine.run(machine.space.advise(base, 0x10000, Advice.DONTNEED))
+    assert machine.space.pages.shared == 0

@@ -23,8 +23,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
-from types import CodeType, ModuleType, SimpleNamespace
+from types import CodeType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any, Protocol
 
 
@@ -62,10 +63,30 @@ _compiled: dict[tuple[ModuleType, ...], SimpleNamespace] = {}  # looking a set u
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "forceinline": True, "_nrt": False}
 
 
+def interpreted(*modules: ModuleType) -> SimpleNamespace:
+    """The kernels of the modules as Python functions, each calling those that came before it, the later of two of one name."""
+    names: dict[str, Any] = {}
+    for module in modules:
+        space = {**vars(module), **names}
+        for name in module.KERNELS:
+            names[name] = space[name] = FunctionType(getattr(module, name).__code__, space, name)
+    return SimpleNamespace(**names, compiled=False)
+
+
+def _on_memoryviews(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Called with arrays, works on memoryviews of them: their elements are Python's integers, which do not overflow."""
+
+    def call(*arguments: Any) -> Any:
+        return function(*(memoryview(a.data) if hasattr(a, "__array_interface__") else a for a in arguments))
+
+    return call
+
+
 def compile_kernels(*modules: ModuleType) -> SimpleNamespace:
     """The kernels of the modules, lowest first, compiled together. `compiled` says whether they are."""
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
-        return SimpleNamespace(**{name: getattr(module, name) for module in modules for name in module.KERNELS}, compiled=False)
+        kernels = interpreted(*modules)
+        return SimpleNamespace(**{name: _on_memoryviews(f) if callable(f) else f for name, f in vars(kernels).items()})
     if modules not in _compiled:
         _compiled[modules] = _compile(modules)
     return _compiled[modules]

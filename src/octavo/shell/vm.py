@@ -78,7 +78,8 @@ def _map(shell: Shell, rest: list[str]) -> list[str]:
         base, size = _space(shell).map(section, protect=protect if writable else Protect.WRITECOPY)
     finally:
         system.virtual.sections.close(section)
-    return [f"{base:#x}: {size >> PAGE_SHIFT} pages of {section.name}" + ("" if writable else ", copied when they are written")]
+    pages = size >> PAGE_SHIFT
+    return [f"{base:#x}: {pages} page{'' if pages == 1 else 's'} of {section.name}" + ("" if writable else ", copied when they are written")]
 
 
 def _read(shell: Shell, rest: list[str]) -> list[str]:

@@ -11,13 +11,12 @@ The array takes 48 bytes a frame, and as many for each ghost.
 from __future__ import annotations
 
 from importlib import import_module
-from types import FunctionType, ModuleType, SimpleNamespace
-from typing import Any
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
 
-from octavo.machine.kernels import Ints, compile_kernels
+from octavo.machine.kernels import Ints, compile_kernels, interpreted
 from octavo.memory.policies import MODULES, lists, replay
 from octavo.status import Status, StatusError
 
@@ -42,7 +41,7 @@ class Policy:
         free = np.arange(slots + 1, slots + ghosts + 1)
         self.state[lists.BASE + lists.NEXT + free[:-1] * lists.NODE] = free[1:]
         self.state[lists.FREE] = slots + 1 if ghosts else 0
-        self._kernels = interpreted(self.module)
+        self._kernels = interpreted(lists, self.module, replay)
         self._compiled: SimpleNamespace | None = None
 
     @property
@@ -143,11 +142,3 @@ class Policy:
         while node:
             free, node = free + 1, self.words[lists.BASE + node * lists.NODE + lists.NEXT]
         assert free + sum(1 for node in seen if node > slots) == ghosts, "ghosts are lost"
-
-
-def interpreted(module: ModuleType) -> SimpleNamespace:
-    """The kernels of a policy and of replay as Python functions, those of the policy in place of the general ones."""
-    names: dict[str, Any] = {name: getattr(m, name) for m in (lists, module) for name in m.KERNELS}
-    for name in replay.KERNELS:
-        names[name] = FunctionType(getattr(replay, name).__code__, {**vars(replay), **names})
-    return SimpleNamespace(**names)

@@ -247,7 +247,7 @@ class SpaceViews(SpaceFaults):
         for view in views:
             low, high = view.page_at(max(first, view.vad.start)), view.page_at(min(end, view.vad.end))
             if advice == Advice.DONTNEED:
-                view.forget(low, high)
+                view.let_go(low, high)
             elif advice == Advice.WILLNEED:
                 await self._fetch(view.object.section, low, min(high, view.object.section.pages))
             else:

@@ -56,6 +56,14 @@ class View:
         """See `octavo.memory.section.Mapped`."""
         self.space.pages.forget_shared(*self._span(first, end))
 
+    def let_go(self, first: int, end: int) -> None:
+        """As `forget`, but locked pages stay."""
+        shift = self.vad.start - self.first
+        for page in sorted(p - shift for p in self.space.locked if first <= p - shift < end):
+            self.forget(first, page)
+            first = page + 1
+        self.forget(first, end)
+
     def where(self, number: int) -> str:
         """See `octavo.memory.section.Mapped`."""
         address = number - self.first + self.vad.start << PAGE_SHIFT

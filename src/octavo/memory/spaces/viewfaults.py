@@ -109,7 +109,7 @@ def _clip(space: SpaceFaults, view: View, segment: Segment, number: int) -> tupl
     first, end = window(view.advice, view.pattern, number, min(space.machine.cluster, section.cluster))
     if view.advice in (Advice.SEQUENTIAL, Advice.REVERSE):
         behind = 2 * space.machine.cluster
-        view.forget(*((number - 2 * behind, number - behind) if view.advice == Advice.SEQUENTIAL else (number + behind, number + 2 * behind)))
+        view.let_go(*((number - 2 * behind, number - behind) if view.advice == Advice.SEQUENTIAL else (number + behind, number + 2 * behind)))
     last = view.first + view.vad.end - view.vad.start
     low, high = max(first, view.first, base), min(end, last, section.pages, base + SEGMENT_PAGES)
     low, high = min(low, number), max(high, number + 1)
