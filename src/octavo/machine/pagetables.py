@@ -245,7 +245,13 @@ class PageTables:
 
     def entries(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """(address, entry) of the lowest-level entries in [start, end) of the user half that are not 0; what has no table costs nothing."""
-        yield from self._entries(self.root, 0, 0, start, end)
+        first, last = start >> PAGE_SHIFT, end - 1 >> PAGE_SHIFT
+        if first >> self.format.index_bits[-1] != last >> self.format.index_bits[-1]:
+            yield from self._entries(self.root, 0, 0, start, end)
+        elif start < end and (at := self.place(start)) >= 0:  # inside one table, as most are
+            for i, entry in enumerate(self.words[at : at + last - first + 1].tolist()):
+                if entry:
+                    yield first + i << PAGE_SHIFT, entry
 
     def _within(self, table: int, depth: int, base: int, start: int, end: int) -> Iterator[tuple[int, int, int]]:
         """(index into the words, address, entry) of a table's entries for [start, end) that are not 0; the table begins at `base`."""
