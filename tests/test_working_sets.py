@@ -17,6 +17,7 @@ from octavo.memory.pageout import Pageout
 from octavo.memory.policies import MODULES, lists
 from octavo.memory.policies.policy import Policy
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate
+from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.balance import OutOfMemory
 from octavo.memory.spaces.profiles import make_profile
 from octavo.memory.spaces.replacement import key_of
@@ -250,6 +251,31 @@ def test_profiles() -> None:
     fails(Status.INVALID_PARAMETER, make_profile, "nt", None, 0)
     with octavo.boot(memory="4M", profile="linux", policy="sieve", cluster=8) as system:
         assert system.virtual.cluster == 8 and system.virtual.replacement.policy.name == "sieve"
+
+
+def test_standby_pages_of_low_priority_go_first() -> None:
+    """Whatever came first; a page that is used again leaves its list, whichever it is."""
+    machine = Machine(frames=300)
+    files = [MemoryFile(machine, bytes(60 * PAGE_SIZE), path=f"file {i}") for i in range(3)]
+    made = [machine.run(machine.virtual.sections.create(0, file=file)) for file in files]
+    bases = [machine.space.map(section)[0] for section in made]
+    fails(Status.INVALID_PARAMETER, machine.virtual.sections.set_priority, made[0], 8)
+    for section, priority in zip(made, (7, 5, 1), strict=True):
+        machine.virtual.sections.set_priority(section, priority)
+    for base in bases:
+        machine.run(machine.space.advise(base, 60 * PAGE_SIZE, Advice.WILLNEED))
+    assert machine.memory.physical.standby.by_priority() == [0, 60, 0, 0, 0, 60, 0, 60]
+    machine.touch(bases[2] + 30 * PAGE_SIZE)
+    machine.virtual.sections.set_priority(made[2], 0)
+    machine.run(machine.space.advise(bases[2], 60 * PAGE_SIZE, Advice.DONTNEED))
+    assert machine.memory.physical.standby.by_priority() == [1, 59, 0, 0, 0, 60, 0, 60]
+    machine.check()
+    hog, _ = machine.space.allocate(0, 180 * PAGE_SIZE, COMMIT)
+    for page in range(180):
+        machine.write(hog + page * PAGE_SIZE, b"x")
+    low, middle, high = (section.section.resident() for section in made[::-1])
+    assert low == 0 and 0 < middle < 60 and high == 60
+    machine.check()
 
 
 def test_external_pages_leave_before_internal_ones() -> None:

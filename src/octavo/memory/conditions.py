@@ -33,10 +33,15 @@ class MemoryConditions:
         self.low, self.high = low_threshold(pages), 3 * low_threshold(pages)
         self.low_memory, self.high_memory = Event(), Event()
         self.changes = 0
+        self._state = -1
         self.look(pages)
 
     def look(self, available: int) -> None:
         """Says how many frames are available now."""
+        state = 0 if available < self.low else 1 if available < self.high else 2
+        if state == self._state:
+            return
+        self._state = state
         for event, holds in ((self.low_memory, available < self.low), (self.high_memory, available >= self.high)):
             if holds != event.signalled:
                 self.changes += 1

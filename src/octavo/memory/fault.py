@@ -120,7 +120,8 @@ class Faults:
             self._adopt(segment, start, runs)
             if stop.value is not None:
                 self._leave_out(segment, start, runs, stop.value, range(first, need))
-            self._has_come(segment, start, end)
+            if section.precious:
+                self._mark_precious(segment, start, end)
             return need
         except StatusError:
             self._give_back(runs)
@@ -148,7 +149,8 @@ class Faults:
             self._set_entries(segment, read.first, runs, 1)
             if supplied is not None:
                 self._leave_out(segment, read.first, runs, supplied, need)
-            self._has_come(segment, read.first, read.end)
+            if segment.section.precious:
+                self._mark_precious(segment, read.first, read.end)
             return True
         finally:
             segment.reads.remove(read)
@@ -156,17 +158,17 @@ class Faults:
                 read.event.signal()
             self.pageout.progress.signal()
 
-    def _has_come(self, segment: Segment, first: int, end: int) -> None:
-        """Pages have come from the pager."""
-        self.clear_behind_end(segment)
-        if segment.section.precious:
-            base = segment.index << SEGMENT_SHIFT
-            link = self.physical.ram.link
-            mask = sum(1 << i for i in range(first, end) if base + i in segment.section.precious and link[segment.base + i])
-            self.pageout.writeback.mark(segment, mask)
+    def _mark_precious(self, segment: Segment, first: int, end: int) -> None:
+        """Pages that their pager wants back are modified from the beginning."""
+        base, link = segment.index << SEGMENT_SHIFT, self.physical.ram.link
+        mask = sum(1 << i for i in range(first, end) if base + i in segment.section.precious and link[segment.base + i])
+        self.pageout.writeback.mark(segment, mask)
 
     def clear_behind_end(self, segment: Segment) -> None:
-        """What the last page has behind the section's end is zeros for those who map it, whatever the pager keeps there."""
+        """What the last page has behind the section's end is zeros for those who map it, whatever the pager keeps there.
+
+        Called when it is entered into page tables, and when a section is cut.
+        """
         size = segment.section.size - (segment.index << VIEW_SHIFT)
         if size & PAGE_SIZE - 1 and 0 < size < VIEW_SIZE and (entry := self.physical.ram.link[segment.base + (size >> PAGE_SHIFT)]):
             self.physical.clear_tail(abs(entry), size & PAGE_SIZE - 1)

@@ -3,7 +3,7 @@
 A list owns the state of its frames: appending sets it, removing sets the state that the caller names.
 
 Standby frames are on one of eight lists by priority (NT); those of the lowest one go first. Which list a frame is on is in
-bits 8 to 10 of its FLAGS, while it is on one.
+bits 8 to 10 of its FLAGS, while it is on one, as the difference (exclusive or) to PRIORITY: nothing is written for most.
 """
 
 from __future__ import annotations
@@ -118,6 +118,7 @@ class PageList:
 
 
 PRIORITIES = 8
+PRIORITY = 5  # unless something else is said
 PRIORITY_SHIFT = 8
 
 
@@ -132,24 +133,26 @@ class StandbyLists:
     def append(self, first: int, count: int, was: State, priority: int) -> None:
         """Puts `count` consecutive frames, all in state `was` and with no flag set, at the tail of a list."""
         self.lists[priority].append(first, count, was)
-        self.pfns.fill(first, count, FLAGS, priority << PRIORITY_SHIFT)
+        if priority != PRIORITY:
+            self.pfns.fill(first, count, FLAGS, (priority ^ PRIORITY) << PRIORITY_SHIFT)
         self.count += count
 
     def remove(self, pfn: int, state: State) -> None:
         """Takes one frame out into `state`."""
         at = pfn * WORDS + FLAGS
-        self.lists[self.pfns.words[at] >> PRIORITY_SHIFT].remove(pfn, state)
+        self.lists[self.pfns.words[at] >> PRIORITY_SHIFT ^ PRIORITY].remove(pfn, state)
         self.pfns.words[at] = 0
         self.count -= 1
 
     def pop(self, count: int, state: State) -> list[tuple[int, int]]:
         """Takes up to `count` frames, of the lowest priority and the oldest first, into `state`; returns (first, count) runs."""
         out: list[tuple[int, int]] = []
-        for pages in self.lists:
+        for priority, pages in enumerate(self.lists):
             if count and pages.count:
                 runs = pages.pop(count, state)
                 for first, size in runs:
-                    self.pfns.fill(first, size, FLAGS, 0)
+                    if priority != PRIORITY:
+                        self.pfns.fill(first, size, FLAGS, 0)
                     count -= size
                     self.count -= size
                 out += runs
@@ -165,6 +168,6 @@ class StandbyLists:
             pages.check()
             pfn = pages.head
             while pfn:
-                assert self.pfns.words[pfn * WORDS + FLAGS] == priority << PRIORITY_SHIFT, "a standby frame is on a list of another priority"
+                assert self.pfns.words[pfn * WORDS + FLAGS] == (priority ^ PRIORITY) << PRIORITY_SHIFT, "a standby frame is on a list of another priority"
                 pfn = self.pfns.words[pfn * WORDS]
         assert self.count == sum(self.by_priority()) == self.pfns.counts[State.STANDBY]

@@ -123,8 +123,9 @@ class Pageout:
 
     def poke(self) -> None:
         """Called now and then by those who use frames up: keeps frames available, and wakes the kernel threads that have work."""
-        self.conditions.look(self.physical.available)
-        if self.enabled and self.physical.available < self.low:
+        available = self.physical.available
+        self.conditions.look(available)
+        if self.enabled and available < self.low:
             self.trim(self.low)
         if self.physical.modified.count > self.modified_limit:
             self._work.signal()

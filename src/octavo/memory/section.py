@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.lists import PRIORITY
 from octavo.status import StatusError
 from octavo.threads.wait import Event, Waiters
 
@@ -34,7 +35,6 @@ SEGMENT_SHIFT = 7
 SEGMENT_PAGES = 1 << SEGMENT_SHIFT
 VIEW_SHIFT = PAGE_SHIFT + SEGMENT_SHIFT
 VIEW_SIZE = 1 << VIEW_SHIFT  # bytes: 512 KiB
-PRIORITY = 5  # of standby pages, unless something else is said
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from octavo.machine import mmukernels
 from octavo.machine.kernels import compile_kernels
 from octavo.machine.mmu import PageFault, References
 from octavo.machine.pagetables import PRESENT
+from octavo.machine.ram import PAGE_SHIFT
 from octavo.memory.pfn import State, runs_of
 from octavo.memory.section import SEGMENT_SHIFT, Segment
 from octavo.memory.spaces import faultkernels as k
@@ -77,11 +78,12 @@ class Bulk:
                 if vad.view is None:
                     runs.records += [first, end, bits, 0, 0, 0]
                 elif not (is_copy(protect) or vad.view.object.frame or vad.view.object.section.admit):
-                    number = vad.view.page_at(first)
-                    if end - first <= MOST_SEGMENTS << SEGMENT_SHIFT:
-                        owner, external = self.machine.replacement.naming(vad.view.object.section)
+                    number, section = vad.view.page_at(first), vad.view.object.section
+                    end = min(end, first + (section.size >> PAGE_SHIFT) - number)  # what lies behind the section's end is the executive's to clear
+                    if first < end and end - first <= MOST_SEGMENTS << SEGMENT_SHIFT:
+                        owner, external = self.machine.replacement.naming(section)
                         runs.records += [first, end, bits, after + len(runs.sources), owner, external]
-                        self._source(runs, vad.view.object.section.segments, number, number + end - first)
+                        self._source(runs, section.segments, number, number + end - first)
         runs.records += [0] * (k.RUN * count - len(runs.records))
         return runs
 

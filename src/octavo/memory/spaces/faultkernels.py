@@ -93,9 +93,9 @@ def demand_zero(tables: Ints, mmu: Ints, words: Ints, fill: Ints, bits: int, pag
 
 
 def take_standby(words: Ints, fill: Ints, frame: int) -> None:
-    """Takes a frame off its standby list; it is active then."""
+    """Takes a frame off its standby list (5 is `octavo.memory.lists.PRIORITY`); it is active then."""
     here = frame * PFN_WORDS
-    pages = STANDBY + 3 * (words[here + PFN_FLAGS] >> 8)
+    pages = STANDBY + 3 * (words[here + PFN_FLAGS] >> 8 ^ 5)
     after, before = words[here], words[here + 1]
     if before:
         words[before * PFN_WORDS] = after

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Protocol
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.external.memoryobject import TIMEOUT_SECONDS, MemoryObject
 from octavo.memory.external.messages import ExternalPager
+from octavo.memory.lists import PRIORITIES
 from octavo.memory.pfn import State
 from octavo.memory.section import Section
 from octavo.memory.spaces.defaultpager import DefaultPager
@@ -247,6 +248,12 @@ class Sections:
         if pages > made.shape.end:
             old, made.shape.end = made.shape.end, pages
             made.shape.set(old, pages, committed)
+
+    def set_priority(self, made: SectionObject, priority: int) -> None:
+        """How late a section's standby pages are reused, 0 to 7, from now on; 5 is usual. StatusError INVALID_PARAMETER."""
+        if not 0 <= priority < PRIORITIES:
+            raise StatusError(Status.INVALID_PARAMETER, f"{made.name}: {priority} is no priority: 0 to {PRIORITIES - 1}")
+        made.section.priority = priority
 
     def query(self, made: SectionObject) -> SectionInformation:
         """Base, attributes and size: whole pages without a file, to the byte with one."""

@@ -125,6 +125,7 @@ def _enter(space: SpaceFaults, view: View, segment: Segment, page: int, i: int, 
     if entry and not pages.is_shared(entry):
         return False  # somebody has made a copy meanwhile
     if not entry:
+        space.machine.faults.clear_behind_end(segment)
         pages.map_shared(address, segment, frame, protect, may_write(protect) and bool(segment.dirty >> i & 1))
         entry = pages.tables.get(address)
     assert entry & PRESENT and pages.frame_of(entry) == frame
