@@ -57,9 +57,9 @@ class Store:
                 offset += len(buffer)
 
 
-def make(frames: int = 100, slots: int = 1000, arch: str = "x86-64") -> tuple[Machine, Store]:
+def make(frames: int = 100, slots: int = 1000, arch: str = "x86-64", cpus: int = 1) -> tuple[Machine, Store]:
     """A machine with a page file."""
-    machine = Machine(arch, frames)
+    machine = Machine(arch, frames, cpus)
     store = Store(machine.scheduler, slots)
     machine.virtual.add_page_file(store)
     return machine, store

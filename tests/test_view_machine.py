@@ -44,7 +44,7 @@ class ViewMachine(RuleBasedStateMachine):
     @initialize()
     def boot(self) -> None:
         """A machine with a page file."""
-        self.machine, self.store = make(FRAMES, 400)
+        self.machine, self.store = make(FRAMES, 400, cpus=2)
         virtual = self.machine.virtual
         self.contents = [bytearray(b"%d" % i * (PAGES * PAGE_SIZE)) for i in range(2)] + [bytearray(PAGES * PAGE_SIZE)]
         self.files = [MemoryFile(self.machine, bytes(self.contents[i]), path=f"file {i}") for i in range(2)]
@@ -263,6 +263,11 @@ class ViewMachine(RuleBasedStateMachine):
                 if len(shown) < PAGE_SIZE or len(self.contents[view.section]) < (page + 1) * PAGE_SIZE:
                     continue
                 address = view.base + page * PAGE_SIZE
+                if draw.random() < 0.5:  # on one of two CPUs, which others use while this thread waits
+                    refs = [reference(address + 64 * i, WRITE if draw.random() < 0.1 else READ) for i in range(8)]
+                    await machine.virtual.run(space, np.array(refs, np.int64), draw.randrange(2))
+                    if view.copy and any(ref & 3 == WRITE for ref in refs):
+                        view.own[page] = self.shown(view, page)
                 data = await space.read(address, PAGE_SIZE)
                 assert data == self.shown(view, page), (space.name, view, page, self.book.manner, data[:120], self.shown(view, page)[:120])
                 if draw.random() < 0.5:

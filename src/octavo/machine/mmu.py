@@ -72,6 +72,11 @@ class SoftMmu:
             self.views[cpu][k.ROOT], self.views[cpu][k.USER] = root, user
             k.forget_all(self.views[cpu], 0)
 
+    def switch(self, cpu: int, root: int) -> None:
+        """As `load`, unless the CPU has these tables already."""
+        if self.views[cpu][k.ROOT] != root:
+            self.load(cpu, root)
+
     def run(self, cpu: int, refs: References | Sequence[int], start: int = 0) -> PageFault | None:
         """Runs references from `start` on; None when all went through, else the first that faults."""
         end = len(refs)

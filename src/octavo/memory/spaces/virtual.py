@@ -118,11 +118,13 @@ class VirtualMemory:
     async def run(self, space: AddressSpace, refs: References, cpu: int = 0) -> int:
         """Runs references (`octavo.machine.mmu.reference`) on a CPU, resolving each fault; returns how many there were.
 
+        Several threads may share a CPU: it changes spaces when one of them waits.
+
         StatusError of the first fault that cannot be resolved; those before it have been made.
         """
-        self.mmu.load(cpu, space.tables.root)
         at = faults = 0
         while True:
+            self.mmu.switch(cpu, space.tables.root)  # while a fault waited, another thread may have run here
             before = self.bulk.filled
             stop = self.bulk.run(space, cpu, refs, at)
             faults += self.bulk.filled - before
