@@ -41,6 +41,18 @@ copy docs a:\\
 dir a:\\docs\\*9.txt
 umount a:
 ren work archive
+vm map hello.txt
+vm write 0x10000 WELCOME
+type hello.txt
+vm where 0x10000
+vm alloc 6M
+vm scan 0x20000 write
+vm fork
+vm write 0x20000 "the child's own"
+memory spaces
+memory paging
+vm end
+vm end
 sync
 """
 

@@ -77,6 +77,19 @@ def test_a_file_that_is_mapped_when_the_machine_is_turned_off(tmp_path: Path) ->
         assert volume.read_bytes("a.txt") == b"after!"
 
 
+@pytest.mark.dosfstools
+def test_the_commit_limit_does_not_depend_on_what_the_cache_has(tmp_path: Path) -> None:
+    """Spaces that are first asked for when the cache is full of file data may commit as much as at boot."""
+    image = make_image(tmp_path / "a.img", 16 << 20, 16)
+    limits = []
+    for size in (0, 6 << 20):
+        with octavo.boot(memory="4M", disks=[image]) as system:
+            system.volumes["C:"].write_bytes("a.bin", bytes(size))
+            assert system.volumes["C:"].read_bytes("a.bin") == bytes(size)
+            limits.append(system.virtual.limit)
+    assert abs(limits[0] - limits[1]) < 10
+
+
 def test_wrong_calls() -> None:
     """Each says what is wrong in one line, with the status of a wrong call or of failed work."""
     with octavo.boot(memory="4M") as system:

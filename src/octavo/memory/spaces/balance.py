@@ -41,7 +41,7 @@ class BalanceSetManager:
 
     def __init__(self, machine: VirtualMemory) -> None:
         self.machine = machine
-        total = machine.physical.available
+        total = machine.total
         self.plenty = min(PLENTY, max(2 * RESERVE, total // 8))
         self.minimum = min(self.plenty // 2, RESERVE + total // 32)
         self.out_of_memory = OutOfMemory.FAIL

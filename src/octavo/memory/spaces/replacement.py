@@ -50,7 +50,7 @@ class Replacement:
     def __init__(self, machine: VirtualMemory, name: str) -> None:
         self.machine = machine
         self.words = machine.physical.pfns.words
-        self.policy = Policy(name, machine.physical.pfns.frames - 1, machine.physical.available)
+        self.policy = Policy(name, machine.physical.pfns.frames - 1, max(machine.total, 1))
         self.families: dict[int, list[AddressSpace]] = {}
         self._numbers = count(1)
         self.harvests = 0

@@ -40,6 +40,9 @@ class VirtualMemory:
         self.memory = memory
         self.physical, self.pageout, self.faults = memory.physical, memory.pageout, memory.faults
         self.scheduler = memory.scheduler
+        # Frames that pages can be in, whatever the cache has in them now.
+        self.total = self.physical.buddy.free_frames + self.physical.zeroed.count + sum(s.used for s in self.physical.segments.values())
+        self.limit = max(self.total - self.total // 16 - 2 * RESERVE, 0)  # pages; a sixteenth is for page tables
         profile = profile or make_profile()
         self.cluster = profile.cluster  # pages that one fault on a view brings in at most
         self.format = layout
@@ -47,7 +50,6 @@ class VirtualMemory:
         self.holder = memory.pfns.new_holder("private memory")
         self.table_frames = TableFrames(self.physical, "address spaces")
         self.spaces: list[AddressSpace] = []
-        self.limit = max(self.physical.available - self.physical.available // 16 - 2 * RESERVE, 0)  # pages; a sixteenth is for page tables
         self.charged = 0
         self.files = PageFiles()
         self.sections = Sections(self)
