@@ -29,6 +29,7 @@ class Book:
         self.machine, self.manner, self.cluster = machine, manner, cluster
         self.data = bytearray(b"".join(b"%8d" % i * (PAGE_SIZE // 8) for i in range(PAGES)))
         self.log: list[tuple[str, int, int]] = []
+        self.returns: list[tuple[int, int, bool, bool]] = []
         self.space: AddressSpace | None = None
 
     async def init(self, control: MemoryObject, page_size: int) -> None:
@@ -84,9 +85,10 @@ class Book:
         else:
             control.data_supply(offset, data[offset:end], precious=self.manner == "precious")
 
-    async def data_return(self, control: MemoryObject, offset: int, data: bytes) -> None:
+    async def data_return(self, control: MemoryObject, offset: int, data: bytes, dirty: bool, kept: bool) -> None:
         """Keeps, or not."""
         self.log.append(("return", offset // PAGE_SIZE, len(data) // PAGE_SIZE))
+        self.returns.append((offset // PAGE_SIZE, len(data) // PAGE_SIZE, dirty, kept))
         if self.manner == "keeps nothing":
             raise StatusError(Status.DISK_FULL, "the shelf is full")
         if self.manner == "hanging return":
@@ -326,6 +328,27 @@ def test_precious_pages_come_back() -> None:
         assert world.read(page) == b"%8d" % page
     returned = [page for what, first, pages in world.book.log if what == "return" for page in range(first, first + pages)]
     assert len(returned) > 10 and len(set(returned)) == len(returned)
+    assert not any(dirty for _, _, dirty, _ in world.book.returns) and not all(kept for _, _, _, kept in world.book.returns)
+    world.machine.check()
+
+
+def test_what_is_said_of_returned_pages() -> None:
+    """Precious pages that nobody has written are not dirty; pages that are in use are kept; each stretch of pages that are alike is one message."""
+    world = World("precious")
+    for page in range(8):
+        world.read(page)
+    for page in (3, 4):
+        world.write(page, b"new")
+    world.machine.run(world.machine.cache.copy_write(world.control.section, 6 * PAGE_SIZE, b"by the cache"))
+    world.machine.run(world.machine.space.flush(world.base))
+    assert world.book.returns[:5] == [(0, 3, False, True), (3, 2, True, True), (5, 1, False, True), (6, 1, True, True), (7, 1, False, True)]
+    rest = world.book.returns[5:]
+    assert all(not dirty and not kept for _, _, dirty, kept in rest) and sum(pages for _, pages, _, _ in rest) == 8  # came with the cluster
+    world.machine.run(world.machine.space.flush(world.base))
+    assert len(world.book.returns) == 5 + len(rest), "they are precious no more: the pager has them"
+    world.write(3, b"again")
+    world.machine.run(world.control.lock_request(0, 8 * PAGE_SIZE, Return.DIRTY))
+    assert world.book.returns[-1] == (3, 1, True, True)
     world.machine.check()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from octavo.machine.mmukernels import WRITE
+from octavo.machine.pagetables import NO_CACHE
 from octavo.machine.paging import FORMATS
 from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.spaces.addressspace import Allocate, Free, MemoryType, PageState
@@ -53,7 +54,9 @@ def test_creation_arguments(machine: Machine) -> None:
     fails(Status.INVALID_PARAMETER_4, create, machine, -1)
     for attributes in (0, COMMIT | RESERVE, IMAGE | COMMIT, NOCACHE, 0x80000000, COMMIT | 1):
         fails(Status.INVALID_PARAMETER_6, create, machine, 4096, RW, attributes)
-    create(machine, 4096, RW, NOCACHE | COMMIT)
+    base, _ = machine.space.map(create(machine, 4096, RW, NOCACHE | COMMIT))
+    machine.touch(base)
+    assert machine.space.tables.get(base) & NO_CACHE and machine.space.query(base).protect == RW | Protect.NOCACHE
     for protect in (0, NOACCESS, GUARD, RW | GUARD, RO | RW, -1):
         fails(Status.INVALID_PAGE_PROTECTION, create, machine, 4096, protect)
         fails(Status.INVALID_PAGE_PROTECTION, create, machine, 0, protect, COMMIT, file)

@@ -162,7 +162,7 @@ class Faults:
         """Pages that their pager wants back are modified from the beginning."""
         base, link = segment.index << SEGMENT_SHIFT, self.physical.ram.link
         mask = sum(1 << i for i in range(first, end) if base + i in segment.section.precious and link[segment.base + i])
-        self.pageout.writeback.mark(segment, mask)
+        self.pageout.writeback.mark(segment, mask, written=False)
 
     def clear_behind_end(self, segment: Segment) -> None:
         """What the last page has behind the section's end is zeros for those who map it, whatever the pager keeps there.

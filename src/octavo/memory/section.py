@@ -110,8 +110,8 @@ class Section:
     Standby pages of sections with a lower `priority` (0 to 7) are reused first.
 
     For address spaces: at most `cluster` pages a request; no more than `quota` modified pages (0: no limit); `admit` is asked
-    before a page is entered into page tables; copies are made at the first reference where `eager`. `precious` pages are
-    modified as soon as they are there.
+    before a page is entered into page tables; copies are made at the first reference where `eager`. `precious` pages count
+    as modified as soon as they are there, until somebody writes them or the pager has them back.
     """
 
     __slots__ = (

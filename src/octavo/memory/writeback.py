@@ -49,8 +49,11 @@ class WriteBack:
         self.failed = 0
         self.returns = 0
 
-    def mark(self, segment: Segment, mask: int) -> None:
-        """Marks resident pages of a segment as modified."""
+    def mark(self, segment: Segment, mask: int, written: bool = True) -> None:
+        """Marks resident pages of a segment as modified; not `written`, because their pager wants them back."""
+        if written and segment.section.precious:
+            first = segment.index << SEGMENT_SHIFT
+            segment.section.precious.difference_update(page for a, b in mask_runs(mask) for page in range(first + a, first + b))
         new = mask & ~segment.dirty
         if not new:
             return

@@ -18,9 +18,9 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.external.asking import Request, alike
 from octavo.memory.external.messages import Access, CopyStrategy, ExternalPager, Return
 from octavo.memory.manager import MemoryManager
 from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, DirtyRun, Section
@@ -32,19 +32,6 @@ TIMEOUT_SECONDS = 5.0
 MOST_TIMEOUTS = 3  # in a row
 MOST_MESSAGES = 1024  # that a pager has not looked at
 _warned: weakref.WeakSet[object] = weakref.WeakSet()
-
-
-@dataclass(slots=True, eq=False)
-class Request:
-    """Pages [page, page + len(buffers)) that were asked for. Masks have bit i for page `page` + i."""
-
-    page: int
-    buffers: list[memoryview]  # one a page
-    need: int
-    answered: int = 0
-    supplied: int = 0
-    error: StatusError | None = None
-    event: Event = field(default_factory=Event)
 
 
 class MemoryObject:
@@ -144,13 +131,17 @@ class MemoryObject:
         return out
 
     def _give_back(self, run: DirtyRun) -> tuple[Event, list[StatusError]]:
-        """Sends the bytes of a run; returns the event of their being kept, and where errors will be."""
+        """Sends the bytes of a run, a message for each stretch of pages that are alike; returns the event of their being kept, and where errors will be."""
         done, errors = Event(), list[StatusError]()
-        data = b"".join(run.buffers)
+        data, precious = b"".join(run.buffers), self.section.precious
+        parts = alike(self.memory.ram, self.section, run.page, len(data) >> PAGE_SHIFT)
 
         async def deliver() -> None:
             try:
-                await self.pager.data_return(self, run.page << PAGE_SHIFT, data)
+                for page, count, dirty, kept in parts:
+                    at = page - run.page << PAGE_SHIFT
+                    await self.pager.data_return(self, page << PAGE_SHIFT, data[at : at + (count << PAGE_SHIFT)], dirty, kept)
+                    precious.difference_update(range(page, page + count))
                 self._silent = 0
             except StatusError as error:
                 errors.append(error)
@@ -207,7 +198,7 @@ class MemoryObject:
                 request.answered |= bit
                 if request.need & bit & ~request.supplied:
                     request.error = StatusError(Status.IO_DEVICE_ERROR, f"{self.section.name}: its pager cannot give page {page}: {text}")
-            self._look(request)
+            request.look()
 
     def _pages(self, offset: int, length: int) -> tuple[int, int]:
         if offset < 0 or length <= 0 or (offset | length) & PAGE_SIZE - 1 or offset + length > self.section.pages << PAGE_SHIFT:
@@ -223,14 +214,9 @@ class MemoryObject:
                 request.buffers[i][:] = data
                 request.answered |= 1 << i
                 request.supplied |= 1 << i
-                self._look(request)
+                request.look()
                 return True
         return False
-
-    @staticmethod
-    def _look(request: Request) -> None:
-        if request.error is not None or request.need & ~request.answered == 0:
-            request.event.signal()
 
     def _unasked(self, page: int, data: memoryview) -> bool:
         """Takes a page that nobody asked for to the standby list; False when it is there already, or frames are wanted elsewhere."""

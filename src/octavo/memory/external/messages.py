@@ -54,8 +54,11 @@ class ExternalPager(Protocol):
     async def data_request(self, control: MemoryObject, offset: int, length: int, access: Access) -> None:
         """Somebody wants these bytes: answer by data_supply, data_unavailable or data_error, now or later, in any order and in parts."""
 
-    async def data_return(self, control: MemoryObject, offset: int, data: bytes) -> None:
-        """Keep these bytes; when this returns, they are kept."""
+    async def data_return(self, control: MemoryObject, offset: int, data: bytes, dirty: bool, kept: bool) -> None:
+        """Keep these bytes; when this returns, they are kept.
+
+        Not `dirty`, they are precious pages that nobody has modified; `kept` when the kernel goes on to use its copy of them.
+        """
 
     async def data_unlock(self, control: MemoryObject, offset: int, length: int, access: Access) -> None:
         """Somebody wants an access that a lock prohibits: answer by lock_request with a lesser lock."""

@@ -196,7 +196,7 @@ class AddressSpace(SpaceViews):
         assert vad.view is not None
         if is_copy(vad.protect) and may_write(protect):  # what is mapped copy-on-write stays it
             protect = protect & ~(Protect.READWRITE | Protect.EXECUTE_READWRITE) | vad.protect & (Protect.WRITECOPY | Protect.EXECUTE_WRITECOPY)
-        protect = self.machine.sections.copies_allowed(vad.view.object, protect)
+        protect = self.machine.sections.allow(vad.view.object, protect)
         if is_copy(protect) and not vad.copies:
             self._charge(vad.end - vad.start)
             vad.copies = True

@@ -28,7 +28,7 @@ from octavo.memory.lists import PRIORITIES
 from octavo.memory.pfn import State
 from octavo.memory.section import Section
 from octavo.memory.spaces.defaultpager import DefaultPager
-from octavo.memory.spaces.protect import Protect, check_protect, is_copy, may_write
+from octavo.memory.spaces.protect import Protect, check_protect, is_copy, is_held, may_write
 from octavo.memory.spaces.vad import Vad
 from octavo.status import Status, StatusError
 
@@ -302,8 +302,10 @@ class Sections:
         finally:
             del self.ending[made]
 
-    def copies_allowed(self, made: SectionObject, protect: Protect) -> Protect:
-        """The protection that a view may have. StatusError SECTION_PROTECTION."""
+    def allow(self, made: SectionObject, protect: Protect) -> Protect:
+        """The protection that a view gets which asks for this one. StatusError SECTION_PROTECTION."""
+        if made.attributes & Attribute.NOCACHE and not is_held(protect):
+            protect |= Protect.NOCACHE
         if may_write(protect) and not may_write(made.protect):
             if not is_copy(made.protect):
                 raise StatusError(Status.SECTION_PROTECTION, f"{made.name}: was made {made.protect.name} and cannot be seen {protect.name}")

@@ -71,7 +71,7 @@ class SpaceViews(SpaceFaults):
             raise StatusError(Status.INVALID_PARAMETER_9, f"{how:#x} is no way to map {section.name}")
         if commit < 0 or commit > section.size or (commit and not section.paged):
             raise StatusError(Status.INVALID_PARAMETER_5, f"{commit} bytes of {section.name} cannot be committed by mapping it")
-        allowed = self.machine.sections.copies_allowed(section, check_protect(protect, copies=True))
+        allowed = self.machine.sections.allow(section, check_protect(protect, copies=True))
         grain = 0xFFFF
         if offset & grain or base & grain:
             raise StatusError(Status.MAPPED_ALIGNMENT, f"offset {offset:#x} and base {base:#x} are not both multiples of 64 KiB")

@@ -126,7 +126,8 @@ def _enter(space: SpaceFaults, view: View, segment: Segment, page: int, i: int, 
         return False  # somebody has made a copy meanwhile
     if not entry:
         space.machine.faults.clear_behind_end(segment)
-        pages.map_shared(address, segment, frame, protect, may_write(protect) and bool(segment.dirty >> i & 1))
+        noticed = segment.dirty >> i & 1 and view.page_at(page) not in segment.section.precious
+        pages.map_shared(address, segment, frame, protect, may_write(protect) and bool(noticed))
         entry = pages.tables.get(address)
     assert entry & PRESENT and pages.frame_of(entry) == frame
     if copies(view, protect, kind):

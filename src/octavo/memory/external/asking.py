@@ -1,0 +1,41 @@
+"""What is asked of an external pager and not yet answered, and what is said of pages that it gets back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from octavo.machine.ram import Ram
+from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, Section
+from octavo.status import StatusError
+from octavo.threads.wait import Event
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """Pages [page, page + len(buffers)) that were asked for. Masks have bit i for page `page` + i."""
+
+    page: int
+    buffers: list[memoryview]  # one a page
+    need: int
+    answered: int = 0
+    supplied: int = 0
+    error: StatusError | None = None
+    event: Event = field(default_factory=Event)
+
+    def look(self) -> None:
+        """Wakes who waits when all that is needed has been answered, or cannot be."""
+        if self.error is not None or self.need & ~self.answered == 0:
+            self.event.signal()
+
+
+def alike(ram: Ram, section: Section, page: int, count: int) -> list[tuple[int, int, bool, bool]]:
+    """(first page, pages, dirty, kept) of each stretch of `count` pages of a segment from `page` on that are alike."""
+    link, segment = ram.link, section.segments[page >> SEGMENT_SHIFT]
+    out: list[tuple[int, int, bool, bool]] = []
+    for number in range(page, page + count):
+        kind = number not in section.precious, link[segment.base + number % SEGMENT_PAGES] > 0
+        if out and out[-1][2:] == kind:
+            out[-1] = (out[-1][0], out[-1][1] + 1, *kind)
+        else:
+            out.append((number, 1, *kind))
+    return out
