@@ -13,7 +13,6 @@ from octavo.system import System
 
 Table = dict[str, Any]
 NO_SPACES = "No address space has been made: they are by the command vm, or by system.virtual.create in Python."
-AGES = 4
 
 
 def spaces_report(system: System) -> list[str]:

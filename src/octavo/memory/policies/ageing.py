@@ -7,7 +7,7 @@ once and nothing is of age 3, the oldest there are leave.
 from __future__ import annotations
 
 from octavo.machine.kernels import Ints
-from octavo.memory.policies.lists import BASE, LIST, NODE, enter, leave, list_head, move
+from octavo.memory.policies.lists import enter, leave, list_head, move
 
 
 def insert(s: Ints, node: int, key: int) -> None:
@@ -41,9 +41,4 @@ def victim(s: Ints) -> int:
     return node
 
 
-def age_of(s: Ints, node: int) -> int:
-    """0 to 3."""
-    return s[BASE + node * NODE + LIST]
-
-
-KERNELS = ("insert", "touch", "tick", "victim", "age_of")
+KERNELS = ("insert", "touch", "tick", "victim")

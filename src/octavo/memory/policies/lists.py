@@ -36,11 +36,6 @@ NEXT, PREV, LIST, REF, KEY, FRESH = range(6)
 NONE = -1
 
 
-def at_node(node: int) -> int:
-    """Where a node's words begin."""
-    return BASE + node * NODE
-
-
 def list_head(s: Ints, which: int) -> int:
     """The first node of a list, 0 for none."""
     return s[FIRST_LIST + 3 * which]
@@ -178,5 +173,5 @@ def remove(s: Ints, node: int) -> None:
     leave(s, node)
 
 
-KERNELS: tuple[str, ...] = ("at_node", "list_head", "list_count", "push", "unlink", "move", "enter", "leave")
+KERNELS: tuple[str, ...] = ("list_head", "list_count", "push", "unlink", "move", "enter", "leave")
 KERNELS += ("place_of_key", "ghost_of", "forget", "remember", "miss", "tick", "remove")
