@@ -13,6 +13,7 @@ from octavo.machine.clock import VirtualClock
 from octavo.machine.mmukernels import WRITE
 from octavo.machine.pagetables import ACCESSED
 from octavo.machine.ram import PAGE_SIZE
+from octavo.memory.pfn import State
 from octavo.memory.spaces.addressspace import Allocate
 from octavo.memory.spaces.pagefile import MOST_FILES, PageFiles
 from octavo.memory.spaces.privatepages import is_paged
@@ -20,7 +21,7 @@ from octavo.memory.spaces.protect import Protect
 from octavo.memory.spaces.spacefaults import CLUSTER
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
-from tests.machines import Machine, fails
+from tests.machines import Machine, MemoryFile, fails
 
 COMMIT = Allocate.COMMIT
 
@@ -319,6 +320,22 @@ def test_a_large_fork_in_bulk(arch: str) -> None:
         machine.write(base + page * PAGE_SIZE + 8, b"child", child)
         assert machine.read(base + page * PAGE_SIZE, 4, child).rstrip(b"\0") == b"%d" % page
     assert machine.read(base + 600 * PAGE_SIZE, 13) == b"600" + bytes(10)
+    machine.check()
+
+
+@pytest.mark.parametrize("arch", ["i386", "x86-64"])
+def test_frames_for_tables_come_from_the_standby_list_too(arch: str) -> None:
+    """When all that is available stands by, a fault that needs a page table takes from there: it once went round for ever on i386."""
+    machine = Machine(arch, frames=300)
+    file = MemoryFile(machine, bytes(260 * PAGE_SIZE))
+    machine.run(machine.cache.copy_read(file.section, 0, 260 * PAGE_SIZE))
+    machine.memory.pageout.trim(300)
+    physical = machine.memory.physical
+    hold = physical.try_take(physical.buddy.free_frames + physical.zeroed.count, State.ACTIVE)
+    assert hold is not None and physical.buddy.free_frames == 0 and physical.standby.count > 100
+    bases = [machine.space.allocate(0x10000000 * i, PAGE_SIZE, COMMIT | Allocate.RESERVE)[0] for i in range(1, 6)]  # each needs tables
+    for base in bases:
+        machine.write(base, b"x")
     machine.check()
 
 

@@ -41,10 +41,12 @@ class Model:
 class ViewMachine(RuleBasedStateMachine):
     """Two files and a page-file-backed section; spaces with views of them, on fewer frames than their pages."""
 
+    arch = "x86-64"
+
     @initialize()
     def boot(self) -> None:
         """A machine with a page file."""
-        self.machine, self.store = make(FRAMES, 400, cpus=2)
+        self.machine, self.store = make(FRAMES, 400, self.arch, cpus=2)
         virtual = self.machine.virtual
         self.contents = [bytearray(b"%d" % i * (PAGES * PAGE_SIZE)) for i in range(2)] + [bytearray(PAGES * PAGE_SIZE)]
         self.files = [MemoryFile(self.machine, bytes(self.contents[i]), path=f"file {i}") for i in range(2)]
@@ -355,3 +357,13 @@ class ViewMachine(RuleBasedStateMachine):
 
 TestViews = ViewMachine.TestCase
 TestViews.settings = settings(max_examples=40, stateful_step_count=30)
+
+
+class SmallViewMachine(ViewMachine):
+    """The same with entries of 32 bits, whose tables must lie low."""
+
+    arch = "i386"
+
+
+TestSmallViews = SmallViewMachine.TestCase
+TestSmallViews.settings = settings(max_examples=25, stateful_step_count=30)

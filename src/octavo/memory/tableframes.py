@@ -7,6 +7,7 @@ from octavo.machine.ram import PAGE_SHIFT
 from octavo.memory.pfn import State
 from octavo.memory.physical import PhysicalMemory
 
+RECLAIM = 16  # frames at once
 _LOW = 1 << (32 - PAGE_SHIFT)  # first frame above 4 GiB
 
 
@@ -21,6 +22,8 @@ class TableFrames:
         """A frame, below 4 GiB with `low`; 0 when there is none."""
         if low:
             frame = self.physical.buddy.take_constrained(1, State.ACTIVE, _LOW, privileged=True)
+            while not frame and self.physical.reclaim(RECLAIM):  # zeroed and standby frames are available, too
+                frame = self.physical.buddy.take_constrained(1, State.ACTIVE, _LOW, privileged=True)
         else:
             runs = self.physical.try_take(1, State.ACTIVE, True)
             frame = runs[0][0] if runs else 0
