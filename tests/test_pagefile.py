@@ -14,7 +14,7 @@ from octavo.machine.mmukernels import WRITE
 from octavo.machine.pagetables import ACCESSED
 from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.pfn import State
-from octavo.memory.spaces.addressspace import Allocate
+from octavo.memory.spaces.addressspace import AddressSpace, Allocate
 from octavo.memory.spaces.pagefile import MOST_FILES, PageFiles
 from octavo.memory.spaces.privatepages import is_paged
 from octavo.memory.spaces.protect import Protect
@@ -194,6 +194,32 @@ def test_a_page_file_that_cannot_write() -> None:
     for page in range(300):
         machine.write(base + page * PAGE_SIZE, b"%d" % page)
     assert machine.read(base + 7 * PAGE_SIZE, 1) == b"7"
+    machine.check()
+
+
+def test_many_threads_with_a_page_file_that_cannot_write() -> None:
+    """None of them goes round for ever on the failing writes of the others: each ends, with the device's words."""
+    machine, store = make(80, 600)
+    spaces = [machine.virtual.create(f"space {i}") for i in range(4)]
+    bases = [space.allocate(0, 60 * PAGE_SIZE, COMMIT)[0] for space in spaces]
+    store.fail_writes = True
+    told: list[str] = []
+
+    async def fill(space: AddressSpace, base: int) -> None:
+        try:
+            for page in range(60):
+                await space.write(base + page * PAGE_SIZE, b"x")
+        except StatusError as error:
+            assert error.status == Status.NO_MEMORY
+            told.append(error.text)
+
+    async def all_of_them() -> None:
+        threads = [machine.scheduler.spawn(fill(space, base), space.name) for space, base in zip(spaces, bases, strict=True)]
+        for thread in threads:
+            await thread.join()
+
+    machine.run(all_of_them())
+    assert len(told) == 4 and any("the store cannot write" in text for text in told)
     machine.check()
 
 

@@ -28,6 +28,7 @@ TRIM_PAGES = 64  # pages to trim at least, once trimming is needed; more with mo
 MOST_TRIM_PAGES = 512
 WRITE_PAGES = 256  # modified pages to write in one go
 ZERO_PAGES = 64
+MOST_FUTILE = 64  # transfers of others that ended without a frame for a thread that waits
 PATIENCE_SECONDS = 0.1  # how long a thread that needs frames waits for writes before it looks elsewhere
 
 Trimmer = Callable[[int], int]  # asked to let go of n pages, returns how many it has let go of
@@ -47,6 +48,8 @@ class Pageout:
         self.evictors: list[Evictor] = []  # for when trimming does not help any more
         self.resorts: list[Callable[[], bool]] = []  # for when nothing helps any more; True: look again
         self.conditions = MemoryConditions(physical.available)
+        self.busy = 0  # transfers of others (evictions, private page-ins) that make pages free, or free to leave, and signal `progress` then
+        self.evict_error: StatusError | None = None  # of the last eviction, if it failed
         self.trimmed = 0
         self.stalls = 0
         self._work = Event()
@@ -65,6 +68,7 @@ class Pageout:
         """Returns when `needed` ordinary frames are available; StatusError NO_MEMORY when they cannot be had."""
         physical = self.physical
         failed: dict[Pager, StatusError] = {}
+        futile = 0
         while physical.available - RESERVE < needed:
             if not self.enabled:
                 raise StatusError(Status.NO_MEMORY, "out of memory: every frame is in use and pageout is turned off")
@@ -77,12 +81,14 @@ class Pageout:
                 continue
             if physical.available - RESERVE >= needed or await self._evict(needed):
                 continue
-            if self.writeback.in_flight or self._reads():
-                await self.scheduler.wait(self.progress, PATIENCE_SECONDS)  # others clear the event, too: never wait for it without an end
+            if (self.writeback.in_flight or self.busy or self._reads()) and futile < MOST_FUTILE:
+                # Others clear the event, too: never wait for it without an end. When all that ends are failures, it is futile.
+                futile += await self.scheduler.wait(self.progress, PATIENCE_SECONDS)
                 continue
             if any(resort() for resort in self.resorts):
                 continue
-            because = "".join(f": {error.text}" for error in list(failed.values())[:1])
+            errors = [*failed.values(), *([self.evict_error] if self.evict_error else [])]
+            because = "".join(f": {error.text}" for error in errors[:1])
             raise StatusError(Status.NO_MEMORY, f"out of memory: {physical.modified.count} modified pages cannot be written{because}")
 
     def _write_modified(self, failed: dict[Pager, StatusError]) -> bool:

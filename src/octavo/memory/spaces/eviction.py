@@ -149,17 +149,22 @@ class Eviction:
         del picks[room:]
         frames = {pick.frame for pick in picks}
         self.writing |= frames
+        self.machine.pageout.busy += 1
         slots = [files.entry(file, first + i) for file, first, size in runs for i in range(size)]
         try:
             if picks:
                 await files.write(runs, [ram.frame(pick.frame) for pick in picks])
-        except StatusError:
+        except StatusError as error:
+            self.machine.pageout.evict_error = error
             for pick, slot in zip(picks, slots, strict=True):
                 self._restore(pick)
                 files.use(slot, -1)
             return 0
         finally:
             self.writing -= frames
+            self.machine.pageout.busy -= 1
+            self.machine.pageout.progress.signal()
+        self.machine.pageout.evict_error = None
         return sum(self._finish(pick, slot) for pick, slot in zip(picks, slots, strict=True))
 
     def _live(self, pick: Pick) -> list[tuple[AddressSpace, int]]:

@@ -172,6 +172,7 @@ class SpaceFaults(ABC):
         files, ram, event = self.machine.files, self.machine.physical.ram, Event()
         addresses = range(start, start + (len(frames) << PAGE_SHIFT), PAGE_SIZE)
         self.coming.update(dict.fromkeys(addresses, event))
+        self.machine.pageout.busy += 1
         try:
             await files.fetch(entry, [ram.frame(f) for f in frames])
             return frames
@@ -186,6 +187,8 @@ class SpaceFaults(ABC):
             for address in addresses:
                 if self.coming.get(address) is event:
                     del self.coming[address]
+            self.machine.pageout.busy -= 1
+            self.machine.pageout.progress.signal()
             event.signal()
 
     def _cluster(self, start: int, entry: int) -> int:
