@@ -11,9 +11,12 @@ import pytest
 import octavo
 from octavo.drivers.image import ImageDisk
 from octavo.io.device import merge
+from octavo.io.diskmodel import DiskModel, ModelledDisk
 from octavo.io.faults import FaultyDevice, Plan, never
+from octavo.machine.clock import VirtualClock
 from octavo.status import Status, StatusError
 from octavo.system import System
+from octavo.threads.scheduler import Scheduler
 from tests.conftest import fsck
 
 
@@ -245,3 +248,49 @@ def test_neighbours_are_merged() -> None:
     assert merge([(1536, [c]), (0, [a]), (512, [b])], 4096, 10) == [(0, [a, b, c])]
     assert merge([(0, [a]), (512, [b])], 1024, 10) == [(0, [a]), (512, [b])]
     assert merge([(0, [a]), (512, [b])], 4096, 1) == [(0, [a]), (512, [b])]
+
+
+def test_a_modelled_disk_takes_its_time(tmp_path: Path) -> None:
+    """Overhead, a seek unless it goes on where it stopped, bytes over rate; requests of several threads one after the other."""
+    path = tmp_path / "a.img"
+    path.write_bytes(bytes(range(256)) * 4096)
+    scheduler = Scheduler(VirtualClock(), 1)
+    model = DiskModel(0.001, 0.010, 1e6)
+    disk = ModelledDisk(ImageDisk(path, scheduler), scheduler, model)
+    buffers = [memoryview(bytearray(4096)) for _ in range(3)]
+    for place, buffer, seconds in ((0, 0, 0.005096), (4096, 1, 0.005096), (0, 2, 0.015096)):
+        before = disk.busy
+        scheduler.run(disk.read([(place, [buffers[buffer]])]))
+        assert disk.busy - before == pytest.approx(seconds)
+    assert all(bytes(buffer) == bytes(range(256)) * 16 for buffer in buffers)
+    start = scheduler.clock.now()
+
+    async def both() -> None:
+        threads = [scheduler.spawn(disk.write([(i << 16, [buffers[i]])]), "writer") for i in range(2)]
+        for thread in threads:
+            await thread.join()
+
+    scheduler.run(both())
+    assert scheduler.clock.now() - start >= 2 * 0.005096 + 0.010
+    scheduler.run(disk.flush())
+    disk.close()
+    scheduler.close()
+
+
+def test_an_image_past_the_hosts_cache(tmp_path: Path) -> None:
+    """With O_DIRECT, what is read and written whole pages at a time is right; what does not fit the host's sectors is told."""
+    path = tmp_path / "a.img"
+    path.write_bytes(os.urandom(1 << 20))
+    with octavo.boot(memory="4M") as system:
+        device = ImageDisk(path, system.scheduler, direct=True)
+        first = system.memory.allocate_contiguous(2)
+        frame = system.ram.frame(first, 2)
+        system.scheduler.run(device.read([(8192, [frame])]))
+        assert bytes(frame) == path.read_bytes()[8192:16384]
+        frame[:5] = b"hello"
+        system.scheduler.run(device.write([(8192, [frame])]))
+        with pytest.raises(StatusError, match="the host cannot read the image"):
+            system.scheduler.run(device.read([(8192 + 100, [frame[:100]])]))
+        device.close()
+        system.memory.free_contiguous(first, 2)
+        assert path.read_bytes()[8192:8197] == b"hello"

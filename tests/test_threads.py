@@ -171,3 +171,36 @@ def test_a_daemon_that_fails_is_not_lost() -> None:
     scheduler.spawn(fail(), "daemon", daemon=True)
     with pytest.raises(ValueError, match="daemon"):
         scheduler.run(scheduler.sleep(1))
+
+
+@pytest.mark.parametrize("virtual", [True, False])
+def test_waiting_no_longer_than(virtual: bool) -> None:
+    """An event that comes in time, one that does not, one that is there; who gave up is not woken, and stands in nobody's way."""
+    scheduler = Scheduler(VirtualClock() if virtual else RealClock())
+    late, soon = Event(), Event()
+    heard: list[tuple[str, bool]] = []
+
+    async def waiter(name: str, event: Event, seconds: float) -> None:
+        heard.append((name, await scheduler.wait(event, seconds)))
+
+    async def main() -> None:
+        threads = [scheduler.spawn(waiter(name, event, 0.03), name) for name, event in (("late", late), ("soon", soon))]
+        await scheduler.sleep(0.005)
+        soon.signal()
+        for thread in threads:
+            await thread.join()
+        assert not late.waiters and await scheduler.wait(soon, 0)
+        late.signal()
+        await scheduler.sleep(0.001)
+
+    scheduler.run(main())
+    assert heard == [("soon", True), ("late", False)]
+    scheduler.close()
+
+
+def test_a_full_queue_refuses() -> None:
+    """try_put never waits; what was refused is not in it."""
+    scheduler, queue = Scheduler(VirtualClock()), Queue[int](2)
+    assert [queue.try_put(i) for i in range(3)] == [True, True, False]
+    assert scheduler.run(queue.get()) == 0 and queue.try_put(3)
+    assert [scheduler.run(queue.get()) for _ in range(2)] == [1, 3]
