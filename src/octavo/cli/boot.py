@@ -94,7 +94,9 @@ def _close(system: System, status: int) -> int:
 VERBS = {
     "boot": Verb(
         "Boot on a firmware map, mount images, and run the shell. Floppies get A: and B:, disks C: on.",
-        '  octavo boot\n  octavo boot disk.img --memory 16M -c "dir; type readme.txt"\n  dmesg > map.txt; octavo boot --firmware-map map.txt --memory all',
+        '  octavo boot\n  octavo boot disk.img --memory 16M -c "dir; type readme.txt"\n'
+        '  octavo boot disk.img --profile linux --page-file swap.bin -c "vm map readme.txt; vm where 0x10000; memory spaces"\n'
+        '  dmesg > map.txt; octavo boot --firmware-map map.txt --memory all',
         _arguments, boot,
     ),
 }  # fmt: skip
