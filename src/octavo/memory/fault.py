@@ -60,8 +60,8 @@ class Faults:
         self.page_ins: Counter[int] = Counter()  # cluster size in pages -> requests
 
     async def make_resident(self, segment: Segment, first: int, end: int, limit: int, low: int = SEGMENT_PAGES) -> None:
-        """Makes pages [first, end) of a pinned segment active; a read may reach from `low` to `limit`. Raises what the pager raises."""
-        assert segment.pins
+        """Makes pages [first, end) of a segment that is pinned or held active; a read may reach from `low` to `limit`. Raises what the pager raises."""
+        assert segment.pins or segment.holds
         link, base = self.physical.ram.link, segment.base
         i = first
         while i < end:

@@ -183,7 +183,7 @@ class PhysicalMemory:
 
     def release_if_empty(self, segment: Segment) -> None:
         """Takes a segment apart when it has no page, no view and no thread at work on it."""
-        if segment.used or segment.mapped or segment.pins:
+        if segment.used or segment.mapped or segment.pins or segment.holds:
             return
         base = segment.base
         del self.segments[base]
@@ -213,7 +213,7 @@ class PhysicalMemory:
             assert segment.base == base and segment.section.segments[segment.index] is segment
             entries = link[base : base + SEGMENT_PAGES].tolist()
             assert segment.used == sum(1 for e in entries if e), f"use count of {segment.section.name}"
-            assert segment.used or segment.mapped or segment.pins, "an empty segment was left"
+            assert segment.used or segment.mapped or segment.pins or segment.holds, "an empty segment was left"
             owned += segment.used
             shares = 0
             for i, entry in enumerate(entries):

@@ -66,7 +66,7 @@ class Mapped(Protocol):
     def forget(self, first: int, end: int) -> None:
         """Takes the section's pages [first, end) out of the page tables; private copies of them stay."""
 
-    def holds(self, number: int) -> bool:
+    def must_keep(self, number: int) -> bool:
         """True when page `number` may not be taken out of the page tables: it is locked, or its space has no more than its minimum."""
 
     def where(self, number: int) -> str:
@@ -95,7 +95,8 @@ class Segment:
     used: int = 0  # PTEs that are not 0
     mapped: bool = False  # the cache shows it: its resident pages are active
     shares: int = 0  # page-table entries that lead to its pages
-    pins: int = 0  # threads that work on it: it stays mapped
+    pins: int = 0  # threads that work on its pages: it stays mapped
+    holds: int = 0  # threads that bring pages in for address spaces: it stays, and may be unmapped meanwhile
     dirty: int = 0
     writing: int = 0
     prefetched: int = 0  # brought in by read-ahead and not yet asked for

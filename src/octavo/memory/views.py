@@ -100,9 +100,9 @@ def adopt_standby(physical: PhysicalMemory, section: Section, page: int) -> int:
     if segment is None:
         return 0
     at = segment.base + page % SEGMENT_PAGES
-    segment.pins += 1  # taking a frame must not take the segment
+    segment.holds += 1  # taking a frame must not take the segment
     runs = physical.try_take(1, State.ACTIVE) if not physical.ram.link[at] else None
-    segment.pins -= 1
+    segment.holds -= 1
     frame = runs[0][0] if runs else 0
     if frame:
         segment.used += 1

@@ -222,7 +222,7 @@ class WriteBack:
                 if reads[0].event is None:
                     reads[0].event = Event()
                 await reads[0].event.wait()
-            elif any(s.pins for s in segments if s.index + 1 << SEGMENT_SHIFT > first_page):
+            elif any(s.pins or s.holds for s in segments if s.index + 1 << SEGMENT_SHIFT > first_page):
                 await self.scheduler.sleep(PIN_SECONDS)
             else:
                 break

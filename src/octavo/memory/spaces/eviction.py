@@ -107,7 +107,7 @@ class Eviction:
             page = self.replacement.page_of(frame)
             return any(page in s.locked or s.pages.resident <= s.minimum for s in self.replacement.sharers(frame))
         section, number = self.replacement.section_page(frame)
-        return any(view.holds(number) for view in section.views)
+        return any(view.must_keep(number) for view in section.views)
 
     def _take(self, frame: int, picks: list[Pick]) -> int:
         """Takes a page out of its spaces, or makes a pick of it; returns 1 when it has left."""

@@ -262,12 +262,12 @@ class SpaceViews(SpaceFaults):
             if segment is None:
                 return
             i, stop = first % SEGMENT_PAGES, min(SEGMENT_PAGES, first % SEGMENT_PAGES + end - first)
-            segment.pins += 1
+            segment.holds += 1
             try:
                 await faults.make_resident(segment, i, stop, stop)
             except StatusError:
                 return  # whoever needs the page will hear of it
             finally:
-                segment.pins -= 1
+                segment.holds -= 1
                 settle(physical, segment, i, stop)
             first += stop - i

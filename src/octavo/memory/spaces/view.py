@@ -70,7 +70,7 @@ class View:
         inside = self.vad.start <= address >> PAGE_SHIFT < self.vad.end
         return f"{self.space.name} at {address:#x}" if inside and self.space.pages.is_shared(self.space.tables.get(address)) else ""
 
-    def holds(self, number: int) -> bool:
+    def must_keep(self, number: int) -> bool:
         """See `octavo.memory.section.Mapped`."""
         page = number - self.first + self.vad.start
         space = self.space

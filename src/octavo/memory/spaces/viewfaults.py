@@ -63,7 +63,7 @@ async def view_fault(space: SpaceFaults, vad: Vad, page: int, kind: int, protect
     low, high = _clip(space, view, segment, number)
     if physical.ram.link[segment.base + i] <= 0:
         space.pages.replacement.miss_shared(section, number)
-    segment.pins += 1
+    segment.holds += 1
     try:
         await _resident(space, segment, page, i, low, high)
         now = space.vads.find(page)
@@ -71,7 +71,7 @@ async def view_fault(space: SpaceFaults, vad: Vad, page: int, kind: int, protect
             return _enter(space, view, segment, page, i, kind, protect, spare)
         return False
     finally:
-        segment.pins -= 1
+        segment.holds -= 1
         settle(physical, segment, low, high)
 
 
