@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from octavo.machine.mmu import reference
 from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate, Free
+from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect
 from octavo.status import Status, StatusError
 from tests.machines import fails
@@ -88,6 +89,15 @@ class PagedMachine(RuleBasedStateMachine):
             space.free(first * PAGE_SIZE, (end - first) * PAGE_SIZE, Free.DECOMMIT)
             for page in range(first, end):
                 del model[page]
+
+    @precondition(lambda self: any(self.models.values()))
+    @rule(data=st.data(), advice=st.sampled_from(list(Advice)), count=st.integers(1, 40))
+    def advise(self, data: st.DataObject, advice: Advice, count: int) -> None:
+        """Changes nothing that can be seen."""
+        space = self.choose(data)
+        if self.models[space]:
+            first = data.draw(st.sampled_from(sorted(self.models[space])))
+            self.machine.run(space.advise(first * PAGE_SIZE, count * PAGE_SIZE, advice))
 
     @precondition(lambda self: len(self.models) < 3)
     @rule(data=st.data())

@@ -15,10 +15,11 @@ from octavo.machine.pagetables import ACCESSED
 from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.pfn import State
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate
+from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.pagefile import MOST_FILES, PageFiles
+from octavo.memory.spaces.pageins import CLUSTER
 from octavo.memory.spaces.privatepages import is_paged
 from octavo.memory.spaces.protect import Protect
-from octavo.memory.spaces.spacefaults import CLUSTER
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 from tests.machines import Machine, MemoryFile, fails
@@ -362,6 +363,40 @@ def test_frames_for_tables_come_from_the_standby_list_too(arch: str) -> None:
     bases = [machine.space.allocate(0x10000000 * i, PAGE_SIZE, COMMIT | Allocate.RESERVE)[0] for i in range(1, 6)]  # each needs tables
     for base in bases:
         machine.write(base, b"x")
+    machine.check()
+
+
+def test_advice_for_private_memory() -> None:
+    """What a page-in brings: neighbours behind, before, or none; DONTNEED sends pages out now and keeps their bytes, WILLNEED brings them back."""
+
+    def page_ins(advice: Advice, pages: list[int]) -> list[tuple[int, int]]:
+        machine, store = make(200)
+        base, _ = machine.space.allocate(0, 64 * PAGE_SIZE, COMMIT)
+        for page in range(64):
+            machine.write(base + page * PAGE_SIZE, b"%d" % page)
+        machine.run(machine.space.lock(base + 50 * PAGE_SIZE, PAGE_SIZE))
+        machine.run(machine.space.advise(base, 64 * PAGE_SIZE, Advice.DONTNEED))
+        assert machine.space.pages.paged == 63 and machine.space.pages.resident == 1
+        machine.run(machine.space.advise(base, 1, advice))
+        store.requests.clear()
+        for page in pages:
+            assert machine.read(base + page * PAGE_SIZE, 2).rstrip(b"\0") == b"%d" % page
+        machine.check()
+        return [(slot, count) for kind, slot, count in store.requests if kind == "read"]
+
+    assert page_ins(Advice.NORMAL, [0, 15, 16]) == [(0, 16), (16, 16)]
+    assert page_ins(Advice.RANDOM, [3, 4]) == [(3, 1), (4, 1)]
+    assert page_ins(Advice.REVERSE, [40, 26, 24, 5]) == [(25, 16), (9, 16), (0, 6)]
+    machine, store = make(200)
+    base, _ = machine.space.allocate(0, 32 * PAGE_SIZE, COMMIT)
+    machine.write(base, b"x" * 32 * PAGE_SIZE)
+    machine.run(machine.space.advise(base, 32 * PAGE_SIZE, Advice.DONTNEED))
+    machine.run(machine.space.advise(base, 32 * PAGE_SIZE, Advice.WILLNEED))
+    assert machine.space.pages.resident == 32 and [n for kind, _, n in store.requests if kind == "read"] == [16, 16]
+    store.fail_reads = True
+    machine.run(machine.space.advise(base, 32 * PAGE_SIZE, Advice.DONTNEED))
+    machine.run(machine.space.advise(base, 32 * PAGE_SIZE, Advice.WILLNEED))
+    assert machine.space.pages.resident == 0
     machine.check()
 
 

@@ -255,7 +255,7 @@ def test_advice_now() -> None:
     machine.touch(base)
     assert len(file.pager.requests) == 1
     fails(Status.INVALID_PARAMETER, lambda: machine.run(machine.space.advise(base, 1, 9)))
-    fails(Status.NOT_MAPPED_VIEW, lambda: machine.run(machine.space.advise(0x70000000, 1, Advice.RANDOM)))
+    fails(Status.MEMORY_NOT_ALLOCATED, lambda: machine.run(machine.space.advise(0x70000000, 1, Advice.RANDOM)))
 
 
 def test_page_file_backed_pages_come_and_go() -> None:

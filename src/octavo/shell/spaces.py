@@ -51,7 +51,8 @@ def _run_line(space: AddressSpace, vad: Vad, run: Run) -> str:
 def describe(space: AddressSpace, vad: Vad) -> str:
     """What an allocation is."""
     if vad.view is None:
-        return "stack" if vad in space.stacks else "private, write watch" if vad.written is not None else "private"
+        kind = "stack" if vad in space.stacks else "private, write watch" if vad.written is not None else "private"
+        return kind + (f", {vad.advice.name.lower()}" if vad.advice else "")
     view, parts = vad.view, []
     if view.first:
         parts.append(f"from page {view.first}")

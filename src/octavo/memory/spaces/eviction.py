@@ -29,6 +29,7 @@ from octavo.status import StatusError
 
 if TYPE_CHECKING:
     from octavo.memory.spaces.addressspace import AddressSpace
+    from octavo.memory.spaces.spaceviews import SpaceViews
     from octavo.memory.spaces.virtual import VirtualMemory
 
 BATCH = 32
@@ -86,6 +87,16 @@ class Eviction:
             if left + len(picks) >= pages:
                 break
             if policy.has(frame) and not self._must_stay(frame):
+                policy.remove(frame)
+                left += self._take(frame, picks)
+        return left + await self._write(picks)
+
+    async def let_go(self, space: SpaceViews, first: int, end: int) -> int:
+        """Lets pages [first, end) of one space leave now, but for those that must stay; returns how many have."""
+        left, picks, policy = 0, list[Pick](), self.replacement.policy
+        for _, entry in list(space.tables.entries(first << PAGE_SHIFT, end << PAGE_SHIFT)):
+            frame = space.pages.frame_of(entry)
+            if not is_paged(entry) and policy.has(frame) and not self._must_stay(frame):
                 policy.remove(frame)
                 left += self._take(frame, picks)
         return left + await self._write(picks)

@@ -3,7 +3,7 @@
     not committed, not permitted    ACCESS_VIOLATION
     guard                           GUARD_PAGE_VIOLATION once; in a stack the guard moves down, until STACK_OVERFLOW
     absent                          demand-zero: a frame of zeros
-    paged                           from its page file, with neighbours that lie beside it there
+    paged                           from its page file, see `octavo.memory.spaces.pageins`
     held                            present again
     copy-on-write                   a copy in a frame of its own, or the frame itself once it is nobody else's
     of a view                       see `octavo.memory.spaces.viewfaults`
@@ -23,8 +23,9 @@ from octavo.machine.mmukernels import READ, WRITE
 from octavo.machine.pagetables import PRESENT, PageTables
 from octavo.machine.pagetables import WRITE as WRITABLE
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.spaces.pageins import page_in
 from octavo.memory.spaces.privatepages import PrivatePages, is_paged
-from octavo.memory.spaces.protect import Protect, is_guard, permits, read_only
+from octavo.memory.spaces.protect import Protect, is_guard, permits
 from octavo.memory.spaces.vad import Vad, Vads
 from octavo.memory.spaces.viewfaults import copies, view_fault
 from octavo.status import Status, StatusError
@@ -32,8 +33,6 @@ from octavo.threads.wait import Event
 
 if TYPE_CHECKING:
     from octavo.memory.spaces.virtual import VirtualMemory
-
-CLUSTER = 16  # pages that one page-in brings at most
 
 
 class SpaceFaults(ABC):
@@ -87,7 +86,7 @@ class SpaceFaults(ABC):
                     continue  # others may have been here meanwhile
                 try:
                     if is_paged(entry):
-                        spare = await self._page_in(start, entry, spare)
+                        spare = await page_in(self, start, entry, spare)
                         continue
                     if entry:
                         self.pages.copy(start, entry, spare, protect)
@@ -141,67 +140,6 @@ class SpaceFaults(ABC):
         if size <= 0 or base < 0:
             raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: {size} bytes at {base:#x} cannot be locked")
         return range(base >> PAGE_SHIFT, base + size + PAGE_SIZE - 1 >> PAGE_SHIFT)
-
-    async def _page_in(self, start: int, entry: int, frame: int) -> int:
-        """Reads a page from its page file into `frame`, with those behind it that lie behind it there too and can have frames now.
-
-        Returns the frame if somebody else was faster, else 0.
-        """
-        pages = self.pages
-        coming = self.coming.get(start)
-        if coming is not None:  # a collided fault: somebody reads it already
-            await coming.wait()
-            return frame
-        length = self._cluster(start, entry)
-        frames = [frame, *pages.try_frames(length - 1)]
-        frames = await self._fetch_slots(start, entry, frames)
-        page = start >> PAGE_SHIFT
-        vad = self.vads.find(page)
-        _, end, protect = vad.run_at(page) if vad is not None else (0, page, None)
-        known = min(len(frames), end - page) if protect is not None else 0  # the run may have been cut meanwhile
-        if vad is not None and protect is not None and vad.written is not None:
-            protect = read_only(protect)
-        left = frames[known:] + (pages.arrive(start, entry, frames[:known], protect) if protect is not None else [])
-        for other in left:
-            if other != frame:
-                pages.give_back(other)
-        return frame if frame in left else 0
-
-    async def _fetch_slots(self, start: int, entry: int, frames: list[int]) -> list[int]:
-        """Reads consecutive slots into frames, the first alone when all cannot be read; returns those that were filled. Others who want one of the pages wait."""
-        files, ram, event = self.machine.files, self.machine.physical.ram, Event()
-        addresses = range(start, start + (len(frames) << PAGE_SHIFT), PAGE_SIZE)
-        self.coming.update(dict.fromkeys(addresses, event))
-        self.machine.pageout.busy += 1
-        try:
-            await files.fetch(entry, [ram.frame(f) for f in frames])
-            return frames
-        except StatusError:
-            for other in frames[1:]:
-                self.pages.give_back(other)
-            if len(frames) == 1:
-                raise
-            await files.fetch(entry, [ram.frame(frames[0])])  # only the page that was touched is obligatory
-            return frames[:1]
-        finally:
-            for address in addresses:
-                if self.coming.get(address) is event:
-                    del self.coming[address]
-            self.machine.pageout.busy -= 1
-            self.machine.pageout.progress.signal()
-            event.signal()
-
-    def _cluster(self, start: int, entry: int) -> int:
-        """How many pages from `start` on lie in consecutive slots from `entry` on: in one run and one table, CLUSTER at most."""
-        page = start >> PAGE_SHIFT
-        vad = self.vads.find(page)
-        assert vad is not None
-        end = min(vad.run_at(page)[1], page + CLUSTER, ((page >> self.tables.format.index_bits[-1]) + 1) << self.tables.format.index_bits[-1])
-        at, words = self.tables.place(start), self.tables.words
-        length = 1
-        while page + length < end and words[at + length] == entry + (length << PAGE_SHIFT) and start + (length << PAGE_SHIFT) not in self.coming:
-            length += 1
-        return length
 
     async def _frame(self) -> int:
         while True:

@@ -20,6 +20,7 @@ from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.image import HEADER_BYTES, Image, parse_image
+from octavo.memory.spaces.privatepages import is_paged
 from octavo.memory.spaces.protect import Protect, check_protect, is_copy
 from octavo.memory.spaces.sections import Attribute, SectionObject
 from octavo.memory.spaces.spacefaults import SpaceFaults
@@ -234,24 +235,44 @@ class SpaceViews(SpaceFaults):
         vad.inherit = Inherit(inherit)
 
     async def advise(self, base: int, size: int, advice: int) -> None:
-        """How [base, base + size) will be used; all but WILLNEED and DONTNEED hold for whole views. Advice never fails for want of memory.
+        """How [base, base + size) will be used; all but WILLNEED and DONTNEED hold for whole allocations. Advice never fails for want of memory.
 
-        StatusError INVALID_PARAMETER for no advice, NOT_MAPPED_VIEW where no view is.
+        StatusError INVALID_PARAMETER for no advice, MEMORY_NOT_ALLOCATED where nothing is.
         """
         if advice not in tuple(Advice):
             raise StatusError(Status.INVALID_PARAMETER, f"{advice} is no advice")
         first, end = base >> PAGE_SHIFT, base + max(size, 1) + PAGE_SIZE - 1 >> PAGE_SHIFT
-        views = [vad.view for vad in self.vads.all if vad.view is not None and vad.start < end and vad.end > first]
-        if not views:
-            raise StatusError(Status.NOT_MAPPED_VIEW, f"no view is mapped at {base:#x}")
-        for view in views:
-            low, high = view.page_at(max(first, view.vad.start)), view.page_at(min(end, view.vad.end))
+        vads = [vad for vad in self.vads.all if vad.start < end and vad.end > first]
+        if not vads:
+            raise StatusError(Status.MEMORY_NOT_ALLOCATED, f"nothing is allocated at {base:#x}")
+        for vad in vads:
+            await self._advise(vad, max(first, vad.start), min(end, vad.end), Advice(advice))
+
+    async def _advise(self, vad: Vad, first: int, end: int, advice: Advice) -> None:
+        view = vad.view
+        if advice not in (Advice.WILLNEED, Advice.DONTNEED):
+            vad.advice = advice
+            if view is not None:
+                view.advice = advice
+        elif view is None:
             if advice == Advice.DONTNEED:
-                view.let_go(low, high)
-            elif advice == Advice.WILLNEED:
-                await self._fetch(view.object.section, low, min(high, view.object.section.pages))
+                await self.machine.eviction.let_go(self, first, end)
             else:
-                view.advice = Advice(advice)
+                await self._bring(first, end)
+        elif advice == Advice.DONTNEED:
+            view.let_go(view.page_at(first), view.page_at(end))
+        else:
+            await self._fetch(view.object.section, view.page_at(first), min(view.page_at(end), view.object.section.pages))
+
+    async def _bring(self, first: int, end: int) -> None:
+        """Brings private pages back from page files, as far as half of what is available goes."""
+        end = min(end, first + self.machine.physical.available // 2)
+        try:
+            for address, entry in list(self.tables.entries(first << PAGE_SHIFT, end << PAGE_SHIFT)):
+                if is_paged(entry):
+                    await self.touch(address)
+        except StatusError:
+            pass  # whoever needs the page will hear of it
 
     async def _fetch(self, section: Section, first: int, end: int) -> None:
         """Brings pages to the standby list, as far as half of what is available goes."""

@@ -16,6 +16,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect, read_only
 from octavo.memory.spaces.view import Inherit, View
 
@@ -33,6 +34,7 @@ class Vad:
     view: View | None = None  # for a mapped section: what of it is seen here
     inherit: Inherit = Inherit.COPY
     copies: bool = False  # a view of which pages may be copied: all are charged
+    advice: Advice = Advice.NORMAL  # for private memory; a view has its own
     written: set[int] | None = None  # with write watch: the pages written since it was reset
 
     def __post_init__(self) -> None:
@@ -79,7 +81,7 @@ class Vad:
         for a, b in ((self.start, first), (end, self.end)):
             if a < b:
                 written = None if self.written is None else {p for p in self.written if a <= p < b}
-                left.append(Vad(a, b, self.protect, self.parts(a, b), None, self.inherit, False, written))
+                left.append(Vad(a, b, self.protect, self.parts(a, b), None, self.inherit, False, self.advice, written))
         return left
 
 

@@ -102,7 +102,7 @@ class VirtualMemory:
             return
         self.charge(vad.charge, child.name)
         child.charge += vad.charge
-        copy = Vad(vad.start, vad.end, vad.protect, list(vad.runs), None, vad.inherit, vad.copies)
+        copy = Vad(vad.start, vad.end, vad.protect, list(vad.runs), None, vad.inherit, vad.copies, vad.advice)
         child.vads.add(copy)
         if vad.view is not None:
             copy.view = View(child, copy, vad.view.object, vad.view.first)
