@@ -6,7 +6,8 @@
     SEQUENTIAL   0, the rest of a cluster      pages two clusters behind leave the page tables
     REVERSE      the rest of a cluster, 0      the same, above
 
-WILLNEED fetches pages now, DONTNEED lets go of them now; neither changes what a view is set to.
+WILLNEED fetches pages now, DONTNEED lets go of them now; neither changes what a view is set to. Private memory has advice, too:
+`octavo.memory.spaces.pageins`.
 
 Source: OSF Mach's behaviours of map entries, POSIX madvise. Departure: what is not advised is learnt.
 """

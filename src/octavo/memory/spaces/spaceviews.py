@@ -3,7 +3,7 @@
     map        shows a part of a section at addresses of the space, or loads an image
     unmap      ends a view, found by any address in it; all parts of an image go together
     flush      writes what is dirty of the view's section
-    advise     how the view will be used: what faults bring in, and WILLNEED and DONTNEED at once
+    advise     how memory will be used, private or mapped: what faults bring in, and WILLNEED and DONTNEED at once
     set_inheritance     what a fork makes of an allocation
 
 Source: NT's NtMapViewOfSection and its relatives; Mach's vm_inherit and behaviours of map entries.
