@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -313,3 +317,32 @@ def test_wrong_use() -> None:
     fails(Status.INVALID_PARAMETER, policy.replay, np.zeros(1, np.int64))
     fails(Status.INVALID_PARAMETER, Policy("lru", 5, 10).replay, np.zeros(1, np.int64))
     fails(Status.INVALID_PARAMETER, Policy("lru", 5, 5).replay, np.full(1, -1, np.int64))
+
+
+WITHOUT_COMPILER = """
+import numpy as np
+from octavo.machine.mmu import reference
+from octavo.machine.ram import PAGE_SIZE
+from octavo.memory.policies.policy import Policy
+from octavo.memory.spaces.addressspace import Allocate
+from tests.machines import Machine
+from tests.test_policies import arc, trace
+
+keys = trace(1, 300, 21_000)
+policy = Policy("arc", 100, 100)
+assert not policy.compiled.compiled and policy.replay(keys)[1].tolist() == arc(keys.tolist(), 100)
+machine = Machine("i386", 900)
+machine.virtual.bulk_pages = 1
+base, _ = machine.space.allocate(0, 300 * PAGE_SIZE, Allocate.COMMIT)
+refs = np.array([reference(base + page * PAGE_SIZE, 1) for page in range(300)], np.int64)
+assert machine.run(machine.virtual.run(machine.space, refs)) == 300
+machine.virtual.fork(machine.space, "child")
+machine.virtual.replacement.harvest()
+machine.check()
+"""
+
+
+def test_without_the_compiler() -> None:
+    """With NUMBA_DISABLE_JIT=1 the kernels run as Python, in replay, in bulk faults, forks and harvests."""
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    subprocess.run([sys.executable, "-c", WITHOUT_COMPILER], env=environment, check=True)

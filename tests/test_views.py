@@ -301,6 +301,23 @@ def test_soft_faults_in_bulk() -> None:
     machine.check()
 
 
+def test_soft_faults_in_bulk_over_a_wide_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel is told of a window around the reference only; what lies outside is found by the executive, and the window moves there."""
+    import octavo.memory.spaces.bulk as bulk
+
+    monkeypatch.setattr(bulk, "WINDOW", 256)
+    machine = Machine(frames=1500)
+    file = MemoryFile(machine, b"z" * 1000 * PAGE_SIZE)
+    base = show(machine, file)
+    for half in (0, 500):
+        machine.run(machine.space.advise(base + half * PAGE_SIZE, 500 * PAGE_SIZE, Advice.WILLNEED))
+    assert machine.memory.physical.standby.count == 1000
+    refs = np.array([reference(base + page * PAGE_SIZE) for page in (*range(1000), 0, 999, 500)], np.int64)
+    assert machine.run(machine.virtual.run(machine.space, refs)) == 1000
+    assert machine.space.faults < 12 and machine.virtual.bulk.soft == 1000 - machine.space.faults
+    machine.check()
+
+
 class SlowDisk(NamedTuple):
     """What a scan of a file has cost: requests, seconds of the disk's time, and seconds of pure transfer."""
 

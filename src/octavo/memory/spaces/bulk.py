@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 LEAST_STOCK, MOST_STOCK = 8, 2048  # frames
 MOST_SOFT = 4096  # soft faults in one run
-MOST_SEGMENTS = 4096  # of a view: larger ones (2 GiB) are resolved one by one
+WINDOW = 1 << 16  # pages of a view, around the reference, that a kernel is told of: 512 segments
 Fill = npt.NDArray[np.int64]
 
 
@@ -62,7 +62,8 @@ class Bulk:
 
     # -- what a kernel is given -----------------------------------------------------------------------------------
 
-    def _runs(self, space: AddressSpace) -> Runs:
+    def _runs(self, space: AddressSpace, page: int) -> Runs:
+        """What a kernel may resolve that begins at a page."""
         runs = Runs()
         count = sum(len(vad.runs) for vad in space.vads.all)
         after = k.FIRST_RUN + k.RUN * count  # where `sources` begins: the records that are not used lie behind their end
@@ -78,9 +79,11 @@ class Bulk:
                 if vad.view is None:
                     runs.records += [first, end, bits, 0, 0, 0]
                 elif not (is_copy(protect) or vad.view.object.frame or vad.view.object.section.admit):
-                    number, section = vad.view.page_at(first), vad.view.object.section
-                    end = min(end, first + (section.size >> PAGE_SHIFT) - number)  # what lies behind the section's end is the executive's to clear
-                    if first < end and end - first <= MOST_SEGMENTS << SEGMENT_SHIFT:
+                    section = vad.view.object.section
+                    end = min(end, vad.start + (section.size >> PAGE_SHIFT) - vad.view.first)  # what lies behind its end is the executive's to clear
+                    first, end = max(first, page - WINDOW // 2), min(end, page + WINDOW // 2)
+                    number = vad.view.page_at(first)
+                    if first < end:
                         owner, external = self.machine.replacement.naming(section)
                         runs.records += [first, end, bits, after + len(runs.sources), owner, external]
                         self._source(runs, section.segments, number, number + end - first)
@@ -155,7 +158,7 @@ class Bulk:
     def run(self, space: AddressSpace, cpu: int, refs: References, start: int) -> PageFault | None:
         """Runs references from `start` on until one needs the executive, or all are done."""
         mmu, stock = self.machine.mmu, LEAST_STOCK
-        runs = self._runs(space)
+        runs = self._runs(space, int(refs[start]) >> PAGE_SHIFT if start < len(refs) else 0)
         while True:
             fill = self._stock(runs, min(len(refs) - start, stock))
             stop = mmu.run_with(cpu, self._with(fill, refs), start, len(refs))
