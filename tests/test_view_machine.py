@@ -62,7 +62,11 @@ class ViewMachine(RuleBasedStateMachine):
     @property
     def failing_writes(self) -> bool:
         """True when somebody does not take pages, so that memory may run out."""
-        return self.store.fail_writes or self.book.manner == "keeps nothing"
+        return self.store.fail_writes or self.book.manner == "keeps nothing" or any("write" in file.pager.broken for file in self.files)
+
+    def unreadable(self, section: int) -> bool:
+        """True when the device of a file cannot read."""
+        return section < 2 and "read" in self.files[section].pager.broken
 
     def choose(self, data: st.DataObject) -> tuple[AddressSpace, Model] | None:
         """Any view of any space."""
@@ -113,7 +117,7 @@ class ViewMachine(RuleBasedStateMachine):
                     assert self.failing_writes, error.text
                 else:
                     stuck = view.section == 3 and self.book.manner == "keeps nothing"  # its quota is used up
-                    assert error.status == Status.IN_PAGE_ERROR and (not shown or stuck), error.text
+                    assert error.status == Status.IN_PAGE_ERROR and (not shown or stuck or self.unreadable(view.section)), error.text
                 return
             assert shown, "a page behind the end was written"
             if view.copy:
@@ -136,7 +140,8 @@ class ViewMachine(RuleBasedStateMachine):
             else:
                 assert self.machine.run(self.machine.cache.copy_read(section, at, length)) == content[at : at + length]
         except StatusError as error:
-            assert error.status == Status.NO_MEMORY and self.failing_writes, error.text
+            full = error.status == Status.NO_MEMORY and self.failing_writes
+            assert full or (error.status == Status.IO_DEVICE_ERROR and self.unreadable(i)), error.text
             if write:
                 self.reload(i)
 
@@ -146,13 +151,21 @@ class ViewMachine(RuleBasedStateMachine):
             self.machine.virtual.destroy(space)
             del self.spaces[space]
         self.store.fail_writes, self.book.manner = False, "good"
+        for file in self.files:
+            file.pager.broken = set()
         section = self.files[i].section
         self.contents[i][:] = self.machine.run(self.machine.cache.copy_read(section, 0, section.size))
 
     @rule(i=st.integers(0, 1))
     def flush(self, i: int) -> None:
-        """After a flush the device has what views and cache show."""
-        self.machine.run(self.machine.cache.flush(self.files[i].section))
+        """After a flush the device has what views and cache show; one that fails loses nothing, and is told once."""
+        try:
+            self.machine.run(self.machine.cache.flush(self.files[i].section))
+        except StatusError as error:
+            assert error.status == Status.IO_DEVICE_ERROR
+            if self.files[i].pager.broken:
+                return
+            self.machine.run(self.machine.cache.flush(self.files[i].section))  # it was an old error
         assert self.files[i].pager.data[: len(self.contents[i])] == self.contents[i]
 
     @rule(i=st.integers(0, 1), size=st.integers(1, PAGES * PAGE_SIZE))
@@ -164,7 +177,8 @@ class ViewMachine(RuleBasedStateMachine):
         try:
             self.machine.run(self.files[i].truncate(size))
         except StatusError as error:
-            assert error.status == Status.NO_MEMORY and self.failing_writes, error.text
+            full = error.status == Status.NO_MEMORY and self.failing_writes
+            assert full or (error.status == Status.IO_DEVICE_ERROR and self.unreadable(i)), error.text
             self.reload(i)
             return
         old = len(content)
@@ -247,13 +261,20 @@ class ViewMachine(RuleBasedStateMachine):
         """The k-th taking of frames from now on fails: nobody is to notice."""
         self.failing.left = k
 
-    @precondition(lambda self: any(self.spaces.values()) and self.book.manner != "keeps nothing")
+    @rule(i=st.integers(0, 1), broken=st.sampled_from([set(), {"read"}, {"write"}, {"read", "write"}]))
+    def device_changes(self, i: int, broken: set[str]) -> None:
+        """The device of a file fails to read or write from now on, or works again."""
+        self.files[i].pager.broken = broken
+
+    @precondition(lambda self: any(self.spaces.values()) and self.book.manner != "keeps nothing" and not any(file.pager.broken for file in self.files))
     @rule(data=st.data(), seed=st.integers(0, 1000), steps=st.integers(1, 25))
     def threads(self, data: st.DataObject, seed: int, steps: int) -> None:
         """Four threads on views of any space, each on pages of its own, a flusher and an evicter, in an order that the seed draws."""
         machine = self.machine
         assert machine.scheduler.random is not None
         machine.scheduler.random.seed(seed)
+        for i in range(2):
+            self.flush(i)  # old errors are told here
         views = [(space, view) for space in self.spaces for view in self.spaces[space]]
         draw = random.Random(seed)
 
@@ -317,6 +338,9 @@ class ViewMachine(RuleBasedStateMachine):
         if not hasattr(self, "machine"):
             return
         self.store.fail_writes, self.book.manner, self.failing.left = False, "good", -1
+        for i in range(2):
+            self.files[i].pager.broken = set()
+            self.flush(i)
         for space in list(self.spaces)[1:]:
             self.machine.virtual.destroy(space)
         for view in self.spaces[self.machine.space]:
@@ -351,8 +375,8 @@ class ViewMachine(RuleBasedStateMachine):
         try:
             self.machine.run(self.machine.virtual.run(space, np.array(refs, np.int64)))
         except StatusError as error:
-            stuck = view.section == 3 and self.book.manner == "keeps nothing" and error.status == Status.IN_PAGE_ERROR
-            assert stuck or (error.status == Status.NO_MEMORY and self.failing_writes), error.text
+            stuck = (view.section == 3 and self.book.manner == "keeps nothing") or self.unreadable(view.section)
+            assert (stuck and error.status == Status.IN_PAGE_ERROR) or (error.status == Status.NO_MEMORY and self.failing_writes), error.text
 
 
 TestViews = ViewMachine.TestCase
