@@ -10,7 +10,7 @@ import pytest
 
 import octavo
 from octavo.cli.main import run as octavo_run
-from octavo.machine.ram import PAGE_SIZE
+from octavo.machine.ram import MAX_FRAMES, PAGE_SIZE, Ram
 from octavo.memory.pfn import State
 from octavo.status import Status, StatusError
 
@@ -141,3 +141,29 @@ def test_a_reader_of_more_than_memory_leaves_nothing_behind(image: Path) -> None
             assert volume.read_bytes("small.bin") == b"s" * 100_000 and system.memory.faults.hard == before
         assert volume.read_bytes("large.bin")[3 << 20 :][:5] == b"dirty"
         system.check()
+
+
+def test_more_than_8_gib() -> None:
+    """Frame numbers and indexes of prototype PTEs fit, wherever files and spaces are: it once ended in a traceback. Nothing is used before it is touched."""
+    with octavo.boot(memory="9G") as system:
+        system.attach_ram_disk()
+        volume = system.volumes["C:"]
+        volume.write_bytes("a.bin", b"high" * 100_000)
+        assert volume.read_bytes("a.bin") == b"high" * 100_000
+        space = system.virtual.create("high")
+        with volume.open("a.bin", "r+b") as file:
+            section = system.scheduler.run(system.virtual.sections.create(0, file=file.core))
+        base, _ = space.map(section)
+        assert system.scheduler.run(space.read(base + 300_000, 4)) == b"high"
+        assert system.memory.pfns.frames > 2 << 20
+        system.check()
+
+
+def test_more_than_the_host_has() -> None:
+    """One sentence, that says what to do."""
+    made: list[Ram] = []
+    with pytest.raises(StatusError, match="the host cannot give 4194304 MiB for RAM .*: set a smaller memory limit"):
+        for _ in range(64):  # of 4 TiB: more than a process has addresses for
+            made.append(Ram(MAX_FRAMES))
+    for ram in made:
+        ram.close()

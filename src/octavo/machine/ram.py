@@ -31,6 +31,7 @@ from octavo.status import Status, StatusError
 
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
+_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # frames cost the host nothing before they are used
 MAX_FRAMES = 1 << 30  # frame numbers are int32 in every table
 
 if sys.byteorder != "little":  # the tables in RAM are shared with little-endian devices
@@ -50,7 +51,11 @@ class Ram:
             return
         size = frames << PAGE_SHIFT
         if not shared:
-            mapping = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            try:
+                mapping = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
+            except OSError as error:
+                text = f"the host cannot give {size >> 20} MiB for RAM ({error.strerror}): set a smaller memory limit"
+                raise StatusError(Status.NO_MEMORY, text) from None
             with contextlib.suppress(AttributeError, OSError):  # a host without large pages
                 mapping.madvise(mmap.MADV_HUGEPAGE)
         elif hasattr(os, "memfd_create"):

@@ -5,7 +5,7 @@ A frame that is wanted is taken from, in this order: the buddy allocator, the ze
 `try_take` says None and pageout has to act. The last `RESERVE` available frames are for privileged callers: those
 without whom pageout could not finish (rule 7).
 
-Prototype PTEs lie in frames, too: eight segments of 128 PTEs in a frame.
+Prototype PTEs lie in frames, too, below 8 GiB: eight segments of 128 PTEs in a frame.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from octavo.memory.section import SEGMENT_PAGES, Section, Segment
 RESERVE = 16
 BASE_MASK = ~(SEGMENT_PAGES - 1)
 BASES_IN_FRAME = PAGE_SIZE // (SEGMENT_PAGES * 4)
+BASES_BELOW = 1 << (33 - PAGE_SHIFT)  # 8 GiB, in frames
 ZERO_PAGE = bytes(PAGE_SIZE)
 
 
@@ -167,10 +168,9 @@ class PhysicalMemory:
         if segment is not None:
             return segment
         if not self._bases:
-            runs = self.try_take_zeroed(1, State.ACTIVE, privileged=True)
-            if runs is None:
+            frame = self._base_frame()
+            if not frame:
                 return None
-            frame = runs[0][0]
             first = frame << (PAGE_SHIFT - 2)
             self._bases[frame] = list(range(first, first + BASES_IN_FRAME * SEGMENT_PAGES, SEGMENT_PAGES))
         frame, bases = next(reversed(self._bases.items()))
@@ -180,6 +180,18 @@ class PhysicalMemory:
         segment = Segment(section, index, base)
         section.segments[index] = self.segments[base] = segment
         return segment
+
+    def _base_frame(self) -> int:
+        """A zeroed frame for prototype PTEs, whose indexes must fit into 31 bits; 0 when there is none."""
+        if self.pfns.frames <= BASES_BELOW:
+            runs = self.try_take_zeroed(1, State.ACTIVE, privileged=True)
+            return runs[0][0] if runs else 0
+        frame = self.buddy.take_constrained(1, State.ACTIVE, BASES_BELOW, privileged=True)
+        while not frame and self.reclaim(RESERVE):
+            frame = self.buddy.take_constrained(1, State.ACTIVE, BASES_BELOW, privileged=True)
+        if frame:
+            self.clear(frame, 1)
+        return frame
 
     def release_if_empty(self, segment: Segment) -> None:
         """Takes a segment apart when it has no page, no view and no thread at work on it."""
