@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
+from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import WRITE
 from octavo.machine.pagetables import NO_CACHE
 from octavo.machine.paging import FORMATS
@@ -256,3 +258,24 @@ def test_locked_pages_of_views(machine: Machine) -> None:
     machine.space.unlock(base, 0x3000)
     machine.run(machine.space.advise(base, 0x10000, Advice.DONTNEED))
     assert machine.space.pages.shared == 0
+
+
+def test_a_space_that_has_ended(machine: Machine) -> None:
+    """Nothing can be done in it any more, and its tables, which are somebody else's frames by then, are left alone."""
+    section, dead = create(machine, 0x10000), machine.virtual.create("dead")
+    base, _ = dead.map(section)
+    machine.write(base, b"x", dead)
+    machine.virtual.destroy(dead)
+    machine.virtual.destroy(dead)
+    for call in (
+        lambda: dead.allocate(0, 4096, Allocate.COMMIT),
+        lambda: dead.map(section),
+        lambda: machine.virtual.fork(dead, "child"),
+        lambda: machine.touch(base, WRITE, dead),
+        lambda: machine.run(dead.lock(base, 4096)),
+        lambda: machine.run(machine.virtual.run(dead, np.array([reference(base)], np.int64))),
+    ):
+        fails(Status.PROCESS_IS_TERMINATING, call)
+    fails(Status.MEMORY_NOT_ALLOCATED, dead.free, base, 0, Free.RELEASE)
+    fails(Status.NOT_MAPPED_VIEW, dead.unmap, base)
+    machine.check()

@@ -116,6 +116,7 @@ class AddressSpace(SpaceViews):
         StatusError INVALID_PARAMETER_2 (base), _4 (size), _5 (how), INVALID_PAGE_PROTECTION, CONFLICTING_ADDRESSES, NO_MEMORY
         (no such gap), COMMITMENT_LIMIT.
         """
+        self.check_alive()
         self._check_range(base, size)
         watch = how & Allocate.WRITE_WATCH and not how & Allocate.RESERVE
         if how & ~0x383000 or not how & 0x83000 or watch or (how & Allocate.RESET and how != Allocate.RESET):

@@ -148,12 +148,16 @@ class SpaceFaults(ABC):
                 return frame
             await self.machine.pageout.relieve(1)
 
+    def check_alive(self) -> None:
+        """StatusError PROCESS_IS_TERMINATING for a space that has ended: its tables are somebody else's frames."""
+        if self.ended:
+            raise StatusError(Status.PROCESS_IS_TERMINATING, self.ended)
+
     def _admit(self, address: int, page: int, kind: int) -> tuple[Vad, Protect]:
         """The allocation and protection of a page that a reference may use; the fault otherwise."""
         vad = self.vads.find(page)
         protect = vad.run_at(page)[2] if vad is not None else None
-        if self.ended:
-            raise StatusError(Status.PROCESS_IS_TERMINATING, self.ended)
+        self.check_alive()
         if vad is None or protect is None:
             raise StatusError(Status.ACCESS_VIOLATION, f"{self.name}: {address:#x} is not committed")
         if is_guard(protect):

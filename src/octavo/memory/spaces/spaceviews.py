@@ -89,6 +89,7 @@ class SpaceViews(SpaceFaults):
 
     def _place(self, section: SectionObject, page: int, pages: int, zero_bits: int, top_down: bool) -> int:
         """The page at which a view will begin."""
+        self.check_alive()
         below = self.vads.high
         if zero_bits:
             below = min(below, 1 << max(32 - zero_bits, 0) >> PAGE_SHIFT)

@@ -88,6 +88,7 @@ class VirtualMemory:
 
         StatusError COMMITMENT_LIMIT or INSUFFICIENT_RESOURCES: there is no new space then.
         """
+        parent.check_alive()
         child = self._create(name, parent.pages.family)
         try:
             for vad in parent.vads.all:
@@ -126,6 +127,7 @@ class VirtualMemory:
         """
         at = faults = 0
         while True:
+            space.check_alive()
             self.mmu.switch(cpu, space.tables.root)  # while a fault waited, another thread may have run here
             before = self.bulk.filled
             stop = self.bulk.run(space, cpu, refs, at)
@@ -138,7 +140,10 @@ class VirtualMemory:
             faults += 1
 
     def destroy(self, space: AddressSpace) -> None:
-        """Ends a space: its pages, tables and charge go."""
+        """Ends a space: its pages, tables and charge go, and whoever uses it hears PROCESS_IS_TERMINATING. Once more does nothing."""
+        if space not in self.spaces:
+            return
+        space.ended = space.ended or f"{space.name} has ended"
         for vad in space.vads.all:
             space.remove(vad)
             if vad.view is not None:
