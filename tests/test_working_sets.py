@@ -181,6 +181,9 @@ def test_low_and_high_memory() -> None:
     machine.space.free(base, 0, 0x8000)
     machine.run(machine.scheduler.sleep(1.1))
     assert events.high_memory.signalled and not events.low_memory.signalled
+    base, _ = machine.space.allocate(0, 300 * PAGE_SIZE, COMMIT)
+    machine.run(machine.virtual.run(machine.space, np.array([reference(base + page * PAGE_SIZE, WRITE) for page in range(300)], np.int64)))
+    assert not events.high_memory.signalled, "what a kernel takes counts at once"
 
 
 def out_of_frames(policy: OutOfMemory) -> tuple[Machine, AddressSpace, AddressSpace]:

@@ -85,6 +85,7 @@ def paging_report(system: System) -> list[str]:
     """Page lists by priority, the replacement policy's lists, working-set manager, events."""
     physical, pageout = system.memory.physical, system.memory.pageout
     conditions = pageout.conditions
+    conditions.look(physical.available)
     state = "low" if conditions.low_memory.signalled else "high" if conditions.high_memory.signalled else "between low and high"
     lines = [
         f"Available: {physical.available} frames, memory is {state} (low below {conditions.low}, high from {conditions.high})",

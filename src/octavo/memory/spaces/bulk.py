@@ -132,6 +132,7 @@ class Bulk:
         space.pages.resident += int(fill[k.PAGES])
         for first, size in runs_of(sorted(fill[start + used : start + count].tolist())):
             physical.zeroed.append(first, size, State.ACTIVE)
+        self.machine.pageout.conditions.look(physical.available)
         if runs is not None and fill[k.SOFT]:
             self._settle_soft(fill, space, runs)
 
