@@ -17,7 +17,7 @@ from octavo.io.rawfile import RawFile
 from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import READ, WRITE
 from octavo.machine.ram import PAGE_SIZE
-from octavo.memory.spaces.addressspace import AddressSpace, MemoryType
+from octavo.memory.spaces.addressspace import AddressSpace, Free, MemoryType
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect
 from octavo.memory.spaces.sections import Attribute, SectionObject
@@ -368,9 +368,18 @@ def loads(data: bytes) -> list[tuple[int, int, int, int, int]]:
     return [(flags, offset, address, filesz, memsz) for kind, flags, offset, address, _, filesz, memsz, _ in rows if kind == 1]
 
 
+def with_zeros(data: bytes) -> bytes:
+    """The same program with three more pages of zeros behind its last part."""
+    (table,) = struct.unpack_from("<Q", data, 32)
+    last = max(i for i in range(struct.unpack_from("<H", data, 56)[0]) if struct.unpack_from("<I", data, table + i * 56) == (1,))
+    at = table + last * 56 + 40
+    (memsz,) = struct.unpack_from("<Q", data, at)
+    return data[:at] + struct.pack("<Q", memsz + 3 * PAGE_SIZE) + data[at + 8 :]
+
+
 def test_a_program_of_debian_as_an_image() -> None:
     """Every loaded byte is where the program headers say, zeros behind; text cannot be written; data is copied; two processes share text."""
-    data = PROGRAM.read_bytes()
+    data = with_zeros(PROGRAM.read_bytes())
     machine = Machine(frames=1000)
     file = MemoryFile(machine, data, path="true")
     section = machine.run(machine.virtual.sections.create(0, Protect.EXECUTE_READ, Attribute.IMAGE, file))
@@ -390,8 +399,12 @@ def test_a_program_of_debian_as_an_image() -> None:
     text = next(address for flags, _, address, _, _ in loads(data) if flags & 1)
     assert machine.touch(second + text, READ, other) == machine.touch(base + text, READ)
     machine.check()
-    machine.space.unmap(entry)
-    assert not machine.space.vads.all and not machine.space.charge
+    child = machine.virtual.fork(machine.space, "child")
+    zeros = next(vad for vad in child.vads.all if vad.view is None)
+    fails(Status.UNABLE_TO_DELETE_SECTION, child.free, zeros.start << 12, 0, Free.RELEASE)
+    for space, address in ((machine.space, entry), (child, zeros.start << 12)):
+        space.unmap(address)
+        assert not space.vads.all and not space.charge
     machine.check()
 
 

@@ -51,12 +51,12 @@ def _run_line(space: AddressSpace, vad: Vad, run: Run) -> str:
 def describe(space: AddressSpace, vad: Vad) -> str:
     """What an allocation is."""
     if vad.view is None:
-        kind = "stack" if vad in space.stacks else "private, write watch" if vad.written is not None else "private"
+        kind = "zeros of an image" if vad.image else "stack" if vad in space.stacks else "private, write watch" if vad.written is not None else "private"
         return kind + (f", {vad.advice.name.lower()}" if vad.advice else "")
     view, parts = vad.view, []
     if view.first:
         parts.append(f"from page {view.first}")
-    if view.parts:
+    if vad.image:
         parts.append("image")
     if view.advice:
         parts.append(view.advice.name.lower())
@@ -75,7 +75,9 @@ def sections_report(system: System) -> list[str]:
         kind = "device" if made.frame else "external" if made.control else "page file" if made.paged else "file"
         slots = len(system.virtual.sections.pager.slots(made.section)) if made.paged else 0
         protect = made.protect.name or f"{int(made.protect):#x}"
-        lines.append(f"{made.name[-27:]:<28}{kind:<11}{protect:<20}{made.size >> 10:>10}{made.views:>7}{made.section.resident():>10}{made.section.dirty:>7}{slots:>7}")
+        lines.append(
+            f"{made.name[-27:]:<28}{kind:<11}{protect:<20}{made.size >> 10:>10}{len(made.views):>7}{made.section.resident():>10}{made.section.dirty:>7}{slots:>7}"
+        )
         if made.control is not None:
             lines.append("  " + ", ".join(f"{name} {count}" for name, count in made.control.statistics().items()))
     return lines

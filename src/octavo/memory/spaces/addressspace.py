@@ -243,8 +243,8 @@ class AddressSpace(SpaceViews):
         vad = self.vads.find(base >> PAGE_SHIFT)
         if vad is None:
             raise StatusError(Status.MEMORY_NOT_ALLOCATED, f"nothing is allocated at {base:#x}")
-        if vad.view is not None:
-            raise StatusError(Status.UNABLE_TO_DELETE_SECTION, f"{base:#x} is in a view of {vad.view.object.name}: unmap it")
+        if vad.view is not None or vad.image is not None:
+            raise StatusError(Status.UNABLE_TO_DELETE_SECTION, f"{base:#x} is in a view or an image: unmap it")
         first, end = base >> PAGE_SHIFT, base + size + PAGE_SIZE - 1 >> PAGE_SHIFT
         if size == 0:
             if first != vad.start:

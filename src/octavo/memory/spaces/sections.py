@@ -18,7 +18,7 @@ bounded by user space alone.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
@@ -30,6 +30,7 @@ from octavo.memory.section import Section
 from octavo.memory.spaces.defaultpager import DefaultPager
 from octavo.memory.spaces.protect import Protect, check_protect, is_copy, is_held, may_write
 from octavo.memory.spaces.vad import Vad
+from octavo.memory.spaces.view import View
 from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class SectionObject:
     frame: int = 0
     control: MemoryObject | None = None
     base: int = 0  # page at which a BASED section is, once it is anywhere
-    views: int = 0
+    views: list[View] = field(default_factory=list)
     closed: bool = False
 
     @property
@@ -218,15 +219,16 @@ class Sections:
         made.shape.set(first, end, made.protect)
 
     def commit(self, made: SectionObject, first: int, end: int) -> None:
-        """Commits pages of a RESERVE section, in every view of it. StatusError COMMITMENT_LIMIT."""
+        """Commits pages of a RESERVE section, none or more, in every view of it. StatusError COMMITMENT_LIMIT."""
+        if first == end:
+            return
         self._commit(made, first, end)
-        for space in self.machine.spaces:
-            for vad in space.vads.all:
-                if vad.view is not None and vad.view.object is made:
-                    low, high = max(vad.start, vad.start + first - vad.view.first), min(vad.end, vad.start + end - vad.view.first)
-                    for a, b, protect in vad.parts(low, high) if low < high else []:
-                        if protect is None:
-                            vad.set(a, b, vad.protect)
+        for view in made.views:
+            vad = view.vad
+            low, high = max(vad.start, vad.start + first - view.first), min(vad.end, vad.start + end - view.first)
+            for a, b, protect in vad.parts(low, high) if low < high else []:
+                if protect is None:
+                    vad.set(a, b, vad.protect)
 
     async def extend(self, made: SectionObject, size: int) -> None:
         """Makes a section larger, with its file if it has one. StatusError SECTION_NOT_EXTENDED, COMMITMENT_LIMIT, DISK_FULL."""
@@ -316,14 +318,10 @@ class Sections:
     def check(self) -> None:
         """Charges and views add up, and slots belong to pages inside their section."""
         assert self.charge == sum(s.shape.committed(0, s.shape.end) for s in self.all if s.paged)
-        counts = dict.fromkeys(self.all, 0)
-        for space in self.machine.spaces:
-            for vad in space.vads.all:
-                if vad.view is not None:
-                    counts[vad.view.object] += 1
-                    assert vad.view in vad.view.object.section.views or vad.view.object.frame
-        for made, views in counts.items():
-            assert made.views == views and (views or not made.closed), f"{made.name}: {views} views, {made.views} counted"
+        seen = [vad.view for space in self.machine.spaces for vad in space.vads.all if vad.view is not None]
+        assert sorted(map(id, seen)) == sorted(id(view) for made in self.all for view in made.views), "views are lost"
+        assert all(view in view.object.section.views or view.object.frame for view in seen), "a section does not know its view"
+        assert all(made.views or not made.closed for made in self.all), "a section that should have ended is there"
 
     def slots(self) -> list[int]:
         """The page-file entries that sections have."""

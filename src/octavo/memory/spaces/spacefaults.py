@@ -64,13 +64,13 @@ class SpaceFaults(ABC):
         try:
             while True:
                 vad, protect = self._admit(address, page, kind)
-                if vad.written is not None:
-                    if kind == WRITE:
-                        vad.written.add(page)
+                if vad.written is not None and kind != WRITE:
                     protect = vad.effective(page, protect)
                 entry = self.tables.get(start)
                 if entry & PRESENT and (kind != WRITE or entry & WRITABLE):
                     self.pages.mark(start, entry, kind == WRITE)
+                    if vad.written is not None and kind == WRITE:
+                        vad.written.add(page)
                     return self.pages.frame_of(entry) << PAGE_SHIFT | address & PAGE_SIZE - 1
                 if vad.view is not None and (not entry or self.pages.is_shared(entry)) and (spare or not copies(vad.view, protect, kind)):
                     spare = await self._view_fault(vad, page, kind, protect, spare)

@@ -82,9 +82,14 @@ class SpaceViews(SpaceFaults):
         pages = length + PAGE_SIZE - 1 >> PAGE_SHIFT
         start = self._place(section, base >> PAGE_SHIFT, pages, zero_bits, bool(how & TOP_DOWN))
         first = offset >> PAGE_SHIFT
-        if commit:
-            self.machine.sections.commit(section, first, min(first + (commit + PAGE_SIZE - 1 >> PAGE_SHIFT), first + pages))
-        self._show(section, start, pages, first, allowed, Inherit(inherit))
+        vad = self._show(section, start, pages, first, allowed, Inherit(inherit))
+        try:
+            self.machine.sections.commit(section, first, first + min(commit + PAGE_SIZE - 1 >> PAGE_SHIFT, pages))
+        except StatusError:
+            self.remove(vad)
+            raise
+        if section.attributes & Attribute.BASED:
+            section.base = start
         return start << PAGE_SHIFT, pages << PAGE_SHIFT
 
     def _place(self, section: SectionObject, page: int, pages: int, zero_bits: int, top_down: bool) -> int:
@@ -103,8 +108,6 @@ class SpaceViews(SpaceFaults):
             page = self.vads.gap(pages, GRANULARITY, top_down, below)
             if page < 0:
                 raise StatusError(Status.NO_MEMORY, f"{self.name} has no {pages} free pages of addresses in a row")
-        if section.attributes & Attribute.BASED:
-            section.base = page
         return page
 
     def _show(self, section: SectionObject, start: int, pages: int, first: int, protect: Protect, inherit: Inherit) -> Vad:
@@ -119,7 +122,7 @@ class SpaceViews(SpaceFaults):
 
     def watch(self, view: View) -> None:
         """Makes a view known to its section."""
-        view.object.views += 1
+        view.object.views.append(view)
         if not view.object.frame:
             view.object.section.views.append(view)
 
@@ -172,9 +175,7 @@ class SpaceViews(SpaceFaults):
             start, middle = part.page + shift, part.page + shift + part.mapped
             if part.mapped:
                 vad = self._show(section, start, part.mapped, part.first, part.protect, Inherit.SHARE)
-                parts.append(vad)
-                assert vad.view is not None
-                vad.view.parts = parts
+                self._join(vad, parts)
                 if part.tail < PAGE_SIZE and is_copy(part.protect):
                     last = middle - 1 << PAGE_SHIFT
                     await self.touch(last, WRITE)
@@ -184,7 +185,12 @@ class SpaceViews(SpaceFaults):
                 self._charge(part.pages - part.mapped)
                 rest.set(rest.start, rest.end, Protect.READWRITE)
                 self.vads.add(rest)
-                parts.append(rest)
+                self._join(rest, parts)
+
+    @staticmethod
+    def _join(vad: Vad, image: list[Vad]) -> None:
+        vad.image = image
+        image.append(vad)
 
     # -- ending, flushing, advice ---------------------------------------------------------------------------------
 
@@ -196,21 +202,25 @@ class SpaceViews(SpaceFaults):
 
     def unmap(self, address: int) -> None:
         """Ends the view that an address is in. StatusError NOT_MAPPED_VIEW."""
-        view = self._view(address)
-        for vad in list(view.parts) or [view.vad]:
-            if vad in self.vads.all:  # the zeros of an image can have been freed
-                self.remove(vad)
-        self.machine.sections.release(view.object)
+        found = self.vads.find(address >> PAGE_SHIFT)
+        parts = list(found.image) if found is not None and found.image else [self._view(address).vad]
+        for vad in parts:
+            self.remove(vad)
+        for vad in parts:
+            if vad.view is not None:
+                self.machine.sections.release(vad.view.object)
 
     def remove(self, vad: Vad) -> None:
-        """Takes an allocation away; the section of a view goes on to be."""
+        """Takes an allocation away, unless the space has ended with it meanwhile; the section of a view goes on to be."""
+        if self.vads.find(vad.start) is not vad:
+            return
         self.pages.drop(vad.start << PAGE_SHIFT, vad.end << PAGE_SHIFT)
         self._charge(-vad.charge)
         self.locked -= {p for p in self.locked if vad.start <= p < vad.end}
         self.vads.remove(vad)
         self.stacks.discard(vad)
         if vad.view is not None:
-            vad.view.object.views -= 1
+            vad.view.object.views.remove(vad.view)
             if not vad.view.object.frame:
                 vad.view.object.section.views.remove(vad.view)
 

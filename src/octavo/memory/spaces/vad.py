@@ -35,6 +35,7 @@ class Vad:
     inherit: Inherit = Inherit.COPY
     copies: bool = False  # a view of which pages may be copied: all are charged
     advice: Advice = Advice.NORMAL  # for private memory; a view has its own
+    image: list[Vad] | None = None  # all allocations of the image that it belongs to, itself among them
     written: set[int] | None = None  # with write watch: the pages written since it was reset
 
     def __post_init__(self) -> None:
@@ -76,12 +77,12 @@ class Vad:
         return self.end - self.start if self.copies else 0
 
     def cut(self, first: int, end: int) -> list[Vad]:
-        """What is left of it, which is no view, without pages [first, end): none, one or two."""
+        """What is left of it, which is neither view nor part of an image, without pages [first, end): none, one or two."""
         left = []
         for a, b in ((self.start, first), (end, self.end)):
             if a < b:
                 written = None if self.written is None else {p for p in self.written if a <= p < b}
-                left.append(Vad(a, b, self.protect, self.parts(a, b), None, self.inherit, False, self.advice, written))
+                left.append(Vad(a, b, self.protect, self.parts(a, b), None, self.inherit, False, self.advice, None, written))
         return left
 
 

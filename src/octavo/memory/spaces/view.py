@@ -32,15 +32,14 @@ class Inherit(enum.IntEnum):
 
 
 class View:
-    """Pages of `object` from page `first` on, in `space` at the addresses of `vad`. `parts` are the views of one image."""
+    """Pages of `object` from page `first` on, in `space` at the addresses of `vad`."""
 
-    __slots__ = ("space", "vad", "object", "first", "advice", "pattern", "parts")
+    __slots__ = ("space", "vad", "object", "first", "advice", "pattern")
 
     def __init__(self, space: SpaceViews, vad: Vad, section: SectionObject, first: int) -> None:
         self.space, self.vad, self.object, self.first = space, vad, section, first
         self.advice = Advice.NORMAL
         self.pattern = Pattern()
-        self.parts: list[Vad] = []
 
     def page_at(self, page: int) -> int:
         """The section's page at a page of the space."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from octavo.memory.spaces.vad import Vad
     from octavo.memory.spaces.view import View
 
-PASS_ON = (Status.NO_MEMORY, Status.INSUFFICIENT_RESOURCES, Status.IN_PAGE_ERROR)
+PASS_ON = (Status.NO_MEMORY, Status.IN_PAGE_ERROR)
 
 
 def copies(view: View, protect: Protect, kind: int) -> bool:
@@ -63,6 +63,7 @@ async def view_fault(space: SpaceFaults, vad: Vad, page: int, kind: int, protect
     low, high = _clip(space, view, segment, number)
     if physical.ram.link[segment.base + i] <= 0:
         space.pages.replacement.miss_shared(section, number)
+        _leave_behind(view, number, space.machine.cluster)
     segment.holds += 1
     try:
         await _resident(space, segment, page, i, low, high)
@@ -99,6 +100,15 @@ def _check_end(space: SpaceFaults, view: View, page: int) -> None:
         raise StatusError(Status.IN_PAGE_ERROR, f"{space.name}: {page << PAGE_SHIFT:#x} lies behind the end of {view.object.name}, which has {size} bytes now")
 
 
+def _leave_behind(view: View, number: int, cluster: int) -> None:
+    """What a reader in one direction has left two clusters behind leaves the page tables."""
+    behind = 2 * cluster
+    if view.advice == Advice.SEQUENTIAL:
+        view.let_go(number - 2 * behind, number - behind)
+    elif view.advice == Advice.REVERSE:
+        view.let_go(number + behind, number + 2 * behind)
+
+
 def _clip(space: SpaceFaults, view: View, segment: Segment, number: int) -> tuple[int, int]:
     """The indexes in the segment that a fault on page `number` may bring in."""
     section = segment.section
@@ -107,9 +117,6 @@ def _clip(space: SpaceFaults, view: View, segment: Segment, number: int) -> tupl
     if space.machine.physical.ram.link[segment.base + i]:
         return i, i + 1
     first, end = window(view.advice, view.pattern, number, min(space.machine.cluster, section.cluster))
-    if view.advice in (Advice.SEQUENTIAL, Advice.REVERSE):
-        behind = 2 * space.machine.cluster
-        view.let_go(*((number - 2 * behind, number - behind) if view.advice == Advice.SEQUENTIAL else (number + behind, number + 2 * behind)))
     last = view.first + view.vad.end - view.vad.start
     low, high = max(first, view.first, base), min(end, last, section.pages, base + SEGMENT_PAGES)
     low, high = min(low, number), max(high, number + 1)

@@ -93,6 +93,8 @@ class VirtualMemory:
         try:
             for vad in parent.vads.all:
                 self._inherit(parent, child, vad)
+            for vad in parent.vads.all:
+                self._inherit_image(child, vad)
         except StatusError:
             self.destroy(child)
             raise
@@ -117,6 +119,14 @@ class VirtualMemory:
                     self.bulk.share(parent, child, first, end, protect)
                 else:
                     parent.pages.share_with(child.pages, first << 12, end << 12, protect)
+
+    @staticmethod
+    def _inherit_image(child: AddressSpace, vad: Vad) -> None:
+        """The parts of an image belong together in the child, too; told by the first of them."""
+        if vad.image and vad is vad.image[0]:
+            parts = [copy for part in vad.image if (copy := child.vads.find(part.start)) is not None]
+            for copy in parts:
+                copy.image = parts
 
     async def run(self, space: AddressSpace, refs: References, cpu: int = 0) -> int:
         """Runs references (`octavo.machine.mmu.reference`) on a CPU, resolving each fault; returns how many there were.
