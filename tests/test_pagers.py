@@ -269,6 +269,20 @@ def test_unasked_data() -> None:
     world.machine.check()
 
 
+def test_unasked_precious_data_comes_back() -> None:
+    """A precious page that nobody asked for is not dropped like a clean one; one that was there before does not become precious."""
+    world = World("silent", frames=120)
+    supply = world.control.data_supply
+    assert supply(0, world.book.data[: 4 * PAGE_SIZE]) == 4 * PAGE_SIZE
+    assert supply(0, bytes(4 * PAGE_SIZE), precious=True) == 0 == supply(0, bytes(PAGE_SIZE), lock=Access.ALL)
+    assert supply(8 * PAGE_SIZE, world.book.data[8 * PAGE_SIZE : 10 * PAGE_SIZE], precious=True) == 2 * PAGE_SIZE
+    assert world.machine.memory.physical.modified.count == 2 and not world.control.locks
+    world.machine.check()
+    world.machine.run(world.machine.space.flush(world.base))
+    assert world.book.returns == [(8, 2, False, False)]
+    world.machine.check()
+
+
 def test_locks() -> None:
     """A locked page asks to be unlocked before it is written, and waits; one whose pager will not fails that reference only."""
     world = World("silent")
@@ -298,6 +312,10 @@ def test_lock_request_returns_and_flushes() -> None:
     run(world.machine.scheduler.sleep(0.1))
     assert world.book.log[-1] == ("completed", 4, 4)
     assert world.read(5) == b"%8d" % 5 and world.book.requests()[-1] == (5, 3)
+    world.machine.space.unmap(world.base)  # what is resident stands by, and is returned all the same, as it is: clean
+    world.book.returns.clear()
+    run(world.control.lock_request(8 * PAGE_SIZE, 4 * PAGE_SIZE, Return.ALL, flush=True))
+    assert world.book.returns == [(8, 4, False, False)]
     fails(Status.INVALID_PARAMETER, lambda: run(world.control.lock_request(0, 5)))
     world.machine.check()
 

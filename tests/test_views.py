@@ -66,6 +66,7 @@ def test_view_cache_and_device_agree(tmp_path: Path) -> None:
         with pytest.raises(StatusError, match=r"a\.bin"):
             volume.remove("a.bin")  # it is in use, though nobody has it open
         assert run_(space.flush(base)) == (base, 303_104)
+        fails(Status.INVALID_PARAMETER_3, lambda: run_(space.flush(base + 300_000, 8192)))
         assert run("mtype", "-i", image, "::a.bin").encode("latin-1")[70_000:70_011] == b"by the file"
         run_(space.write(base + 200_000, b"later"))
         space.unmap(base)
@@ -139,6 +140,19 @@ def test_a_page_that_is_written_out_is_noticed_again() -> None:
     machine.run(race())
     machine.run(machine.cache.flush(file.section))
     assert file.pager.data[:1] == b"2"
+    machine.check()
+
+
+def test_a_flush_of_a_part() -> None:
+    """Only the pages that were named are written."""
+    machine = Machine()
+    file = MemoryFile(machine, bytes(300 * PAGE_SIZE))
+    base = show(machine, file)
+    for page in (0, 5, 127, 128, 200):
+        machine.write(base + page * PAGE_SIZE, b"new")
+    assert machine.run(machine.space.flush(base + 5 * PAGE_SIZE + 7, 123 * PAGE_SIZE)) == (base + 5 * PAGE_SIZE, 124 * PAGE_SIZE)
+    assert [page for page in range(300) if file.pager.data[page * PAGE_SIZE : page * PAGE_SIZE + 3] == b"new"] == [5, 127, 128]
+    assert file.section.dirty == 2
     machine.check()
 
 

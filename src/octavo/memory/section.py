@@ -174,3 +174,8 @@ def mask_runs(mask: int) -> list[tuple[int, int]]:
         out.append((first, end))
         mask &= -1 << end
     return out
+
+
+def pages_of(buffers: list[memoryview]) -> list[memoryview]:
+    """Buffers of whole frames, cut into pages."""
+    return [b[at : at + PAGE_SIZE] for b in buffers for at in range(0, len(b), PAGE_SIZE)]

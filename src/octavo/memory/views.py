@@ -27,35 +27,10 @@ def unmap(physical: PhysicalMemory, segment: Segment) -> int:
     """Ends the mapping of a segment that nobody has pinned; returns the number of pages that left the active state."""
     assert segment.mapped and not segment.pins
     segment.mapped = False
-    link, words, base = physical.ram.link, physical.pfns.words, segment.base
-    entries = link[base : base + SEGMENT_PAGES].tolist()
-    whole = _unmap_whole(physical, segment, entries)
+    whole = _unmap_whole(physical, segment)
     if whole:
         return whole
-    if segment.shares:
-        return _unmap_unshared(physical, segment, entries)
-    moved = 0
-    i = 0
-    while i < SEGMENT_PAGES:
-        pfn = entries[i]
-        if pfn <= 0:
-            i += 1
-            continue
-        flags = words[pfn * WORDS + FLAGS] & (MODIFIED | WRITING)
-        count = 0
-        while i < SEGMENT_PAGES and entries[i] == pfn + count and words[(pfn + count) * WORDS + FLAGS] & (MODIFIED | WRITING) == flags:
-            link[base + i] = -entries[i]
-            count += 1
-            i += 1
-        if flags & WRITING:
-            physical.pfns.claim(pfn, count, State.TRANSITION, State.ACTIVE)
-        elif flags & MODIFIED:
-            physical.modified.append(pfn, count, State.ACTIVE)
-        else:
-            physical.standby.append(pfn, count, State.ACTIVE, segment.section.priority)
-        moved += count
-    physical.release_if_empty(segment)
-    return moved
+    return settle(physical, segment, 0, SEGMENT_PAGES)
 
 
 def share(physical: PhysicalMemory, segment: Segment, frame: int) -> None:
@@ -64,24 +39,24 @@ def share(physical: PhysicalMemory, segment: Segment, frame: int) -> None:
     segment.shares += 1
 
 
-def unshare(physical: PhysicalMemory, frame: int) -> bool:
-    """One less page-table entry leads to a page; True when it has left the active state by that."""
+def unshare(physical: PhysicalMemory, frame: int) -> None:
+    """One less page-table entry leads to a page; the last one lets go of it."""
     words = physical.pfns.words
     segment = physical.segments[words[frame * WORDS + PTE] & BASE_MASK]
     words[frame * WORDS + USE] -= 1
     segment.shares -= 1
-    return not words[frame * WORDS + USE] and deactivate(physical, segment, frame)
+    deactivate(physical, segment, frame)
 
 
-def deactivate(physical: PhysicalMemory, segment: Segment, frame: int, count: int = 1) -> bool:
-    """Sends active pages in consecutive frames, alike and one after the other in their segment, to their list; False for one that is in use.
+def deactivate(physical: PhysicalMemory, segment: Segment, frame: int, count: int = 1) -> None:
+    """Sends active pages in consecutive frames, alike and one after the other in their segment, to their list, unless they are in use.
 
     In use is what the cache shows or an address space maps.
     """
     words = physical.pfns.words
     at = frame * WORDS
     if segment.mapped or words[at + USE]:
-        return False
+        return
     link, first = physical.ram.link, words[at + PTE]
     for i in range(count):
         link[first + i] = -frame - i
@@ -91,30 +66,33 @@ def deactivate(physical: PhysicalMemory, segment: Segment, frame: int, count: in
         physical.modified.append(frame, count, State.ACTIVE)
     else:
         physical.standby.append(frame, count, State.ACTIVE, segment.section.priority)
-    return True
 
 
-def adopt_standby(physical: PhysicalMemory, section: Section, page: int) -> int:
-    """A frame, on the standby list, for a page that is absent; 0 when the page is there, or no frame can be had. Its bytes are the caller's to fill at once."""
+def adopt(physical: PhysicalMemory, section: Section, page: int) -> tuple[Segment, int] | None:
+    """Its segment and an active frame for a page that is absent; None when the page is there, or no frame can be had.
+
+    The caller fills the frame and deactivates it at once.
+    """
     segment = physical.try_segment(section, page >> SEGMENT_SHIFT)
     if segment is None:
-        return 0
+        return None
     at = segment.base + page % SEGMENT_PAGES
     segment.holds += 1  # taking a frame must not take the segment
     runs = physical.try_take(1, State.ACTIVE) if not physical.ram.link[at] else None
     segment.holds -= 1
-    frame = runs[0][0] if runs else 0
-    if frame:
-        segment.used += 1
-        physical.pfns.words[frame * WORDS + PTE] = at
-        physical.ram.link[at] = frame
-        deactivate(physical, segment, frame)
-    physical.release_if_empty(segment)
-    return frame
+    if not runs:
+        physical.release_if_empty(segment)
+        return None
+    frame = runs[0][0]
+    segment.used += 1
+    physical.pfns.words[frame * WORDS + PTE] = at
+    physical.ram.link[at] = frame
+    return segment, frame
 
 
-def settle(physical: PhysicalMemory, segment: Segment, first: int, end: int) -> None:
-    """After a fault: sends the active pages among [first, end) that came along and that nobody uses to their lists."""
+def settle(physical: PhysicalMemory, segment: Segment, first: int, end: int) -> int:
+    """Sends the active pages among [first, end) that nobody uses to their lists, alike ones in one go; returns how many."""
+    moved = 0
     if not segment.mapped:
         words = physical.pfns.words
         entries = physical.ram.link[segment.base + first : segment.base + end].tolist()
@@ -128,20 +106,17 @@ def settle(physical: PhysicalMemory, segment: Segment, first: int, end: int) -> 
                         break
                     count += 1
                 deactivate(physical, segment, frame, count)
+                moved += count
             i += count
     physical.release_if_empty(segment)
+    return moved
 
 
-def _unmap_unshared(physical: PhysicalMemory, segment: Segment, entries: list[int]) -> int:
-    """Address spaces map some of the pages: those stay active."""
-    return sum(deactivate(physical, segment, pfn) for pfn in entries if pfn > 0)
-
-
-def _unmap_whole(physical: PhysicalMemory, segment: Segment, entries: list[int]) -> int:
+def _unmap_whole(physical: PhysicalMemory, segment: Segment) -> int:
     """The usual case of a file that was read: one run of clean frames. Returns their number, 0 for any other case."""
-    count = segment.used
-    first = entries[0]
-    if count < SHORT_RUN or segment.shares or segment.dirty or segment.writing or first <= 0 or entries[count - 1] != first + count - 1:
+    link, base, count = physical.ram.link, segment.base, segment.used
+    first = link[base]
+    if count < SHORT_RUN or segment.shares or segment.dirty or segment.writing or first <= 0 or link[base + count - 1] != first + count - 1:
         return 0
     part = physical.links[segment.base : segment.base + count]
     if not (part == np.arange(first, first + count, dtype=np.int32)).all():

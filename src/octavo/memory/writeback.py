@@ -188,17 +188,21 @@ class WriteBack:
             del self.in_flight_sections[section]
             section.idle.signal()
 
-    async def flush(self, section: Section) -> None:
-        """Writes every page of the section that was dirty at the call; raises what failed, now or since the last flush."""
+    async def flush(self, section: Section, first: int = 0, end: int = 1 << 52) -> None:
+        """Writes every page of [first, end) of the section that was dirty at the call; raises what failed, now or since the last flush."""
         error = None
         while section.dirty or section.writes:
             picks = self.picks(section)
+            if first or end < section.pages:
+                picks = [part for pick in picks if (part := _clip(pick, first, end)) is not None]
             if picks:
                 _, error = await self.write(picks)
                 if error is not None:
                     break
-            else:
+            elif section.writes:
                 await self.wait_idle(section)
+            else:
+                break
         left = self.errors.pop(section, None)
         error = error or left
         if error is not None:
@@ -281,6 +285,13 @@ class WriteBack:
 
 def _mask(pick: Pick) -> int:
     return (1 << pick.end) - (1 << pick.first)
+
+
+def _clip(pick: Pick, first: int, end: int) -> Pick | None:
+    """The part of a pick that lies in pages [first, end) of its section."""
+    base = pick.segment.index << SEGMENT_SHIFT
+    low, high = max(pick.first, first - base), min(pick.end, end - base)
+    return Pick(pick.segment, low, high) if low < high else None
 
 
 def _batches(picks: list[Pick]) -> Iterator[list[Pick]]:

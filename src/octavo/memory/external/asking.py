@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from octavo.machine.ram import Ram
+from octavo.memory.manager import MemoryManager
 from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, Section
+from octavo.memory.views import settle
 from octavo.status import StatusError
 from octavo.threads.wait import Event
 
@@ -39,3 +41,18 @@ def alike(ram: Ram, section: Section, page: int, count: int) -> list[tuple[int, 
         else:
             out.append((number, 1, *kind))
     return out
+
+
+async def want_back(memory: MemoryManager, section: Section, page: int) -> None:
+    """The pager wants a page back if it is resident, clean or not, on whatever list it is: it is precious from now on."""
+    segment, i = section.segments.get(page >> SEGMENT_SHIFT), page % SEGMENT_PAGES
+    if segment is None or not memory.ram.link[segment.base + i] or segment.dirty >> i & 1:
+        return
+    segment.holds += 1
+    try:
+        await memory.faults.make_resident(segment, i, i + 1, i + 1)
+        section.precious.add(page)
+        memory.writeback.mark(segment, 1 << i, written=False)
+    finally:
+        segment.holds -= 1
+        settle(memory.physical, segment, i, i + 1)

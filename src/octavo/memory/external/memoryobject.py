@@ -5,7 +5,7 @@
                              '--- data_supply, _unavailable, _error --'
 
 What a pager does wrong harms itself: an answer that nobody waits for is taken as an unasked supply if the page is absent and
-frames are plentiful, and ignored otherwise; pages that were not supplied with a cluster are left out; one that does not answer
+frames are free, and ignored otherwise; pages that were not supplied with a cluster are left out; one that does not answer
 costs each who needs its pages a timeout, and MOST_TIMEOUTS of them in a row end the object until its pager shows life; one
 that does not take pages back keeps its own pages modified, `quota` of them at most, and nobody else's.
 
@@ -20,11 +20,11 @@ import weakref
 from collections.abc import Awaitable, Callable, Sequence
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
-from octavo.memory.external.asking import Request, alike
+from octavo.memory.external.asking import Request, alike, want_back
 from octavo.memory.external.messages import Access, CopyStrategy, ExternalPager, Return
 from octavo.memory.manager import MemoryManager
-from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, DirtyRun, Section
-from octavo.memory.views import adopt_standby
+from octavo.memory.section import SEGMENT_PAGES, DirtyRun, Section, pages_of
+from octavo.memory.views import adopt, deactivate
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Event, Queue
 
@@ -74,7 +74,7 @@ class MemoryObject:
     async def data_request(self, section: Section, page: int, buffers: list[memoryview], need: range) -> int | None:
         """See `octavo.memory.section.Pager`. StatusError IO_TIMEOUT, or what the pager said."""
         self._check_alive()
-        pages = [b[at : at + PAGE_SIZE] for b in buffers for at in range(0, len(b), PAGE_SIZE)]
+        pages = pages_of(buffers)
         request = Request(page, pages, (1 << need.stop) - (1 << need.start))
         self.requests.append(request)
         self.counts["requests"] += 1
@@ -170,13 +170,13 @@ class MemoryObject:
         self._silent = 0
         for i in range(count):
             part = view[i << PAGE_SHIFT : i + 1 << PAGE_SHIFT]
-            if lock:
-                self.locks[first + i] = lock
-            if precious:
-                self.section.precious.add(first + i)
-            if not self._answer(first + i, part) and not self._unasked(first + i, part):
+            if not self._answer(first + i, part) and not self._unasked(first + i, part, precious):
                 self.counts["ignored"] += 1
                 return i << PAGE_SHIFT
+            if lock:
+                self.locks[first + i] = lock
+            if precious:  # who waits for the page runs later, and sees it
+                self.section.precious.add(first + i)
             self.counts["supplied"] += 1
         return len(data)
 
@@ -218,15 +218,19 @@ class MemoryObject:
                 return True
         return False
 
-    def _unasked(self, page: int, data: memoryview) -> bool:
-        """Takes a page that nobody asked for to the standby list; False when it is there already, or frames are wanted elsewhere."""
+    def _unasked(self, page: int, data: memoryview, precious: bool) -> bool:
+        """Takes a page that nobody asked for to its list; False when it is there already, or frames are wanted elsewhere."""
         physical = self.memory.physical
         if physical.buddy.free_frames < self.memory.pageout.low:
             return False
-        frame = adopt_standby(physical, self.section, page)
-        if not frame:
+        adopted = adopt(physical, self.section, page)
+        if adopted is None:
             return False
+        segment, frame = adopted
         physical.ram.frame(frame)[:] = data
+        if precious:
+            self.memory.writeback.mark(segment, 1 << page % SEGMENT_PAGES, written=False)
+        deactivate(physical, segment, frame)
         self.counts["unasked"] += 1
         return True
 
@@ -248,11 +252,9 @@ class MemoryObject:
         writeback = self.memory.writeback
         if give == Return.ALL:
             for page in range(first, first + count):
-                segment = self.section.segments.get(page >> SEGMENT_SHIFT)
-                if segment is not None and self.memory.ram.link[segment.base + page % SEGMENT_PAGES] > 0:
-                    writeback.mark(segment, 1 << page % SEGMENT_PAGES)
+                await want_back(self.memory, self.section, page)
         if give != Return.NONE:
-            await writeback.flush(self.section)
+            await writeback.flush(self.section, first, first + count)
         if flush:
             await writeback.purge(self.section, first, first + count)
         self._post(lambda: self.pager.lock_completed(self, offset, length))

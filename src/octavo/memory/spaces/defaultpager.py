@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
-from octavo.memory.section import DirtyRun, Section
+from octavo.memory.section import DirtyRun, Section, pages_of
 from octavo.memory.spaces.pagefile import PageFiles
 from octavo.status import Status, StatusError
 
@@ -32,7 +32,7 @@ class DefaultPager:
     async def data_request(self, section: Section, page: int, buffers: list[memoryview], need: range) -> None:
         """Reads what is in slots, in runs; the rest is zeros."""
         slots = self.slots(section)
-        pages = _pages(buffers)
+        pages = pages_of(buffers)
         i = 0
         while i < len(pages):
             entry = slots.get(page + i)
@@ -50,7 +50,7 @@ class DefaultPager:
         return [await self._keep(run) for run in runs]
 
     async def _keep(self, run: DirtyRun) -> StatusError | None:
-        files, slots, pages = self.files, self.slots(run.section), _pages(run.buffers)
+        files, slots, pages = self.files, self.slots(run.section), pages_of(run.buffers)
         taken = files.take(len(pages))
         entries = [files.entry(file, first + i) for file, first, size in taken for i in range(size)]
         error: StatusError | None = None
@@ -77,8 +77,3 @@ class DefaultPager:
         for entry in self.slots(section).values():
             self.files.use(entry, -1)
         self.slots(section).clear()
-
-
-def _pages(buffers: list[memoryview]) -> list[memoryview]:
-    """Buffers cut into pages."""
-    return [b[at : at + PAGE_SIZE] for b in buffers for at in range(0, len(b), PAGE_SIZE)]

@@ -21,7 +21,7 @@ from octavo.machine.mmu import SoftMmu
 from octavo.machine.pagetables import ACCESSED, DIRTY, FRAME_MASK, PRESENT, WRITE, PageTables
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.pfn import HOLDER, PTE, USE, WORDS, State
-from octavo.memory.physical import PhysicalMemory
+from octavo.memory.physical import RESERVE, PhysicalMemory
 from octavo.memory.section import Segment
 from octavo.memory.spaces.pagefile import PAGED, PageFiles
 from octavo.memory.spaces.protect import Protect, entry_bits, is_held, permits
@@ -83,7 +83,8 @@ class PrivatePages:
 
     def try_frames(self, count: int) -> list[int]:
         """Up to `count` frames with any contents that no entry leads to yet, without waiting."""
-        runs = self.physical.try_take(count, State.ACTIVE) if count else None
+        count = min(count, self.physical.available - RESERVE)
+        runs = self.physical.try_take(count, State.ACTIVE) if count > 0 else None
         for run in runs or []:
             self.physical.pfns.hold(*run, self.holder)
         return [pfn for first, size in runs or [] for pfn in range(first, first + size)]
@@ -185,18 +186,14 @@ class PrivatePages:
         """Lets a section's page be written, which has been marked as modified."""
         self.tables.put(address, entry | WRITE | DIRTY)
 
-    def forget_shared(self, start: int, end: int) -> int:
-        """Takes the pages of sections in [start, end) out of the tables; returns how many of them have left the active state."""
-        left = 0
+    def forget_shared(self, start: int, end: int) -> None:
+        """Takes the pages of sections in [start, end) out of the tables."""
         one = end - start == PAGE_SIZE  # which eviction asks for
         for address, entry in [(start, self.tables.get(start))] if one else list(self.tables.entries(start, end)):
             if self.is_shared(entry):
-                before = self.physical.pfns.counts[State.ACTIVE]
                 self.tables.put(address, 0)
                 self.mmu.invalidate(address)
                 self._use(self.frame_of(entry), -1)
-                left += before - self.physical.pfns.counts[State.ACTIVE]
-        return left
 
     # -- sharing --------------------------------------------------------------------------------------------------
 

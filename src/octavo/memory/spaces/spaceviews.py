@@ -2,7 +2,7 @@
 
     map        shows a part of a section at addresses of the space, or loads an image
     unmap      ends a view, found by any address in it; all parts of an image go together
-    flush      writes what is dirty of the view's section
+    flush      writes what is dirty of a view
     advise     how memory will be used, private or mapped: what faults bring in, and WILLNEED and DONTNEED at once
     set_inheritance     what a fork makes of an allocation
 
@@ -225,15 +225,16 @@ class SpaceViews(SpaceFaults):
                 vad.view.object.section.views.remove(vad.view)
 
     async def flush(self, address: int, size: int = 0) -> tuple[int, int]:
-        """Writes what is dirty of the view at an address to where its section is kept; returns base and size of the view.
+        """Writes what is dirty of `size` bytes of a view from `address` on (0: to its end) to where its section is kept; returns them rounded to pages.
 
-        The whole section is written, whatever `size` is. StatusError NOT_MAPPED_VIEW, or that of the write.
+        StatusError NOT_MAPPED_VIEW, INVALID_PARAMETER_3 (size), or that of the write.
         """
-        view = self._view(address)
-        if size < 0:
-            raise StatusError(Status.INVALID_PARAMETER_3, f"{size} bytes cannot be flushed")
-        await self.machine.pageout.writeback.flush(view.object.section)
-        return view.vad.start << PAGE_SHIFT, view.vad.end - view.vad.start << PAGE_SHIFT
+        vad = (view := self._view(address)).vad
+        first, end = address >> PAGE_SHIFT, address + size + PAGE_SIZE - 1 >> PAGE_SHIFT if size else vad.end
+        if size < 0 or end > vad.end:
+            raise StatusError(Status.INVALID_PARAMETER_3, f"{size} bytes at {address:#x} do not lie in the view there")
+        await self.machine.pageout.writeback.flush(view.object.section, view.page_at(first), view.page_at(end))
+        return first << PAGE_SHIFT, end - first << PAGE_SHIFT
 
     def set_inheritance(self, address: int, inherit: int) -> None:
         """What a fork makes of the allocation at an address. StatusError MEMORY_NOT_ALLOCATED, INVALID_PARAMETER."""
