@@ -261,7 +261,7 @@ def test_compiled_and_interpreted_agree(name: str) -> None:
     keys = trace(1, 300, 21_000)
     misses, victims = Policy(name, 100, 100).replay(keys)
     policy = Policy(name, 100, 100)
-    index = np.zeros(2 << 8, np.int64)
+    index = np.zeros(1 << 8, np.int64)
     slow = np.full(len(keys), -1, np.int64)
     again = policy._kernels.replay(policy.words, memoryview(index.data), 8, memoryview(keys.data), 0, len(keys), memoryview(slow.data))
     assert (misses, victims.tolist()) == (again, slow[:again].tolist())

@@ -15,12 +15,12 @@ from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.conditions import MemoryConditions, low_threshold
 from octavo.memory.pageout import Pageout
 from octavo.memory.policies import MODULES, lists
+from octavo.memory.policies.lists import key_of
 from octavo.memory.policies.policy import Policy
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.balance import OutOfMemory
 from octavo.memory.spaces.profiles import make_profile
-from octavo.memory.spaces.replacement import key_of
 from octavo.status import Status, StatusError
 from tests.machines import Machine, MemoryFile, fails
 from tests.test_pagefile import Store, make

@@ -83,7 +83,7 @@ def _on_memoryviews(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def compile_kernels(*modules: ModuleType) -> SimpleNamespace:
-    """The kernels of the modules, lowest first, compiled together. `compiled` says whether they are."""
+    """The kernels of the modules, lowest first, compiled together at the first call. `compiled` says whether they are."""
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         kernels = interpreted(*modules)
         return SimpleNamespace(**{name: _on_memoryviews(f) if callable(f) else f for name, f in vars(kernels).items()})

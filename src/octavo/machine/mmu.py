@@ -50,8 +50,6 @@ def reference(address: int, kind: int = k.READ) -> int:
 class SoftMmu:
     """`cpus` virtual CPUs over the tables in `ram`."""
 
-    _compiled: SimpleNamespace | None = None
-
     def __init__(self, ram: Ram, layout: PageTableFormat, cpus: int = 1, slots: int = TLB_SLOTS) -> None:
         assert slots & (slots - 1) == 0
         wide = layout.entry_size == 8
@@ -102,12 +100,10 @@ class SoftMmu:
             found = k.translate(self._entries, view, reference(address, kind))
             return found | address & 3 if found >= 0 else PageFault(0, view[k.ADDRESS], view[k.ERROR])
 
-    @classmethod
-    def kernels(cls) -> SimpleNamespace:
-        """The compiled kernels, made at their first use."""
-        if cls._compiled is None:
-            cls._compiled = compile_kernels(k)
-        return cls._compiled
+    @staticmethod
+    def kernels() -> SimpleNamespace:
+        """The compiled kernels."""
+        return compile_kernels(k)
 
     def invalidate(self, address: int, pages: int = 1) -> None:
         """Flushes pages from the TLB of every CPU."""

@@ -87,6 +87,20 @@ def walk(tables: Ints, mmu: Ints, address: int, kind: int) -> int:
     return frame << 12 | changed & (_DIRTY | 256) | nx | rights
 
 
+def lowest(tables: Ints, root: int, levels: int, bits: int, page: int) -> int:
+    """The index of a page's lowest-level entry; where a table is missing, -(its level) for the first that is."""
+    table, level = root, levels - 1
+    while level > 0:
+        entry = tables[(table << bits) + (page >> (level * bits) & ((1 << bits) - 1))]
+        if not entry & 1:
+            return -level
+        table = (entry & _FRAMES) >> 12
+        if bits == 10:
+            table &= 0xFFFFF
+        level -= 1
+    return (table << bits) + (page & ((1 << bits) - 1))
+
+
 def translate(tables: Ints, mmu: Ints, reference: int) -> int:
     """The physical address of a reference; -1 for a fault, which ERROR and ADDRESS tell."""
     kind, page = reference & 3, reference >> 12
@@ -130,4 +144,4 @@ def forget_all(mmu: Ints, global_too: int) -> None:
             mmu[slot] = EMPTY
 
 
-KERNELS = ("fault", "walk", "translate", "references", "forget_page", "forget_all")
+KERNELS = ("fault", "walk", "lowest", "translate", "references", "forget_page", "forget_all")

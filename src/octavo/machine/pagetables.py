@@ -70,6 +70,10 @@ class PageTables:
             self.tables.append(frame)
         return frame
 
+    def fit(self, flags: int) -> int:
+        """Entry bits as far as the format has them: 32-bit entries have no NO_EXECUTE."""
+        return flags & ~NO_EXECUTE if self._shift == 2 else flags
+
     # -- the self-map ---------------------------------------------------------------------------------------------
 
     def map_self(self) -> None:
@@ -152,8 +156,7 @@ class PageTables:
                 self.words[at] = 0
             self._drop_tables(before)
             raise
-        if self._shift == 2:
-            flags &= ~NO_EXECUTE
+        flags = self.fit(flags)
         for (va, target, level), table in zip(pages, places, strict=True):
             index = self.format.indices(va)[self._levels - 1 - level]
             self.words[(table << self._per) + index] = target << PAGE_SHIFT | flags | PRESENT | (LARGE if level else 0)

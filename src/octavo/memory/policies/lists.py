@@ -99,39 +99,47 @@ def leave(s: Ints, node: int) -> None:
     s[COUNT] -= 1
 
 
-def place_of_key(s: Ints, key: int) -> int:
-    """Where in the table the search for a key begins."""
-    short = (key ^ key >> 31) & 0x7FFFFFFF
-    return (short * 2654435761 & 0xFFFFFFFF) >> (32 - s[BITS])
+def key_of(owner: int, page: int, external: int) -> int:
+    """The name of a page: who has it and its number there, mixed into 60 bits; the lowest bit for external ones."""
+    return ((owner << 40 ^ page) & 0xFFFFFFFFFFFFFFF) << 1 | external
+
+
+def home_of(key: int, bits: int) -> int:
+    """Where in a table of 2^bits places the search for a key begins."""
+    return ((key ^ key >> 31) & 0x7FFFFFFF) * 2654435761 % 4294967296 >> (32 - bits)
+
+
+def find_place(s: Ints, table: Ints, start: int, bits: int, key: int) -> int:
+    """The place in a table of nodes, which begins at `start`, of the node with a key; or the free place (0) where it would go."""
+    mask = (1 << bits) - 1
+    at = home_of(key, bits)
+    while table[start + at] != 0 and s[BASE + table[start + at] * NODE + KEY] != key:
+        at = (at + 1) & mask
+    return start + at
+
+
+def clear_place(s: Ints, table: Ints, start: int, bits: int, place: int) -> None:
+    """Frees a place; what stands behind it moves up."""
+    mask = (1 << bits) - 1
+    hole = place - start
+    at = (hole + 1) & mask
+    while table[start + at] != 0:
+        home = home_of(s[BASE + table[start + at] * NODE + KEY], bits)
+        if (at - home) & mask >= (at - hole) & mask:
+            table[start + hole] = table[start + at]
+            hole = at
+        at = (at + 1) & mask
+    table[start + hole] = 0
 
 
 def ghost_of(s: Ints, key: int) -> int:
     """The ghost with a key, 0 for none."""
-    mask = (1 << s[BITS]) - 1
-    at = place_of_key(s, key)
-    while s[s[TABLE] + at]:
-        node = s[s[TABLE] + at]
-        if s[BASE + node * NODE + KEY] == key:
-            return node
-        at = (at + 1) & mask
-    return 0
+    return s[find_place(s, s, s[TABLE], s[BITS], key)]
 
 
 def forget(s: Ints, node: int) -> None:
-    """Ends a ghost: off its list and out of the table, in which what stands behind it moves up."""
-    mask = (1 << s[BITS]) - 1
-    at = place_of_key(s, s[BASE + node * NODE + KEY])
-    while s[s[TABLE] + at] != node:
-        at = (at + 1) & mask
-    hole = at
-    at = (at + 1) & mask
-    while s[s[TABLE] + at]:
-        home = place_of_key(s, s[BASE + s[s[TABLE] + at] * NODE + KEY])
-        if (at - home) & mask >= (at - hole) & mask:
-            s[s[TABLE] + hole] = s[s[TABLE] + at]
-            hole = at
-        at = (at + 1) & mask
-    s[s[TABLE] + hole] = 0
+    """Ends a ghost: off its list and out of the table."""
+    clear_place(s, s, s[TABLE], s[BITS], find_place(s, s, s[TABLE], s[BITS], s[BASE + node * NODE + KEY]))
     unlink(s, node)
     s[BASE + node * NODE + NEXT] = s[FREE]
     s[FREE] = node
@@ -153,11 +161,7 @@ def remember(s: Ints, which: int, key: int, value: int, most: int) -> None:
     s[BASE + node * NODE + KEY] = key
     s[BASE + node * NODE + REF] = value
     push(s, which, node)
-    mask = (1 << s[BITS]) - 1
-    at = place_of_key(s, key)
-    while s[s[TABLE] + at]:
-        at = (at + 1) & mask
-    s[s[TABLE] + at] = node
+    s[find_place(s, s, s[TABLE], s[BITS], key)] = node
 
 
 def miss(s: Ints, key: int) -> None:
@@ -174,4 +178,4 @@ def remove(s: Ints, node: int) -> None:
 
 
 KERNELS: tuple[str, ...] = ("list_head", "list_count", "push", "unlink", "move", "enter", "leave")
-KERNELS += ("place_of_key", "ghost_of", "forget", "remember", "miss", "tick", "remove")
+KERNELS += ("key_of", "home_of", "find_place", "clear_place", "ghost_of", "forget", "remember", "miss", "tick", "remove")

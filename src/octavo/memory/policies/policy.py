@@ -42,14 +42,11 @@ class Policy:
         self.state[lists.BASE + lists.NEXT + free[:-1] * lists.NODE] = free[1:]
         self.state[lists.FREE] = slots + 1 if ghosts else 0
         self._kernels = interpreted(lists, self.module, replay)
-        self._compiled: SimpleNamespace | None = None
 
     @property
     def compiled(self) -> SimpleNamespace:
-        """The compiled kernels, made at their first use."""
-        if self._compiled is None:
-            self._compiled = compile_kernels(lists, self.module, replay)
-        return self._compiled
+        """The compiled kernels."""
+        return compile_kernels(lists, self.module, replay)
 
     @property
     def count(self) -> int:
@@ -109,7 +106,7 @@ class Policy:
         if self.count or self.capacity < 1 or self.capacity > self.words[lists.SLOTS] or (len(keys) and keys.min() < 0):
             raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: a replay needs an empty policy, a capacity within its frames, and keys from 0 on")
         bits = max(4, (2 * self.capacity).bit_length())
-        index = np.zeros(2 << bits, np.int64)
+        index = np.zeros(1 << bits, np.int64)
         victims = np.full(len(keys), -1, np.int64)
         if len(keys) >= COMPILE_FROM:
             misses = self.compiled.replay(self.state, index, bits, keys, 0, len(keys), victims)

@@ -22,6 +22,7 @@ from octavo.machine.mmu import PageFault, References
 from octavo.machine.pagetables import PRESENT
 from octavo.machine.ram import PAGE_SHIFT
 from octavo.memory.pfn import State, runs_of
+from octavo.memory.policies import lists
 from octavo.memory.section import SEGMENT_SHIFT, Segment
 from octavo.memory.spaces import faultkernels as k
 from octavo.memory.spaces.addressspace import AddressSpace
@@ -50,15 +51,12 @@ class Bulk:
 
     def __init__(self, machine: VirtualMemory) -> None:
         self.machine = machine
-        self._kernels: SimpleNamespace | None = None
         self.filled = self.soft = self.shared = 0
 
     @property
     def kernels(self) -> SimpleNamespace:
-        """The compiled kernels, made at their first use."""
-        if self._kernels is None:
-            self._kernels = compile_kernels(mmukernels, k)
-        return self._kernels
+        """The compiled kernels."""
+        return compile_kernels(lists, mmukernels, k)
 
     # -- what a kernel is given -----------------------------------------------------------------------------------
 
@@ -69,13 +67,10 @@ class Bulk:
         after = k.FIRST_RUN + k.RUN * count  # where `sources` begins: the records that are not used lie behind their end
         for vad in space.vads.all:
             for first, end, protect in vad.runs:
-                if protect is None or is_held(protect):
+                if protect is None or is_held(protect) or vad.written is not None:
                     continue
-                bits = entry_bits(protect, True) | PRESENT
-                bits = bits & 0xFFF if space.tables.format.entry_size == 4 else bits
+                bits = space.tables.fit(entry_bits(protect, True)) | PRESENT
                 bits = bits - (1 << 64) if bits >> 63 else bits
-                if vad.written is not None:
-                    continue
                 if vad.view is None:
                     runs.records += [first, end, bits, 0, 0, 0]
                 elif not (is_copy(protect) or vad.view.object.frame or vad.view.object.section.admit):

@@ -82,21 +82,20 @@ class Eviction:
                 if not is_paged(entry) and policy.has(frame):
                     age = policy.list_of(frame) if policy.name == "ageing" else 0
                     candidates.append((entry & ACCESSED, -age, frame))
-        left, picks = 0, list[Pick]()
-        for _, _, frame in sorted(candidates):
-            if left + len(picks) >= pages:
-                break
-            if policy.has(frame) and not self._must_stay(frame):
-                policy.remove(frame)
-                left += self._take(frame, picks)
-        return left + await self._write(picks)
+        return await self._send([frame for _, _, frame in sorted(candidates)], pages)
 
     async def let_go(self, space: SpaceViews, first: int, end: int) -> int:
         """Lets pages [first, end) of one space leave now, but for those that must stay; returns how many have."""
+        entries = space.tables.entries(first << PAGE_SHIFT, end << PAGE_SHIFT)
+        return await self._send([space.pages.frame_of(entry) for _, entry in entries if not is_paged(entry)], end - first)
+
+    async def _send(self, frames: list[int], most: int) -> int:
+        """Lets the pages in the first `most` of these frames leave that may; returns how many have."""
         left, picks, policy = 0, list[Pick](), self.replacement.policy
-        for _, entry in list(space.tables.entries(first << PAGE_SHIFT, end << PAGE_SHIFT)):
-            frame = space.pages.frame_of(entry)
-            if not is_paged(entry) and policy.has(frame) and not self._must_stay(frame):
+        for frame in frames:
+            if left + len(picks) >= most:
+                break
+            if policy.has(frame) and not self._must_stay(frame):
                 policy.remove(frame)
                 left += self._take(frame, picks)
         return left + await self._write(picks)

@@ -20,7 +20,8 @@ writes, guard pages, pages that the pager has, an empty stock.
 from __future__ import annotations
 
 from octavo.machine.kernels import Ints
-from octavo.machine.mmukernels import BITS, ERROR, LEVELS, ROOT, translate
+from octavo.machine.mmukernels import BITS, ERROR, LEVELS, ROOT, lowest, translate
+from octavo.memory.policies.lists import key_of
 
 NEXT, COUNT, RUNS, HOLDER, MADE, PAGES, FRAMES, TABLES, SOFT, SOFT_MOST, SOFT_OUT = range(11)
 STANDBY = 16
@@ -131,7 +132,7 @@ def soft_fault(tables: Ints, mmu: Ints, words: Ints, links: Ints, fill: Ints, ru
     words[frame * PFN_WORDS + PFN_USE] += 1
     out = fill[SOFT_OUT] + 2 * fill[SOFT]
     fill[out] = frame
-    fill[out + 1] = ((fill[run + 4] << 40 ^ number) & 0xFFFFFFFFFFFFFFF) << 1 | fill[run + 5]
+    fill[out + 1] = key_of(fill[run + 4], number, fill[run + 5])
     fill[source + 3 + fill[source + 2] + segment] += 1
     fill[SOFT] += 1
     tables[at] = frame << 12 | fill[run + 2] & ~2
@@ -173,21 +174,11 @@ def share_pages(tables: Ints, mmu: Ints, child: int, words: Ints, fill: Ints, fi
     source, target, left = 0, 0, 0
     while page < end:
         if left == 0:  # another lowest-level table
-            table, level = mmu[ROOT], levels - 1
-            left = (1 << bits) - (page & ((1 << bits) - 1))
-            while level > 0:
-                entry = tables[(table << bits) + (page >> (level * bits) & ((1 << bits) - 1))]
-                if not entry & 1:
-                    break
-                table = (entry & _FRAMES) >> 12
-                if bits == 10:
-                    table &= 0xFFFFF
-                level -= 1
-            if level > 0:
-                page += left
-                left = 0
+            source, target = lowest(tables, mmu[ROOT], levels, bits, page), -1
+            if source < 0:
+                page = ((page >> (-source * bits)) + 1) << (-source * bits)
                 continue
-            source, target = (table << bits) + (page & ((1 << bits) - 1)), -1
+            left = (1 << bits) - (page & ((1 << bits) - 1))
         entry = tables[source]
         if entry != 0:
             if not entry & 1:

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from octavo.machine.kernels import Ints
+from octavo.machine.mmukernels import lowest
 from octavo.memory.policies.fifo import insert, touch  # stand for the policy's own, see `Policy`
-from octavo.memory.policies.lists import BASE, FRESH, LIST, NODE, SLOTS
+from octavo.memory.policies.lists import BASE, FRESH, LIST, NODE, SLOTS, key_of
 
 _FRAMES = (1 << 52) - 4096
 _PRESENT_ACCESSED = 33
@@ -30,20 +31,11 @@ def harvest(tables: Ints, s: Ints, root: int, levels: int, bits: int, first: int
     page, found, at, left = first, 0, 0, 0
     while page < end:
         if left == 0:
-            table, level = root, levels - 1
-            while level > 0:
-                entry = tables[(table << bits) + (page >> (level * bits) & ((1 << bits) - 1))]
-                if not entry & 1:
-                    break
-                table = (entry & _FRAMES) >> 12
-                if bits == 10:
-                    table &= 0xFFFFF
-                level -= 1
-            if level > 0:
-                page = ((page >> (level * bits)) + 1) << (level * bits)
+            at = lowest(tables, root, levels, bits, page)
+            if at < 0:
+                page = ((page >> (-at * bits)) + 1) << (-at * bits)
                 continue
             left = (1 << bits) - (page & ((1 << bits) - 1))
-            at = (table << bits) + (page & ((1 << bits) - 1))
         entry = tables[at]
         if entry & _PRESENT_ACCESSED == _PRESENT_ACCESSED:
             tables[at] = entry & ~_ACCESSED
@@ -64,7 +56,7 @@ def enter_many(s: Ints, words: Ints, frames: Ints, count: int, owner: int) -> No
         frame = frames[i]
         page = words[frame * 8] | words[frame * 8 + 1] << 31
         words[frame * 8 + 2] = owner
-        insert(s, frame, ((owner << 40 ^ page) & 0xFFFFFFFFFFFFFFF) << 1)
+        insert(s, frame, key_of(owner, page, 0))
 
 
 def enter_keys(s: Ints, words: Ints, pairs: Ints, count: int) -> None:

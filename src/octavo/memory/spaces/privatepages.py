@@ -111,9 +111,7 @@ class PrivatePages:
             return frame << PAGE_SHIFT | HELD
         alone = self.uses(frame) <= 1
         copy = COPY if not alone and permits(protect, 1) else 0
-        bits = entry_bits(protect, alone)
-        if self.tables.format.entry_size == 4:
-            bits &= 0xFFF
+        bits = self.tables.fit(entry_bits(protect, alone))
         known = old & _KEPT if old & PRESENT else DIRTY if old else 0
         return frame << PAGE_SHIFT | bits | copy | PRESENT | known
 
@@ -137,10 +135,9 @@ class PrivatePages:
             if not is_paged(entry):
                 self.remake(address, entry, protect)
 
-    def drop(self, start: int, end: int) -> int:
-        """Takes all pages of [start, end) away, with the tables that become empty; returns how many there were."""
-        found = list(self.tables.entries(start, end))
-        for address, entry in found:
+    def drop(self, start: int, end: int) -> None:
+        """Takes all pages of [start, end) away, with the tables that become empty."""
+        for address, entry in list(self.tables.entries(start, end)):
             self.tables.put(address, 0)
             if is_paged(entry):
                 self.files.use(entry, -1)
@@ -149,7 +146,6 @@ class PrivatePages:
                 self.mmu.invalidate(address)
                 self._use(self.frame_of(entry), -1)
         self.tables.prune(start, end)
-        return len(found)
 
     def mark(self, address: int, entry: int, written: bool) -> None:
         """Sets the accessed and dirty bits, for an access that the executive makes itself."""
@@ -179,8 +175,7 @@ class PrivatePages:
         self.shared += 1
 
     def _shared_entry(self, frame: int, protect: Protect, writable: bool) -> int:
-        bits = entry_bits(protect, writable) & (0xFFF if self.tables.format.entry_size == 4 else -1)
-        return frame << PAGE_SHIFT | bits | PRESENT | ACCESSED  # by the reference that faulted
+        return frame << PAGE_SHIFT | self.tables.fit(entry_bits(protect, writable)) | PRESENT | ACCESSED  # by the reference that faulted
 
     def make_writable(self, address: int, entry: int) -> None:
         """Lets a section's page be written, which has been marked as modified."""

@@ -11,7 +11,6 @@ the balance-set manager.
 
 from __future__ import annotations
 
-from functools import cached_property
 from itertools import count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from octavo.machine import mmukernels
 from octavo.machine.kernels import compile_kernels
 from octavo.machine.mmukernels import BITS, LEVELS
 from octavo.machine.pagetables import ACCESSED, FRAME_MASK, PRESENT
@@ -26,6 +26,7 @@ from octavo.machine.ram import PAGE_SHIFT
 from octavo.memory.pfn import NEXT, PREV, PTE, WORDS
 from octavo.memory.physical import BASE_MASK
 from octavo.memory.policies import lists
+from octavo.memory.policies.lists import key_of
 from octavo.memory.policies.policy import Policy
 from octavo.memory.section import SEGMENT_SHIFT, Section
 from octavo.memory.spaces import harvestkernels
@@ -39,11 +40,6 @@ SMALL = 64  # once the kernels are compiled
 EXTERNAL = 1
 
 
-def key_of(owner: int, page: int, external: int) -> int:
-    """The policy's name for a page."""
-    return ((owner << 40 ^ page) & (1 << 60) - 1) << 1 | external
-
-
 class Replacement:
     """Policy `name` over the pages of the spaces of `machine`."""
 
@@ -54,6 +50,7 @@ class Replacement:
         self.families: dict[int, list[AddressSpace]] = {}
         self._numbers = count(1)
         self.harvests = 0
+        self._is_compiled = False
 
     def new_number(self) -> int:
         """A number for a family of spaces or a section."""
@@ -127,15 +124,16 @@ class Replacement:
 
     # -- accessed bits --------------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def _compiled(self) -> SimpleNamespace:
-        return compile_kernels(lists, self.policy.module, harvestkernels)
+        self._is_compiled = True
+        return compile_kernels(lists, self.policy.module, mmukernels, harvestkernels)
 
     def harvest(self) -> int:
         """Takes all accessed bits away and tells the policy; returns how many there were."""
         self.harvests += 1
         machine, found = self.machine, 0
-        bulk = self.policy.count >= (SMALL if "_compiled" in self.__dict__ else COMPILE_FROM)
+        bulk = self.policy.count >= (SMALL if self._is_compiled else COMPILE_FROM)
         state = machine.mmu.states[0]
         for space in machine.spaces:
             for vad in space.vads.all:
