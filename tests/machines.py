@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
 import pytest
@@ -21,6 +21,7 @@ from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 
 T = TypeVar("T")
+KERNEL = {"i386": 0x80000000, "pae": 0x80000000, "x86-64": 0xFFFF800000000000, "la57": 0xFF00000000000000}  # where it begins
 
 
 class Machine:
@@ -32,6 +33,7 @@ class Machine:
         self.cache = CacheManager(self.memory)
         self.virtual = VirtualMemory(self.memory, FORMATS[arch], cpus, profile)
         self.space = self.virtual.create("init")
+        self.kernel = KERNEL[arch]
 
     def touch(self, address: int, kind: int = READ, space: AddressSpace | None = None) -> int:
         """One reference."""
@@ -54,6 +56,23 @@ class Machine:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Drives a coroutine to its end."""
         return self.scheduler.run(coroutine)
+
+
+def emptied(made: Machine) -> Iterator[Machine]:
+    """For a fixture: lends the machine; after the test its ledger balances, and everything can be given back."""
+    free = made.memory.physical.available
+    yield made
+    made.check()
+    for space in list(made.virtual.spaces):
+        made.virtual.destroy(space)
+    for section in list(made.virtual.sections.all):
+        made.virtual.sections.close(section)
+    made.run(made.scheduler.sleep(1))
+    made.check()
+    assert made.virtual.charged == 0 and not made.virtual.sections.ending
+    if not made.cache.views:
+        assert made.memory.physical.available == free + 1  # and the root table of the first space
+    made.scheduler.close()
 
 
 def fails(status: Status, call: object, *arguments: object) -> None:

@@ -14,31 +14,22 @@ from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.spaces.addressspace import Allocate, Free, MemoryInformation, MemoryType, PageState
 from octavo.memory.spaces.protect import Protect
 from octavo.status import Status, StatusError
-from tests.machines import Machine, fails
+from tests.machines import Machine, emptied, fails
 
 COMMIT, RESERVE, RESET, TOP_DOWN = Allocate.COMMIT, Allocate.RESERVE, Allocate.RESET, Allocate.TOP_DOWN
 RO, RW, NOACCESS, GUARD = Protect.READONLY, Protect.READWRITE, Protect.NOACCESS, Protect.GUARD
-KERNEL = {"i386": 0x80000000, "pae": 0x80000000, "x86-64": 0xFFFF800000000000, "la57": 0xFF00000000000000}
 
 
 @pytest.fixture(params=list(FORMATS))
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """One of each format; its ledger balances at the end, and everything can be given back."""
-    made = Machine(request.param)
-    free = made.memory.physical.available
-    yield made
-    made.check()
-    for space in list(made.virtual.spaces):
-        made.virtual.destroy(space)
-    made.check()
-    assert made.memory.physical.available == free + 1 and made.virtual.charged == 0  # and the root table of the first space
-    made.scheduler.close()
+    yield from emptied(Machine(request.param))
 
 
 def test_allocation_arguments(machine: Machine) -> None:
     """2 to 10: bases, sizes, types and protections that cannot be."""
     allocate = machine.space.allocate
-    for base in (KERNEL[machine.virtual.format.name], 0xF000):
+    for base in (machine.kernel, 0xF000):
         fails(Status.INVALID_PARAMETER_2, allocate, base, 4096, COMMIT | RESERVE)
     for size in (0, -1, 1 << 64):
         fails(Status.INVALID_PARAMETER_4, allocate, 0, size, COMMIT)
@@ -145,7 +136,7 @@ def test_protect(machine: Machine) -> None:
 def test_query(machine: Machine) -> None:
     """38 and 40: above user space; a page committed inside a reserve."""
     space = machine.space
-    fails(Status.INVALID_PARAMETER, space.query, KERNEL[machine.virtual.format.name])
+    fails(Status.INVALID_PARAMETER, space.query, machine.kernel)
     base, _ = space.allocate(0x60000000, 0x10000, RESERVE, NOACCESS)
     space.allocate(base + 0x3000, 0x2000, COMMIT, RW)
     assert space.query(base + 0x4ABC) == MemoryInformation(base + 0x4000, 0x1000, PageState.COMMIT, base, NOACCESS, RW, MemoryType.PRIVATE)

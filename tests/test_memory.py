@@ -146,7 +146,7 @@ def test_only_the_pages_asked_for_are_obligatory() -> None:
             raise StatusError(Status.IO_DEVICE_ERROR, "too large")
         await original(section, page, buffers, need)
 
-    pager.data_request = only_small  # type: ignore[method-assign]
+    pager.data_request = only_small  # type: ignore[method-assign]  # a pager in a bad mood
     from octavo.cache.readahead import ReadAhead
 
     assert scheduler.run(cache.copy_read(section, 0, 100, ReadAhead())) == b"x" * 100
@@ -228,7 +228,7 @@ def test_every_allocation_may_fail(pages: int) -> None:
             def failing(*args: object, original: object = original, **kwargs: object) -> object:
                 nonlocal calls
                 calls += 1
-                return None if calls == k else original(*args, **kwargs)  # type: ignore[operator]
+                return None if calls == k else original(*args, **kwargs)  # type: ignore[operator]  # the method that it stands for
 
             setattr(physical, name, failing)
         data = scheduler.run(cache.copy_read(section, 0, pages * PAGE_SIZE))

@@ -16,7 +16,7 @@ from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect
 from octavo.status import Status, StatusError
 from tests.machines import fails
-from tests.test_pagefile import make
+from tests.stores import make
 
 COMMIT = Allocate.COMMIT
 

@@ -18,30 +18,16 @@ from octavo.memory.spaces.protect import Protect
 from octavo.memory.spaces.sections import Attribute, SectionObject
 from octavo.memory.spaces.view import Inherit
 from octavo.status import Status
-from tests.machines import Machine, MemoryFile, fails
+from tests.machines import Machine, MemoryFile, emptied, fails
 
 COMMIT, RESERVE, IMAGE, NOCACHE, BASED = Attribute.COMMIT, Attribute.RESERVE, Attribute.IMAGE, Attribute.NOCACHE, Attribute.BASED
 RO, RW, WC, NOACCESS, GUARD = Protect.READONLY, Protect.READWRITE, Protect.WRITECOPY, Protect.NOACCESS, Protect.GUARD
-KERNEL = {"i386": 0x80000000, "pae": 0x80000000, "x86-64": 0xFFFF800000000000, "la57": 0xFF00000000000000}
 
 
 @pytest.fixture(params=list(FORMATS))
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """One of each format; its ledger balances at the end, and everything can be given back."""
-    made = Machine(request.param)
-    free = made.memory.physical.available
-    yield made
-    made.check()
-    for space in list(made.virtual.spaces):
-        made.virtual.destroy(space)
-    for section in list(made.virtual.sections.all):
-        made.virtual.sections.close(section)
-    made.run(made.scheduler.sleep(1))
-    made.check()
-    assert made.virtual.charged == 0 and not made.virtual.sections.ending
-    if not made.cache.views:
-        assert made.memory.physical.available == free + 1  # and the root table of the first space
-    made.scheduler.close()
+    yield from emptied(Machine(request.param))
 
 
 def create(machine: Machine, size: int = 0, protect: int = RW, attributes: int = COMMIT, file: MemoryFile | None = None, name: str = "") -> SectionObject:
@@ -113,7 +99,7 @@ def test_mapping_arguments(machine: Machine) -> None:
     """64 to 71: bases, sizes, zero bits, commit sizes, types; nothing is mapped."""
     section, file = create(machine, 0x30000), create(machine, 0, RW, COMMIT, MemoryFile(machine, bytes(0x30000)))
     show = machine.space.map
-    fails(Status.INVALID_PARAMETER_3, show, section, KERNEL[machine.virtual.format.name])
+    fails(Status.INVALID_PARAMETER_3, show, section, machine.kernel)
     fails(Status.INVALID_PARAMETER_3, show, section, 0, -1)
     machine.space.allocate(0x40000, 0x10000, Allocate.RESERVE)
     fails(Status.CONFLICTING_ADDRESSES, show, section, 0x40000)

@@ -19,10 +19,10 @@ from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect
 from octavo.memory.spaces.sections import SectionObject
 from octavo.status import Status, StatusError
+from tests.books import Book
 from tests.machines import MemoryFile
+from tests.stores import make
 from tests.test_kth import Failing
-from tests.test_pagefile import make
-from tests.test_pagers import Book
 
 PAGES = 48  # of each section
 FRAMES = 110

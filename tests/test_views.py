@@ -25,7 +25,7 @@ from octavo.status import Status, StatusError
 from octavo.system import System
 from tests.conftest import fsck, make_image, run
 from tests.machines import Machine, MemoryFile, fails
-from tests.test_pagefile import make
+from tests.stores import make
 
 PROGRAM = Path("/bin/true")
 
@@ -215,7 +215,7 @@ def test_clusters_are_clipped() -> None:
     machine.run(machine.cache.flush(file.section))
     machine.run(machine.cache.purge(file.section, PAGE_SIZE))
     file.section.size = 20 * PAGE_SIZE
-    file.pager.data_request = small_only  # type: ignore[method-assign]
+    file.pager.data_request = small_only  # type: ignore[method-assign]  # a pager that looks at what is asked
     assert machine.read(base + 5 * PAGE_SIZE, 3) == bytes(3)
     assert file.pager.requests[-1] == (5, 1)
     machine.check()

@@ -23,7 +23,7 @@ from octavo.memory.spaces.balance import OutOfMemory
 from octavo.memory.spaces.profiles import make_profile
 from octavo.status import Status, StatusError
 from tests.machines import Machine, MemoryFile, fails
-from tests.test_pagefile import Store, make
+from tests.stores import Store, make
 from tests.test_policies import trace
 
 COMMIT = Allocate.COMMIT
@@ -68,11 +68,11 @@ def live_victims(policy: str, pages: list[int]) -> tuple[int, list[int]]:
         choose = replacement.policy.victim
 
         def watched(choose: object = choose, machine: Machine = machine, gone: list[int] = gone, base: int = base) -> int:
-            frame = choose()  # type: ignore[operator]
+            frame = choose()  # type: ignore[operator]  # the bound method
             gone.append(machine.virtual.replacement.page_of(frame) - base // PAGE_SIZE)
             return int(frame)
 
-        replacement.policy.victim = watched  # type: ignore[method-assign]
+        replacement.policy.victim = watched  # type: ignore[method-assign]  # a wrapper that counts
         for page in pages:
             machine.touch(base + page * PAGE_SIZE, WRITE)
             replacement.harvest()

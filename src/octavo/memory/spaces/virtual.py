@@ -85,6 +85,7 @@ class VirtualMemory:
 
     def fork(self, parent: AddressSpace, name: str) -> AddressSpace:
         """A space with all that `parent` has at the same addresses; pages are copied when one side writes them.
+        Write watch is not inherited: it is of the region that asked for it.
 
         StatusError COMMITMENT_LIMIT or INSUFFICIENT_RESOURCES: there is no new space then.
         """
