@@ -166,7 +166,8 @@ class FatTable:
         runs = await self._find(count)
         try:
             for i in range(len(runs) - 1, -1, -1):
-                await self._write_run(runs[i], runs[i + 1][0] if i + 1 < len(runs) else self.end_mark)
+                used = await self._write_run(runs[i], runs[i + 1][0] if i + 1 < len(runs) else self.end_mark)
+                assert not used, f"{used} clusters of {runs[i]} were in use already"
             if after:
                 await self.set(after, runs[0][0])
         except StatusError:
@@ -184,26 +185,33 @@ class FatTable:
             pass  # the device is gone: the clusters stay lost, which a check finds
 
     async def free(self, runs: Sequence[Run]) -> None:
-        """Frees clusters."""
+        """Frees clusters; those that are free already (of a chain that another file shares) count once."""
         for run in runs:
-            await self._write_run(run, 0, free=True)
+            used = await self._write_run(run, 0, free=True)
             if self.free_count >= 0:
-                self.free_count += run[1]
+                self.free_count += used
 
     async def end_at(self, cluster: int) -> None:
         """Makes a cluster the last of its chain."""
         await self.set(cluster, self.end_mark)
 
     async def _find(self, count: int) -> list[Run]:
+        """`count` free clusters as runs, from the cursor once around the FAT; they are taken from what was seen free, not yet chained.
+
+        No cluster is met twice: a search that what is left of the last window cannot satisfy begins again at that rest.
+        """
+        if 0 <= self.free_count < count:
+            raise self._full(count - self.free_count)
         out: list[Run] = []
-        left = count
-        scanned = 0
+        left, unseen = count, self.limit - 2
         while left:
             if not self._free:
-                if scanned >= self.limit:
-                    self._free = out  # nothing was changed: what was found is still free
-                    raise StatusError(Status.DISK_FULL, f"{self.section.name}: the volume is full: {left} more clusters are needed")
-                scanned += await self._scan()
+                if out and unseen == self.limit - 2:
+                    self.cursor, out, left = out[0][0], [], count
+                if not unseen:
+                    self.free_count = count - left  # each entry was looked at once
+                    raise self._full(left)
+                unseen -= await self._scan(unseen)
                 continue
             first, size = self._free[0]
             taken = min(size, left)
@@ -218,48 +226,56 @@ class FatTable:
             left -= taken
         return out
 
-    async def _scan(self) -> int:
-        """Notes the free runs of the window at the cursor, and moves the cursor behind it; returns the entries looked at."""
+    def _full(self, missing: int) -> StatusError:
+        return StatusError(Status.DISK_FULL, f"{self.section.name}: the volume is full: {missing} more clusters are needed")
+
+    async def _scan(self, most: int) -> int:
+        """Notes the free runs of the window at the cursor, and moves the cursor behind it; returns the entries looked at (at most `most`)."""
         if self.cursor >= self.limit:
             self.cursor = 2
-        values = await self._values(self.cursor, PAGE_SIZE)
+        values = await self._values(self.cursor, min(most, PAGE_SIZE))
         edges = np.flatnonzero(np.diff(np.concatenate(([False], values == 0, [False])).astype(np.int8)))
         start = self.cursor
         self._free = [(start + a, b - a) for a, b in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)]
         self.cursor += len(values)
         return len(values)
 
-    async def _write_run(self, run: Run, last: int, free: bool = False) -> None:
-        """Chains a run and gives its last cluster the entry `last`; with `free`, sets all of it to 0."""
+    async def _write_run(self, run: Run, last: int, free: bool = False) -> int:
+        """Chains a run and gives its last cluster the entry `last`; with `free`, sets all of it to 0. Returns how many were in use."""
         first, count = run
-        if self.bits == 12:
-            for cluster in range(first, first + count):
-                await self.set(cluster, 0 if free else cluster + 1 if cluster < first + count - 1 else last)
-            return
-        done = 0
-        while done < count:
-            done += await self._write_part(first + done, count - done, last, free)
+        used = done = 0
+        while done < count and self.bits != 12:
+            n, in_use = await self._write_part(first + done, count - done, last, free)
+            done, used = done + n, used + in_use
+        for cluster in range(first + done, first + count):
+            used += await self.get(cluster) != 0
+            await self.set(cluster, 0 if free else cluster + 1 if cluster < first + count - 1 else last)
+        return used
 
-    async def _write_part(self, first: int, count: int, last: int, free: bool) -> int:
-        """As `_write_run`, as far as the page of `first` goes; returns the number of entries written (FAT16 and FAT32)."""
+    async def _write_part(self, first: int, count: int, last: int, free: bool) -> tuple[int, int]:
+        """As `_write_run`, as far as the page of `first` goes (FAT16 and FAT32): (entries written, those of them in use before)."""
         width = self.bits >> 3
         at = self.offset + first * width
         address = await self._address(at)
         n = min(count, (PAGE_SIZE - (address & PAGE_SIZE - 1)) // width)
+        used = 0
         if n < LONG_RUN:
             entries = self.cache.ram.half if width == 2 else self.cache.ram.word
             start, kept = address // width, 0 if width == 2 else 0xF0000000
             for i in range(n):
                 value = 0 if free else first + i + 1 if i < count - 1 else last
-                entries[start + i] = entries[start + i] & kept | value
+                old = entries[start + i]
+                used += old & self.mask != 0
+                entries[start + i] = old & kept | value
         else:
             window = (await self._window(first))[:n]
+            used = int(np.count_nonzero(window & window.dtype.type(self.mask)))
             values = np.zeros(n, window.dtype) if free else np.arange(first + 1, first + 1 + n).astype(window.dtype)
             if not free and n == count:
                 values[-1] = last
             window[:] = values if width == 2 else np.bitwise_or(window & np.uint32(0xF0000000), values)
         self.cache.mark(self.section, at)
-        return n
+        return n, used
 
     async def count_free(self) -> int:
         """The number of free clusters, counted once and kept from then on."""

@@ -1,0 +1,194 @@
+"""The FAT at its last cluster: random histories on volumes that are nearly full, against a dict of chains."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+import octavo
+from octavo.files import Volume
+from octavo.fs.fat.table import FatTable
+from octavo.fs.fat.volume import FatVolume
+from octavo.status import Status, StatusError
+from tests.conftest import fsck, make_image
+
+SIZES = {12: 160 * 1024, 16: 4 << 20, 32: 34 << 20}
+
+
+def clusters(runs: list[tuple[int, int]]) -> list[int]:
+    """Runs, cluster by cluster."""
+    return [cluster for first, count in runs for cluster in range(first, first + count)]
+
+
+class TableMachine(RuleBasedStateMachine):
+    """Allocates, appends and frees where a third of all requests is larger than what is free."""
+
+    @initialize(bits=st.sampled_from([12, 16, 32]), spare=st.integers(0, 60), start=st.integers(0, 1 << 30))
+    def begin(self, bits: int, spare: int, start: int) -> None:
+        """A volume with `spare` free clusters in several places, and the search beginning anywhere."""
+        self.folder = Path(tempfile.mkdtemp())
+        image = make_image(self.folder / "disk.img", SIZES[bits], bits, 512)
+        self.system = octavo.boot(memory="4M", disks=[image])
+        volume = next(iter(self.system.volumes.values()))
+        self.table: FatTable = cast(FatVolume, volume.core).table
+        self.run(cast(FatVolume, volume.core)._modify())
+        total = self.run(self.table.count_free())
+        self.ballast = clusters(self.run(self.table.allocate(total)))
+        self.chains: list[list[int]] = []
+        self.free: set[int] = set()
+        rng = random.Random(start)
+        for first in sorted(rng.sample(range(0, total - 8, 8), spare // 3), reverse=True):
+            self.cut(first, rng.randint(1, 6))
+        self.table.cursor = 2 + start % (self.table.limit - 2)
+
+    def run(self, coroutine: Any) -> Any:
+        """Drives a coroutine of the table to its end."""
+        return self.system.scheduler.run(coroutine)
+
+    def cut(self, at: int, count: int) -> None:
+        """Frees clusters out of the middle of the ballast, without mending its chain."""
+        gone = self.ballast[at : at + count]
+        del self.ballast[at : at + count]
+        self.run(self.table.free([(cluster, 1) for cluster in gone]))
+        self.free |= set(gone)
+
+    @rule(count=st.integers(1, 40), onto=st.integers(0, 1 << 30), forget=st.booleans())
+    def allocate(self, count: int, onto: int, forget: bool) -> None:
+        """A new chain, or more of one; exactly what is free can be had, and one more cannot."""
+        if forget:
+            self.table.free_count = -1
+        chain = self.chains[onto % len(self.chains)] if self.chains and onto % 3 == 0 else None
+        try:
+            got = clusters(self.run(self.table.allocate(count, chain[-1] if chain else 0)))
+        except StatusError as error:
+            assert error.status == Status.DISK_FULL
+            assert count > len(self.free), f"{count} clusters refused, and {len(self.free)} are free"
+            return
+        assert len(got) == count == len(set(got))
+        assert set(got) <= self.free, "a cluster was given twice"
+        self.free -= set(got)
+        if chain:
+            chain += got
+        else:
+            self.chains.append(got)
+
+    @rule()
+    def allocate_the_last_and_one_more(self) -> None:
+        """All that is free in one request, after a request for one more was refused."""
+        with pytest.raises(StatusError):
+            self.run(self.table.allocate(len(self.free) + 1))
+        if self.free:
+            got = clusters(self.run(self.table.allocate(len(self.free))))
+            assert set(got) == self.free
+            self.free = set()
+            self.chains.append(got)
+
+    @rule(which=st.integers(0, 1 << 30), keep=st.integers(0, 5))
+    def shorten(self, which: int, keep: int) -> None:
+        """Frees a chain, or its tail."""
+        if not self.chains:
+            return
+        chain = self.chains[which % len(self.chains)]
+        tail = chain[keep:]
+        if keep and tail:
+            self.run(self.table.end_at(chain[keep - 1]))
+        self.run(self.table.free([(cluster, 1) for cluster in tail]))
+        self.free |= set(tail)
+        del chain[keep:]
+        if not chain:
+            self.chains.remove(chain)
+
+    @rule(at=st.integers(0, 1 << 30), count=st.integers(1, 12))
+    def free_somewhere(self, at: int, count: int) -> None:
+        """Holes at other places."""
+        self.cut(at % len(self.ballast), count)
+
+    @invariant()
+    def chains_are_as_they_were_made(self) -> None:
+        """Each chain is the model's, none shares a cluster, and the count of free ones is right."""
+        if not hasattr(self, "chains"):
+            return
+        for chain in self.chains:
+            assert clusters(self.run(self.table.chain(chain[0], "x"))) == chain
+        if self.table.free_count >= 0:
+            assert self.table.free_count == len(self.free)
+
+    def teardown(self) -> None:
+        """The count from scratch is the model's."""
+        if hasattr(self, "system"):
+            self.table.free_count = -1
+            assert self.run(self.table.count_free()) == len(self.free)
+            self.system.abandon()
+            shutil.rmtree(self.folder)
+
+
+TestTable = pytest.mark.dosfstools(TableMachine.TestCase)
+TestTable.settings = settings(max_examples=60, stateful_step_count=30)
+
+
+@pytest.fixture(params=[12, 16, 32])
+def small(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Volume, Path]]:
+    """A small volume of each type."""
+    image = make_image(tmp_path / "disk.img", SIZES[request.param], request.param, 512)
+    with octavo.boot(memory="4M", disks=[image]) as system:
+        yield next(iter(system.volumes.values())), image
+
+
+@pytest.mark.dosfstools
+def test_a_refused_write_takes_nothing(small: tuple[Volume, Path]) -> None:
+    """Ten clusters into three are refused; then three small files fit, and the fourth does not."""
+    volume, image = small
+    space = volume.space()
+    volume.write_bytes("big", b"x" * (space.free - 3 * space.unit))
+    with pytest.raises(StatusError, match="full"):
+        volume.write_bytes("ten", b"T" * 10 * space.unit)
+    written: list[str] = []
+    for i in range(6):
+        try:
+            volume.write_bytes(f"s{i}", bytes([65 + i]) * 512)
+            written.append(f"s{i}")
+        except StatusError as error:
+            assert error.status == Status.DISK_FULL
+    assert [volume.read_bytes(name)[:1] for name in written] == [bytes([65 + int(name[1])]) for name in written]
+    assert len(written) == 3 and volume.space().free == 0
+    assert volume.check() == []
+    fsck(image)
+
+
+@pytest.mark.dosfstools
+def test_holes_around_the_cursor_are_not_given_twice(small: tuple[Volume, Path]) -> None:
+    """Write, delete, write on a volume that is never full: no two files share a cluster."""
+    volume, image = small
+    room = volume.space().total // 10
+    for name, tenths in (("a", 4), ("b", 4)):
+        volume.write_bytes(name, name.encode() * (tenths * room))
+    volume.remove("a")
+    volume.write_bytes("c", b"c" * (3 * room))
+    volume.remove("b")
+    volume.write_bytes("d", b"d" * (int(3.5 * room)))
+    assert set(volume.read_bytes("c")) == {ord("c")} and set(volume.read_bytes("d")) == {ord("d")}
+    volume.flush()
+    assert volume.check() == []
+    fsck(image)
+
+
+@pytest.mark.dosfstools
+def test_one_cluster_too_many_by_the_command_line(tmp_path: Path) -> None:
+    """306 of 313 clusters, then 10 into 7: exit code 1 and a clean volume."""
+    from octavo.cli.main import run
+
+    image = tmp_path / "a.img"
+    assert run(["mkfs", "--size", "160K", str(image)]) == 0
+    for name, size, code in (("1.bin", 156672, 0), ("2.bin", 5000, 1)):
+        (tmp_path / name).write_bytes(bytes(size))
+        assert run(["cp", str(tmp_path / name), f"{image}:/"]) == code
+    fsck(image)
