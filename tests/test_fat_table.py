@@ -66,6 +66,7 @@ class TableMachine(RuleBasedStateMachine):
         """A new chain, or more of one; exactly what is free can be had, and one more cannot."""
         if forget:
             self.table.free_count = -1
+            self.run(self.table.join())
         chain = self.chains[onto % len(self.chains)] if self.chains and onto % 3 == 0 else None
         try:
             got = clusters(self.run(self.table.allocate(count, chain[-1] if chain else 0)))
@@ -100,7 +101,10 @@ class TableMachine(RuleBasedStateMachine):
         chain = self.chains[which % len(self.chains)]
         tail = chain[keep:]
         if keep and tail:
-            self.run(self.table.end_at(chain[keep - 1]))
+            self.table.end_at(chain[keep - 1])
+            assert clusters(self.run(self.table.chain(chain[0], "x"))) == chain[:keep]
+            self.run(self.table.cut())
+        self.table.forget([(cluster, 1) for cluster in tail])
         self.run(self.table.free([(cluster, 1) for cluster in tail]))
         self.free |= set(tail)
         del chain[keep:]

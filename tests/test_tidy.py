@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "octavo"
 FILES = sorted(SOURCE.rglob("*.py"))
-MOST_LINES = 330
+MOST_LINES = 450
 MOST_FUNCTION_LINES = 60
 LONG_FUNCTIONS: set[str] = set()
 

@@ -223,13 +223,13 @@ class Volume:
             if not self.exists("/".join(parts[:i])):
                 self._run(self.core.make_directory("/".join(parts[:i])))
 
-    def remove(self, path: str) -> None:
-        """Removes a file."""
-        self._run(self.core.remove(path))
+    def remove(self, path: str, force: bool = False) -> None:
+        """Removes a file; with `force` a read-only or damaged one, too."""
+        self._run(self.core.remove(path, force))
 
-    def rmdir(self, path: str) -> None:
-        """Removes an empty directory."""
-        self._run(self.core.remove_directory(path))
+    def rmdir(self, path: str, force: bool = False) -> None:
+        """Removes an empty directory; with `force` a read-only or unreadable one, too."""
+        self._run(self.core.remove_directory(path, force))
 
     def rmtree(self, path: str) -> None:
         """Removes a directory and all below it."""
@@ -240,9 +240,9 @@ class Volume:
             if here:
                 self.rmdir(here)
 
-    def rename(self, old: str, new: str) -> None:
-        """Renames or moves within the volume; an existing target is refused."""
-        self._run(self.core.rename(old, new))
+    def rename(self, old: str, new: str, replace: bool = False) -> None:
+        """Renames or moves within the volume; an existing target is refused, or with `replace` replaced when both are files."""
+        self._run(self.core.rename(old, new, replace))
 
     def space(self) -> Space:
         """Bytes in all, free bytes, and the allocation unit."""

@@ -216,7 +216,7 @@ class System:
             self.scheduler.run(self._virtual.close())
         for letter, volume in list(self.volumes.items()):
             try:
-                self.scheduler.run(volume.core.settle())
+                self.scheduler.run(volume.core.flush())
             except StatusError as failure:
                 error = error or failure
             else:

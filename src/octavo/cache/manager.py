@@ -18,6 +18,9 @@ of 512 KiB, not 256 (docs/decisions/0006); sections larger than what is mapped c
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from octavo.cache.readahead import ReadAhead
 from octavo.cache.views import Views
 from octavo.cache.writers import Writers
@@ -288,6 +291,31 @@ class CacheManager:
             await self._resident(segment, page, page + 1, max(page + 1, min(page + cluster, self._limit(section, segment))))
             address = self.try_address(section, offset)
         return address
+
+    @asynccontextmanager
+    async def hold(self, section: Section, offset: int, length: int) -> AsyncIterator[None]:
+        """Keeps the pages of a few bytes active, so that `try_write` cannot fail on them, wherever the block waits."""
+        held: list[Segment] = []
+        try:
+            for at in range(offset & ~PAGE_MASK, offset + length, PAGE_SIZE):
+                segment = await self.views.get(section, at >> VIEW_SHIFT)
+                segment.pins += 1
+                held.append(segment)
+                await self.address(section, at, 1)
+            yield
+        finally:
+            for segment in held:
+                segment.pins -= 1
+
+    def write_held(self, section: Section, offset: int, data: bytes) -> None:
+        """Writes bytes whose pages are held, within the section."""
+        done = 0
+        while done < len(data):
+            at = offset + done
+            part = data[done : done + PAGE_SIZE - (at & PAGE_MASK)]
+            written = self.try_write(section, at, part)
+            assert written, f"{section.name}: byte {at} is not held"
+            done += len(part)
 
     def mark(self, section: Section, offset: int) -> None:
         """Says that the byte at `offset`, whose page is active, was changed in RAM."""

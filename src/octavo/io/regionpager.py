@@ -6,6 +6,9 @@ neither a page nor a lock (rule 7).
 
 A mapping can have mirrors: what is written to its place p at or beyond `mirror_from` is written to p + d for each d in
 `mirrors` as well (the copies of a FAT).
+
+What is written is on the medium after a `barrier`. One that failed may have lost any of it, and nobody knows what: from then
+on every barrier fails with the same error (as after a failed fsync on Linux the pages count as clean, and are not there).
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from octavo.io.device import Device, Extent, merge
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.section import DirtyRun, Section
 from octavo.status import Status, StatusError
+from octavo.threads.wait import Mutex
 
 MOST_BYTES = 4 << 20  # of one write to the device
 MOST_BUFFERS = 1024
@@ -37,6 +41,27 @@ class RegionPager:
 
     def __init__(self, device: Device) -> None:
         self.device = device
+        self.unsettled = False  # something was written since the last barrier
+        self.lost: StatusError | None = None  # why a barrier failed
+        self._flushing = Mutex()
+
+    async def barrier(self) -> None:
+        """Returns when all that was written is on stable storage."""
+        async with self._flushing:  # a second caller waits for a flush that is under way: it may have what he wrote
+            if self.lost is None and self.unsettled:
+                self.unsettled = False  # what is written from here on is not covered
+                try:
+                    await self.device.flush()
+                except StatusError as error:
+                    text = f"{error.text}: what was written since the last flush may be lost: unmount with discard, then check"
+                    self.lost = StatusError(error.status, text)
+        if self.lost is not None:
+            raise self.lost
+
+    async def zero(self, place: int, length: int) -> None:
+        """Writes zeros at a place of the device that no section shows yet."""
+        self.unsettled = True
+        await self.device.write([(place, [memoryview(bytes(length))])])
 
     async def data_request(self, section: Section, page: int, buffers: list[memoryview], need: range) -> None:
         """Reads from the device; zeros where the region map ends."""
@@ -76,6 +101,7 @@ class RegionPager:
         return out
 
     async def _write(self, extents: list[Extent]) -> None:
+        self.unsettled = True
         await self.device.write(merge(extents, MOST_BYTES, MOST_BUFFERS))
 
     def _extents(self, run: DirtyRun) -> list[Extent]:

@@ -158,7 +158,7 @@ class Pageout:
                 taken[base] = taken.get(base, 0) | (1 << end) - (1 << first)
                 limit -= end - first
             pfn = words[pfn * WORDS]
-        return picks
+        return [pick for pick in picks if pick.segment.section.leads is None] or picks  # those that must be led cost a barrier
 
     def _reads(self) -> bool:
         return any(segment.reads for segment in self.physical.segments.values())

@@ -109,6 +109,8 @@ class Section:
 
     The lazy writer leaves sections alone that are not `lazy`: nobody gains by their pages being in the page file early.
     Standby pages of sections with a lower `priority` (0 to 7) are reused first.
+    `leads`, if there, is awaited before any of its pages is written: it brings to the medium what those pages point to, and
+    raises StatusError when they may not be written now (DEVICE_BUSY: try again later).
 
     For address spaces: at most `cluster` pages a request; no more than `quota` modified pages (0: no limit); `admit` is asked
     before a page is entered into page tables; copies are made at the first reference where `eager`. `precious` pages count
@@ -126,6 +128,7 @@ class Section:
         "idle",
         "views",
         "lazy",
+        "leads",
         "priority",
         "cluster",
         "number",
@@ -146,6 +149,7 @@ class Section:
         self.idle = Event()  # signalled when `writes` comes back to 0
         self.views: list[Mapped] = []
         self.lazy = True
+        self.leads: Callable[[], Awaitable[None]] | None = None
         self.quota = 0
         self.admit: Callable[[int, bool], Awaitable[None]] | None = None
         self.eager = False

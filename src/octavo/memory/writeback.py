@@ -6,17 +6,20 @@
 
 A failed write leaves its pages dirty (rule 9). Who asked for the write gets the error; where nobody did (lazy writer,
 page writer) the section keeps it for the next flush.
+
+Order on the medium: a section's `leads` is awaited first, and nothing may wait between its end and the beginning of the write:
+what goes out is what the pages say then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from octavo.memory.pfn import FLAGS, MODIFIED, STATE, WORDS, WRITING, State, runs_of
 from octavo.memory.physical import PhysicalMemory
 from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, DirtyRun, Pager, Section, Segment, mask_runs
-from octavo.status import StatusError
+from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 from octavo.threads.wait import Event
 
@@ -95,9 +98,9 @@ class WriteBack:
         return out
 
     def oldest(self, limit: int) -> list[Pick]:
-        """About `limit` dirty pages, of the sections that have been dirty for longest."""
+        """About `limit` dirty pages, of the sections that have been dirty for longest; those that must be led come last."""
         out: list[Pick] = []
-        for section in self.sections:
+        for section in sorted(self.sections, key=lambda s: s.leads is not None):
             picks = self.picks(section, limit) if section.lazy else []
             out += picks
             limit -= sum(p.end - p.first for p in picks)
@@ -122,13 +125,14 @@ class WriteBack:
                         clean += pick.end - pick.first
                         continue
                     first_error = first_error or error
-                    if not asked:
+                    if not asked and error.status != Status.DEVICE_BUSY:
                         self.errors.setdefault(pick.segment.section, error)
         return clean, first_error
 
     async def _write_batch(self, pager: Pager, batch: list[Pick]) -> list[StatusError | None]:
+        held = await self._lead(batch)
         # A page may have been written or dropped since it was picked: only what is dirty still is begun.
-        live = [p for p in batch if p.segment.dirty & ~p.segment.writing & _mask(p) == _mask(p)]
+        live = [p for p in batch if p.segment.section not in held and p.segment.dirty & ~p.segment.writing & _mask(p) == _mask(p)]
         errors = dict(zip(map(id, live), await pager.data_return([self._begin(p) for p in live]), strict=True))
         self.returns += 1
         for pick in live:
@@ -139,7 +143,18 @@ class WriteBack:
             else:
                 self.failed += pick.end - pick.first
         self.progress.signal()
-        return [errors.get(id(pick)) for pick in batch]
+        return [held.get(pick.segment.section) or errors.get(id(pick)) for pick in batch]
+
+    async def _lead(self, batch: list[Pick]) -> dict[Section, StatusError]:
+        """Has what the batch's pages point to written; returns the sections that may not be written, and why."""
+        led = {pick.segment.section: pick.segment.section.leads for pick in batch}
+        failed: dict[Callable[[], Awaitable[None]], StatusError] = {}
+        for leads in {leads for leads in led.values() if leads is not None}:
+            try:
+                await leads()
+            except StatusError as error:
+                failed[leads] = error
+        return {section: failed[leads] for section, leads in led.items() if leads is not None and leads in failed} if failed else {}
 
     def _begin(self, pick: Pick) -> DirtyRun:
         segment, ram, words = pick.segment, self.physical.ram, self.physical.pfns.words

@@ -1,7 +1,20 @@
-"""What a FAT volume is, and how it gets to the device: geometry, the FAT's section, stale entries, dirty flag, FSInfo, flush.
+"""What a FAT volume is, and how it gets to the device: geometry, the FAT's section, stale entries, and the order of writes.
 
-A flush writes, in this order: entries that have changed into their directories' pages, all dirty pages in one batch, then
-FSInfo and the cleared dirty flag. The flag is set on the device before the first change after that.
+Whoever is pointed to is on the medium before who points, and nothing is given away before nobody points to it there:
+
+    flag        the dirty flag is set                                    before the first change
+    1           data, new chains in the FAT, directories that are new
+    2           chains of the medium are joined to what was appended
+    3           directories: entries point to 1 and 2, and sizes fit
+    4           names that were moved away from are erased
+    5           chains are cut, clusters freed, FSInfo
+    flag        the dirty flag is cleared
+
+`flush` writes all of this with a barrier (a device flush) between two lines; lines without work cost none. The lazy writer
+and pageout write lines 1 and 3 only, by `lead`. What waits for lines 2, 4 and 5 is kept in memory: `FatTable.joins`,
+`erasures`, `frees` and `FatTable.cuts`, MOST_WAITING of them at most.
+
+Source: soft updates (Ganger and Patt 1994), as far as FAT needs them. docs/decisions/0015.
 """
 
 from __future__ import annotations
@@ -12,9 +25,9 @@ from collections import OrderedDict
 from octavo.cache.manager import CacheManager
 from octavo.cache.regions import RegionMap
 from octavo.fs.fat.bpb import DIRTY_FLAG, Geometry
-from octavo.fs.fat.entry import SLOT, to_dos
+from octavo.fs.fat.entry import FREE_SLOT, SLOT, Entry, to_dos
 from octavo.fs.fat.node import Directory, Node
-from octavo.fs.fat.table import FatTable
+from octavo.fs.fat.table import FatTable, Run
 from octavo.io.device import Device
 from octavo.io.regionpager import Mapping, RegionPager
 from octavo.memory.section import Section
@@ -23,6 +36,8 @@ from octavo.threads.wait import Mutex
 
 FSINFO_LEAD, FSINFO_MIDDLE = 0x41615252, 0x61417272
 UNKNOWN = 0xFFFFFFFF
+MOST_WAITING = 4096
+MOST_TRIES = 4  # of a writer in the background, while others change the FAT
 
 
 class Core:
@@ -47,7 +62,12 @@ class Core:
         self.most_nodes = min(8192, max(128, cache.memory.limit // 4))
         self.stale: dict[Node, None] = {}
         self.paths: dict[str, Directory] = {}  # directories by the text of the paths that led to them
-        self.modified = False  # something was changed since the last complete flush
+        self.fresh: dict[Section, None] = {}  # of directories that no entry on the medium names yet
+        self.erasures: list[tuple[Directory, Entry]] = []  # old names of what was moved, in directories that are kept for it
+        self.frees: list[Run] = []  # clusters of files that entries on the medium may still point to
+        self.modified = False  # something was changed since the last complete flush: the flag is on the medium
+        self.flagged = False  # the flag may be on the medium
+        self._flushing = False
         self.was_dirty = False  # the volume had the dirty flag when it was mounted
         self._stamp = (-1, (0, 0, 0))
 
@@ -90,12 +110,16 @@ class Core:
         self.stale[node] = None
 
     async def _modify(self) -> None:
-        """Called before each change: sets the volume's dirty flag on the device before the first one."""
+        """Called before each change: has the dirty flag on the medium before the first one, and keeps short what waits."""
         if self.modified:
+            if len(self.frees) + len(self.erasures) + len(self.table.joins) + len(self.table.cuts) > MOST_WAITING:
+                await self._make_way()
             return
         if not self.was_dirty:
+            self.flagged = True
             await self._set_dirty_flag(True)
             await self.cache.flush(self.section)
+            await self.pager.barrier()
         self.modified = True
 
     async def _set_dirty_flag(self, dirty: bool) -> None:
@@ -117,10 +141,16 @@ class Core:
         node.stale = False
         self.stale.pop(node, None)
 
-    async def _write_entries(self) -> None:
+    async def _write_entries(self) -> StatusError | None:
+        """Puts all changed entries into their pages, as far as it goes; returns the first error."""
+        assert not self.table.joins, "an entry would claim what its chain does not have"
+        first = None
         for node in list(self.stale):
-            if node.stale:
+            try:
                 await self.write_entry(node)
+            except StatusError as error:
+                first = first or error
+        return first
 
     async def _write_fsinfo(self) -> None:
         g, table = self.geometry, self.table
@@ -135,49 +165,140 @@ class Core:
         struct.pack_into("<II", self.cache.ram.bytes, address + 488, free, min(table.cursor, table.limit - 1))
         self.cache.mark(self.section, g.fsinfo_offset)
 
-    async def _write_pages(self) -> None:
-        """Writes every dirty page of the volume; raises the first error, or one that a background write has left."""
+    def _dirty(self, directories: bool) -> list[Section]:
+        """The volume's sections with dirty pages, those of directories that entries name only if asked for."""
+        return [s for s in self.cache.memory.writeback.sections if s.pager is self.pager and (directories or s.leads is None)]
+
+    async def _write_pages(self, directories: bool = True) -> StatusError | None:
+        """Writes every dirty page (without those of directories, if not asked for), whatever happens to others of them.
+
+        Returns the first error, or one that a write in the background has left.
+        """
         writeback = self.cache.memory.writeback
-        error: StatusError | None = None
-        while error is None:
-            sections = [s for s in writeback.sections if s.pager is self.pager]
-            picks = [p for s in sections for p in writeback.picks(s)]
-            if picks:
+        first: StatusError | None = None
+        failed: set[Section] = set()
+        while True:
+            sections = [s for s in self._dirty(directories) if s not in failed]
+            if picks := [p for s in sections for p in writeback.picks(s)]:
                 _, error = await writeback.write(picks)
+                if error is not None:
+                    first = first or error
+                    failed.update(s for s in sections if s.dirty)
             elif busy := next((s for s in writeback.in_flight_sections if s.pager is self.pager), None):
                 await writeback.wait_idle(busy)
             else:
                 break
         for section in [s for s in writeback.errors if s.pager is self.pager]:
-            error = error or writeback.errors[section]
-            del writeback.errors[section]
-        if error is not None:
+            error = writeback.errors.pop(section)
+            first = first or error
+        return first
+
+    async def lead(self) -> None:
+        """What entries point to is on the medium (lines 1); StatusError when it cannot be, DEVICE_BUSY while others go on changing it."""
+        writeback = self.cache.memory.writeback
+        for _ in range(MOST_TRIES):
+            pointed = [self.section, *self.fresh]
+            sections = pointed if self._flushing else self._dirty(directories=False)  # a flush has written the data already
+            await writeback.write([p for s in sections for p in writeback.picks(s)], asked=False)
+            for section in pointed:
+                await writeback.wait_idle(section)
+            await self.pager.barrier()
+            if not any(section.dirty or section.writes for section in pointed):
+                break
+            for section in pointed:
+                if error := writeback.errors.get(section):
+                    raise error
+        else:
+            raise StatusError(Status.DEVICE_BUSY, f"{self.name}: directories cannot be written while files are being made")
+        for section in self.fresh:  # from now on they may be named
+            section.leads = self.lead
+        self.fresh.clear()
+        self.table.tails.clear()
+
+    async def _write_in_order(self) -> None:
+        """Brings all changes to the medium but the clean flag; raises the first error after all was tried that may be tried."""
+        self._flushing = True
+        try:
+            error = await self._write_pages(directories=False)
+            self._expect_clean(error, [self.section, *self.fresh])
+            if self.table.joins:
+                await self.pager.barrier()
+                await self.table.join()
+                self._expect_clean(await self._write_pages(directories=False), [self.section])
+            error = error or await self._write_entries()
+            error = await self._write_pages() or error
+            self._expect_clean(error, [s for s in self._dirty(True) if s.leads is not None])
+            if error is not None:
+                raise error
+            if self.erasures:
+                await self.pager.barrier()
+                await self._erase_moved()
+                self._expect_clean(await self._write_pages(), self._dirty(True))
+            await self._give_back()
+        finally:
+            self._flushing = False
+
+    async def _make_way(self) -> bool:
+        """As `_write_in_order`, for an operation that gains by it and can go on without; the next flush tells what failed."""
+        try:
+            await self._write_in_order()
+        except StatusError as error:
+            self.cache.memory.writeback.errors.setdefault(self.section, error)
+            return False
+        return True
+
+    def _expect_clean(self, error: StatusError | None, sections: list[Section]) -> None:
+        """Raises the error that left one of these sections dirty: what follows on the medium must not come before it."""
+        if error is not None and any(section.dirty for section in sections):
+            raise error
+
+    async def _erase_moved(self) -> None:
+        while self.erasures:
+            directory, entry = self.erasures[0]
+            await self._free_slots(directory, entry)
+            del self.erasures[0]
+            directory.live -= 1
+
+    async def _free_slots(self, directory: Directory, entry: Entry) -> None:
+        """Marks the slots of an entry as free."""
+        section, cache = directory.node.section, self.cache
+        assert section is not None, "a directory with names is loaded"
+        for at in range(entry.slot * SLOT, (entry.slot + entry.slots) * SLOT, SLOT):
+            address = cache.try_address(section, at)
+            if address < 0:
+                address = await cache.address(section, at)
+            cache.ram.bytes[address] = FREE_SLOT
+            cache.mark(section, at)
+        directory.free.append((entry.slot, entry.slots))
+
+    async def _give_back(self) -> None:
+        """Cuts chains and frees clusters that no entry on the medium points to any more."""
+        if self.frees or self.table.cuts:
+            await self.pager.barrier()
+            await self.table.cut()
+            while self.frees:
+                await self.table.free(self.frees[-1:])
+                self.frees.pop()
+        if self.modified:
+            await self._write_fsinfo()
+        if error := await self._write_pages():
             raise error
 
     async def flush(self) -> None:
-        """Writes all that is dirty, then FSInfo and the clean flag, and has the device put it on stable storage."""
+        """Writes all that is dirty, then the clean flag; returns when all of it is on stable storage."""
         async with self.mutex:
             await self._write_all()
-            await self.device.flush()
 
     async def _write_all(self) -> None:
-        await self._write_entries()
-        await self._write_pages()
-        if self.modified:
-            await self._write_fsinfo()
-            if not self.was_dirty:
-                await self._set_dirty_flag(False)
-            self.modified = False
-            try:
-                await self._write_pages()
-            except StatusError:
-                self.modified = True
-                raise
-
-    async def settle(self) -> None:
-        """Writes all that is dirty, as the last thing before the machine is turned off; files may be open still."""
-        async with self.mutex:
-            await self._write_all()
+        await self._write_in_order()
+        await self.pager.barrier()
+        self.modified = False  # the next change sets the flag again, whatever becomes of the following write
+        if self.flagged:
+            await self._set_dirty_flag(False)
+            if error := await self._write_pages():
+                raise error
+            await self.pager.barrier()
+            self.flagged = False
 
     def statistics(self) -> dict[str, object]:
         """Nodes, contention for the mutex, and what the device did."""

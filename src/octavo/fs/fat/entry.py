@@ -43,6 +43,11 @@ class Entry:
     node: object  # the volume's Node while it has one
 
     @property
+    def number(self) -> int:
+        """Its first cluster, which no two sound directories share."""
+        return self.cluster
+
+    @property
     def short_name(self) -> str:
         """The 8.3 name."""
         return shown_short(self.raw[:11], 0)

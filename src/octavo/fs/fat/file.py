@@ -88,6 +88,8 @@ class FatFile:
     async def write(self, offset: int, data: bytes | memoryview) -> None:
         """Writes all of `data` at `offset`; StatusError DISK_FULL or FILE_TOO_LARGE before anything is changed."""
         section = self._for_writing()
+        if offset < 0:
+            raise StatusError(Status.INVALID_PARAMETER, f"{self.path}: there is no byte {offset} to write at")
         if not len(data):
             return
         end = offset + len(data)
@@ -125,22 +127,32 @@ class FatFile:
     async def truncate(self, size: int) -> None:
         """Makes the file `size` bytes long; what is added is zero."""
         section = self._for_writing()
+        if size < 0:
+            raise StatusError(Status.INVALID_PARAMETER, f"{self.path}: cannot be cut to {size} bytes")
         if size > MOST_BYTES:
             raise StatusError(Status.FILE_TOO_LARGE, f"{self.path}: a file on FAT has at most {MOST_BYTES} bytes")
         volume = self._volume
         async with volume.mutex:
             await volume._modify()
-            if size >= section.size:
+            old = section.size
+            if size >= old:
                 await volume.grow(self._node, size)
                 try:
                     await self._fill(section, size)
+                except StatusError:
+                    size = old
+                    raise
                 finally:
-                    self._note_size(section.size)
+                    await self._cut(section, size)
             else:
-                await volume.cache.purge(section, size)
-                self._note_size(size)
-                await volume.shrink(self._node, size)
-            self._changed = True
+                await self._cut(section, size)
+
+    async def _cut(self, section: Section, size: int) -> None:
+        """Makes the file end at `size`, which is not beyond the section's end."""
+        await self._volume.cache.purge(section, size)
+        self._note_size(size)
+        await self._volume.shrink(self._node, size)
+        self._changed = True
 
     async def set_modified(self, wall: float) -> None:
         """Sets the time of last writing (seconds since 1970); it holds when the file is closed."""
@@ -175,17 +187,16 @@ class FatFile:
         self._section = None
         node.opens -= 1
         if changed or node.stale:
-            if volume.mutex.locked:
-                async with volume.mutex:
-                    await self._tidy(section)
-            else:
-                await self._tidy(section)
+            await self._give_back(section)
         error = volume.cache.memory.writeback.errors.pop(section, None)
         if error is not None:
             raise error
 
-    async def _tidy(self, section: Section) -> None:
-        """Gives back clusters that a failed write left behind the end, and updates the entry's page."""
-        if section.size + self._volume.geometry.cluster <= self._node.regions.total and not self._node.opens:
-            await self._volume.shrink(self._node, section.size)
-        await self._volume.write_entry(self._node)
+    async def _give_back(self, section: Section) -> None:
+        """Gives back clusters that a failed write left behind the end."""
+        node, volume = self._node, self._volume
+        if section.size + volume.geometry.cluster > node.regions.total or node.opens:
+            return
+        async with volume.mutex:
+            if section.size + volume.geometry.cluster <= node.regions.total and not node.opens:
+                await volume.shrink(node, section.size)

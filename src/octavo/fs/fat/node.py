@@ -87,11 +87,11 @@ class Directory:
             self._shorts[fold(entry.short_name)] = entry
 
     def drop(self, entry: Entry) -> None:
-        """Forgets an entry, and notes its slots as free."""
-        del self.names[fold(entry.name)]
-        if self._shorts is not None and entry.slots > 1:
+        """Forgets an entry; its slots are not free before they are erased."""
+        if self.names.get(fold(entry.name)) is entry:
+            del self.names[fold(entry.name)]
+        if self._shorts is not None and self._shorts.get(fold(entry.short_name)) is entry:
             del self._shorts[fold(entry.short_name)]
-        self.free.append((entry.slot, entry.slots))
 
     def take_slots(self, count: int, room: int) -> int:
         """Index of `count` free slots in a row, in a directory of `room` slots; -1 when it must grow first."""

@@ -59,6 +59,8 @@ class Storage(Core):
                 raise StatusError(Status.FILE_CORRUPT_ERROR, f"{what}: claims {size} bytes, and its cluster chain holds {regions.total}")
         node.mapping = Mapping(regions)
         node.section = Section(what, self.pager, node.mapping, size)
+        if entry is None or entry.attributes & DIRECTORY:
+            node.section.leads = self.lead
         return node.section
 
     def _check_directory(self, node: Node, regions: RegionMap, what: str) -> None:
@@ -94,7 +96,8 @@ class Storage(Core):
         """Drops the older nodes that nobody needs, after writing what they have. Only between operations, when nobody holds one."""
         self.paths.clear()
         nodes = [n for n, _ in zip(self.nodes, range(len(self.nodes) // 2), strict=False) if not n.opens]
-        await self._write_entries()
+        if any(n.stale for n in nodes):
+            await self._make_way()
         writeback = self.cache.memory.writeback
         picks = [p for n in nodes if n.section is not None and n.section.dirty for p in writeback.picks(n.section)]
         await writeback.write(picks, asked=False)
@@ -106,7 +109,7 @@ class Storage(Core):
     async def _drop_node(self, node: Node) -> None:
         """Forgets a node and its pages, written or not."""
         if node.section is not None:
-            await self.cache.drop(node.section)
+            await self._forget_section(node.section)
         self.stale.pop(node, None)
         if node.entry is not None and node.parent is not None and node.entry.node is node:
             node.entry.node = None
@@ -125,8 +128,19 @@ class Storage(Core):
         if count <= 0:
             return
         await self._modify()
-        runs = await self.table.allocate(count, self._cluster_at(regions.last_place()) if regions.total else 0)
-        self._extend(node, runs)
+        after = self._cluster_at(regions.last_place()) if regions.total else 0
+        if after in self.table.cuts:
+            await self._write_in_order()
+        self._extend(node, await self._allocate(count, after))
+
+    async def _allocate(self, count: int, after: int = 0) -> list[Run]:
+        """As `FatTable.allocate`; clusters that wait to be freed are freed when they are needed."""
+        try:
+            return await self.table.allocate(count, after)
+        except StatusError as error:
+            if error.status != Status.DISK_FULL or not self.frees or not await self._make_way():
+                raise
+        return await self.table.allocate(count, after)
 
     def _extend(self, node: Node, runs: list[Run]) -> None:
         entry = node.entry
@@ -152,12 +166,17 @@ class Storage(Core):
             at += count
         if keep:
             last = regions.locate((keep - 1) * g.cluster, g.cluster)[0][0]
-            await self.table.end_at(self._cluster_at(last))
+            self.table.end_at(self._cluster_at(last))
         elif node.entry is not None:
             node.entry.cluster = 0
             self.mark_stale(node)
         regions.truncate(keep)
-        await self.table.free(tail)
+        self._let_go(tail)
+
+    def _let_go(self, runs: list[Run]) -> None:
+        """Has clusters freed as soon as no entry on the medium points to them."""
+        self.table.forget(runs)
+        self.frees += runs
 
     async def _grow_directory(self, node: Node) -> None:
         """Adds a zeroed cluster to a directory; StatusError DISK_FULL for the fixed root of FAT12 and FAT16."""
@@ -169,9 +188,16 @@ class Storage(Core):
             )
         if section.size + self.geometry.cluster > MOST_DIRECTORY_BYTES:
             raise StatusError(Status.DISK_FULL, f"{section.name}: the directory has reached FAT's limit of 2 MiB")
-        runs = await self.table.allocate(1, self._cluster_at(node.regions.last_place()))
+        await self._modify()
+        runs = await self._allocate(1)
+        try:
+            await self.pager.zero(self.geometry.place(runs[0][0]), self.geometry.cluster)
+            await self.table.link(self._cluster_at(node.regions.last_place()), runs)
+        except StatusError:
+            await self.table.free(runs)
+            raise
         self._extend(node, runs)
-        await self.cache.copy_write(section, section.size, bytes(self.geometry.cluster))
+        section.size += self.geometry.cluster
 
     async def _new_directory_section(self, cluster: int, parent: Node, path: str) -> tuple[Mapping, Section]:
         """The section of a new directory in `cluster`, with "." and ".." in its pages."""
@@ -182,22 +208,20 @@ class Storage(Core):
         mapping = Mapping(RegionMap(self.geometry.cluster))
         mapping.regions.append(self.geometry.place(cluster), 1)
         section = Section(self._section_name(path), self.pager, mapping, 0)
-        await self.cache.copy_write(section, 0, data.ljust(self.geometry.cluster, b"\0"))
+        self.fresh[section] = None
+        try:
+            await self.cache.copy_write(section, 0, data.ljust(self.geometry.cluster, b"\0"))
+        except StatusError:
+            await self._forget_section(section)
+            raise
         return mapping, section
 
-    async def _point_up(self, node: Node, target: Directory) -> None:
-        """Makes ".." of a directory that was moved point to its new parent."""
-        parsed = await self._load(node)
-        head = await self.cache.copy_read(parsed, 0, 2 * SLOT)
-        if head[SLOT : SLOT + 3] == b".. ":
-            cluster = target.node.entry.cluster if target.node.entry is not None else 0
-            fields = bytearray(head[SLOT:])
-            fields[20:22] = (cluster >> 16).to_bytes(2, "little")
-            fields[26:28] = (cluster & 0xFFFF).to_bytes(2, "little")
-            await self.cache.copy_write(parsed, SLOT, bytes(fields))
+    async def _forget_section(self, section: Section) -> None:
+        await self.cache.drop(section)
+        self.fresh.pop(section, None)
 
     async def unmount(self, discard: bool = False) -> None:
-        """As `settle`, and lets go of every page; with `discard`, unwritten data and open files are given up instead.
+        """As `flush`, and lets go of every page; with `discard`, unwritten data and open files are given up instead.
 
         StatusError SHARING_VIOLATION while files are open.
         """
@@ -205,7 +229,7 @@ class Storage(Core):
         if opened and not discard:
             raise StatusError(Status.SHARING_VIOLATION, f"{self.name}: cannot be unmounted: {opened} files are open")
         if not discard:
-            await self.settle()
+            await self.flush()
         async with self.mutex:
             for node in [*self.nodes, self.root]:
                 node.directory = None

@@ -5,6 +5,10 @@ entries into three bytes, FAT16 has 16 bits, FAT32 has 28 bits under 4 that are 
 
 Nothing of the FAT is copied out of its pages, but for the free runs of the one page that allocation is at. Long stretches
 are handled a page at a time with NumPy, short ones entry by entry (a NumPy call costs as much as ten entries).
+
+Two kinds of change wait outside the pages until the volume says that their time on the medium has come: a chain on the
+medium is joined to what was appended to it only when that is there (`joins`), and cut only when its entry is shorter
+(`cuts`). `chain` sees both as done.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ Run = tuple[int, int]  # (first cluster, number of clusters)
 
 LONG_RUN = 16
 PAGE_CLUSTER = 16  # pages of the FAT that a fault reads at most
+MOST_TAILS = 256
 
 
 class FatTable:
@@ -42,6 +47,9 @@ class FatTable:
         self.free_count = -1  # not known
         self.cursor = 2  # where to look for free clusters next
         self._free: list[Run] = []  # free runs before the cursor that were seen and not taken yet, ascending
+        self.joins: dict[int, int] = {}  # last cluster of a chain -> first of what follows
+        self.cuts: set[int] = set()  # clusters that are to be the last of their chains
+        self.tails: set[int] = set()  # last clusters of chains that nothing on the medium points to
 
     # -- single entries -------------------------------------------------------------------------------------------
 
@@ -137,7 +145,9 @@ class FatTable:
             if total >= self.limit:
                 raise self._damaged(what, "never ends: it runs in a circle")
             if following >= self.least_end:
-                return runs
+                following = self.joins.get(cluster, 0)
+                if not following:
+                    return self._until_cut(runs) if self.cuts else runs
             if following == self.bad or not following:
                 raise self._damaged(what, f"leads to cluster {cluster}, which is marked as {'bad' if following else 'free'}")
             cluster = following
@@ -161,21 +171,32 @@ class FatTable:
     async def allocate(self, count: int, after: int = 0) -> list[Run]:
         """Takes `count` free clusters, chained and ended, appended to the chain that ends at `after` (0: a new one).
 
-        StatusError DISK_FULL when there are not so many; nothing is changed then.
+        StatusError DISK_FULL when there are not so many; nothing is changed by a call that fails.
         """
         runs = await self._find(count)
         try:
             for i in range(len(runs) - 1, -1, -1):
                 used = await self._write_run(runs[i], runs[i + 1][0] if i + 1 < len(runs) else self.end_mark)
                 assert not used, f"{used} clusters of {runs[i]} were in use already"
-            if after:
-                await self.set(after, runs[0][0])
+            await self.link(after, runs)
         except StatusError:
             await self._undo(runs)
             raise
         if self.free_count >= 0:
             self.free_count -= count
         return runs
+
+    async def link(self, after: int, runs: list[Run]) -> None:
+        """Appends a chain that nothing points to yet to the one that ends at `after` (0: to none)."""
+        assert after not in self.cuts
+        if after in self.tails:
+            await self.set(after, runs[0][0])
+            self.tails.discard(after)
+        elif after:
+            self.joins[after] = runs[0][0]
+        if len(self.tails) >= MOST_TAILS:
+            self.tails.clear()
+        self.tails.add(runs[-1][0] + runs[-1][1] - 1)
 
     async def _undo(self, runs: list[Run]) -> None:
         try:
@@ -186,14 +207,45 @@ class FatTable:
 
     async def free(self, runs: Sequence[Run]) -> None:
         """Frees clusters; those that are free already (of a chain that another file shares) count once."""
+        self.tails.clear()
         for run in runs:
             used = await self._write_run(run, 0, free=True)
             if self.free_count >= 0:
                 self.free_count += used
 
-    async def end_at(self, cluster: int) -> None:
-        """Makes a cluster the last of its chain."""
-        await self.set(cluster, self.end_mark)
+    def end_at(self, cluster: int) -> None:
+        """Makes a cluster the last of its chain, in the pages when `cut` is called."""
+        if self.joins.pop(cluster, None) is None:
+            self.cuts.add(cluster)
+
+    def forget(self, runs: Sequence[Run]) -> None:
+        """Drops what waits for clusters that are to be freed."""
+        self.tails.clear()
+        waiting = [c for c in (*self.joins, *self.cuts) if any(first <= c < first + count for first, count in runs)]
+        for cluster in waiting:
+            self.joins.pop(cluster, None)
+            self.cuts.discard(cluster)
+
+    async def join(self) -> None:
+        """Writes the joins into the pages: all that they point to is on the medium."""
+        self.tails.clear()
+        for cluster, following in list(self.joins.items()):
+            await self.set(cluster, following)
+            del self.joins[cluster]
+
+    async def cut(self) -> None:
+        """Writes the cuts into the pages: no entry on the medium claims what is behind them."""
+        for cluster in list(self.cuts):
+            await self.set(cluster, self.end_mark)
+            self.cuts.discard(cluster)
+
+    def _until_cut(self, runs: list[Run]) -> list[Run]:
+        """The part of a chain up to the first cut in it."""
+        for i, (first, count) in enumerate(runs):
+            inside = [c for c in self.cuts if first <= c < first + count]
+            if inside:
+                return [*runs[:i], (first, min(inside) - first + 1)]
+        return runs
 
     async def _find(self, count: int) -> list[Run]:
         """`count` free clusters as runs, from the cursor once around the FAT; they are taken from what was seen free, not yet chained.

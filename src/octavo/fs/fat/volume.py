@@ -8,7 +8,8 @@ Everything that changes names or clusters holds the volume's mutex. Nothing is w
 go out by flush, lazy writer or pageout. `storage` does clusters and slots, this file does what users ask for.
 
 Source: Microsoft FAT specification; statuses as NT's FAT driver gives them. Departures: an open file can be neither
-removed nor renamed; removing a file whose chain is damaged is refused, since its clusters may be another's.
+removed nor renamed; removing a file whose chain is damaged is refused, since its clusters may be another's. The order of writes
+is in `core`.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from octavo.fs.base import Problem, Space, not_found, split_path
-from octavo.fs.fat.entry import ARCHIVE, DIRECTORY, FREE_SLOT, READ_ONLY, SLOT, Entry, new_entry
+from octavo.fs.fat.entry import ARCHIVE, DIRECTORY, READ_ONLY, SLOT, Entry, new_entry
 from octavo.fs.fat.file import FatFile
 from octavo.fs.fat.names import clean_name, exact_short, fold, long_slots, make_short
 from octavo.fs.fat.node import Directory, Node, slots_in
 from octavo.fs.fat.storage import Storage
+from octavo.fs.fat.table import Run
+from octavo.memory.section import Section
 from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:
@@ -85,45 +88,57 @@ class FatVolume(Storage):
             self._writable(path)
             name = clean_name(name)
             await self._modify()
-            runs = await self.table.allocate(1)
+            runs = await self._allocate(1)
             section = None
             try:
                 mapping, section = await self._new_directory_section(runs[0][0], directory.node, path)
                 entry = await self._create(directory, name, DIRECTORY, path, runs[0][0])
             except StatusError:
                 if section is not None:
-                    await self.cache.drop(section)
+                    await self._forget_section(section)
                 await self.table.free(runs)
                 raise
             node = self._node(directory, entry)
             node.mapping, node.section = mapping, section
 
-    async def remove(self, path: str) -> None:
-        """Removes a file."""
+    async def remove(self, path: str, force: bool = False) -> None:
+        """Removes a file; with `force` a read-only one, and a damaged one, too.
+
+        The clusters of a damaged file may be another's: they stay in use, until a repair finds out whose they are.
+        """
         async with self.mutex:
             directory, entry, _ = await self._resolve(path)
             if entry is None:
                 raise not_found(path)
             if entry.attributes & DIRECTORY:
                 raise StatusError(Status.FILE_IS_A_DIRECTORY, f"{path}: is a directory")
-            await self._remove(directory, entry, path)
+            await self._remove(directory, entry, path, force)
 
-    async def remove_directory(self, path: str) -> None:
-        """Removes an empty directory."""
+    async def remove_directory(self, path: str, force: bool = False) -> None:
+        """Removes an empty directory; with `force` a read-only one, and one that cannot be read, as `remove` does."""
         async with self.mutex:
             directory, entry, _ = await self._resolve(path)
             if entry is None:
                 raise not_found(path)
             if not entry.attributes & DIRECTORY:
                 raise StatusError(Status.NOT_A_DIRECTORY, f"{path}: is not a directory")
-            inner = await self._directory(self._node(directory, entry))
             self.paths.clear()
-            if inner.names:
-                raise StatusError(Status.DIRECTORY_NOT_EMPTY, f"{path}: the directory is not empty")
-            await self._remove(directory, entry, path)
+            try:
+                inner = await self._directory(self._node(directory, entry))
+            except StatusError as error:
+                if not force or error.status != Status.FILE_CORRUPT_ERROR:
+                    raise
+            else:
+                if inner.names:
+                    raise StatusError(Status.DIRECTORY_NOT_EMPTY, f"{path}: the directory is not empty")
+            await self._remove(directory, entry, path, force)
 
-    async def rename(self, old: str, new: str) -> None:
-        """Renames or moves a file or directory within the volume; an existing target is refused."""
+    async def rename(self, old: str, new: str, replace: bool = False) -> None:
+        """Renames or moves a file or directory within the volume, whole or not at all.
+
+        An existing target is refused (OBJECT_NAME_COLLISION). With `replace`, a file takes the place of a file that is not open:
+        its name then leads to the old contents or to the new ones, at any moment, also after a power cut.
+        """
         async with self.mutex:
             source, entry, _ = await self._resolve(old)
             if entry is None:
@@ -131,26 +146,31 @@ class FatVolume(Storage):
             source.live += 1  # keeps it while the other path is looked up
             try:
                 target, existing, name = await self._resolve(new)
+                self._may_move(source, entry, target, old)
+                if existing is None or existing is entry:
+                    await self._move(source, entry, target, name, old)
+                elif not replace or (existing.attributes | entry.attributes) & DIRECTORY:
+                    raise StatusError(Status.OBJECT_NAME_COLLISION, f"{new}: exists already")
+                else:
+                    await self._replace(source, entry, target, existing, new)
             finally:
                 source.live -= 1
-            if existing is not None and existing is not entry:
-                raise StatusError(Status.OBJECT_NAME_COLLISION, f"{new}: exists already")
-            self._writable(old)
-            node = entry.node
-            if isinstance(node, Node):
-                if node.opens:
-                    raise StatusError(Status.SHARING_VIOLATION, f"{old}: is open")
-                above: Directory | None = target
-                while above is not None:
-                    if above.node is node:
-                        raise StatusError(Status.INVALID_PARAMETER, f"{old}: cannot be moved into itself")
-                    above = above.node.parent
-            await self._move(source, entry, target, name)
+
+    def _may_move(self, source: Directory, entry: Entry, target: Directory, old: str) -> None:
+        self._writable(old)
+        node = entry.node
+        if isinstance(node, Node) and node.opens:
+            raise StatusError(Status.SHARING_VIOLATION, f"{old}: is open")
+        above: Directory | None = target
+        while above is not None:
+            if above.node.entry is entry:
+                raise StatusError(Status.INVALID_PARAMETER, f"{old}: cannot be moved into itself")
+            above = above.node.parent
 
     async def space(self) -> Space:
         """Size and free space of the cluster area."""
         async with self.mutex:
-            free = await self.table.count_free()
+            free = await self.table.count_free() + sum(count for _, count in self.frees)
         return Space(self.geometry.clusters * self.geometry.cluster, free * self.geometry.cluster, self.geometry.cluster)
 
     async def check(self, progress: Callable[[int, int], None] | None = None) -> list[Problem]:
@@ -231,77 +251,140 @@ class FatVolume(Storage):
             entry.set_short(short, 0)
             data = long_slots(entry.name, short) + entry.pack()
         count = len(data) // SLOT
-        section = await self._load(directory.node)
-        first = directory.take_slots(count, slots_in(section.size))
-        if first < 0:
-            await self._grow_directory(directory.node)
-            first = directory.take_slots(count, slots_in(section.size))
-            if first < 0:
-                raise StatusError(Status.DISK_FULL, f"{directory.node.path or '/'}: the directory has no room for another name")
-        at_end = first + count == directory.end
-        if at_end and (first + count) * SLOT < section.size:
+        section = directory.node.section or await self._load(directory.node)
+        first = await self._take_slots(directory, count)
+        if first + count == directory.end and (first + count) * SLOT < section.size:
             data += b"\0"  # what lies behind the end of a directory is not always zero
-        entry.slot, entry.slots = first, count
         try:
-            if not self.cache.try_write(section, first * SLOT, data):
-                await self.cache.copy_write(section, first * SLOT, data)
+            await self._put(section, first * SLOT, data)
         except StatusError:
             directory.give_back(first, count)
             raise
+        entry.slot, entry.slots = first, count
         directory.add(entry)
 
-    async def _erase(self, directory: Directory, entry: Entry) -> None:
-        """Frees the slots of an entry."""
-        section = directory.node.section or await self._load(directory.node)
-        cache, ram = self.cache, self.cache.ram
-        for at in range(entry.slot * SLOT, (entry.slot + entry.slots) * SLOT, SLOT):
-            address = cache.try_address(section, at)
-            if address < 0:
-                address = await cache.address(section, at)
-            ram.bytes[address] = FREE_SLOT
-            cache.mark(section, at)
-        directory.drop(entry)
+    async def _take_slots(self, directory: Directory, count: int) -> int:
+        """Index of `count` free slots in a row; StatusError DISK_FULL when there is no room for them."""
+        first = directory.take_slots(count, slots_in(directory.node.regions.total))
+        if first < 0 and any(waiting is directory for waiting, _ in self.erasures) and await self._make_way():
+            first = directory.take_slots(count, slots_in(directory.node.regions.total))
+        while first < 0:
+            await self._grow_directory(directory.node)
+            first = directory.take_slots(count, slots_in(directory.node.regions.total))
+        return first
 
-    async def _remove(self, directory: Directory, entry: Entry, path: str) -> None:
+    async def _put(self, section: Section, at: int, data: bytes) -> None:
+        """Writes slots into a directory's pages, all of them or none."""
+        if not self.cache.try_write(section, at, data):
+            async with self.cache.hold(section, at, len(data)):
+                self.cache.write_held(section, at, data)
+
+    async def _remove(self, directory: Directory, entry: Entry, path: str, force: bool) -> None:
         self._writable(path)
-        if entry.attributes & READ_ONLY:
+        if entry.attributes & READ_ONLY and not force:
             raise StatusError(Status.CANNOT_DELETE, f"{path}: has the read-only attribute")
         node = cast(Node | None, entry.node)
         if node is not None and node.opens:
             raise StatusError(Status.SHARING_VIOLATION, f"{path}: is open")
-        runs = await self.table.chain(entry.cluster, path) if entry.cluster else []
-        held = sum(count for _, count in runs) * self.geometry.cluster
-        if held < entry.size:
-            raise StatusError(Status.FILE_CORRUPT_ERROR, f"{path}: holds {held} bytes and claims {entry.size}: its clusters may be another's; run check")
+        try:
+            runs = await self._clusters_of(entry, path)
+        except StatusError as error:
+            if not force or error.status != Status.FILE_CORRUPT_ERROR:
+                raise
+            runs = []
         await self._modify()
-        await self._erase(directory, entry)
+        if node is not None and node.section is not None and any(waiting.node is node for waiting, _ in self.erasures):
+            await self._write_in_order()  # what was moved out of a directory that goes must be found elsewhere before
+        async with self.cache.hold(await self._load(directory.node), entry.slot * SLOT, entry.slots * SLOT):
+            await self._free_slots(directory, entry)
+        directory.drop(entry)
         if node is not None:
             node.stale = False
             await self._drop_node(node)
-        await self.table.free(runs)
+        self._let_go(runs)
 
-    async def _move(self, source: Directory, entry: Entry, target: Directory, name: str) -> None:
+    async def _clusters_of(self, entry: Entry, path: str) -> list[Run]:
+        """The clusters that a file or directory has to itself; StatusError FILE_CORRUPT_ERROR when that is in doubt."""
+        runs = await self.table.chain(entry.cluster, path) if entry.cluster else []
+        held = sum(count for _, count in runs) * self.geometry.cluster
+        if held < entry.size:
+            why = f"{path}: holds {held} bytes and claims {entry.size}: its clusters may be another's; run check"
+            raise StatusError(Status.FILE_CORRUPT_ERROR, why)
+        return runs
+
+    async def _move(self, source: Directory, entry: Entry, target: Directory, name: str, old: str) -> None:
+        """Gives an entry another name, or place: the new one is inserted now, the old one erased when that is on the medium."""
         self.paths.clear()
         name = clean_name(name)
         await self._modify()
-        moved = entry.renamed(name)
         node = cast(Node | None, entry.node)
-        if source is target and fold(name) == fold(entry.name):
-            await self._erase(source, entry)  # only the case changes: the name must be free first
+        if node is not None and node.stale and self.table.joins:
+            await self._write_in_order()  # the new entry is not to claim what is not joined to its chain
+        moved = entry.renamed(name)
+        if source is target or not moved.is_directory:
             await self._insert(target, moved)
         else:
-            await self._insert(target, moved)
-            await self._erase(source, entry)
+            inner = await self._load(self._node(source, entry))
+            async with self.cache.hold(inner, 0, 2 * SLOT):
+                await self._insert(target, moved)
+                self._point_up(inner, target)
+            node = cast(Node, entry.node)
+        self._leave(source, entry)
         if node is not None:
-            entry.node, moved.node = None, node
-            node.entry, node.parent = moved, target
-            node.path = f"{target.node.path}/{name}"
-            source.live -= 1
-            target.live += 1
-            if node.section is not None:
-                node.section.name = self._section_name(node.path)
-        if source is not target and moved.is_directory:
-            await self._point_up(self._node(target, moved), target)
+            self._carry(node, source, moved, target)
+
+    async def _replace(self, source: Directory, entry: Entry, target: Directory, existing: Entry, new: str) -> None:
+        """Lets an existing entry lead to a file's clusters, in one sector; the file's own entry is erased afterwards."""
+        old = cast(Node | None, existing.node)
+        if existing.attributes & READ_ONLY:
+            raise StatusError(Status.CANNOT_DELETE, f"{new}: has the read-only attribute")
+        if old is not None and old.opens:
+            raise StatusError(Status.SHARING_VIOLATION, f"{new}: is open")
+        runs = await self._clusters_of(existing, new)
+        await self._modify()
+        node = cast(Node | None, entry.node)
+        if node is not None and node.stale and self.table.joins:
+            await self._write_in_order()
+        moved = entry.renamed(existing.name)
+        moved.slot, moved.slots = existing.slot, existing.slots
+        moved.raw = existing.raw[:11] + entry.raw[11:12] + existing.raw[12:13] + entry.raw[13:]
+        section = await self._load(target.node)
+        await self._put(section, (moved.slot + moved.slots - 1) * SLOT, moved.pack())
+        if old is not None:
+            old.stale = False
+            await self._drop_node(old)
+        target.drop(existing)
+        target.add(moved)
+        self._leave(source, entry)
+        if node is not None:
+            self._carry(node, source, moved, target)
+        self._let_go(runs)
+
+    def _leave(self, source: Directory, entry: Entry) -> None:
+        """Takes a name that was moved away from out of its directory; its slots are erased in the order of writes."""
+        source.drop(entry)
+        source.live += 1
+        self.erasures.append((source, entry))
+
+    def _carry(self, node: Node, source: Directory, moved: Entry, target: Directory) -> None:
+        """A node goes with its entry."""
+        assert node.entry is not None
+        node.entry.node, moved.node = None, node
+        node.entry, node.parent = moved, target
+        node.path = f"{target.node.path}/{moved.name}"
+        source.live -= 1
+        target.live += 1
+        if node.section is not None:
+            node.section.name = self._section_name(node.path)
+
+    def _point_up(self, inner: Section, target: Directory) -> None:
+        """Makes ".." of a directory, whose first slots are held, point to its new parent."""
+        address = self.cache.try_address(inner, SLOT)
+        head = bytes(self.cache.ram.bytes[address : address + SLOT])
+        if head[:3] == b".. ":
+            cluster = target.node.entry.cluster if target.node.entry is not None else 0
+            low, high = (cluster & 0xFFFF).to_bytes(2, "little"), (cluster >> 16).to_bytes(2, "little")
+            self.cache.write_held(inner, SLOT, head[:20] + high + head[22:26] + low + head[28:])
 
 
 def _root_entry() -> Entry:

@@ -36,7 +36,7 @@ async def create_whole(volume: FatVolume, path: str, data: bytes, modified: floa
         entry = new_entry(name, ARCHIVE, volume.stamp())
         if modified is not None:
             entry.set_written(*volume.stamp(modified)[:2])
-        runs = await volume.table.allocate(-(-len(data) // volume.geometry.cluster)) if data else []
+        runs = await volume._allocate(-(-len(data) // volume.geometry.cluster)) if data else []
         if runs:
             entry.cluster, entry.size = runs[0][0], len(data)
         try:
@@ -64,4 +64,3 @@ async def _cut(volume: FatVolume, node: Node) -> None:
     node.entry.size = node.section.size
     volume.mark_stale(node)
     await volume.shrink(node, node.section.size)
-    await volume.write_entry(node)
