@@ -83,7 +83,7 @@ def test_long_names_come_back(name: str) -> None:
     assert len(slots) == -(-len(name.encode("utf-16-le")) // 26) * 32
     parsed = parse_directory(slots + entry.pack() + bytes(32), False)
     assert [e.name for e in parsed.entries] == [name]
-    assert not parsed.broken_names and parsed.end == len(slots) // 32 + 1
+    assert not parsed.broken and not parsed.strays and parsed.end == len(slots) // 32 + 1
 
 
 @given(st.binary(min_size=11, max_size=11))

@@ -252,9 +252,9 @@ class Volume:
         """Returns when everything is on stable storage."""
         self._run(self.core.flush())
 
-    def check(self, progress: Callable[[int, int], None] | None = None) -> list[Problem]:
-        """What is wrong with the volume; an empty list when nothing is."""
-        return cast(list[Problem], self._run(self.core.check(progress)))
+    def check(self, progress: Callable[[int, int], None] | None = None, repair: bool = False) -> list[Problem]:
+        """What is wrong with the volume; an empty list when nothing is. With `repair`, what can be mended is, and on the medium."""
+        return cast(list[Problem], self._run(self.core.check(progress, repair)))
 
     def statistics(self) -> dict[str, object]:
         """What the file system and its device have done."""

@@ -16,13 +16,14 @@ class Space(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Something wrong with a volume: where, and what."""
+    """Something wrong with a volume: where, what, and whether a repair has mended it."""
 
     where: str
     what: str
+    mended: bool = False
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}"
+        return f"{self.where}: {self.what}" + (" (mended)" if self.mended else "")
 
 
 def split_path(path: str) -> list[str]:

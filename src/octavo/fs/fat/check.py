@@ -1,30 +1,37 @@
-"""Checking a FAT volume: reads all of its metadata, changes nothing, and says what is wrong in one sentence each.
+"""Checking a FAT volume: reads all of its metadata and says what is wrong in one sentence each; with `repair`, mends it.
 
-    dirty flag      the volume was not unmounted
-    FAT copies      all of them say the same
-    chains          stay inside the volume, end, belong to one file each, and hold what their entries claim
-    directories     are not larger than FAT allows, do not contain themselves, have "." and ".."
-    names           no long name is broken, no two names are equal
-    clusters        used ones belong to a file
-    FSInfo          counts the free clusters
+    what is checked                                                      how it is mended
+    dirty flag      the volume was not unmounted                         cleared
+    FAT copies      all of them say the same                             the first one counts
+    chains          stay inside the volume, end, belong to one file      cut where they are wrong; the first owner keeps a
+                    each, and fit to the size of their entries           shared cluster; sizes and surplus clusters follow
+    directories     are not larger than FAT allows, can be reached       an entry whose directory cannot be read is erased
+                    once, have "." and ".."                              both are written anew
+    names           none is broken or illegal, no two are equal          a new short name; stray slots are erased
+    clusters        used ones belong to a file                           freed
+    FSInfo          counts the free clusters                             counted anew
 
-Memory beyond frames: 4 bytes a cluster. Problems beyond MOST_PROBLEMS are not listed.
+Nothing is taken from a file that its chain and its entry agree about, but for clusters that an earlier file claims as well.
+Memory beyond frames: 4 bytes a cluster, and a path for each file. Problems beyond MOST_PROBLEMS are mended and not listed.
 """
 
 from __future__ import annotations
 
+import re
 import struct
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from octavo.fs.base import Problem
-from octavo.fs.fat.core import FSINFO_LEAD, UNKNOWN
-from octavo.fs.fat.entry import DIRECTORY, Entry, Parsed, parse_directory
+from octavo.fs.fat.core import FSINFO_LEAD, FSINFO_MIDDLE, UNKNOWN
+from octavo.fs.fat.entry import DIRECTORY, FREE_SLOT, LONG_NAME, SLOT, VOLUME_LABEL, Entry, Parsed, new_entry, parse_directory
+from octavo.fs.fat.names import fold, is_short, make_short
 from octavo.fs.fat.node import Directory, Node
 from octavo.fs.fat.table import Run
 from octavo.io.regionpager import RegionPager, whole_device
+from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.section import VIEW_SIZE, Section
 from octavo.status import StatusError
 
@@ -32,181 +39,349 @@ if TYPE_CHECKING:
     from octavo.fs.fat.volume import FatVolume
 
 MOST_PROBLEMS = 1000
-MOST_DEPTH = 200
+MEDIA_OFFSET = 21  # in the boot sector
+_ODD_LABEL = re.compile(rb'[\x00-\x1f"*+,./:;<=>?\[\\\]|\x7f]')
+Progress = Callable[[int, int], None]
 
 
 class _Check:
-    def __init__(self, volume: FatVolume, progress: Callable[[int, int], None] | None) -> None:
+    """One pass over a volume whose mutex the caller holds."""
+
+    def __init__(self, volume: FatVolume, progress: Progress | None, repair: bool) -> None:
         self.volume = volume
         self.progress = progress
+        self.repair = repair
         self.problems: list[Problem] = []
         self.owners = np.zeros(volume.geometry.clusters + 2, np.uint32)
         self.names = ["nobody"]  # owner number -> path
         self.claimed = 0
+        self.pending: list[Node] = []  # directories to look into
 
-    def say(self, where: str, what: str) -> None:
+    async def say(self, where: str, what: str, mend: Coroutine[Any, Any, None] | None = None) -> None:
+        """Notes a problem, and mends it if that is asked for and can be done."""
+        mended = self.repair and mend is not None
+        if len(self.problems) == MOST_PROBLEMS and not mended:
+            self.problems.pop()  # what is left wrong is told first
         if len(self.problems) < MOST_PROBLEMS:
-            self.problems.append(Problem(where, what))
+            self.problems.append(Problem(where, what, mended))
+        if mend is not None:
+            if mended:
+                await self.volume._modify()
+                await mend
+            else:
+                mend.close()
 
-    def own(self, path: str, runs: list[Run]) -> bool:
-        """Notes that a path owns clusters; False when one of them has an owner already."""
+    # -- chains ---------------------------------------------------------------------------------------------------
+
+    async def chain(self, path: str, first: int) -> tuple[list[Run], str]:
+        """The clusters that a path has to itself from `first` on, which it owns now, and what is wrong with its chain then."""
+        runs, damage = await self.volume.table.follow(first)
         self.names.append(path)
-        for first, count in runs:
-            part = self.owners[first : first + count]
+        for i, (start, count) in enumerate(runs):
+            part = self.owners[start : start + count]
             taken = np.flatnonzero(part)
             if len(taken):
-                other = self.names[int(part[taken[0]])]
-                self.say(path, f"shares cluster {first + int(taken[0])} with {other}")
-                return False
+                other = int(part[taken[0]])
+                if other != len(self.names) - 1:
+                    damage = f"shares cluster {start + int(taken[0])} with {self.names[other]}"
+                runs = [*runs[:i], (start, int(taken[0]))]
+                part = part[: int(taken[0])]
             part[:] = len(self.names) - 1
-            self.claimed += count
+            self.claimed += len(part)
+            if len(taken):
+                break
         if self.progress is not None:
             self.progress(self.claimed, self.volume.geometry.clusters)
-        return True
+        if damage and not damage.startswith("shares"):
+            damage = f"its cluster chain {damage}"
+        return [run for run in runs if run[1]], damage
 
-    async def chain(self, path: str, first: int) -> list[Run] | None:
-        try:
-            runs = await self.volume.table.chain(first, path)
-        except StatusError as error:
-            self.say(path, error.text.removeprefix(f"{path}: "))
-            return None
-        return runs if self.own(path, runs) else None
+    async def entry(self, parent: Node, entry: Entry) -> None:
+        """Checks what one entry leads to."""
+        path = f"{parent.path}/{entry.name}"
+        runs, damage = await self.chain(path, entry.cluster) if entry.cluster else ([], "")
+        held = sum(count for _, count in runs) * self.volume.geometry.cluster
+        if entry.attributes & DIRECTORY and entry.size:
+            await self.say(path, f"is a directory and has a size, {entry.size}", self._write(parent, entry))
+            entry.size = 0
+        if entry.attributes & VOLUME_LABEL:
+            entry.attributes &= ~VOLUME_LABEL
+            await self.say(path, "is marked as a directory and as a label", self._write(parent, entry))
+        if damage:
+            await self.say(path, damage, self._cut(parent, entry, runs, min(entry.size, held)))
+            if self.repair and not entry.attributes & DIRECTORY:
+                await self._trim(parent, entry, runs)
+        elif entry.attributes & DIRECTORY and not held:
+            await self.say(path, "the directory has no cluster", self._erase(parent, entry))
+        elif entry.attributes & DIRECTORY:
+            assert parent.directory is not None
+            self.pending.append(_node(entry, parent.directory, path))
+        elif held < entry.size:
+            await self.say(path, f"claims {entry.size} bytes, and its cluster chain holds {held}", self._cut(parent, entry, runs, held))
+        elif held - entry.size >= self.volume.geometry.cluster:
+            await self.say(path, f"has {held} bytes of clusters for {entry.size} bytes", self._trim(parent, entry, runs))
+        if runs and max(self.volume.geometry.place(f + c) for f, c in runs) > self.volume.device.size:
+            await self.say(path, "has clusters behind the end of the device")
 
-    async def directory(self, node: Node, depth: int) -> None:
-        """Checks a directory, whose chain is owned already, and all below it."""
+    async def _cut(self, parent: Node, entry: Entry, runs: list[Run], size: int) -> None:
+        """Ends a chain where it is sound still; a directory without a sound cluster goes."""
+        if runs:
+            await self.volume.table.set(runs[-1][0] + runs[-1][1] - 1, self.volume.table.end_mark)
+        elif entry.attributes & DIRECTORY:
+            await self._erase(parent, entry)
+            return
+        entry.cluster, entry.size = (entry.cluster if runs else 0), size
+        await self._write(parent, entry)
+        if entry.attributes & DIRECTORY:
+            assert parent.directory is not None
+            self.pending.append(_node(entry, parent.directory, f"{parent.path}/{entry.name}"))
+
+    async def _trim(self, parent: Node, entry: Entry, runs: list[Run]) -> None:
+        """Frees a file's clusters behind its end."""
+        keep = -(-entry.size // self.volume.geometry.cluster)
+        at = last = 0
+        for first, count in runs:
+            kept = min(max(keep - at, 0), count)
+            last = first + kept - 1 if kept else last
+            if kept < count:
+                await self.volume.table.free([(first + kept, count - kept)])
+                self.owners[first + kept : first + count] = 0
+            at += count
+        if keep:
+            await self.volume.table.set(last, self.volume.table.end_mark)
+        else:
+            entry.cluster = 0
+            await self._write(parent, entry)
+
+    # -- directories ----------------------------------------------------------------------------------------------
+
+    async def directory(self, node: Node) -> None:
+        """Checks a directory, whose chain is owned already; what is below it becomes pending."""
         path = node.path or "/"
         volume = self.volume
         try:
             section = await volume._load(node)
             data = await volume.cache.copy_read(section, 0, section.size)
         except StatusError as error:
-            self.say(path, error.text)
+            gone = None if node.entry is None or node.parent is None else self._erase(node.parent.node, node.entry)
+            await self.say(path, error.text, gone)
             return
         parsed = parse_directory(data, volume.geometry.bits == 32)
-        for name in parsed.broken_names:
-            self.say(path, f"the long name of {name} is damaged")
-        if node.entry is not None:
-            self.dots(path, parsed.entries, node)
+        if node.entry is not None and not await self.dots(node, path, parsed.entries + parsed.labels):
+            return
+        await self.names_of(node, path, parsed)
+        await self.long_slots(node, path, data[: parsed.end * SLOT])
+        for label in parsed.labels:
+            if label.cluster or label.size or node.entry is not None or _ODD_LABEL.search(label.raw[:11]):
+                await self.say(path, f"the label in slot {label.slot} is none", self._erase(node, label))
+        for entry in parsed.entries:
+            if entry.name not in (".", ".."):
+                await self.entry(node, entry)
+
+    async def dots(self, node: Node, path: str, entries: list[Entry]) -> bool:
+        """The first two entries of a subdirectory lead to itself and to its parent; False when it has become a file, having neither."""
+        assert node.entry is not None and node.parent is not None
+        heads = {e.name for e in entries if e.slot <= 1}
+        if heads and not heads & {".", ".."}:
+            await self.say(path, "is marked as a directory and holds none", self._make_file(node.parent.node, node))
+            return not self.repair
+        above = node.parent.node.entry
+        wanted = {".": node.entry.cluster, "..": above.cluster if above is not None else 0}
+        for slot, (name, cluster) in enumerate(wanted.items()):
+            entry = next((e for e in entries[:2] if e.name == name), None)
+            if entry is None:
+                used = any(e.slot <= slot < e.slot + e.slots for e in entries)
+                made = new_entry("", DIRECTORY, self.volume.stamp(), name.encode().ljust(11), cluster)
+                made.slot, made.slots = slot, 1
+                await self.say(path, f'has no "{name}"', None if used else self._write(node, made))
+            elif entry.cluster != cluster:
+                wrong, entry.cluster = entry.cluster, cluster
+                await self.say(path, f'"{name}" points to cluster {wrong} instead of {cluster}', self._write(node, entry))
+        return True
+
+    async def _make_file(self, parent: Node, node: Node) -> None:
+        assert node.entry is not None
+        node.entry.attributes &= ~DIRECTORY
+        node.entry.size = node.regions.total
+        await self._write(parent, node.entry)
+
+    async def names_of(self, node: Node, path: str, parsed: Parsed) -> None:
+        """Names that are broken, illegal or there twice, and slots of long names that belong to no entry."""
+        strays = {first + count: (first, count) for first, count in parsed.strays}  # by the slot behind them
+        broken = {id(entry) for entry in parsed.broken}
         seen: set[str] = set()
         for entry in parsed.entries:
             if entry.name in (".", ".."):
                 continue
-            for name in {entry.name.upper(), entry.short_name}:
-                if name in seen:
-                    self.say(path, f"two entries have the name {name}")
-                seen.add(name)
-            await self.entry(node, entry, depth)
+            if twin := {fold(entry.name), fold(entry.short_name)} & seen:
+                await self.say(path, f"two entries have the name {min(twin)}", self._rename(node, entry, seen))
+            elif (id(entry) in broken and fold(entry.name) != fold(entry.short_name)) or (entry.slots == 1 and not is_short(entry.raw[:11])):
+                what = f"the name that is shown as {entry.name} has characters that no short name may have"
+                await self.say(path, what, self._rename(node, entry, seen))
+            elif id(entry) in broken:
+                mine = [strays.pop(entry.slot, (entry.slot, 0))]
+                await self.say(path, f"the long name of {entry.name} is damaged", self._free_slots(node, mine))
+            seen |= {fold(entry.name), fold(entry.short_name)}
+        for first, count in strays.values():
+            what = f"{count} slots of long names belong to no entry"
+            await self.say(path, what, self._free_slots(node, [(first, count)]))
 
-    def dots(self, path: str, entries: list[Entry], node: Node) -> None:
-        assert node.entry is not None and node.parent is not None
-        above = node.parent.node.entry
-        wanted = {".": node.entry.cluster, "..": above.cluster if above is not None else 0}
-        for name, cluster in wanted.items():
-            entry = next((e for e in entries[:2] if e.name == name), None)
-            if entry is None:
-                self.say(path, f'has no "{name}"')
-            elif entry.cluster != cluster:
-                self.say(path, f'"{name}" points to cluster {entry.cluster} instead of {cluster}')
+    async def long_slots(self, node: Node, path: str, data: bytes) -> None:
+        """Slots of long names have no cluster, and 0 in their reserved byte."""
+        slots = np.frombuffer(data, np.uint8).reshape(-1, SLOT)
+        long = (slots[:, 11] & 0x3F == LONG_NAME) & (slots[:, 0] != FREE_SLOT)
+        wrong = np.flatnonzero(long & (slots[:, 12] | slots[:, 26] | slots[:, 27]).astype(bool))
+        if len(wrong):
+            what = f"{len(wrong)} slots of long names have a cluster or a kind"
+            await self.say(path, what, self._clear_long_slots(node, wrong.tolist()))
 
-    async def entry(self, parent: Node, entry: Entry, depth: int) -> None:
-        volume = self.volume
-        path = f"{parent.path}/{entry.name}"
-        runs: list[Run] | None = []
-        if entry.cluster:
-            runs = await self.chain(path, entry.cluster)
-        if runs is None:
+    async def _clear_long_slots(self, node: Node, slots: list[int]) -> None:
+        section = await self.volume._load(node)
+        for slot in slots:
+            await self.volume._put(section, slot * SLOT + 12, b"\0")
+            await self.volume._put(section, slot * SLOT + 26, b"\0\0")
+
+    async def _rename(self, parent: Node, entry: Entry, taken: set[str]) -> None:
+        """Gives an entry a short name that nobody has, and no long one."""
+        if entry.slots > 1:
+            await self._free_slots(parent, [(entry.slot, entry.slots - 1)])
+            entry.slot, entry.slots = entry.slot + entry.slots - 1, 1
+        entry.set_short(make_short(entry.name, taken), 0)
+        entry.name = entry.short_name
+        await self._write(parent, entry)
+
+    async def _erase(self, parent: Node, entry: Entry) -> None:
+        await self._free_slots(parent, [(entry.slot, entry.slots)])
+
+    async def _free_slots(self, node: Node, slots: list[tuple[int, int]]) -> None:
+        section = await self.volume._load(node)
+        for first, count in slots:
+            for slot in range(first, first + count):
+                await self.volume._put(section, slot * SLOT, bytes((FREE_SLOT,)))
+
+    async def _write(self, parent: Node, entry: Entry) -> None:
+        """Puts the short entry into its slot."""
+        await self.volume._put(await self.volume._load(parent), (entry.slot + entry.slots - 1) * SLOT, entry.pack())
+
+    # -- the volume -----------------------------------------------------------------------------------------------
+
+    async def tree(self) -> None:
+        """All directories from the root on, each through a node that is nobody else's; pages of those below the root are let go."""
+        volume, g = self.volume, self.volume.geometry
+        root = _node(None, None, "")
+        if not g.root_size:
+            runs, damage = await self.chain("/", g.root_cluster)
+            if damage:
+                last = runs[-1][0] + runs[-1][1] - 1 if runs else 0
+                await self.say("/", damage, volume.table.set(last, volume.table.end_mark) if runs else None)
+                if not self.repair or not runs:
+                    return
+        self.pending.append(root)
+        while self.pending:
+            node = self.pending.pop()
+            await self.directory(node)
+            if node.section is not None:
+                await volume.cache.flush(node.section)
+                await volume.cache.drop(node.section)
+                node.section = node.mapping = None
+
+    async def fats(self) -> None:
+        """All copies of the FAT say the same."""
+        volume, g = self.volume, self.volume.geometry
+        if not g.mirrored or g.fats < 2:
             return
-        held = sum(count for _, count in runs) * volume.geometry.cluster
-        if entry.attributes & DIRECTORY:
-            if not held:
-                self.say(path, "the directory has no cluster")
-            elif depth >= MOST_DEPTH:
-                self.say(path, f"directories are nested more than {MOST_DEPTH} deep")
-            else:
-                await self.below(parent, entry, path, depth)
-        elif held < entry.size:
-            self.say(path, f"claims {entry.size} bytes, and its cluster chain holds {held}")
-        elif held - entry.size >= volume.geometry.cluster:
-            self.say(path, f"has {held} bytes of clusters for {entry.size} bytes")
-        if runs and max(volume.geometry.place(f + c) for f, c in runs) > volume.device.size:
-            self.say(path, "has clusters behind the end of the device")
+        section = Section(volume.name, RegionPager(volume.device), whole_device(volume.device), volume.device.size)
+        try:
+            for copy in range(1, g.fats):
+                for at in range(0, g.fat_size, VIEW_SIZE):
+                    length = min(VIEW_SIZE, g.fat_size - at)
+                    first = await volume.cache.copy_read(section, g.fat_offset + at, length)
+                    other = await volume.cache.copy_read(section, g.fat_offset + copy * g.fat_size + at, length)
+                    if first != other:
+                        await self.say("volume", f"FAT {copy + 1} differs from FAT 1", self._copy_fat())
+                        break
+        except StatusError as error:
+            await self.say("volume", error.text)
+        finally:
+            await volume.cache.drop(section)
 
-    async def below(self, parent: Node, entry: Entry, path: str, depth: int) -> None:
-        """Checks a subdirectory through a node that is nobody else's, and drops its pages afterwards."""
-        assert parent.directory is not None
-        node = Node(entry, parent.directory, path)
-        _attach(node)
-        await self.directory(node, depth + 1)
-        if node.section is not None:
-            await self.volume.cache.drop(node.section)
+    async def reserved(self) -> None:
+        """The two entries before the first cluster's: the media byte under ones, and an end of chain."""
+        volume, table = self.volume, self.volume.table
+        media = volume.cache.ram.bytes[await volume.cache.address(volume.section, MEDIA_OFFSET)]
+        for number, right in ((0, table.mask & ~0xFF | media), (1, table.end_mark)):
+            value = await table.get(number)
+            if value < right & ~0xF:  # Windows clears a high bit of entry 1 while it has the volume
+                what = f"entry {number} of the FAT is {value:#x} instead of {right:#x}"
+                await self.say("volume", what, table.set(number, right))
+
+    async def _copy_fat(self) -> None:
+        """Has all of the FAT written, which goes to each copy."""
+        volume = self.volume
+        for at in range(volume.table.offset // PAGE_SIZE * PAGE_SIZE, volume.section.size, PAGE_SIZE):
+            await volume.cache.address(volume.section, at)
+            volume.cache.mark(volume.section, at)
+
+    async def lost(self) -> None:
+        """Clusters in use that no file owns."""
+        table, cluster, lost, free = self.volume.table, 2, 0, 0
+        while cluster < table.limit:
+            values = await table._values(cluster, 4096)
+            used = (values != 0) & (values != table.bad)
+            stray = np.flatnonzero(used & (self.owners[cluster : cluster + len(values)] == 0))
+            if self.repair and len(stray):
+                await self.volume._modify()
+                await table.free([(cluster + int(i), 1) for i in stray])
+            lost += len(stray)
+            free += int(np.count_nonzero(values == 0)) + (len(stray) if self.repair else 0)
+            cluster += len(values)
+        table.free_count = free
+        if lost:
+            await self.say("volume", f"{lost} clusters are in use and belong to no file", _done())
+
+    async def fsinfo(self) -> None:
+        """The FSInfo sector has its signatures and the right count."""
+        volume, g = self.volume, self.volume.geometry
+        if not g.fsinfo_offset:
+            return
+        data = await volume.cache.copy_read(volume.section, g.fsinfo_offset, 512)
+        lead, middle = struct.unpack_from("<I", data)[0], struct.unpack_from("<I", data, 484)[0]
+        free = struct.unpack_from("<I", data, 488)[0]
+        if lead != FSINFO_LEAD or middle != FSINFO_MIDDLE:
+            await self.say("volume", "the FSInfo sector has no signature", self._sign_fsinfo())
+        elif free not in (volume.table.free_count, UNKNOWN):
+            what = f"FSInfo counts {free} free clusters, and there are {volume.table.free_count}"
+            await self.say("volume", what, volume._write_fsinfo())
+
+    async def _sign_fsinfo(self) -> None:
+        section, at = self.volume.section, self.volume.geometry.fsinfo_offset
+        blank = struct.pack("<I480xI8x12xI", FSINFO_LEAD, FSINFO_MIDDLE, 0xAA550000)
+        await self.volume._put(section, at, blank)
+        await self.volume._write_fsinfo()
 
 
-def _attach(node: Node) -> None:
-    """Gives a node an empty parsed form, so that children can name it as their parent."""
+def _node(entry: Entry | None, parent: Directory | None, path: str) -> Node:
+    """A node with an empty parsed form, so that children can name it as their parent."""
+    node = Node(entry, parent, path)
     node.directory = Directory(node, Parsed())
+    return node
 
 
-async def check_volume(volume: FatVolume, progress: Callable[[int, int], None] | None) -> list[Problem]:
-    """All problems of a flushed volume, whose mutex the caller holds."""
-    check = _Check(volume, progress)
+async def _done() -> None:
+    """For what was mended on the way."""
+
+
+async def check_volume(volume: FatVolume, progress: Progress | None, repair: bool) -> list[Problem]:
+    """All problems of a flushed volume, whose mutex the caller holds; with `repair` they are mended in its pages, for the next flush."""
+    check = _Check(volume, progress, repair)
     g = volume.geometry
     if volume.was_dirty:
-        check.say("volume", "was not unmounted: its dirty flag is set")
+        await check.say("volume", "was not unmounted: its dirty flag is set", _done())
     if g.truncated:
-        check.say("volume", f"has {g.size} bytes, and the device only {volume.device.size}")
-    await _compare_fats(check)
-    root = Node(None, None, "")
-    _attach(root)
-    if not g.root_size:
-        await check.chain("/", g.root_cluster)
-    await check.directory(root, 0)
-    if root.section is not None:
-        await volume.cache.drop(root.section)
-    await _find_lost(check)
-    await _check_fsinfo(check)
+        await check.say("volume", f"has {g.size} bytes, and the device only {volume.device.size}")
+    await check.fats()
+    await check.reserved()
+    await check.tree()
+    await check.lost()
+    await check.fsinfo()
     return check.problems
-
-
-async def _compare_fats(check: _Check) -> None:
-    volume, g = check.volume, check.volume.geometry
-    if not g.mirrored or g.fats < 2:
-        return
-    section = Section(volume.name, RegionPager(volume.device), whole_device(volume.device), volume.device.size)
-    try:
-        for copy in range(1, g.fats):
-            for at in range(0, g.fat_size, VIEW_SIZE):
-                length = min(VIEW_SIZE, g.fat_size - at)
-                first = await volume.cache.copy_read(section, g.fat_offset + at, length)
-                other = await volume.cache.copy_read(section, g.fat_offset + copy * g.fat_size + at, length)
-                if first != other:
-                    check.say("volume", f"FAT {copy + 1} differs from FAT 1")
-                    break
-    except StatusError as error:
-        check.say("volume", error.text)
-    finally:
-        await volume.cache.drop(section)
-
-
-async def _find_lost(check: _Check) -> None:
-    table, cluster, lost, free = check.volume.table, 2, 0, 0
-    while cluster < table.limit:
-        values = await table._values(cluster, 4096)
-        used = (values != 0) & (values != table.bad)
-        lost += int(np.count_nonzero(used & (check.owners[cluster : cluster + len(values)] == 0)))
-        free += int(np.count_nonzero(values == 0))
-        cluster += len(values)
-    if lost:
-        check.say("volume", f"{lost} clusters are in use and belong to no file")
-    table.free_count = free
-
-
-async def _check_fsinfo(check: _Check) -> None:
-    volume, g = check.volume, check.volume.geometry
-    if not g.fsinfo_offset:
-        return
-    data = await volume.cache.copy_read(volume.section, g.fsinfo_offset, 512)
-    lead, free = struct.unpack_from("<I", data)[0], struct.unpack_from("<I", data, 488)[0]
-    if lead != FSINFO_LEAD:
-        check.say("volume", "the FSInfo sector has no signature")
-    elif free not in (volume.table.free_count, UNKNOWN):
-        check.say("volume", f"FSInfo counts {free} free clusters, and there are {volume.table.free_count}")

@@ -6,7 +6,7 @@
     time  hhhhh mmmmmm sssss (seconds / 2)      date  yyyyyyy (from 1980) mmmm ddddd
 
 A first byte of 0 ends the directory, 0xE5 is a free slot. Long names that are incomplete or whose checksum is wrong are
-passed over: the entry has its short name then (`check` reports them).
+passed over: the entry has its short name then, and their slots are free for other names (`check` reports them).
 """
 
 from __future__ import annotations
@@ -131,16 +131,20 @@ def from_dos(date: int, time: int, tenths: int) -> datetime:
 
 
 class Parsed:
-    """What a directory's bytes say: entries in their order, its label, free slots as (first, count), and the first slot never used."""
+    """What a directory's bytes say: entries in their order, its labels, free slots as (first, count), and the first slot never used.
 
-    __slots__ = ("broken_names", "end", "entries", "free", "label")
+    `strays` are slots of long names that belong to no entry; they are among the free ones.
+    """
+
+    __slots__ = ("broken", "end", "entries", "free", "labels", "strays")
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
-        self.label: Entry | None = None
+        self.labels: list[Entry] = []
         self.free: list[tuple[int, int]] = []
         self.end = 0
-        self.broken_names: list[str] = []  # short names of entries whose long name was passed over
+        self.broken: list[Entry] = []  # whose own names were passed over: shown by the short one, or with "_"
+        self.strays: list[tuple[int, int]] = []
 
 
 # Long slots (attributes 15, whatever the two top bits) and the entry that they belong to; or free slots.
@@ -156,7 +160,6 @@ def parse_directory(data: bytes, wide: bool) -> Parsed:
     if parsed.end < 0:
         parsed.end = len(data) // SLOT
     at = 0
-    orphans = False  # long slots without an entry were just passed over
     for long, raw, free in _GROUP.findall(data, 0, parsed.end * SLOT):  # every slot is in one group
         start = at
         if free:
@@ -165,8 +168,8 @@ def parse_directory(data: bytes, wide: bool) -> Parsed:
             continue
         at += len(long) + SLOT
         attributes, high, low, size = _numbers(raw)
-        if attributes & 0x3F == LONG_NAME:
-            orphans = True
+        if attributes & 0x3F == LONG_NAME:  # the last of long slots without an entry
+            parsed.strays.append((start // SLOT, (at - start) // SLOT))
             continue
         entry = make(Entry)
         entry.raw, entry.attributes, entry.size, entry.node = raw, attributes, size, None
@@ -175,31 +178,39 @@ def parse_directory(data: bytes, wide: bool) -> Parsed:
         name, entry.slots = _long_name(long, raw) if long else ("", 1)
         if not name:
             name = shown_short(raw[:11], raw[12])
-        if orphans or entry.slots * SLOT < at - start:
-            orphans = False
-            parsed.broken_names.append(shown_short(raw[:11], raw[12]))
+        if entry.slots * SLOT < at - start:
+            parsed.strays.append((start // SLOT, (at - start) // SLOT - entry.slots))
+            if entry.slots == 1:
+                parsed.broken.append(entry)
         entry.name = name
         entry.slot = at // SLOT - entry.slots
-        if attributes & VOLUME_LABEL:
-            parsed.label = parsed.label or entry
+        if attributes & (VOLUME_LABEL | DIRECTORY) == VOLUME_LABEL:
+            parsed.labels.append(entry)
         else:
             entries.append(entry)
-    if ILLEGAL.search("".join([entry.name for entry in entries])):
+    names = [entry.name for entry in entries]
+    if ILLEGAL.search("".join(names)) or not all(names) or "." in names or ".." in names:
         _clean(parsed)
+    parsed.free += parsed.strays
     return parsed
 
 
 def _clean(parsed: Parsed) -> None:
     """Takes away names that no path can have, which only damage or malice makes: a "/" would lead out of a directory."""
     for entry in parsed.entries:
-        if not ILLEGAL.search(entry.name):
+        if entry.name in (".", "..") and entry.slot == len(entry.name) - 1:
+            continue
+        if entry.name.strip(".") and not ILLEGAL.search(entry.name):
             continue
         if entry.slots > 1:
+            parsed.strays.append((entry.slot, entry.slots - 1))
             entry.slot += entry.slots - 1
             entry.slots = 1
             entry.name = shown_short(entry.raw[:11], entry.raw[12])
         entry.name = ILLEGAL.sub("_", entry.name)
-        parsed.broken_names.append(entry.name)
+        if not entry.name.strip("."):
+            entry.name = "_" * max(1, len(entry.name))
+        parsed.broken.append(entry)
 
 
 _one_slot = struct.Struct("<B10s2xB12s2x4s").unpack  # order, five characters, checksum, six characters, two characters
@@ -219,10 +230,9 @@ def _long_name(slots: bytes, raw: bytes) -> tuple[str, int]:
         if order == 0x42 and lower == 1 and sum2 == total and sum1 == total:
             return _name_of(b"".join((a, b, c, d, e, f)), 3)
     orders = slots[::SLOT]
-    if orders[0] & 0x3F != count:  # slots of a name that is gone may lie in front
-        count = orders[-1:] == b"\x41" or next((n for n in range(2, 21) if orders.endswith(_ORDER[n - 1])), 0)
-        slots = slots[len(slots) - count * SLOT :]
-    if not 0 < count <= 20 or slots[::SLOT] != _ORDER[count - 1] or slots[13::SLOT].count(total) != count:
+    count = next((n for n in range(1, 21) if orders.endswith(_ORDER[n - 1])), 0)  # slots of a name that is gone may lie in front
+    slots = slots[len(slots) - count * SLOT :]
+    if not count or slots[13::SLOT].count(total) != count:
         return "", 1
     parts = [slots[i + 1 : i + 11] + slots[i + 14 : i + 26] + slots[i + 28 : i + 32] for i in range(len(slots) - SLOT, -1, -SLOT)]
     return _name_of(b"".join(parts), count + 1)

@@ -26,6 +26,7 @@ UNITS_IN_SLOT = 13
 
 ILLEGAL = re.compile(r'[\x00-\x1f"*/:<>?\\|]')
 _SHORT = re.compile(r"([A-Za-z0-9!#$%&'()\-@^_`{}~]{1,8})(?:\.([A-Za-z0-9!#$%&'()\-@^_`{}~]{1,3}))?", re.ASCII)
+_NEVER_SHORT = re.compile(rb'[\x00-\x20"*+,./:;<=>?\[\\\]a-z|\x7f]')
 _NOT_SHORT = re.compile(r"[^A-Z0-9!#$%&'()\-@^_`{}~]")
 
 
@@ -72,6 +73,12 @@ def exact_short(name: str) -> tuple[bytes, int] | None:
             return None
         flags |= LOWER_EXTENSION
     return (base.upper().ljust(8) + extension.upper().ljust(3)).encode("ascii"), flags
+
+
+def is_short(raw: bytes) -> bool:
+    """Whether 11 bytes can be a short name: capitals, no space inside, none of the characters that FAT forbids."""
+    base, extension = raw[:8].rstrip(b" "), raw[8:].rstrip(b" ")
+    return bool(base) and not _NEVER_SHORT.search(base[:1].replace(b"\x05", b"_") + base[1:] + extension)
 
 
 def make_short(name: str, taken: Container[str]) -> bytes:

@@ -46,15 +46,14 @@ class Directory:
 
     def __init__(self, node: Node, parsed: Parsed) -> None:
         self.node = node
-        self.label = parsed.label
+        self.label = parsed.labels[0] if parsed.labels else None
         self.free = parsed.free
         self.end = parsed.end  # first slot that was never used
         self.live = 0  # entries that have a Node
         self._shorts: dict[str, Entry] | None = None  # by short name, of those that have a long one
         names = {entry.name.upper(): entry for entry in parsed.entries}
         if len(names) < len(parsed.entries) or not "".join([e.name for e in parsed.entries]).isascii():
-            names = {fold(entry.name): entry for entry in reversed(parsed.entries)}  # of two equal names the first counts
-            names = dict(reversed(names.items()))
+            names = _distinct(parsed.entries)
         names.pop(".", None)
         names.pop("..", None)
         self.names: dict[str, Entry] = names
@@ -64,8 +63,8 @@ class Directory:
         key = fold(name)
         entry = self.names.get(key)
         if entry is None:
-            if self._shorts is None and not ("~" in key and len(key) <= 12) and not key.endswith((".", " ")):
-                return None  # no generated short name looks like this
+            if len(key) > 12 and not key.endswith((".", " ")):
+                return None  # it is no short name
             entry = self.shorts.get(key) or self.names.get(fold(name.rstrip(". ")))
         return entry
 
@@ -114,6 +113,18 @@ class Directory:
             self.end = first
         else:
             self.free.append((first, count))
+
+
+def _distinct(entries: list[Entry]) -> dict[str, Entry]:
+    """Entries by folded name. Of two with one name, which only damage makes, the second goes by its short name, or one with its slot."""
+    names: dict[str, Entry] = {}
+    for entry in entries:
+        for name in (entry.name, entry.short_name, f"{entry.name}~{entry.slot}"):
+            if fold(name) not in names:
+                names[fold(name)] = entry
+                entry.name = name
+                break
+    return names
 
 
 def slots_in(size: int) -> int:

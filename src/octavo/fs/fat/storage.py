@@ -231,7 +231,13 @@ class Storage(Core):
         if not discard:
             await self.flush()
         async with self.mutex:
-            for node in [*self.nodes, self.root]:
-                node.directory = None
-                await self._drop_node(node)
+            await self._forget_nodes()
             await self.cache.drop(self.section)
+
+    async def _forget_nodes(self) -> None:
+        """Lets go of all that is known of files and directories, and of their pages."""
+        self.paths.clear()
+        for node in [*self.nodes, self.root]:
+            node.directory = None
+            await self._drop_node(node)
+        self.root = Node(None, None, "")

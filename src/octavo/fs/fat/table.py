@@ -77,7 +77,7 @@ class FatTable:
 
     async def set(self, cluster: int, value: int) -> None:
         """Changes one entry."""
-        assert 2 <= cluster < self.limit
+        assert 0 <= cluster < self.limit
         ram, cache = self.cache.ram, self.cache
         if self.bits == 12:
             at = self.offset + cluster * 3 // 2
@@ -124,11 +124,22 @@ class FatTable:
 
     async def chain(self, first: int, what: str) -> list[Run]:
         """The clusters from `first` to the end of its chain, as runs; StatusError FILE_CORRUPT_ERROR when the chain is damaged."""
+        runs, damage = await self.follow(first)
+        if damage:
+            raise StatusError(Status.FILE_CORRUPT_ERROR, f"{what}: its cluster chain {damage}")
+        return runs
+
+    async def follow(self, first: int) -> tuple[list[Run], str]:
+        """The clusters from `first` on, as far as the chain is sound, and what is wrong with it then ("" for nothing).
+
+        Of a chain that runs in a circle some clusters are listed twice; the last run of another damaged one may be empty.
+        """
         runs: list[Run] = []
         cluster, total = first, 0
+        mark, next_mark = 0, 1  # Brent: a circle comes back to the start of a run noted at a power of two
         while True:
             if not 2 <= cluster < self.limit:
-                raise self._damaged(what, f"points to cluster {cluster}, which is outside the volume")
+                return runs, f"points to cluster {cluster}, which is outside the volume"
             start = cluster
             following = self.peek(cluster)
             if following < 0:
@@ -140,16 +151,19 @@ class FatTable:
                 following = self.peek(cluster)
                 if following < 0:
                     following = await self.get(cluster)
+            if start == mark or total >= self.limit:
+                return runs, "never ends: it runs in a circle"
             runs.append((start, cluster - start + 1))
             total += cluster - start + 1
-            if total >= self.limit:
-                raise self._damaged(what, "never ends: it runs in a circle")
+            if len(runs) == next_mark:
+                mark, next_mark = start, 2 * next_mark
             if following >= self.least_end:
                 following = self.joins.get(cluster, 0)
                 if not following:
-                    return self._until_cut(runs) if self.cuts else runs
+                    return (self._until_cut(runs) if self.cuts else runs), ""
             if following == self.bad or not following:
-                raise self._damaged(what, f"leads to cluster {cluster}, which is marked as {'bad' if following else 'free'}")
+                runs[-1] = (start, cluster - start)
+                return runs, f"leads to cluster {cluster}, which is marked as {'bad' if following else 'free'}"
             cluster = following
 
     async def _follow(self, cluster: int) -> int:
@@ -162,9 +176,6 @@ class FatTable:
             cluster += len(values)
             if cluster >= self.limit:
                 return cluster - 1
-
-    def _damaged(self, what: str, why: str) -> StatusError:
-        return StatusError(Status.FILE_CORRUPT_ERROR, f"{what}: its cluster chain {why}")
 
     # -- allocation -----------------------------------------------------------------------------------------------
 

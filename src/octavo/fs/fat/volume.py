@@ -173,13 +173,24 @@ class FatVolume(Storage):
             free = await self.table.count_free() + sum(count for _, count in self.frees)
         return Space(self.geometry.clusters * self.geometry.cluster, free * self.geometry.cluster, self.geometry.cluster)
 
-    async def check(self, progress: Callable[[int, int], None] | None = None) -> list[Problem]:
-        """What is wrong with the volume; changes nothing."""
+    async def check(self, progress: Callable[[int, int], None] | None = None, repair: bool = False) -> list[Problem]:
+        """What is wrong with the volume. With `repair` it is mended as far as that goes, and written; SHARING_VIOLATION while files are open."""
         from octavo.fs.fat.check import check_volume
 
         await self.flush()
         async with self.mutex:
-            return await check_volume(self, progress)
+            if not repair:
+                return await check_volume(self, progress, False)
+            self._writable("")
+            if opened := sum(node.opens for node in self.nodes):
+                raise StatusError(Status.SHARING_VIOLATION, f"{self.name}: cannot be repaired: {opened} files are open")
+            await self._forget_nodes()
+            problems = await check_volume(self, progress, True)
+            await self._forget_nodes()
+            if all(problem.mended for problem in problems):
+                self.was_dirty, self.flagged = False, self.flagged or self.was_dirty
+            await self._write_all()
+            return problems
 
     # -- paths ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,166 @@
+"""Repair: whatever is damaged, what it leaves is clean for fsck.fat and for `check`, and sound files are as they were."""
+
+from __future__ import annotations
+
+import random
+import struct
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import octavo
+from octavo.fs.fat.check import MOST_PROBLEMS
+from octavo.status import Status, StatusError
+from tests.conftest import fsck, make_image
+from tests.test_damaged import data_offset, fat_bytes, filled, patch, root_offset, set_fat
+
+__all__ = ["filled"]  # a fixture of test_damaged
+
+FAT_OFFSET = 512
+
+
+def entry_at(image: Path, name: bytes) -> int:
+    """Where the root entry with a short name is."""
+    at = root_offset(image)
+    return at + image.read_bytes()[at : at + 512 * 32].index(name)
+
+
+def mend(image: Path) -> list[str]:
+    """Repairs, and has the result judged; returns what was said."""
+    with octavo.open_image(image) as volume:
+        said = volume.check(repair=True)
+        assert all(p.mended for p in said), said
+        assert volume.check() == []
+    fsck(image)
+    with octavo.open_image(image, read_only=True) as volume:
+        assert volume.check() == []
+    return [str(p) for p in said]
+
+
+def twin_entries(image: Path) -> None:
+    """b.bin gets a.bin's name."""
+    patch(image, entry_at(image, b"B       BIN"), b"A       BIN")
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "never ends": lambda i: set_fat(i, 6, 5),
+    "outside the volume": lambda i: set_fat(i, 6, 0xFFE0),
+    "marked as free": lambda i: set_fat(i, 6, 0),
+    "marked as bad": lambda i: set_fat(i, 6, 0xFFF7),
+    "its first cluster is free": lambda i: set_fat(i, 5, 0),
+    "claims 3000 bytes": lambda i: set_fat(i, 5, 0xFFFF),
+    "shares cluster 3": lambda i: set_fat(i, 5, 3),
+    "shares cluster 2": lambda i: patch(i, entry_at(i, b"B       BIN") + 26, b"\x02\0"),
+    "bytes of clusters for": lambda i: patch(i, entry_at(i, b"B       BIN") + 28, struct.pack("<I", 5)),
+    "belong to no file": lambda i: set_fat(i, 100, 0xFFFF),
+    '".." points to cluster 7': lambda i: patch(i, data_offset(i, 8) + 32 + 26, b"\x07\x00"),
+    'has no "."': lambda i: patch(i, data_offset(i, 8), b"\xe5"),
+    "no cluster": lambda i: patch(i, entry_at(i, b"D          \x10") + 26, b"\0\0"),
+    "shares cluster 8": lambda i: patch(i, data_offset(i, 8) + 64 + 11, b"\x10" + bytes(14) + b"\x08\0"),
+    "FAT 2 differs": lambda i: patch(i, FAT_OFFSET + fat_bytes(i) + 100, b"\x01"),
+    "dirty flag": lambda i: patch(i, 37, b"\x01"),
+    "two entries have the name": twin_entries,
+    "shown as _": lambda i: patch(i, entry_at(i, b"B       BIN"), b" " * 11),
+    "shown as b_": lambda i: patch(i, entry_at(i, b"B       BIN"), b"B/"),
+    "belong to no entry": lambda i: patch(i, root_offset(i) + 32 * 20, b"\x42" + b"x\0" * 5 + b"\x0f\0\x55" + b"y\0" * 6 + b"\0\0z\0z\0"),
+}
+
+
+@pytest.mark.dosfstools
+@pytest.mark.parametrize("what", DAMAGE)
+def test_each_kind_of_damage(what: str, filled: Path) -> None:
+    """Told, mended, clean for others; a.bin, which the damage does not touch, is whole."""
+    if "belong to no entry" in what:
+        with octavo.open_image(filled) as volume:
+            for i in range(18):
+                volume.write_bytes(f"F{i}", b"")
+    DAMAGE[what](filled)
+    with octavo.open_image(filled, read_only=True) as volume:
+        before = [str(p) for p in volume.check()]
+        assert before
+    said = mend(filled)
+    assert [s.removesuffix(" (mended)") for s in said][: len(before)] == before or len(said) >= len(before)
+    if "first cluster" not in what:
+        assert any(what in s for s in said), said
+    with octavo.open_image(filled, read_only=True) as volume:
+        assert volume.read_bytes("a.bin") == b"a" * 3000
+
+
+@pytest.mark.dosfstools
+def test_fsinfo_is_signed_and_counted(tmp_path: Path) -> None:
+    """FAT32: a wrong count and a missing signature."""
+    image = make_image(tmp_path / "disk.img", 40 << 20, 32, 512)
+    for damage in ((512 + 488, struct.pack("<I", 7)), (512, b"\0\0\0\0")):
+        patch(image, *damage)
+        assert any("FSInfo" in said for said in mend(image))
+
+
+@pytest.mark.dosfstools
+def test_a_broken_file_can_be_removed_and_its_space_comes_back(filled: Path) -> None:
+    """Without `force` it is refused; with it the name goes, and a repair frees the clusters."""
+    set_fat(filled, 5, 0xFFFF)
+    with octavo.open_image(filled) as volume:
+        free = volume.space().free
+        with pytest.raises(StatusError, match="run check"):
+            volume.remove("b.bin")
+        volume.remove("b.bin", force=True)
+        assert not volume.exists("b.bin") and volume.space().free == free
+        assert "3 clusters are in use" in str(volume.check()[0])
+    mend(filled)
+    with octavo.open_image(filled, read_only=True) as volume:
+        assert volume.space().free == free + 3 * 1024
+
+
+def test_open_files_are_in_the_way_of_a_repair(filled: Path) -> None:
+    """Their clusters would change under them."""
+    with octavo.open_image(filled) as volume, volume.open("a.bin") as file:
+        with pytest.raises(StatusError) as caught:
+            volume.check(repair=True)
+        assert caught.value.status == Status.SHARING_VIOLATION
+        assert file.read() == b"a" * 3000
+
+
+def tree(image: Path) -> None:
+    """Fifty files with long and short names in nested directories."""
+    with octavo.open_image(image) as volume:
+        here = ""
+        for depth in range(5):
+            for i in range(10):
+                volume.write_bytes(f"{here}File number {i} of {depth}.txt" if i % 2 else f"{here}F{i}", bytes([i]) * (700 * i))
+            here += f"directory {depth}/"
+            volume.mkdir(here)
+
+
+@pytest.mark.dosfstools
+@pytest.mark.parametrize("bits", [12, 16, 32])
+def test_random_damage_is_mended(bits: int, tmp_path: Path) -> None:
+    """Bytes of FAT and directories changed anywhere: what a repair says it has mended is clean for fsck.fat, and it comes to an end."""
+    original = make_image(tmp_path / "disk.img", {12: 720 << 10, 16: 4 << 20, 32: 34 << 20}[bits], bits, 512)
+    tree(original)
+    data = original.read_bytes()
+    used = len(data.rstrip(b"\0"))
+    rng = random.Random(bits)
+    mended = 0
+    for _ in range(40 if bits < 32 else 12):
+        image = tmp_path / "damaged.img"
+        image.write_bytes(data)
+        start = 512 if bits < 32 else 32 * 512
+        for _ in range(rng.randint(1, 12)):
+            at = rng.choice((rng.randrange(start, start + 1500), rng.randrange(start, used)))
+            patch(image, at, rng.randbytes(rng.randint(1, 4)))
+        try:
+            with octavo.open_image(image) as volume:
+                said = volume.check(repair=True)
+                again = volume.check()
+        except StatusError as error:
+            assert error.status in (Status.UNRECOGNIZED_VOLUME, Status.FILE_CORRUPT_ERROR), error
+            continue
+        assert len(said) <= MOST_PROBLEMS
+        if all(p.mended for p in said):
+            assert again == [], again
+            done = subprocess.run(["fsck.fat", "-n", image], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout
+            mended += 1
+    assert mended > (30 if bits < 32 else 8)
