@@ -269,7 +269,7 @@ class Core:
                 address = await cache.address(section, at)
             cache.ram.bytes[address] = FREE_SLOT
             cache.mark(section, at)
-        directory.free.append((entry.slot, entry.slots))
+        directory.release(entry.slot, entry.slots)
 
     async def _give_back(self) -> None:
         """Cuts chains and frees clusters that no entry on the medium points to any more."""

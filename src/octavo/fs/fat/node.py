@@ -42,12 +42,13 @@ class Node:
 class Directory:
     """The names of one directory, by folded long name, and its free slots."""
 
-    __slots__ = ("node", "names", "label", "free", "end", "live", "_shorts")
+    __slots__ = ("node", "names", "label", "free", "end", "live", "_loose", "_shorts")
 
     def __init__(self, node: Node, parsed: Parsed) -> None:
         self.node = node
         self.label = parsed.labels[0] if parsed.labels else None
         self.free = parsed.free
+        self._loose = False  # `free` may have neighbours
         self.end = parsed.end  # first slot that was never used
         self.live = 0  # entries that have a Node
         self._shorts: dict[str, Entry] | None = None  # by short name, of those that have a long one
@@ -94,25 +95,46 @@ class Directory:
 
     def take_slots(self, count: int, room: int) -> int:
         """Index of `count` free slots in a row, in a directory of `room` slots; -1 when it must grow first."""
-        for i, (first, size) in enumerate(self.free):
-            if size >= count:
-                if size == count:
-                    del self.free[i]
-                else:
-                    self.free[i] = (first + count, size - count)
-                return first
+        for attempt in range(2):
+            for i, (first, size) in enumerate(self.free):
+                if size >= count:
+                    if size == count:
+                        del self.free[i]
+                    else:
+                        self.free[i] = (first + count, size - count)
+                    return first
+            if attempt == 0 and self._loose:
+                self._join_free()
         if self.end + count > room:
             return -1
         first = self.end
         self.end += count
         return first
 
+    def _join_free(self) -> None:
+        """Joins free slots that touch; those before the end join what was never used."""
+        joined: list[tuple[int, int]] = []
+        for first, count in sorted(self.free):
+            if joined and sum(joined[-1]) == first:
+                joined[-1] = (joined[-1][0], joined[-1][1] + count)
+            else:
+                joined.append((first, count))
+        if joined and sum(joined[-1]) == self.end:
+            self.end = joined.pop()[0]
+        self.free = joined
+        self._loose = False
+
     def give_back(self, first: int, count: int) -> None:
         """Undoes `take_slots`."""
         if first + count == self.end:
             self.end = first
         else:
-            self.free.append((first, count))
+            self.release(first, count)
+
+    def release(self, first: int, count: int) -> None:
+        """Notes slots that have been erased."""
+        self.free.append((first, count))
+        self._loose = True
 
 
 def _distinct(entries: list[Entry]) -> dict[str, Entry]:

@@ -1,0 +1,359 @@
+"""The order of writes on FAT, and operations that fail at each step: whole or not at all, nothing flushed is lost.
+
+The crash explorer (`test_crash`) tries these with histories of its own; here each order has the smallest history that needs it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+import octavo
+from octavo.drivers.image import ImageDisk
+from octavo.files import Volume
+from octavo.fs.fat.volume import FatVolume
+from octavo.io.device import Device, Extent
+from octavo.io.faults import FaultyDevice, never
+from octavo.status import Status, StatusError
+from octavo.system import System
+from tests.conftest import fsck, make_image
+
+SIZES = {12: 360 << 10, 16: 4 << 20, 32: 34 << 20}
+Log = list[tuple[int, bytes] | None]  # None: a device flush
+
+
+class Recorder(Device):
+    """Passes everything on, and notes what is written when."""
+
+    def __init__(self, device: Device) -> None:
+        super().__init__(device.name, device.size, False, device.removable)
+        self.device = device
+        self.log: Log = []
+
+    async def _read(self, extents: Sequence[Extent]) -> None:
+        await self.device.read(extents)
+
+    async def _write(self, extents: Sequence[Extent]) -> None:
+        self.log += [(at, b"".join(map(bytes, buffers))) for at, buffers in extents]
+        await self.device.write(extents)
+
+    async def _flush(self) -> None:
+        self.log.append(None)
+        await self.device.flush()
+
+    def close(self) -> None:
+        """Closes the device below."""
+        self.device.close()
+
+
+@pytest.fixture(params=[12, 16, 32])
+def recorded(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[System, Volume, Recorder, Path]:
+    """A volume in virtual time whose device keeps a log."""
+    image = make_image(tmp_path / "disk.img", SIZES[request.param], request.param, 512)
+    system = octavo.boot("4M", seed=1)
+    device = Recorder(ImageDisk(image, system.scheduler))
+    return system, system.attach_device(device), device, image
+
+
+def cuts(log: Log) -> list[list[tuple[int, bytes]]]:
+    """What may be on the medium when the power goes: all before a flush, and each subset (at most 64) of what is behind it."""
+    out: list[list[tuple[int, bytes]]] = []
+    safe: list[tuple[int, bytes]] = []
+    epoch: list[tuple[int, bytes]] = []
+    for item in [*log, None]:
+        if item is not None:
+            epoch += [(item[0] + i, item[1][i : i + 512]) for i in range(0, len(item[1]), 512)]
+            continue
+        prefixes = [epoch[:n] for n in range(len(epoch) + 1)]
+        single = [[sector] for sector in epoch] + [[s for s in epoch if s is not missing] for missing in epoch]
+        few = [list(some) for n in range(len(epoch) + 1) for some in itertools.combinations(epoch, n)] if len(epoch) <= 5 else []
+        out += [[*safe, *some] for some in (prefixes + single + few)[:64]]
+        safe += epoch
+        epoch = []
+    return out
+
+
+def states(base: bytes, log: Log, image: Path) -> list[bytearray]:
+    """The images after each cut."""
+    out = []
+    for writes in cuts(log):
+        data = bytearray(base)
+        for at, piece in writes:
+            data[at : at + len(piece)] = piece
+        out.append(data)
+    assert len(out) > 3
+    return out
+
+
+def judge(base: bytes, log: Log, image: Path, holds: Callable[[Volume], bool]) -> None:
+    """After each cut `holds` is true, and what is damaged is told by the dirty flag."""
+    for data in states(base, log, image):
+        image.write_bytes(data)
+        with octavo.open_image(image, read_only=True) as volume:
+            assert holds(volume)
+            said = [str(p) for p in volume.check()]
+            assert not said or "dirty flag" in said[0], said
+            assert not any("shares" in s and "moved" not in s for s in said), said
+
+
+@pytest.mark.dosfstools
+def test_a_moved_file_is_under_one_of_its_names(recorded: tuple[System, Volume, Recorder, Path]) -> None:
+    """Flushed, then moved to another directory."""
+    system, volume, device, image = recorded
+    volume.mkdir("d")
+    volume.write_bytes("moved.txt", b"flushed" * 300)
+    volume.flush()
+    base = image.read_bytes()
+    device.log.clear()
+    volume.rename("moved.txt", "d/moved.txt")
+    volume.flush()
+    system.close()
+
+    def there(v: Volume) -> bool:
+        return any(v.exists(p) and v.read_bytes(p) == b"flushed" * 300 for p in ("moved.txt", "d/moved.txt"))
+
+    judge(base, device.log, image, there)
+
+
+@pytest.mark.dosfstools
+def test_a_moved_tree_is_under_one_of_its_names_and_an_empty_source_may_go(recorded: tuple[System, Volume, Recorder, Path]) -> None:
+    """A directory is moved, and the one that it was in is removed before anything is flushed."""
+    system, volume, device, image = recorded
+    for path in ("old", "old/moved", "new"):
+        volume.mkdir(path)
+    volume.write_bytes("old/moved/x", b"x" * 700)
+    volume.flush()
+    base = image.read_bytes()
+    device.log.clear()
+    volume.rename("old/moved", "new/moved")
+    volume.rmdir("old")
+    volume.flush()
+    assert volume.check() == []
+    system.close()
+    judge(base, device.log, image, lambda v: any(v.exists(p) and v.read_bytes(p) == b"x" * 700 for p in ("old/moved/x", "new/moved/x")))
+
+
+@pytest.mark.dosfstools
+def test_a_replaced_file_has_its_old_or_its_new_contents(recorded: tuple[System, Volume, Recorder, Path]) -> None:
+    """`rename` with `replace`, on a volume where the old clusters are needed again at once."""
+    system, volume, device, image = recorded
+    volume.write_bytes("target.txt", b"old" * 1000)
+    volume.flush()
+    base = image.read_bytes()
+    device.log.clear()
+    volume.write_bytes("moved.tmp", b"new" * 900)
+    volume.rename("moved.tmp", "TARGET.txt", replace=True)
+    volume.write_bytes("next", b"n" * 3000)
+    volume.flush()
+    assert [e.name for e in volume.entries()] == ["target.txt", "next"]
+    assert volume.check() == []
+    system.close()
+    judge(base, device.log, image, lambda v: v.read_bytes("target.txt") in (b"old" * 1000, b"new" * 900))
+
+
+@pytest.mark.dosfstools
+@pytest.mark.parametrize("size", [0, 700, 9000])
+def test_a_file_that_grows_or_shrinks_keeps_what_was_flushed(size: int, recorded: tuple[System, Volume, Recorder, Path]) -> None:
+    """Its name is never without its old beginning; other files are whole, even where freed clusters are taken again."""
+    system, volume, device, image = recorded
+    volume.write_bytes("changed", bytes(range(256)) * 12)
+    volume.write_bytes("other", b"o" * 2000)
+    volume.flush()
+    base = image.read_bytes()
+    device.log.clear()
+    with volume.open("changed", "r+b") as file:
+        file.truncate(size)
+    volume.write_bytes("taker", b"t" * 5000)
+    volume.flush()
+    system.close()
+    kept = (bytes(range(256)) * 12)[:size]
+    judge(base, device.log, image, lambda v: v.read_bytes("changed")[: len(kept)] == kept and v.read_bytes("other") == b"o" * 2000)
+
+
+@pytest.mark.dosfstools
+def test_a_removed_file_gives_its_clusters_to_nobody_too_early(recorded: tuple[System, Volume, Recorder, Path]) -> None:
+    """Removed, and others made, on a volume that is full: the removed file is whole, empty of a name, or gone; never another's bytes."""
+    system, volume, device, image = recorded
+    volume.write_bytes("gone", b"g" * 4000)
+    volume.write_bytes("ballast", b"b" * (volume.space().free - 512))
+    volume.flush()
+    base = image.read_bytes()
+    device.log.clear()
+    volume.remove("gone")
+    free = volume.space().free
+    volume.mkdir("d")
+    volume.write_bytes("d/new", b"n" * (free - 512))
+    volume.flush()
+    assert volume.space().free == 0 and volume.check() == []
+    system.close()
+    judge(base, device.log, image, lambda v: not v.exists("gone") or v.read_bytes("gone") == b"g" * 4000)
+
+
+@pytest.mark.dosfstools
+@pytest.mark.parametrize("what", ["file.txt", "a file with a long name.txt", "dir"])
+@pytest.mark.parametrize("verb", ["read", "write", "flush"])
+def test_a_rename_that_fails_has_not_happened(what: str, verb: str, tmp_path: Path) -> None:
+    """Requests fail from the n-th on, for each n, with so little memory that directories are not resident."""
+    for n in range(1, 40):
+        image = make_image(tmp_path / "disk.img", SIZES[16], 16, 512)
+        with octavo.open_image(image) as volume:
+            for path in ("src", "dst", "src/dir"):
+                volume.mkdir(path)
+            for i in range(15):
+                volume.write_bytes(f"dst/filler {i}", b"")
+            for name in ("file.txt", "a file with a long name.txt"):
+                volume.write_bytes("src/" + name, b"precious" * 400)
+            volume.write_bytes("src/dir/x", b"x")
+            volume.write_bytes("big", bytes(1_900_000))
+        system = octavo.boot("1M")
+        device = FaultyDevice(ImageDisk(image, system.scheduler))
+        volume = system.attach_device(device)
+        for path in ("src", "dst", "src/dir"):
+            volume.entries(path)
+        with volume.open("big") as file:
+            while file.read(60_000):
+                pass
+        first = device.numbers[verb] + n
+        device.plan = lambda v, k, first=first: v == verb and k >= first  # type: ignore[misc]
+        told = False
+        try:
+            volume.rename("src/" + what, "dst/" + what)
+        except StatusError:
+            told = True
+        device.plan = never
+        assert (volume.exists("src/" + what), volume.exists("dst/" + what)) == (told, not told)
+        if told and verb == "flush":
+            system.abandon()
+            continue
+        problems = volume.check()
+        assert problems == [], (n, problems)
+        system.check()
+        system.close()
+        fsck(image)
+        if not device.failed:
+            break
+    assert n > (1 if verb == "read" else 0)
+
+
+@pytest.mark.dosfstools
+def test_a_case_only_rename_without_room_changes_nothing(tmp_path: Path) -> None:
+    """The fixed root has no free slot, and the new name needs a long one."""
+    image = make_image(tmp_path / "disk.img", SIZES[12], 12, 512)
+    with octavo.open_image(image) as volume:
+        made = 0
+        while True:
+            try:
+                volume.write_bytes(f"F{made:03}.TXT", b"%d" % made)
+                made += 1
+            except StatusError as error:
+                assert error.status == Status.DISK_FULL
+                break
+        with pytest.raises(StatusError) as caught:
+            volume.rename("F000.TXT", "f000.Txt")
+        assert caught.value.status == Status.DISK_FULL
+        assert volume.read_bytes("F000.TXT") == b"0" and len(volume.entries()) == made
+        volume.remove("F001.TXT")
+        volume.remove("F002.TXT")
+        volume.rename("F000.TXT", "f000.Txt")
+        assert volume.read_bytes("F000.TXT") == b"0" and "f000.Txt" in [e.name for e in volume.entries()]
+        assert volume.check() == []
+    fsck(image)
+
+
+def test_one_files_failure_takes_no_others_data(image: Path) -> None:
+    """A place of the medium that cannot be written: everything else is, and the error is told."""
+    system = octavo.boot("4M")
+    bad: list[range] = []
+
+    class Scratched(FaultyDevice):
+        async def _write(self, extents: Sequence[Extent]) -> None:
+            written = [range(at, at + sum(map(len, buffers))) for at, buffers in extents]
+            if any(w.start < b.stop and b.start < w.stop for w in written for b in bad):
+                raise StatusError(Status.IO_DEVICE_ERROR, "a scratch")
+            await super()._write(extents)
+
+    device = Scratched(ImageDisk(image, system.scheduler))
+    volume = system.attach_device(device)
+    core = cast(FatVolume, volume.core)
+    for i in range(9):
+        volume.write_bytes(f"file {i}", bytes([i]) * 3000)
+    entry = volume.stat("file 4")
+    place = core.geometry.place(entry.number)
+    bad.append(range(place, place + 3072))
+    with pytest.raises(StatusError, match="scratch"):
+        system.close()
+    system.abandon()
+    with octavo.open_image(image, read_only=True) as volume:
+        for i in range(9):
+            assert i == 4 or volume.read_bytes(f"file {i}") == bytes([i]) * 3000
+
+
+@pytest.mark.parametrize("bad", [-1, -(10**30)])
+def test_a_negative_size_is_refused_at_once(bad: int, image: Path) -> None:
+    """And costs neither this file nor another."""
+    with octavo.open_image(image) as volume:
+        volume.write_bytes("other", b"o" * 3000)
+        with volume.open("a.bin", "w+b") as file:
+            file.write(b"abc")
+            with pytest.raises(StatusError) as caught:
+                file.truncate(bad)
+            assert caught.value.status == Status.INVALID_PARAMETER
+            with pytest.raises(StatusError):
+                volume.scheduler.run(file.core.write(bad, b"x"))
+    with octavo.open_image(image) as volume:
+        assert volume.read_bytes("a.bin") == b"abc" and volume.read_bytes("other") == b"o" * 3000
+        assert volume.check() == []
+
+
+@pytest.mark.dosfstools
+@pytest.mark.parametrize("first", [1, 2, 3, 4, 5, 6])
+def test_the_flag_is_clear_after_a_clean_end_whatever_failed_before(first: int, image: Path) -> None:
+    """The n-th write fails once (the flag's own among them); the end succeeds, and the volume is clean."""
+    with octavo.open_image(image) as volume:
+        volume.write_bytes("a", b"x" * 100)
+    system = octavo.boot("8M", seed=1)
+    device = FaultyDevice(ImageDisk(image, system.scheduler), lambda verb, n: verb == "write" and n == first)
+    volume = system.attach_device(device)
+    for _ in range(3):
+        try:
+            with volume.open("a", "r+b") as file:
+                file.write(b"new")
+            volume.flush()
+        except StatusError:
+            pass
+    system.close()
+    fsck(image)
+    with octavo.open_image(image, read_only=True) as volume:
+        assert volume.check() == [] and volume.read_bytes("a")[:3] == b"new"
+
+
+def test_truncation_forgets_nothing_before_the_fat_lets_go(image: Path) -> None:
+    """Reads and writes of the FAT that fail during and after a truncation: no cluster is lost."""
+    for n in range(1, 8):
+        with octavo.open_image(image) as volume:
+            volume.write_bytes("a", b"x" * 100_000)
+        system = octavo.boot("1M", seed=1)
+        device = FaultyDevice(ImageDisk(image, system.scheduler))
+        volume = system.attach_device(device)
+        with volume.open("a", "r+b") as file:
+            device.numbers = dict.fromkeys(device.numbers, 0)
+            device.plan = lambda verb, k, n=n: k in (n, n + 1)  # type: ignore[misc]
+            for size in (70_000, 1):
+                try:
+                    file.truncate(size)
+                except StatusError:
+                    pass
+            device.plan = never
+        try:
+            system.close()
+        except StatusError as error:
+            assert "unmount with discard" in error.text
+            system.abandon()
+            with octavo.open_image(image) as volume:
+                assert all(p.mended for p in volume.check(repair=True))
+        with octavo.open_image(image) as volume:
+            assert volume.check() == []
