@@ -14,10 +14,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
-from octavo.machine.pagetables import GLOBAL, NO_EXECUTE, WRITE, PageTables
+import numpy as np
+
+from octavo.machine.pagetables import FRAME_MASK, GLOBAL, NO_EXECUTE, PRESENT, WRITE, PageTables
 from octavo.machine.paging import PageTableFormat
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
-from octavo.memory.pfn import State, runs_of
+from octavo.memory.arguments import hexed, shown, whole
+from octavo.memory.pfn import HOLDER, WORDS, State, runs_of
 from octavo.memory.physical import PhysicalMemory
 from octavo.memory.tableframes import TableFrames
 from octavo.status import Status, StatusError
@@ -39,24 +42,43 @@ class KernelSpace:
     # -- frames ---------------------------------------------------------------------------------------------------
 
     def take_frames(self, count: int, holder: int) -> list[int]:
-        """`count` zeroed frames for `holder`, not necessarily in a row. StatusError NO_MEMORY, and nothing is taken."""
+        """`count` zeroed frames for `holder`, not necessarily in a row. StatusError NO_MEMORY, INVALID_PARAMETER, and nothing is taken."""
+        whole(count, "the number of frames", 0)
+        whole(holder, "a holder of frames", 1, len(self.physical.pfns.holders) - 1)
         runs = self.physical.try_take_zeroed(count, State.ACTIVE)
         if runs is None:
-            raise StatusError(Status.NO_MEMORY, f"out of memory: {count} frames for {self.physical.pfns.holders[holder]}, {self.physical.available} available")
+            raise StatusError(Status.NO_MEMORY, f"out of memory: {shown(count)} frames for {self.physical.pfns.holders[holder]}, {self.physical.available} available")
         for run in runs:
             self.physical.pfns.hold(*run, holder)
         return [pfn for first, size in runs for pfn in range(first, first + size)]
 
     def free_frames(self, frames: list[int]) -> None:
-        """Gives frames from `take_frames` back."""
-        for first, count in runs_of(sorted(frames)):
-            self.physical.pfns.hold(first, count, 0)
-        self.physical.free(sorted(frames), State.ACTIVE)
+        """Gives frames from `take_frames` back. StatusError INVALID_PARAMETER for one that nobody holds or that is named twice; none is freed then."""
+        ordered = sorted(frames)
+        pfns = self.physical.pfns
+        for frame, after in zip(ordered, [*ordered[1:], 0], strict=True):
+            if frame == after or not 0 < frame < pfns.frames or not pfns.words[frame * WORDS + HOLDER]:
+                raise StatusError(Status.INVALID_PARAMETER, f"frame {shown(frame)} is given back and nobody holds it, or it is given back twice")
+        for first, count in runs_of(ordered):
+            pfns.hold(first, count, 0)
+        self.physical.free(ordered, State.ACTIVE)
+
+    def held(self, holder: int) -> int:
+        """How many frames a holder has, by the PFN database."""
+        return int(np.count_nonzero(self.physical.pfns.table[:, HOLDER] == holder))
+
+    def holder_at(self, address: int) -> str:
+        """The name of who holds the frame that an address leads to; "" where it leads nowhere or nobody does."""
+        found = self.tables.translate(address)
+        frame = found.physical >> PAGE_SHIFT if found is not None else 0
+        pfns = self.physical.pfns
+        return pfns.holders[pfns.words[frame * WORDS + HOLDER]] if 0 < frame < pfns.frames else ""
 
     # -- mappings -------------------------------------------------------------------------------------------------
 
     def map(self, address: int, frames: list[int]) -> None:
         """Puts frames at consecutive pages from `address` on, writable and not executable; all of them or, with a StatusError, none."""
+        whole(address, "an address")
         done = 0
         try:
             for first, count in runs_of(frames):
@@ -67,39 +89,58 @@ class KernelSpace:
             raise
 
     def unmap(self, address: int, count: int) -> list[int]:
-        """Takes `count` pages away; returns their frames."""
+        """Takes `count` pages away; returns their frames. StatusError NOT_MAPPED_VIEW, and nothing is taken away."""
+        whole(address, "an address")
+        whole(count, "the number of pages", 0)
         return self.tables.unmap_pages(address, count)
 
     def handle(self, start: int, end: int, handler: Handler) -> None:
-        """From now on `handler(address)` is called for absent pages of [start, end)."""
+        """From now on `handler(address)` is called for absent pages of [start, end).
+
+        StatusError INVALID_PARAMETER, CONFLICTING_ADDRESSES where another range is handled.
+        """
+        whole(end, "the end of a range of addresses", whole(start, "an address", 0) + 1)
         at = bisect_right(self._starts, start)
-        assert not self._starts or ((at == 0 or self._ranges[self._starts[at - 1]][0] <= start) and (at == len(self._starts) or end <= self._starts[at]))
+        if (at and self._ranges[self._starts[at - 1]][0] > start) or (at < len(self._starts) and end > self._starts[at]):
+            raise StatusError(Status.CONFLICTING_ADDRESSES, f"addresses {start:#x} to {end - 1:#x} are handled already, in part or all")
         self._starts.insert(at, start)
         self._ranges[start] = (end, handler)
 
     def forget(self, start: int) -> None:
-        """Ends what `handle` began."""
+        """Ends what `handle` began. StatusError INVALID_PARAMETER where it did not."""
+        if whole(start, "an address") not in self._ranges:
+            raise StatusError(Status.INVALID_PARAMETER, f"no range of addresses that is handled begins at {shown(start)}")
         self._starts.remove(start)
         del self._ranges[start]
 
     # -- access ---------------------------------------------------------------------------------------------------
 
     def touch(self, address: int) -> int:
-        """The physical address of a byte. StatusError of the range's handler, ACCESS_VIOLATION where nobody answers."""
+        """The physical address of a byte.
+
+        StatusError of the range's handler, ACCESS_VIOLATION where nobody answers, INVALID_PARAMETER for what is no number.
+        """
+        if type(address) is int and self.tables.canonical(address):
+            entry = self.tables.get(address)  # all of the kernel's pages are of 4 KiB
+            return entry & FRAME_MASK | address & PAGE_SIZE - 1 if entry & PRESENT else self._absent(address)
+        self.faults += 1
+        raise StatusError(Status.ACCESS_VIOLATION, f"nothing is mapped at {hexed(whole(address, 'an address'))}")
+
+    def _absent(self, address: int) -> int:
+        """The physical address of a byte of a page that is not there yet."""
+        self.faults += 1
+        at = bisect_right(self._starts, address) - 1
+        end, handler = self._ranges[self._starts[at]] if at >= 0 else (0, None)
+        if handler is None or address >= end:
+            raise StatusError(Status.ACCESS_VIOLATION, f"nothing is mapped at {address:#x}")
+        handler(address)
         found = self.tables.translate(address)
-        if found is None:
-            self.faults += 1
-            at = bisect_right(self._starts, address) - 1
-            end, handler = self._ranges[self._starts[at]] if at >= 0 else (0, None)
-            if handler is None or address >= end:
-                raise StatusError(Status.ACCESS_VIOLATION, f"nothing is mapped at {address:#x}")
-            handler(address)
-            found = self.tables.translate(address)
-            assert found is not None, "a handler returned without making the page present"
+        assert found is not None, "a handler returned without making the page present"
         return found.physical
 
     def pieces(self, address: int, size: int) -> Iterator[memoryview]:
-        """The bytes [address, address + size), page by page."""
+        """The bytes [address, address + size), page by page. StatusError of `touch`, INVALID_PARAMETER for a size below 0."""
+        whole(size, "a size in bytes", 0)
         while size:
             length = min(size, PAGE_SIZE - address % PAGE_SIZE)
             physical = self.touch(address)
@@ -113,6 +154,8 @@ class KernelSpace:
 
     def write(self, address: int, data: bytes) -> None:
         """Bytes to an address; what lies before a page that cannot be touched has been written."""
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise StatusError(Status.INVALID_PARAMETER, f"{shown(data)} cannot be written: bytes are needed")
         done = 0
         for piece in self.pieces(address, len(data)):
             piece[:] = data[done : done + len(piece)]

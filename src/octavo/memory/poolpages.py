@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.arguments import hexed, shown, whole
 from octavo.memory.kernelspace import KernelSpace
 from octavo.memory.systemptes import SystemPtes
 from octavo.status import Status, StatusError
@@ -45,10 +46,13 @@ class PoolPages(Protocol):
 class RegionPages:
     """Pages at `start` for the pool called `name`: `initial` of them backed at once, up to `most` in all, at `expansion` (0: behind).
 
-    StatusError NO_MEMORY without frames for the first part.
+    StatusError NO_MEMORY without frames for the first part, INVALID_PARAMETER.
     """
 
     def __init__(self, space: KernelSpace, start: int, initial: int, most: int, name: str = "nonpaged pool", expansion: int = 0) -> None:
+        whole(start, f"the address of the {name}", 0)
+        whole(expansion, f"the address of the {name}'s expansion", 0)
+        whole(most, f"the number of pages of the {name}", whole(initial, f"the number of initial pages of the {name}", 0))
         self.space, self.start, self.initial, self.most = space, start, initial, most
         self.further = (expansion or start + (initial << PAGE_SHIFT)) - (initial << PAGE_SHIFT)  # where page 0 would be, counted from the expansion
         self.holder = space.physical.pfns.new_holder(name)
@@ -88,7 +92,8 @@ class RegionPages:
         return count
 
     def allocate(self, count: int) -> int:
-        """Address of `count` pages in a row; 0 when there are none."""
+        """Address of `count` pages in a row; 0 when there are none. StatusError INVALID_PARAMETER for less than one."""
+        whole(count, "the number of pool pages", 1)
         for runs in self._lists[min(count, LISTS) - 1 :]:
             first = next((f for f in runs if self._free[f] == count or (self._free[f] > count and f < self.initial)), -1)
             if first >= 0:
@@ -114,17 +119,17 @@ class RegionPages:
         except StatusError:
             if frames:
                 self.space.free_frames(frames)
-            self.expansion.release(page)
+            self.expansion.release(page, count)
             return 0
         self.expanded += count
         self.allocated[page] = count
         return address
 
     def free(self, address: int, count: int) -> None:
-        """Gives a run back, whole."""
-        page = self._page(address)
-        if address % PAGE_SIZE or self.allocated.get(page) != count:
-            raise StatusError(Status.INVALID_PARAMETER, f"{count} pool pages at {address:#x} are freed and were not allocated so")
+        """Gives a run back, whole. StatusError INVALID_PARAMETER for what is none, or not of that size; nothing is changed then."""
+        page = self._page(whole(address, "the address of pool pages"))
+        if address % PAGE_SIZE or self.allocated.get(page) != whole(count, "the number of pool pages", 1):
+            raise StatusError(Status.INVALID_PARAMETER, f"{shown(count)} pool pages at {hexed(address)} are freed and were not allocated so")
         del self.allocated[page]
         if page >= self.initial and count > KEPT:
             self._give_back(page, count)
@@ -141,11 +146,12 @@ class RegionPages:
     def _give_back(self, page: int, count: int) -> None:
         assert self.expansion is not None
         self.space.free_frames(self.space.unmap(self._address(page), count))
-        self.expansion.release(page)
+        self.expansion.release(page, count)
         self.expanded -= count
 
     def reap(self, frames: int = 1 << 30) -> int:
         """Gives kept expansion runs back until `frames` frames are free; returns how many are."""
+        whole(frames, "the number of frames", 0)
         done = 0
         for page in [p for p in self._free if p >= self.initial]:
             if done < frames:
@@ -165,7 +171,7 @@ class RegionPages:
         }
 
     def check(self) -> None:
-        """Runs tile what is backed; free runs of the initial part are merged; lists agree."""
+        """Runs tile what is backed, with as many frames as there are pages; free runs of the initial part are merged; lists agree."""
         at, last_free = 0, False
         runs = sorted([(f, c, True) for f, c in self._free.items()] + [(f, c, False) for f, c in self.allocated.items()])
         for first, count, free in runs:
@@ -176,5 +182,7 @@ class RegionPages:
             else:
                 assert self.expansion is not None and self.expansion.taken[first] == count
         assert at == self.initial
+        backed, held = self.initial + self.expanded, self.space.held(self.holder)
+        assert held == backed, f"{self.space.physical.pfns.holders[self.holder]}: {held} frames are held for {backed} pages"
         assert sum(c for f, c, _ in runs if f >= self.initial) == self.expanded
         assert {f: min(c, LISTS) - 1 for f, c in self._free.items()} == {f: i for i, runs in enumerate(self._lists) for f in runs}

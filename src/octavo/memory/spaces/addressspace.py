@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 from octavo.machine.pagetables import PageTables
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.arguments import whole
 from octavo.memory.spaces.privatepages import PrivatePages
 from octavo.memory.spaces.protect import Protect, check_protect, is_copy, may_write, read_only
 from octavo.memory.spaces.sections import Attribute
@@ -214,15 +215,24 @@ class AddressSpace(SpaceViews):
         return first << PAGE_SHIFT, end - first << PAGE_SHIFT
 
     def allocate_stack(self, size: int, commit: int) -> tuple[int, int]:
-        """A stack of `size` bytes that begins with `commit` of them, above a guard page; returns (lowest address, exclusive top)."""
+        """A stack of `size` bytes that begins with `commit` of them, a page at least, above a guard page; returns (lowest address, exclusive top).
+
+        StatusError INVALID_PARAMETER for less than two pages and for a commit that is not from 0 to `size`; NO_MEMORY,
+        COMMITMENT_LIMIT: nothing is kept then.
+        """
+        whole(size, f"{self.name}: the size of a stack", PAGE_SIZE + 1)
+        whole(commit, f"{self.name}: what a stack begins with", 0, size)
         base, size = self.allocate(0, size, Allocate.RESERVE)
-        top = base + size
-        vad = self._whole(base >> PAGE_SHIFT, top >> PAGE_SHIFT, Status.CONFLICTING_ADDRESSES)
-        first = max(top - commit >> PAGE_SHIFT, vad.start + 1)
-        self._commit(vad, first, vad.end, Protect.READWRITE)
-        self._commit(vad, first - 1, first, Protect.READWRITE | Protect.GUARD)
+        vad = self._whole(base >> PAGE_SHIFT, base + size >> PAGE_SHIFT, Status.CONFLICTING_ADDRESSES)
+        guard = max(vad.end - max(-(-commit // PAGE_SIZE), 1) - 1, vad.start)
+        try:
+            self._commit(vad, guard, vad.end, Protect.READWRITE)
+        except StatusError:
+            self.free(base, 0, Free.RELEASE)
+            raise
+        self._set(vad, guard, guard + 1, Protect.READWRITE | Protect.GUARD)
         self.stacks.add(vad)
-        return base, top
+        return base, base + size
 
     def set_working_set(self, minimum: int, maximum: int | None = None) -> None:
         """Pages that the space keeps in frames, and pages beyond which it is trimmed first when memory is short. StatusError INVALID_PARAMETER."""
