@@ -61,7 +61,7 @@ class Quota:
         whole(self.limit, "the limit of a quota")
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Live:
     """What the ledger knows of an allocation."""
 
@@ -141,9 +141,10 @@ class Pool:
 
     def _refuse(self, size: int, tag: str, quota: Quota | None, cpu: int) -> str:
         """Looks at the arguments of an allocation; returns where in the special pool it is to be, "" for none of it."""
-        if type(size) is not int or size < 0:
+        if type(size) is not int or size < 0:  # asked here, too: a call less for each allocation
             whole(size, "a size in bytes", 0)
-        self._check_cpu(cpu)
+        if type(cpu) is not int or not 0 <= cpu < self.cpus:
+            whole(cpu, "a CPU", 0, self.cpus - 1)
         if type(tag) is not str or (tag not in self.tags and not _is_tag(tag)):
             raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: {shown(tag)} is no pool tag: one to four printable ASCII characters")
         if quota is not None and not isinstance(quota, Quota):
@@ -152,10 +153,6 @@ class Pool:
         if place and place not in PLACES:
             raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: tag {tag} is special in the way {shown(place)}: one of {', '.join(PLACES)} is needed")
         return place
-
-    def _check_cpu(self, cpu: int) -> None:
-        if type(cpu) is not int or not 0 <= cpu < self.cpus:
-            whole(cpu, "a CPU", 0, self.cpus - 1)
 
     def _charge(self, entry: _Live, sign: int) -> None:
         if not entry.counted:
@@ -177,13 +174,15 @@ class Pool:
 
         StatusError INVALID_PARAMETER for arguments of other types, and for a CPU that is not there.
         """
-        self._check_cpu(cpu)
+        if type(cpu) is not int or not 0 <= cpu < self.cpus:
+            whole(cpu, "a CPU", 0, self.cpus - 1)
         entry = self.live.get(address) if type(address) is int else None
         if entry is None:
             raise self._stranger(address)
         if tag != "" and tag != entry.tag:
             raise PoolError(f"{self.name}: {address:#x} is freed as {tag if _is_tag(tag) else shown(tag)} and was allocated as {entry.tag}")
-        self._inspect(address, entry)
+        if entry.slack or entry.special:
+            self._inspect(address, entry)
         if entry.special and self.specials is not None:
             self.specials.free(address, entry.size)
         elif entry.pages:

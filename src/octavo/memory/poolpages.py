@@ -93,7 +93,8 @@ class RegionPages:
 
     def allocate(self, count: int) -> int:
         """Address of `count` pages in a row; 0 when there are none. StatusError INVALID_PARAMETER for less than one."""
-        whole(count, "the number of pool pages", 1)
+        if type(count) is not int or count < 1:
+            whole(count, "the number of pool pages", 1)
         for runs in self._lists[min(count, LISTS) - 1 :]:
             first = next((f for f in runs if self._free[f] == count or (self._free[f] > count and f < self.initial)), -1)
             if first >= 0:
@@ -127,8 +128,11 @@ class RegionPages:
 
     def free(self, address: int, count: int) -> None:
         """Gives a run back, whole. StatusError INVALID_PARAMETER for what is none, or not of that size; nothing is changed then."""
-        page = self._page(whole(address, "the address of pool pages"))
-        if address % PAGE_SIZE or self.allocated.get(page) != whole(count, "the number of pool pages", 1):
+        if type(address) is not int or type(count) is not int:
+            whole(address, "the address of pool pages")
+            whole(count, "the number of pool pages")
+        page = self._page(address)
+        if address % PAGE_SIZE or self.allocated.get(page) != count:
             raise StatusError(Status.INVALID_PARAMETER, f"{shown(count)} pool pages at {hexed(address)} are freed and were not allocated so")
         del self.allocated[page]
         if page >= self.initial and count > KEPT:

@@ -221,7 +221,7 @@ class AddressSpace(SpaceViews):
         COMMITMENT_LIMIT: nothing is kept then.
         """
         whole(size, f"{self.name}: the size of a stack", PAGE_SIZE + 1)
-        whole(commit, f"{self.name}: what a stack begins with", 0, size)
+        whole(commit, f"{self.name}: what a stack begins with", 0, size + -size % PAGE_SIZE)
         base, size = self.allocate(0, size, Allocate.RESERVE)
         vad = self._whole(base >> PAGE_SHIFT, base + size >> PAGE_SHIFT, Status.CONFLICTING_ADDRESSES)
         guard = max(vad.end - max(-(-commit // PAGE_SIZE), 1) - 1, vad.start)
