@@ -181,7 +181,8 @@ class SlabContents:
             out += use >> 16
         twice = next((a for a, count in Counter(free).items() if count > 1), 0)
         assert not twice, f"cache {self.name}: the object at {twice:#x} is freed twice"
-        assert not listed and out == s[k.OUT] and len(heads) == s[k.SLABS], f"cache {self.name}: slabs and counts disagree"
+        counted = f"{len(heads)} slabs have given {out} objects, and {s[k.SLABS]} and {s[k.OUT]} are counted"
+        assert not listed and out == s[k.OUT] and len(heads) == s[k.SLABS], f"cache {self.name}: {counted}: an object was freed twice"
         held = int(np.count_nonzero(table[:, HOLDER] == self.holder))
         assert held == len(heads) << s[k.ORDER], f"cache {self.name}: {held} frames are held for {len(heads)} slabs"
 
