@@ -11,6 +11,7 @@ import reprlib
 
 from octavo.status import Status, StatusError
 
+MOST_CPUS = 4096  # of a machine: each costs a list or an array in every pool and cache
 _LONGEST = 1 << 64  # numbers beyond are described: Python refuses to write very long ones out
 
 
@@ -30,7 +31,7 @@ def whole(value: object, what: str, low: int | None = None, high: int | None = N
     """`value`, a whole number from `low` to `high` (None: without a bound). StatusError INVALID_PARAMETER, which says `what` it is."""
     if type(value) is int and (low is None or low <= value) and (high is None or value <= high):
         return value
-    bounds = "" if low is None else f" from {low} on" if high is None else f" from {low} to {high}"
+    bounds = "" if low is None else f" from {shown(low)} on" if high is None else f" from {shown(low)} to {shown(high)}"
     raise StatusError(Status.INVALID_PARAMETER, f"{what} cannot be {shown(value)}: a whole number{bounds} is needed")
 
 

@@ -1,6 +1,6 @@
 """The kernel's address space: page tables in RAM for what lies at virtual addresses, and what happens when one is touched.
 
-    map / unmap    frames at an address in some region
+    back / release new frames at an address in some region, held under a name; `map` and `unmap` for frames that are there
     touch          physical address of a byte; a page that is not there goes to the handler of its range, else ACCESS_VIOLATION
     read / write   bytes through the page tables, page by page
 
@@ -25,6 +25,7 @@ from octavo.memory.physical import PhysicalMemory
 from octavo.memory.tableframes import TableFrames
 from octavo.status import Status, StatusError
 
+LAST_ADDRESS = (1 << 64) - 1
 Handler = Callable[[int], None]
 
 
@@ -41,26 +42,49 @@ class KernelSpace:
 
     # -- frames ---------------------------------------------------------------------------------------------------
 
-    def take_frames(self, count: int, holder: int) -> list[int]:
-        """`count` zeroed frames for `holder`, not necessarily in a row. StatusError NO_MEMORY, INVALID_PARAMETER, and nothing is taken."""
+    def back(self, address: int, count: int, holder: int) -> list[int]:
+        """Puts `count` zeroed frames of `holder` at consecutive pages from `address` on; returns them.
+
+        StatusError NO_MEMORY, INSUFFICIENT_RESOURCES, INVALID_PARAMETER, CONFLICTING_ADDRESSES: nothing is taken then.
+        """
         whole(count, "the number of frames", 0)
-        whole(holder, "a holder of frames", 1, len(self.physical.pfns.holders) - 1)
+        self._check_holder(holder)
         runs = self.physical.try_take_zeroed(count, State.ACTIVE)
         if runs is None:
-            raise StatusError(Status.NO_MEMORY, f"out of memory: {shown(count)} frames for {self.physical.pfns.holders[holder]}, {self.physical.available} available")
+            name = self.physical.pfns.holders[holder]
+            raise StatusError(Status.NO_MEMORY, f"out of memory: {shown(count)} frames for {name}, {self.physical.available} available")
         for run in runs:
             self.physical.pfns.hold(*run, holder)
-        return [pfn for first, size in runs for pfn in range(first, first + size)]
+        frames = [pfn for first, size in runs for pfn in range(first, first + size)]
+        try:
+            self.map(address, frames)
+        except StatusError:
+            self._free(frames)
+            raise
+        return frames
 
-    def free_frames(self, frames: list[int]) -> None:
-        """Gives frames from `take_frames` back. StatusError INVALID_PARAMETER for one that nobody holds or that is named twice; none is freed then."""
+    def release(self, address: int, count: int, holder: int) -> None:
+        """Takes `count` pages from `address` on away, and gives back their frames, which are `holder`'s.
+
+        StatusError NOT_MAPPED_VIEW, INVALID_PARAMETER for a frame that is another's: nothing is changed then.
+        """
+        self._check_holder(holder)
+        frames = self.unmap(address, count)
+        words, holders = self.physical.pfns.words, self.physical.pfns.holders
+        other = next((f for f in frames if words[f * WORDS + HOLDER] != holder), 0)
+        if other:
+            self.map(address, frames)
+            whose = holders[words[other * WORDS + HOLDER]] or "nobody"
+            raise StatusError(Status.INVALID_PARAMETER, f"frame {other:#x} at {address:#x} is given back and is held by {whose}")
+        self._free(frames)
+
+    def _check_holder(self, holder: int) -> None:
+        whole(holder, "a holder of frames", 1, len(self.physical.pfns.holders) - 1)
+
+    def _free(self, frames: list[int]) -> None:
         ordered = sorted(frames)
-        pfns = self.physical.pfns
-        for frame, after in zip(ordered, [*ordered[1:], 0], strict=True):
-            if frame == after or not 0 < frame < pfns.frames or not pfns.words[frame * WORDS + HOLDER]:
-                raise StatusError(Status.INVALID_PARAMETER, f"frame {shown(frame)} is given back and nobody holds it, or it is given back twice")
         for first, count in runs_of(ordered):
-            pfns.hold(first, count, 0)
+            self.physical.pfns.hold(first, count, 0)
         self.physical.free(ordered, State.ACTIVE)
 
     def held(self, holder: int) -> int:
@@ -78,7 +102,12 @@ class KernelSpace:
 
     def map(self, address: int, frames: list[int]) -> None:
         """Puts frames at consecutive pages from `address` on, writable and not executable; all of them or, with a StatusError, none."""
-        whole(address, "an address")
+        whole(address, "an address", 0, LAST_ADDRESS)
+        if not isinstance(frames, list):
+            raise StatusError(Status.INVALID_PARAMETER, f"{shown(frames)} is no list of frames")
+        for frame in frames:
+            if type(frame) is not int or not 0 < frame < self.physical.pfns.frames:
+                whole(frame, "a frame", 1, self.physical.pfns.frames - 1)
         done = 0
         try:
             for first, count in runs_of(frames):
@@ -90,7 +119,7 @@ class KernelSpace:
 
     def unmap(self, address: int, count: int) -> list[int]:
         """Takes `count` pages away; returns their frames. StatusError NOT_MAPPED_VIEW, and nothing is taken away."""
-        whole(address, "an address")
+        whole(address, "an address", 0, LAST_ADDRESS)
         whole(count, "the number of pages", 0)
         return self.tables.unmap_pages(address, count)
 
@@ -99,7 +128,9 @@ class KernelSpace:
 
         StatusError INVALID_PARAMETER, CONFLICTING_ADDRESSES where another range is handled.
         """
-        whole(end, "the end of a range of addresses", whole(start, "an address", 0) + 1)
+        whole(end, "the end of a range of addresses", whole(start, "an address", 0, LAST_ADDRESS) + 1, LAST_ADDRESS + 1)
+        if not callable(handler):
+            raise StatusError(Status.INVALID_PARAMETER, f"{shown(handler)} handles no addresses: a function is needed")
         at = bisect_right(self._starts, start)
         if (at and self._ranges[self._starts[at - 1]][0] > start) or (at < len(self._starts) and end > self._starts[at]):
             raise StatusError(Status.CONFLICTING_ADDRESSES, f"addresses {start:#x} to {end - 1:#x} are handled already, in part or all")
@@ -140,6 +171,7 @@ class KernelSpace:
 
     def pieces(self, address: int, size: int) -> Iterator[memoryview]:
         """The bytes [address, address + size), page by page. StatusError of `touch`, INVALID_PARAMETER for a size below 0."""
+        whole(address, "an address")
         whole(size, "a size in bytes", 0)
         while size:
             length = min(size, PAGE_SIZE - address % PAGE_SIZE)

@@ -23,11 +23,11 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from octavo.machine.ram import PAGE_SIZE
-from octavo.memory.arguments import hexed, shown, whole
+from octavo.memory.arguments import MOST_CPUS, hexed, shown, whole
 from octavo.memory.kernelspace import KernelSpace
 from octavo.memory.poolblocks import LOOKASIDE_DEPTH, LOOKASIDE_UNITS, PoolBlocks, PoolError
 from octavo.memory.poolpages import PoolPages
-from octavo.memory.specialpool import PATTERN, PLACES, SpecialPool
+from octavo.memory.specialpool import PATTERN, SpecialPool
 from octavo.status import Status, StatusError
 
 __all__ = ["LOOKASIDE_DEPTH", "LOOKASIDE_UNITS", "MOST_TAGS", "Pool", "PoolError", "Quota", "TagCounts"]
@@ -76,7 +76,7 @@ class _Live:
 
 @dataclass(eq=False)
 class Pool:
-    """A pool over `pages`; `unit` is 16 or 8 bytes. StatusError INVALID_PARAMETER for another, or for less than one CPU."""
+    """A pool over `pages`; `unit` is 16 or 8 bytes. StatusError INVALID_PARAMETER for another, or for CPUs that are not 1 to MOST_CPUS."""
 
     name: str
     pages: PoolPages
@@ -88,7 +88,7 @@ class Pool:
     def __post_init__(self) -> None:
         if whole(self.unit, "the unit of a pool") not in (8, 16):
             raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: a unit of {shown(self.unit)} bytes is not possible: 8 or 16")
-        whole(self.cpus, "the number of CPUs", 1)
+        whole(self.cpus, "the number of CPUs", 1, MOST_CPUS)
         self.space: KernelSpace = self.pages.space
         self.largest = PAGE_SIZE - 2 * self.unit
         self.blocks = PoolBlocks(self.name, self.pages, self.unit, self.cpus, self._beside)
@@ -113,14 +113,14 @@ class Pool:
 
         StatusError NO_MEMORY, QUOTA_EXCEEDED, or INVALID_PARAMETER, also for a tag that is not 1 to 4 printable ASCII characters.
         """
-        place = self._refuse(size, tag, quota, cpu)
+        self._refuse(size, tag, quota, cpu)
         size = size or 1
         if quota is not None and quota.used + size > quota.limit:
             text = f"{self.name}: {quota.name} has {quota.used} of {quota.limit} bytes and asks for {shown(size)} more ({tag})"
             raise StatusError(Status.QUOTA_EXCEEDED, text)
         entry = _Live(size, tag, quota)
-        if place and self.specials is not None:
-            address = self.specials.allocate(size, place)
+        if tag in self.special and self.specials is not None:
+            address = self.specials.allocate(size, self.special[tag])
             entry.special = True
         elif size > self.largest:
             entry.pages = -(-size // PAGE_SIZE)
@@ -139,8 +139,8 @@ class Pool:
         self._charge(entry, 1)
         return address
 
-    def _refuse(self, size: int, tag: str, quota: Quota | None, cpu: int) -> str:
-        """Looks at the arguments of an allocation; returns where in the special pool it is to be, "" for none of it."""
+    def _refuse(self, size: int, tag: str, quota: Quota | None, cpu: int) -> None:
+        """StatusError INVALID_PARAMETER for arguments of an allocation that cannot be."""
         if type(size) is not int or size < 0:  # asked here, too: a call less for each allocation
             whole(size, "a size in bytes", 0)
         if type(cpu) is not int or not 0 <= cpu < self.cpus:
@@ -149,10 +149,6 @@ class Pool:
             raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: {shown(tag)} is no pool tag: one to four printable ASCII characters")
         if quota is not None and not isinstance(quota, Quota):
             raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: {shown(quota)} is no quota")
-        place = self.special.get(tag, "") if self.special else ""
-        if place and place not in PLACES:
-            raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: tag {tag} is special in the way {shown(place)}: one of {', '.join(PLACES)} is needed")
-        return place
 
     def _charge(self, entry: _Live, sign: int) -> None:
         if not entry.counted:

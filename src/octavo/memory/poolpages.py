@@ -65,14 +65,8 @@ class RegionPages:
             self._add(0, initial)
         self.allocated: dict[int, int] = {}
         self.expanded = 0  # pages backed in the expansion
-        if not initial:
-            return
-        frames = space.take_frames(initial, self.holder)
-        try:
-            space.map(start, frames)
-        except StatusError:
-            space.free_frames(frames)
-            raise
+        if initial:
+            space.back(start, initial, self.holder)
 
     def _address(self, page: int) -> int:
         return (self.start if page < self.initial else self.further) + (page << PAGE_SHIFT)
@@ -113,13 +107,9 @@ class RegionPages:
         if not page:
             return 0
         address = self._address(page)
-        frames: list[int] = []
         try:
-            frames = self.space.take_frames(count, self.holder)
-            self.space.map(address, frames)
+            self.space.back(address, count, self.holder)
         except StatusError:
-            if frames:
-                self.space.free_frames(frames)
             self.expansion.release(page, count)
             return 0
         self.expanded += count
@@ -149,7 +139,7 @@ class RegionPages:
 
     def _give_back(self, page: int, count: int) -> None:
         assert self.expansion is not None
-        self.space.free_frames(self.space.unmap(self._address(page), count))
+        self.space.release(self._address(page), count, self.holder)
         self.expansion.release(page, count)
         self.expanded -= count
 

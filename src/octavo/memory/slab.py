@@ -23,7 +23,7 @@ import sys
 
 from octavo.machine.kernels import Ints
 from octavo.memory import slabkernels as k
-from octavo.memory.arguments import named, shown, whole
+from octavo.memory.arguments import MOST_CPUS, named, shown, whole
 from octavo.memory.pfn import State
 from octavo.memory.physical import PhysicalMemory
 from octavo.memory.slabcontents import FREED, GIVEN, Constructor, SlabContents
@@ -142,11 +142,11 @@ class SlabCache(SlabContents):
 
 
 class SlabCaches:
-    """All caches of a machine of so many CPUs. StatusError INVALID_PARAMETER for less than one."""
+    """All caches of a machine of so many CPUs. StatusError INVALID_PARAMETER unless they are 1 to MOST_CPUS."""
 
     def __init__(self, physical: PhysicalMemory, cpus: int = 1) -> None:
         self.physical = physical
-        self.cpus = whole(cpus, "the number of CPUs", 1)
+        self.cpus = whole(cpus, "the number of CPUs", 1, MOST_CPUS)
         self.caches: dict[str, SlabCache] = {}
 
     def create(self, name: str, size: int, align: int = 8, constructor: Constructor | None = None, verify: bool = False) -> SlabCache:

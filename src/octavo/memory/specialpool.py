@@ -13,9 +13,10 @@ Source: NT's special pool. Departures: a guard on both sides, where NT has one; 
 from __future__ import annotations
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.arguments import shown, whole
 from octavo.memory.kernelspace import KernelSpace
 from octavo.memory.systemptes import SystemPtes
-from octavo.status import StatusError
+from octavo.status import Status, StatusError
 
 PATTERN = 0x5A
 PLACES = ("over", "under")
@@ -30,19 +31,18 @@ class SpecialPool:
         self.pages = 0  # that are allocated
 
     def allocate(self, size: int, place: str) -> int:
-        """The address of `size` bytes, placed "over" or "under"; 0 when PTEs or frames are short."""
-        pages = _pages(size)
+        """The address of `size` bytes, placed "over" or "under"; 0 when PTEs or frames are short. StatusError INVALID_PARAMETER."""
+        if place not in PLACES:
+            text = f"special pool: {shown(place)} is no place beside a guard page: one of {', '.join(PLACES)} is needed"
+            raise StatusError(Status.INVALID_PARAMETER, text)
+        pages = _pages(whole(size, "a size in bytes", 1))
         index = self.ptes.reserve(pages + 2) if pages < self.ptes.count else 0
         if not index:
             return 0
         start = self.base + (index + 1 << PAGE_SHIFT)
-        frames: list[int] = []
         try:
-            frames = self.space.take_frames(pages, self.holder)
-            self.space.map(start, frames)
+            self.space.back(start, pages, self.holder)
         except StatusError:
-            if frames:
-                self.space.free_frames(frames)
             self.ptes.release(index, pages + 2)
             return 0
         self.pages += pages
@@ -62,7 +62,7 @@ class SpecialPool:
     def free(self, address: int, size: int) -> None:
         """Gives an allocation back."""
         pages, start = _pages(size), address // PAGE_SIZE * PAGE_SIZE
-        self.space.free_frames(self.space.unmap(start, pages))
+        self.space.release(start, pages, self.holder)
         self.ptes.release((start - self.base >> PAGE_SHIFT) - 1, pages + 2)
         self.pages -= pages
 

@@ -97,13 +97,8 @@ class KernelStacks:
 
     def _commit(self, stack: Stack, pages: int) -> None:
         """Gives a stack `pages` more pages."""
-        frames = self.space.take_frames(pages, self.holder)
-        try:
-            self.space.map(stack.top - (stack.committed + pages << PAGE_SHIFT), frames[::-1])
-        except StatusError:
-            self.space.free_frames(frames)
-            raise
-        stack.frames += frames
+        frames = self.space.back(stack.top - (stack.committed + pages << PAGE_SHIFT), pages, self.holder)
+        stack.frames += frames[::-1]
         stack.committed += pages
 
     def _fault(self, stack: Stack, address: int) -> None:
@@ -144,8 +139,7 @@ class KernelStacks:
     def _shrink(self, stack: Stack, pages: int) -> None:
         extra = stack.committed - pages
         if extra:
-            self.space.unmap(stack.top - (stack.committed << PAGE_SHIFT), extra)
-            self.space.free_frames(stack.frames[pages:])
+            self.space.release(stack.top - (stack.committed << PAGE_SHIFT), extra, self.holder)
             del stack.frames[pages:]
             stack.committed = pages
 

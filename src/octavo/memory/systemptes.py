@@ -22,7 +22,7 @@ class SystemPtes:
 
     def __init__(self, count: int, reserved: int = RESERVED) -> None:
         if whole(count, "the number of system PTEs") <= whole(reserved, "the number of reserved system PTEs", 1):
-            raise StatusError(Status.INVALID_PARAMETER, f"{count} system PTEs are too few: {reserved} are reserved")
+            raise StatusError(Status.INVALID_PARAMETER, f"{shown(count)} system PTEs are too few: {shown(reserved)} are reserved")
         self.count, self.reserved = count, reserved
         self.free = count - reserved
         self._clusters = {reserved: count - reserved}  # first -> size
