@@ -158,6 +158,7 @@ def test_every_kth_taking_fails(scenario: Callable[[KernelMemory], Callable[[], 
         kernel.reap(1 << 20)
         memory.check()
         assert memory.physical.available == free, k
+        assert kernel.ptes.statistics()["largest"] == kernel.ptes.free == 200 - 33
         scenario(kernel)()
         kernel.reap(1 << 20)
         assert memory.physical.available == free
@@ -195,6 +196,25 @@ def test_every_kth_reservation_of_addresses_fails(scenario: Callable[[KernelMemo
         assert memory.physical.available == free, k
         assert kernel.ptes.statistics()["largest"] == kernel.ptes.free == 200 - 33
     assert failed >= 1
+
+
+def test_frames_that_nobody_accounts_for_are_found_by_check(memory: MemoryManager) -> None:
+    """One more under the name of each part: its check says whose it is."""
+    kernel = KernelMemory(memory, FORMATS["x86-64"], PLACES | EXPANSION)
+    cache = kernel.caches.create("thing", 64)
+    cache.allocate()
+    far = 0xFFFFF90000000000
+    for holder in ("nonpaged pool", "paged pool", "special pool", "stacks", "slab thing"):
+        number = next(i for i, name in enumerate(memory.pfns.holders) if name.endswith(holder))
+        kernel.space.back(far, 1, number)
+        with pytest.raises(AssertionError, match=rf"{holder.removeprefix('slab ')}.*|\d frames are held"):
+            kernel.check()
+        for other in range(1, len(memory.pfns.holders)):
+            if other != number:
+                with pytest.raises(StatusError, match=f"is given back and is held by .*{holder}"):
+                    kernel.space.release(far, 1, other)
+        kernel.space.release(far, 1, number)
+        kernel.check()
 
 
 @pytest.mark.parametrize("ptes", [0, 1, 33, -5, None])

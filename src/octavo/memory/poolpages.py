@@ -173,10 +173,10 @@ class RegionPages:
                 assert first == at, f"pool page {at} is in no run or in two"
                 assert not (free and last_free), f"free pool pages before {first} are not merged"
                 at, last_free = first + count, free
-            else:
-                assert self.expansion is not None and self.expansion.taken[first] == count
         assert at == self.initial
         backed, held = self.initial + self.expanded, self.space.held(self.holder)
         assert held == backed, f"{self.space.physical.pfns.holders[self.holder]}: {held} frames are held for {backed} pages"
-        assert sum(c for f, c, _ in runs if f >= self.initial) == self.expanded
+        beyond = {f: c for f, c, _ in runs if f >= self.initial}
+        assert beyond == (self.expansion.taken if self.expansion else {}), "addresses of the expansion are taken, and no run has them"
+        assert sum(beyond.values()) == self.expanded
         assert {f: min(c, LISTS) - 1 for f, c in self._free.items()} == {f: i for i, runs in enumerate(self._lists) for f in runs}
