@@ -14,7 +14,7 @@ from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.kernelspace import KernelSpace
 from octavo.memory.physical import PhysicalMemory
 from octavo.memory.spaces.addressspace import Free
-from octavo.memory.stacks import MOST_CACHED, STEP, KernelStacks, Stack
+from octavo.memory.stacks import MOST_CACHED, STEP, KernelStacks, Stack, StackError
 from octavo.memory.systemptes import SystemPtes
 from octavo.status import Status, StatusError
 from tests.machines import Machine, emptied, fails
@@ -271,6 +271,27 @@ def test_a_stale_stack_is_not_its_next_owners() -> None:
     stacks.check()
     stacks.reap()
     assert stacks.statistics()["frames"] == 0
+    physical.check()
+
+
+def test_a_stack_written_after_it_was_freed_is_named() -> None:
+    """At any byte that is kept: by check, and before it is handed out; where it had grown to, nothing is left to be written."""
+    physical, stacks = make_stacks()
+    stack = stacks.allocate(2 * PAGE_SIZE, 8 * PAGE_SIZE, "one")
+    stacks.space.write(stack.limit, b"x" * 8 * PAGE_SIZE)
+    stacks.free(stack)
+    with pytest.raises(StatusError, match="nothing is mapped at"):
+        stacks.space.write(stack.top - 2 * PAGE_SIZE - 1, b"!")
+    stacks.check()
+    for at in (stack.top - 1, stack.top - PAGE_SIZE, stack.top - PAGE_SIZE - 1, stack.top - 2 * PAGE_SIZE):
+        stacks.space.write(at, b"!")
+        for look in (stacks.check, lambda: stacks.allocate(2 * PAGE_SIZE, 8 * PAGE_SIZE, "two")):
+            with pytest.raises(StackError, match=f"one: the stack below {stack.top:#x} was written at {at:#x} after it was freed"):
+                look()
+        assert not stacks.live and stacks.statistics()["cached"] == 1
+        stacks.space.write(at, b"\0")
+    assert stacks.allocate(2 * PAGE_SIZE, 8 * PAGE_SIZE, "two").top == stack.top
+    stacks.check()
     physical.check()
 
 

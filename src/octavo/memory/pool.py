@@ -12,7 +12,7 @@ for, as far as the allocation's own memory goes and up to SLACK bytes, lies a pa
 
 What is wrong is found when an allocation that it touches is freed, and by `check`. Not found, but in the special pool: writes
 after the free that hit no header, and those that jump over the pattern or, from an allocation that fills its pages, hit
-others that have whole pages.
+others that have whole pages. Nor is an address that is freed again once it was given to somebody else under the same tag.
 
 Source: NT's pool (tags, quota, special pool), ExectOS's alloc.cc (limits of 4064 and 4080 bytes).
 """

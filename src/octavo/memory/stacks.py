@@ -7,7 +7,8 @@ A stack has system PTEs for its guard and for all that it may grow to, and frame
 the part reserved for growth commits the pages from there up, in whole steps. Touching the guard is STACK_OVERFLOW: the error
 says how large the stack was and which one.
 
-Freed stacks are kept with their frames, a few of each shape, and handed out again zeroed; `reap` gives them back. A `Stack`
+Freed stacks are zeroed and kept with their frames, a few of each shape, and handed out again; `reap` gives them back. One that
+was written after it was freed is told by `check`, and when it would be handed out, by the name of its last owner. A `Stack`
 is for one owner: who gets a kept stack gets another object, so that one that was freed is never taken for the new owner's.
 
 Source: ExectOS's kpool.cc (16 and 32 KiB, one guard PTE, arbitrary sizes); NT's growing kernel stacks. Departures: cached;
@@ -21,12 +22,17 @@ from dataclasses import dataclass, field, replace
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.arguments import named, shown, whole
 from octavo.memory.kernelspace import KernelSpace
+from octavo.memory.physical import ZERO_PAGE
 from octavo.memory.systemptes import SystemPtes
 from octavo.status import Status, StatusError
 
 STEP = 4  # pages
 MOST_CACHED = 8  # of one shape
 MOST_PAGES = 1 << 14  # 64 MiB
+
+
+class StackError(AssertionError):
+    """A stack was written after it was freed."""
 
 
 @dataclass(eq=False)
@@ -60,6 +66,7 @@ class KernelStacks:
         """A zeroed stack of `size` bytes that may grow to `most` (less than `size`: not at all), both rounded up to pages.
 
         StatusError INVALID_PARAMETER, INSUFFICIENT_RESOURCES without system PTEs, NO_MEMORY without frames; nothing is taken then.
+        StackError for a kept stack that was written after it was freed: it stays where it is.
         """
         named(name, "the name of a stack")
         pages = -(-whole(size, f"{name}: the size of a stack") // PAGE_SIZE)
@@ -69,10 +76,9 @@ class KernelStacks:
             raise StatusError(Status.INVALID_PARAMETER, f"{name}: a stack {sizes} is not possible: at most {MOST_PAGES} pages")
         kept = self.cached.get((pages, limit))
         if kept:
+            self._refuse_written(kept[-1])
             old = kept.pop()
             stack = replace(old, name=name, frames=list(old.frames))
-            for frame in stack.frames:
-                self.space.physical.clear(frame, 1)
             self.reused += 1
         else:
             stack = self._make(pages, limit, name)
@@ -132,9 +138,19 @@ class KernelStacks:
         kept = self.cached.setdefault(stack.shape, [])
         if len(kept) < MOST_CACHED:
             self._shrink(stack, stack.shape[0])
+            for frame in stack.frames:
+                self.space.physical.clear(frame, 1)
             kept.append(stack)
         else:
             self._destroy(stack)
+
+    def _refuse_written(self, stack: Stack) -> None:
+        """StackError for a kept stack that is not zeros any more."""
+        for page, frame in enumerate(stack.frames, 1):
+            data = bytes(self.space.physical.ram.frame(frame))
+            if data != ZERO_PAGE:
+                at = stack.top - page * PAGE_SIZE + next(i for i, byte in enumerate(data) if byte)
+                raise StackError(f"{stack.name}: the stack below {stack.top:#x} was written at {at:#x} after it was freed")
 
     def _shrink(self, stack: Stack, pages: int) -> None:
         extra = stack.committed - pages
@@ -172,7 +188,7 @@ class KernelStacks:
         }
 
     def check(self) -> None:
-        """Every stack's pages lead to its frames, its guard and what it has not grown to lead nowhere; nobody has frames for another stack."""
+        """Every stack's pages lead to its frames, its guard and what it has not grown to lead nowhere; those that are kept are zeros."""
         stacks = [*self.live.values(), *(s for kept in self.cached.values() for s in kept)]
         for stack in stacks:
             limit = stack.shape[1]
@@ -184,5 +200,8 @@ class KernelStacks:
                     assert found is None, f"{stack.name}: {'the guard page' if page > limit else 'a page that it has not grown to'} is mapped"
                 else:
                     assert found is not None and found.physical == stack.frames[page - 1] << PAGE_SHIFT, f"{stack.name}: page {page} leads to another frame"
+        for kept in self.cached.values():
+            for stack in kept:
+                self._refuse_written(stack)
         frames, held = sum(s.committed for s in stacks), self.space.held(self.holder)
         assert held == frames, f"{held} frames are held for stacks that have {frames}"
