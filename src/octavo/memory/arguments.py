@@ -27,16 +27,25 @@ def hexed(value: object) -> str:
     return f"{value:#x}" if type(value) is int and -_LONGEST < value < _LONGEST else shown(value)
 
 
+def invalid(text: str) -> StatusError:
+    """The error of an argument that cannot be."""
+    return StatusError(Status.INVALID_PARAMETER, text)
+
+
 def whole(value: object, what: str, low: int | None = None, high: int | None = None) -> int:
-    """`value`, a whole number from `low` to `high` (None: without a bound). StatusError INVALID_PARAMETER, which says `what` it is."""
+    """`value`, a whole number from `low` to `high` (None: without a bound).
+
+    StatusError INVALID_PARAMETER, which says `what` it is.
+    """
     if type(value) is int and (low is None or low <= value) and (high is None or value <= high):
         return value
-    bounds = "" if low is None else f" from {shown(low)} on" if high is None else f" from {shown(low)} to {shown(high)}"
-    raise StatusError(Status.INVALID_PARAMETER, f"{what} cannot be {shown(value)}: a whole number{bounds} is needed")
+    least, most = "" if low is None else f" from {shown(low)}", " on" if high is None else f" to {shown(high)}"
+    bounds = least and least + most
+    raise invalid(f"{what} cannot be {shown(value)}: a whole number{bounds} is needed")
 
 
 def named(value: object, what: str) -> str:
     """`value`, a name. StatusError INVALID_PARAMETER when it is no text."""
     if type(value) is str:
         return value
-    raise StatusError(Status.INVALID_PARAMETER, f"{what} cannot be {shown(value)}: a text is needed")
+    raise invalid(f"{what} cannot be {shown(value)}: a text is needed")

@@ -70,7 +70,7 @@ class KernelMemory:
         return self.reap(frames)
 
     def reap(self, frames: int) -> int:
-        """Lets go of about `frames` frames that nobody uses; returns how many. StatusError INVALID_PARAMETER for less than none."""
+        """Lets go of about `frames` frames that nobody uses; returns how many. StatusError INVALID_PARAMETER."""
         done = self.caches.reap(frames)
         for part in (self.stacks, self._nonpaged, self._paged):
             if done < frames:

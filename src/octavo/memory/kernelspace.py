@@ -19,7 +19,7 @@ import numpy as np
 from octavo.machine.pagetables import FRAME_MASK, GLOBAL, NO_EXECUTE, PRESENT, WRITE, PageTables
 from octavo.machine.paging import PageTableFormat
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
-from octavo.memory.arguments import hexed, shown, whole
+from octavo.memory.arguments import hexed, invalid, shown, whole
 from octavo.memory.pfn import HOLDER, WORDS, State, runs_of
 from octavo.memory.physical import PhysicalMemory
 from octavo.memory.tableframes import TableFrames
@@ -51,8 +51,8 @@ class KernelSpace:
         self._check_holder(holder)
         runs = self.physical.try_take_zeroed(count, State.ACTIVE)
         if runs is None:
-            name = self.physical.pfns.holders[holder]
-            raise StatusError(Status.NO_MEMORY, f"out of memory: {shown(count)} frames for {name}, {self.physical.available} available")
+            name, available = self.physical.pfns.holders[holder], self.physical.available
+            raise StatusError(Status.NO_MEMORY, f"out of memory: {shown(count)} frames for {name}, {available} available")
         for run in runs:
             self.physical.pfns.hold(*run, holder)
         frames = [pfn for first, size in runs for pfn in range(first, first + size)]
@@ -75,7 +75,7 @@ class KernelSpace:
         if other:
             self.map(address, frames)
             whose = holders[words[other * WORDS + HOLDER]] or "nobody"
-            raise StatusError(Status.INVALID_PARAMETER, f"frame {other:#x} at {address:#x} is given back and is held by {whose}")
+            raise invalid(f"frame {other:#x} at {address:#x} is given back and is held by {whose}")
         self._free(frames)
 
     def _check_holder(self, holder: int) -> None:
@@ -104,7 +104,7 @@ class KernelSpace:
         """Puts frames at consecutive pages from `address` on, writable and not executable; all of them or, with a StatusError, none."""
         whole(address, "an address", 0, LAST_ADDRESS)
         if not isinstance(frames, list):
-            raise StatusError(Status.INVALID_PARAMETER, f"{shown(frames)} is no list of frames")
+            raise invalid(f"{shown(frames)} is no list of frames")
         for frame in frames:
             if type(frame) is not int or not 0 < frame < self.physical.pfns.frames:
                 whole(frame, "a frame", 1, self.physical.pfns.frames - 1)
@@ -130,17 +130,19 @@ class KernelSpace:
         """
         whole(end, "the end of a range of addresses", whole(start, "an address", 0, LAST_ADDRESS) + 1, LAST_ADDRESS + 1)
         if not callable(handler):
-            raise StatusError(Status.INVALID_PARAMETER, f"{shown(handler)} handles no addresses: a function is needed")
+            raise invalid(f"{shown(handler)} handles no addresses: a function is needed")
         at = bisect_right(self._starts, start)
-        if (at and self._ranges[self._starts[at - 1]][0] > start) or (at < len(self._starts) and end > self._starts[at]):
-            raise StatusError(Status.CONFLICTING_ADDRESSES, f"addresses {start:#x} to {end - 1:#x} are handled already, in part or all")
+        below = self._ranges[self._starts[at - 1]][0] if at else 0
+        if below > start or (at < len(self._starts) and end > self._starts[at]):
+            text = f"addresses {start:#x} to {end - 1:#x} are handled already, in part or all"
+            raise StatusError(Status.CONFLICTING_ADDRESSES, text)
         self._starts.insert(at, start)
         self._ranges[start] = (end, handler)
 
     def forget(self, start: int) -> None:
         """Ends what `handle` began. StatusError INVALID_PARAMETER where it did not."""
         if whole(start, "an address") not in self._ranges:
-            raise StatusError(Status.INVALID_PARAMETER, f"no range of addresses that is handled begins at {shown(start)}")
+            raise invalid(f"no range of addresses that is handled begins at {shown(start)}")
         self._starts.remove(start)
         del self._ranges[start]
 
@@ -170,7 +172,10 @@ class KernelSpace:
         return found.physical
 
     def pieces(self, address: int, size: int) -> Iterator[memoryview]:
-        """The bytes [address, address + size), page by page. StatusError of `touch`, INVALID_PARAMETER for a size below 0."""
+        """The bytes [address, address + size), page by page.
+
+        StatusError of `touch`, INVALID_PARAMETER for a size below 0.
+        """
         whole(address, "an address")
         whole(size, "a size in bytes", 0)
         while size:
@@ -187,7 +192,7 @@ class KernelSpace:
     def write(self, address: int, data: bytes) -> None:
         """Bytes to an address; what lies before a page that cannot be touched has been written."""
         if not isinstance(data, bytes | bytearray | memoryview):
-            raise StatusError(Status.INVALID_PARAMETER, f"{shown(data)} cannot be written: bytes are needed")
+            raise invalid(f"{shown(data)} cannot be written: bytes are needed")
         done = 0
         for piece in self.pieces(address, len(data)):
             piece[:] = data[done : done + len(piece)]

@@ -23,7 +23,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from octavo.machine.ram import PAGE_SIZE
-from octavo.memory.arguments import MOST_CPUS, hexed, shown, whole
+from octavo.memory.arguments import MOST_CPUS, hexed, invalid, shown, whole
 from octavo.memory.kernelspace import KernelSpace
 from octavo.memory.poolblocks import LOOKASIDE_DEPTH, LOOKASIDE_UNITS, PoolBlocks, PoolError
 from octavo.memory.poolpages import PoolPages
@@ -76,7 +76,7 @@ class _Live:
 
 @dataclass(eq=False)
 class Pool:
-    """A pool over `pages`; `unit` is 16 or 8 bytes. StatusError INVALID_PARAMETER for another, or for CPUs that are not 1 to MOST_CPUS."""
+    """A pool over `pages`, with units of 16 or 8 bytes, for 1 to MOST_CPUS CPUs. StatusError INVALID_PARAMETER."""
 
     name: str
     pages: PoolPages
@@ -87,7 +87,7 @@ class Pool:
 
     def __post_init__(self) -> None:
         if whole(self.unit, "the unit of a pool") not in (8, 16):
-            raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: a unit of {shown(self.unit)} bytes is not possible: 8 or 16")
+            raise invalid(f"{self.name}: a unit of {shown(self.unit)} bytes is not possible: 8 or 16")
         whole(self.cpus, "the number of CPUs", 1, MOST_CPUS)
         self.space: KernelSpace = self.pages.space
         self.largest = PAGE_SIZE - 2 * self.unit
@@ -109,9 +109,11 @@ class Pool:
     # -- allocation -----------------------------------------------------------------------------------------------
 
     def allocate(self, size: int, tag: str = DEFAULT_TAG, quota: Quota | None = None, cpu: int = 0) -> int:
-        """The address of `size` bytes (0 counts as 1), aligned to a unit; more than `largest` to a page. What they hold is not defined.
+        """The address of `size` bytes (0 counts as 1), aligned to a unit; more than `largest` to a page.
 
-        StatusError NO_MEMORY, QUOTA_EXCEEDED, or INVALID_PARAMETER, also for a tag that is not 1 to 4 printable ASCII characters.
+        What they hold is not defined.
+        StatusError NO_MEMORY, QUOTA_EXCEEDED, or INVALID_PARAMETER, also for a tag that is not 1 to 4 printable ASCII
+        characters.
         """
         self._refuse(size, tag, quota, cpu)
         size = size or 1
@@ -146,9 +148,9 @@ class Pool:
         if type(cpu) is not int or not 0 <= cpu < self.cpus:
             whole(cpu, "a CPU", 0, self.cpus - 1)
         if type(tag) is not str or (tag not in self.tags and not _is_tag(tag)):
-            raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: {shown(tag)} is no pool tag: one to four printable ASCII characters")
+            raise invalid(f"{self.name}: {shown(tag)} is no pool tag: one to four printable ASCII characters")
         if quota is not None and not isinstance(quota, Quota):
-            raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: {shown(quota)} is no quota")
+            raise invalid(f"{self.name}: {shown(quota)} is no quota")
 
     def _charge(self, entry: _Live, sign: int) -> None:
         if not entry.counted:
@@ -166,8 +168,9 @@ class Pool:
     # -- freeing --------------------------------------------------------------------------------------------------
 
     def free(self, address: int, tag: str = "", cpu: int = 0) -> None:
-        """Gives an allocation back; with `tag`, only if it is of that tag. PoolError for what is not right with it, and it is kept.
+        """Gives an allocation back; with `tag`, only if it is of that tag.
 
+        PoolError for what is not right with it, and it is kept then.
         StatusError INVALID_PARAMETER for arguments of other types, and for a CPU that is not there.
         """
         if type(cpu) is not int or not 0 <= cpu < self.cpus:
@@ -176,7 +179,8 @@ class Pool:
         if entry is None:
             raise self._stranger(address)
         if tag != "" and tag != entry.tag:
-            raise PoolError(f"{self.name}: {address:#x} is freed as {tag if _is_tag(tag) else shown(tag)} and was allocated as {entry.tag}")
+            asked = tag if _is_tag(tag) else shown(tag)
+            raise PoolError(f"{self.name}: {address:#x} is freed as {asked} and was allocated as {entry.tag}")
         if entry.slack or entry.special:
             self._inspect(address, entry)
         if entry.special and self.specials is not None:
@@ -230,7 +234,7 @@ class Pool:
         """(tag, allocations, bytes) of what was allocated and not freed, or of tags that have more than at the snapshot; most bytes first."""
         since = since or {}
         if not isinstance(since, dict):
-            raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: {shown(since)} is no snapshot")
+            raise invalid(f"{self.name}: {shown(since)} is no snapshot")
         held: dict[str, list[int]] = defaultdict(lambda: [0, 0])
         for entry in self.live.values():
             held[entry.counted][0] += 1
@@ -249,8 +253,9 @@ class Pool:
         }
 
     def check(self) -> None:
-        """Blocks, tags and pages agree with the ledger. PoolError where something was written that is not its writer's."""
-        self.blocks.check({a - self.unit: (_padded(e.tag), e.size) for a, e in self.live.items() if not e.pages and not e.special})
+        """Blocks, tags and pages agree with the ledger. PoolError for what was overwritten."""
+        small = {a: e for a, e in self.live.items() if not e.pages and not e.special}
+        self.blocks.check({a - self.unit: (_padded(e.tag), e.size) for a, e in small.items()})
         for address, entry in self.live.items():
             self._inspect(address, entry)
         for tag, counts in self.tags.items():

@@ -152,7 +152,10 @@ class PoolBlocks:
         return page
 
     def free(self, block: int, tag: bytes, size: int, cpu: int) -> None:
-        """Gives back a block that was allocated with that tag and size. PoolError where its header, or the one behind it, was overwritten."""
+        """Gives back a block that was allocated with that tag and size.
+
+        PoolError where its header, or the one behind it, was overwritten.
+        """
         head = self._read(block)
         if not head.used or head.tag != tag or (self.unit == 16 and head.size != size):
             raise self._damaged(block)
@@ -195,10 +198,13 @@ class PoolBlocks:
                     stack.pop()
 
     def check(self, live: dict[int, tuple[bytes, int]]) -> None:
-        """Pages are chains of blocks from end to end, no two free neighbours; lists and `live`, block -> tag and size, agree with headers."""
+        """Pages are chains of blocks from end to end, without two free neighbours.
+
+        Headers agree with the lists and with `live`, which has the tag and the size of each block that is allocated.
+        """
         kept = [block for lists in self.lookaside for stack in lists for block in stack]
         expected = {**live, **dict.fromkeys(kept, (_KEPT, 0))}
-        assert len(expected) == len(live) + len(kept), f"{self.name}: a block is on two lookaside lists, or on one and allocated"
+        assert len(expected) == len(live) + len(kept), f"{self.name}: a block is on a lookaside list twice, or allocated"
         free: dict[int, int] = {}
         for page in self.block_pages:
             block, before, last_free = page, 0, False
@@ -213,7 +219,8 @@ class PoolBlocks:
                     free[block] = head.units
                 before, last_free, block = head.units, not head.used, block + head.units * self.unit
         assert not expected, f"{self.name}: {len(expected)} blocks are in no page's chain"
-        assert free == {b: n for n, blocks in enumerate(self.free_lists) for b in blocks}, f"{self.name}: lists and chains of free blocks disagree"
+        listed = {b: n for n, blocks in enumerate(self.free_lists) for b in blocks}
+        assert free == listed, f"{self.name}: lists and chains of free blocks disagree"
 
 
 def _place(block: tuple[int, Header]) -> tuple[int, int]:

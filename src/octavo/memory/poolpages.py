@@ -16,10 +16,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
-from octavo.memory.arguments import hexed, shown, whole
+from octavo.memory.arguments import hexed, invalid, shown, whole
 from octavo.memory.kernelspace import KernelSpace
 from octavo.memory.systemptes import SystemPtes
-from octavo.status import Status, StatusError
+from octavo.status import StatusError
 
 LISTS = 4
 KEPT = 3
@@ -117,13 +117,13 @@ class RegionPages:
         return address
 
     def free(self, address: int, count: int) -> None:
-        """Gives a run back, whole. StatusError INVALID_PARAMETER for what is none, or not of that size; nothing is changed then."""
+        """Gives a run back, whole. StatusError INVALID_PARAMETER for what is none, or not of that size."""
         if type(address) is not int or type(count) is not int:
             whole(address, "the address of pool pages")
             whole(count, "the number of pool pages")
         page = self._page(address)
         if address % PAGE_SIZE or self.allocated.get(page) != count:
-            raise StatusError(Status.INVALID_PARAMETER, f"{shown(count)} pool pages at {hexed(address)} are freed and were not allocated so")
+            raise invalid(f"{shown(count)} pool pages at {hexed(address)} are freed and were not allocated so")
         del self.allocated[page]
         if page >= self.initial and count > KEPT:
             self._give_back(page, count)
@@ -165,7 +165,7 @@ class RegionPages:
         }
 
     def check(self) -> None:
-        """Runs tile what is backed, with as many frames as there are pages; free runs of the initial part are merged; lists agree."""
+        """Runs tile what is backed, by as many frames; free runs of the initial part are merged; lists agree."""
         at, last_free = 0, False
         runs = sorted([(f, c, True) for f, c in self._free.items()] + [(f, c, False) for f, c in self.allocated.items()])
         for first, count, free in runs:
@@ -175,8 +175,10 @@ class RegionPages:
                 at, last_free = first + count, free
         assert at == self.initial
         backed, held = self.initial + self.expanded, self.space.held(self.holder)
-        assert held == backed, f"{self.space.physical.pfns.holders[self.holder]}: {held} frames are held for {backed} pages"
+        name = self.space.physical.pfns.holders[self.holder]
+        assert held == backed, f"{name}: {held} frames are held for {backed} pages"
         beyond = {f: c for f, c, _ in runs if f >= self.initial}
-        assert beyond == (self.expansion.taken if self.expansion else {}), "addresses of the expansion are taken, and no run has them"
+        taken = self.expansion.taken if self.expansion else {}
+        assert beyond == taken, "addresses of the expansion are taken, and no run has them"
         assert sum(beyond.values()) == self.expanded
         assert {f: min(c, LISTS) - 1 for f, c in self._free.items()} == {f: i for i, runs in enumerate(self._lists) for f in runs}

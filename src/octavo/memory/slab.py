@@ -78,7 +78,10 @@ class SlabCache(SlabContents):
         raise StatusError(Status.NO_MEMORY, f"cache {self.name}: out of memory: no block of {1 << state[k.ORDER]} frames for another slab")
 
     def _pop(self, zone: Ints) -> int:
-        """An object of a cache without magazines; 0 when there is no memory for another slab. SlabError when it was damaged, and it stays."""
+        """An object of a cache without magazines; 0 when there is no memory for another slab.
+
+        SlabError when it was damaged: it stays where it is.
+        """
         words, link, state = self.pfns.words, self.ram.link, self.state
         if not (state[k.PARTIAL] or state[k.EMPTY]):
             self._set_up(k.grow(words, zone, link, state), zone)

@@ -16,12 +16,11 @@ import numpy as np
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory import slabkernels as k
-from octavo.memory.arguments import hexed, named, shown, whole
+from octavo.memory.arguments import hexed, invalid, named, shown, whole
 from octavo.memory.buddykernels import NEXT, PTE, WORDS
 from octavo.memory.pfn import HOLDER, USE
 from octavo.memory.physical import PhysicalMemory
 from octavo.memory.slabguards import FREE_TAG, GIVEN_TAG, Guards, SlabError
-from octavo.status import Status, StatusError
 
 LARGEST = 128 << 10
 MOST_PER_SLAB = 0xFFFE
@@ -39,9 +38,9 @@ class SlabContents:
         if not fits or whole(align, f"cache {name}: an alignment") < 8 or align & (align - 1) or align > PAGE_SIZE:
             what = f"objects of {shown(size)} bytes aligned to {shown(align)}"
             text = f"cache {name}: {what} are not possible: at most {LARGEST} bytes, and a power of two from 8 to {PAGE_SIZE}"
-            raise StatusError(Status.INVALID_PARAMETER, text)
+            raise invalid(text)
         if constructor is not None and not callable(constructor):
-            raise StatusError(Status.INVALID_PARAMETER, f"cache {name}: {shown(constructor)} is no constructor")
+            raise invalid(f"cache {name}: {shown(constructor)} is no constructor")
         self.physical, self.pfns, self.ram = physical, physical.pfns, physical.ram
         self.bytes, self.last = physical.ram.bytes, len(physical.ram.bytes) - size
         self.name, self.size, self.constructor = name, size, constructor
@@ -111,7 +110,8 @@ class SlabContents:
             raise self._damaged(slab)
 
     def _damaged(self, slab: int) -> SlabError:
-        return SlabError(f"cache {self.name}: the free list of slab {slab:#x} is damaged: something was written beside an object, or after it was freed")
+        what = "something was written beside an object, or after it was freed"
+        return SlabError(f"cache {self.name}: the free list of slab {slab:#x} is damaged: {what}")
 
     def is_free(self, address: int) -> bool:
         """True for an object that is in a magazine or on its slab's free list."""
@@ -122,7 +122,8 @@ class SlabContents:
         """Addresses of the objects in all magazines."""
         s = self.state
         bases = range(k.MAGAZINES, len(s), k.MAGAZINE_WORDS)
-        return [granule << 3 for base in bases for granule in s[base + k.ROUNDS : base + k.ROUNDS + s[base + k.COUNT]].tolist()]
+        parts = [s[base + k.ROUNDS : base + k.ROUNDS + s[base + k.COUNT]] for base in bases]
+        return [granule << 3 for part in parts for granule in part.tolist()]
 
     def _free_in(self, slab: int) -> set[int]:
         """Addresses of the objects on a slab's free list. SlabError when it is damaged."""
@@ -136,8 +137,9 @@ class SlabContents:
             found.add(addresses[index - 1])
             index = link[addresses[index - 1] + link_at >> 2]
         if len(found) != len(addresses) - (use >> 16):
-            text = f"{len(found)} objects are on its free list and {use >> 16} of {len(addresses)} were given: freed twice, or written after it was freed"
-            raise SlabError(f"cache {self.name}: slab {slab:#x} is damaged: {text}")
+            counts = f"{len(found)} objects are on its free list and {use >> 16} of {len(addresses)} were given"
+            why = "one was freed twice, or written after it was freed"
+            raise SlabError(f"cache {self.name}: slab {slab:#x} is damaged: {counts}: {why}")
         return found
 
     @property
@@ -165,7 +167,10 @@ class SlabContents:
         }
 
     def check(self) -> None:
-        """Every slab is on the list where it belongs, its free list has as many objects as it says, no object is free twice; guards are right."""
+        """Every slab is on the list where it belongs, and its free list has as many objects as it says.
+
+        No object is free twice, and the guards of all are right (SlabError, by name).
+        """
         words, s, table = self.pfns.words, self.state, self.pfns.table
         heads = np.flatnonzero((table[:, HOLDER] == self.holder) & (table[:, USE] >= 0)).tolist()
         listed = self._listed()

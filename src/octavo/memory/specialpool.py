@@ -13,17 +13,17 @@ Source: NT's special pool. Departures: a guard on both sides, where NT has one; 
 from __future__ import annotations
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
-from octavo.memory.arguments import shown, whole
+from octavo.memory.arguments import invalid, shown, whole
 from octavo.memory.kernelspace import KernelSpace
 from octavo.memory.systemptes import SystemPtes
-from octavo.status import Status, StatusError
+from octavo.status import StatusError
 
 PATTERN = 0x5A
 PLACES = ("over", "under")
 
 
 class SpecialPool:
-    """Special allocations at system PTEs of the region that begins at `base`. `Pool` keeps which there are, and of which size."""
+    """Special allocations at system PTEs of the region that begins at `base`. `Pool` keeps which there are."""
 
     def __init__(self, space: KernelSpace, ptes: SystemPtes, base: int) -> None:
         self.space, self.ptes, self.base = space, ptes, base
@@ -31,10 +31,13 @@ class SpecialPool:
         self.pages = 0  # that are allocated
 
     def allocate(self, size: int, place: str) -> int:
-        """The address of `size` bytes, placed "over" or "under"; 0 when PTEs or frames are short. StatusError INVALID_PARAMETER."""
+        """The address of `size` bytes, placed "over" or "under"; 0 when PTEs or frames are short.
+
+        StatusError INVALID_PARAMETER.
+        """
         if place not in PLACES:
             text = f"special pool: {shown(place)} is no place beside a guard page: one of {', '.join(PLACES)} is needed"
-            raise StatusError(Status.INVALID_PARAMETER, text)
+            raise invalid(text)
         pages = _pages(whole(size, "a size in bytes", 1))
         index = self.ptes.reserve(pages + 2) if pages < self.ptes.count else 0
         if not index:

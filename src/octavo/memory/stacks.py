@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
-from octavo.memory.arguments import named, shown, whole
+from octavo.memory.arguments import invalid, named, shown, whole
 from octavo.memory.kernelspace import KernelSpace
 from octavo.memory.physical import ZERO_PAGE
 from octavo.memory.systemptes import SystemPtes
@@ -73,7 +73,7 @@ class KernelStacks:
         limit = max(pages, -(-whole(most, f"{name}: the most that a stack grows to") // PAGE_SIZE))
         if not 0 < pages <= limit <= MOST_PAGES or most < 0:
             sizes = f"of {shown(size)} bytes that grows to {shown(most)}"
-            raise StatusError(Status.INVALID_PARAMETER, f"{name}: a stack {sizes} is not possible: at most {MOST_PAGES} pages")
+            raise invalid(f"{name}: a stack {sizes} is not possible: at most {MOST_PAGES} pages")
         kept = self.cached.get((pages, limit))
         if kept:
             self._refuse_written(kept[-1])
@@ -126,13 +126,16 @@ class KernelStacks:
         self.grown += 1
 
     def free(self, stack: Stack) -> None:
-        """Gives a stack back. StatusError INVALID_PARAMETER, and nothing is changed, for one that was freed, whoever has its addresses now."""
+        """Gives a stack back.
+
+        StatusError INVALID_PARAMETER for one that was freed, whoever has its addresses now: nothing is changed then.
+        """
         if not isinstance(stack, Stack):
-            raise StatusError(Status.INVALID_PARAMETER, f"{shown(stack)} is freed and is no stack")
+            raise invalid(f"{shown(stack)} is freed and is no stack")
         owner = self.live.get(stack.top)
         if owner is not stack:
             now = f"belongs to {owner.name} now" if owner else "nobody has it"
-            raise StatusError(Status.INVALID_PARAMETER, f"{stack.name}: the stack below {stack.top:#x} is freed and is not this one's: {now}")
+            raise invalid(f"{stack.name}: the stack below {stack.top:#x} is freed and is not this one's: {now}")
         del self.live[stack.top]
         self.space.forget(stack.guard)
         kept = self.cached.setdefault(stack.shape, [])
@@ -188,18 +191,24 @@ class KernelStacks:
         }
 
     def check(self) -> None:
-        """Every stack's pages lead to its frames, its guard and what it has not grown to lead nowhere; those that are kept are zeros."""
+        """Every stack's pages lead to its frames, its guard and what it has not grown to lead nowhere.
+
+        Those that are kept are zeros (StackError, by name).
+        """
         stacks = [*self.live.values(), *(s for kept in self.cached.values() for s in kept)]
         for stack in stacks:
             limit = stack.shape[1]
             assert len(stack.frames) == stack.committed <= limit
-            assert self.ptes.taken.get(stack.guard - self.base >> PAGE_SHIFT) == limit + 1, f"{stack.name}: its system PTEs are not its own"
+            ptes = self.ptes.taken.get(stack.guard - self.base >> PAGE_SHIFT)
+            assert ptes == limit + 1, f"{stack.name}: its system PTEs are not its own"
             for page in range(1, limit + 2):
                 found = self.space.tables.translate(stack.top - (page << PAGE_SHIFT))
-                if page > stack.committed:
-                    assert found is None, f"{stack.name}: {'the guard page' if page > limit else 'a page that it has not grown to'} is mapped"
+                if page <= stack.committed:
+                    right = found is not None and found.physical == stack.frames[page - 1] << PAGE_SHIFT
+                    assert right, f"{stack.name}: page {page} leads to another frame"
                 else:
-                    assert found is not None and found.physical == stack.frames[page - 1] << PAGE_SHIFT, f"{stack.name}: page {page} leads to another frame"
+                    what = "the guard page" if page > limit else "a page that it has not grown to"
+                    assert found is None, f"{stack.name}: {what} is mapped"
         for kept in self.cached.values():
             for stack in kept:
                 self._refuse_written(stack)

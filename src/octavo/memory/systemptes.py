@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 
-from octavo.memory.arguments import shown, whole
-from octavo.status import Status, StatusError
+from octavo.memory.arguments import invalid, shown, whole
 
 RESERVED = 33
 
@@ -22,7 +21,7 @@ class SystemPtes:
 
     def __init__(self, count: int, reserved: int = RESERVED) -> None:
         if whole(count, "the number of system PTEs") <= whole(reserved, "the number of reserved system PTEs", 1):
-            raise StatusError(Status.INVALID_PARAMETER, f"{shown(count)} system PTEs are too few: {shown(reserved)} are reserved")
+            raise invalid(f"{shown(count)} system PTEs are too few: {shown(reserved)} are reserved")
         self.count, self.reserved = count, reserved
         self.free = count - reserved
         self._clusters = {reserved: count - reserved}  # first -> size
@@ -43,7 +42,7 @@ class SystemPtes:
         return size
 
     def reserve(self, count: int) -> int:
-        """Index of the first of `count` entries in a row; 0 when there are none. StatusError INVALID_PARAMETER for less than one."""
+        """Index of the first of `count` entries in a row; 0 when there are none. StatusError INVALID_PARAMETER."""
         whole(count, "the number of system PTEs in a row", 1)
         at = bisect_left(self._sizes, (count, 0))
         if at == len(self._sizes):
@@ -67,7 +66,7 @@ class SystemPtes:
         have = self.taken.get(index, 0)
         if not have or whole(count, "the number of system PTEs released", 0) not in (0, have):
             part = f" with {shown(count)} in a row" if count else ""
-            raise StatusError(Status.INVALID_PARAMETER, f"system PTE {shown(index)} is released{part} and {self._found(index)}")
+            raise invalid(f"system PTE {shown(index)} is released{part} and {self._found(index)}")
         count = self.taken.pop(index)
         self.free += count
         first, size = index, count

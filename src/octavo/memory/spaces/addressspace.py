@@ -215,8 +215,9 @@ class AddressSpace(SpaceViews):
         return first << PAGE_SHIFT, end - first << PAGE_SHIFT
 
     def allocate_stack(self, size: int, commit: int) -> tuple[int, int]:
-        """A stack of `size` bytes that begins with `commit` of them, a page at least, above a guard page; returns (lowest address, exclusive top).
+        """A stack of `size` bytes that begins with `commit` of them, a page at least, above a guard page.
 
+        Returns (lowest address, exclusive top).
         StatusError INVALID_PARAMETER for less than two pages and for a commit that is not from 0 to `size`; NO_MEMORY,
         COMMITMENT_LIMIT: nothing is kept then.
         """
