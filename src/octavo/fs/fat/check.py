@@ -3,15 +3,16 @@
     what is checked                                                      how it is mended
     dirty flag      the volume was not unmounted                         cleared
     FAT copies      all of them say the same                             the first one counts
-    chains          stay inside the volume, end, belong to one file      cut where they are wrong; the first owner keeps a
-                    each, and fit to the size of their entries           shared cluster; sizes and surplus clusters follow
+    chains          stay inside the volume, end, belong to one file      cut where they are wrong; who shares clusters gets
+                    each, and fit to the size of their entries           copies; sizes and surplus clusters follow
     directories     are not larger than FAT allows, can be reached       an entry whose directory cannot be read is erased
                     once, have "." and ".."                              both are written anew
     names           none is broken or illegal, no two are equal          a new short name; stray slots are erased
     clusters        used ones belong to a file                           freed
     FSInfo          counts the free clusters                             counted anew
 
-Nothing is taken from a file that its chain and its entry agree about, but for clusters that an earlier file claims as well.
+Nothing is taken from a file that its chain and its entry agree about. Of two names of one file (a power cut left both) each
+gets a file; without room the second is cut. A directory that is entered twice keeps its first entry.
 Memory beyond frames: 4 bytes a cluster, and a path for each file. Problems beyond MOST_PROBLEMS are mended and not listed.
 """
 
@@ -24,16 +25,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from octavo.cache.regions import RegionMap
 from octavo.fs.base import Problem
 from octavo.fs.fat.core import FSINFO_LEAD, FSINFO_MIDDLE, UNKNOWN
 from octavo.fs.fat.entry import DIRECTORY, FREE_SLOT, LONG_NAME, SLOT, VOLUME_LABEL, Entry, Parsed, new_entry, parse_directory
 from octavo.fs.fat.names import fold, is_short, make_short
 from octavo.fs.fat.node import Directory, Node
 from octavo.fs.fat.table import Run
-from octavo.io.regionpager import RegionPager, whole_device
+from octavo.io.regionpager import Mapping, RegionPager, whole_device
 from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.section import VIEW_SIZE, Section
-from octavo.status import StatusError
+from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:
     from octavo.fs.fat.volume import FatVolume
@@ -56,6 +58,7 @@ class _Check:
         self.names = ["nobody"]  # owner number -> path
         self.claimed = 0
         self.pending: list[Node] = []  # directories to look into
+        self.shared: list[tuple[Node, Entry, list[Run]]] = []  # files that are to get copies: directory, entry, clusters of their own
 
     async def say(self, where: str, what: str, mend: Coroutine[Any, Any, None] | None = None) -> None:
         """Notes a problem, and mends it if that is asked for and can be done."""
@@ -107,7 +110,9 @@ class _Check:
         if entry.attributes & VOLUME_LABEL:
             entry.attributes &= ~VOLUME_LABEL
             await self.say(path, "is marked as a directory and as a label", self._write(parent, entry))
-        if damage:
+        if damage.startswith("shares") and not entry.attributes & DIRECTORY:
+            await self.say(path, damage, self._share(parent, entry, runs))
+        elif damage:
             await self.say(path, damage, self._cut(parent, entry, runs, min(entry.size, held)))
             if self.repair and not entry.attributes & DIRECTORY:
                 await self._trim(parent, entry, runs)
@@ -135,6 +140,62 @@ class _Check:
         if entry.attributes & DIRECTORY:
             assert parent.directory is not None
             self.pending.append(_node(entry, parent.directory, f"{parent.path}/{entry.name}"))
+
+    async def _share(self, parent: Node, entry: Entry, own: list[Run]) -> None:
+        """A file that has clusters of another's is to get a copy of them, when all owners are known."""
+        self.shared.append((parent, entry, own))
+
+    async def copies(self) -> None:
+        """Gives files that share clusters copies of their own, and cuts them where there is no room."""
+        volume, unit = self.volume, self.volume.geometry.cluster
+        for parent, entry, own in self.shared:
+            runs, damage = await volume.table.follow(entry.cluster)
+            held = sum(count for _, count in runs) * unit
+            length = min(entry.size, held)
+            try:
+                made = await volume.table.allocate(-(-length // unit)) if length and not damage else []
+            except StatusError as error:
+                if error.status != Status.DISK_FULL:
+                    raise
+                made = []
+            if made:
+                await self._copy(runs, made, length)
+                await volume.table.free(own)
+                entry.cluster, entry.size = made[0][0], length
+                self._claim(made)
+                await self._write(parent, entry)
+            else:
+                await self._cut(parent, entry, own, min(entry.size, sum(count for _, count in own) * unit))
+                await self._trim(parent, entry, own)
+            await self._let_go(parent)
+
+    async def _copy(self, old: list[Run], new: list[Run], length: int) -> None:
+        """Copies `length` bytes from the clusters of one chain into those of another."""
+        volume, sections = self.volume, []
+        for runs, size in ((old, length), (new, 0)):
+            regions = RegionMap(volume.geometry.cluster)
+            for first, count in runs:
+                regions.append(volume.geometry.place(first), count)
+            sections.append(Section(volume.name, volume.pager, Mapping(regions), size))
+        try:
+            for at in range(0, length, VIEW_SIZE):
+                await volume.cache.copy_write(sections[1], at, await volume.cache.copy_read(sections[0], at, VIEW_SIZE))
+            await volume.cache.flush(sections[1])
+        finally:
+            for section in sections:
+                await volume.cache.drop(section)
+
+    def _claim(self, runs: list[Run]) -> None:
+        self.names.append("a copy")
+        for first, count in runs:
+            self.owners[first : first + count] = len(self.names) - 1
+
+    async def _let_go(self, node: Node) -> None:
+        """Writes a directory's pages and drops them."""
+        if node.section is not None:
+            await self.volume.cache.flush(node.section)
+            await self.volume.cache.drop(node.section)
+            node.section = node.mapping = None
 
     async def _trim(self, parent: Node, entry: Entry, runs: list[Run]) -> None:
         """Frees a file's clusters behind its end."""
@@ -169,6 +230,8 @@ class _Check:
         parsed = parse_directory(data, volume.geometry.bits == 32)
         if node.entry is not None and not await self.dots(node, path, parsed.entries + parsed.labels):
             return
+        if self.repair and self.volume.was_dirty and data[parsed.end * SLOT :].strip(b"\0"):
+            await self._clear_behind(section, parsed.end * SLOT)  # entries that a power cut left there; others read on behind the end
         await self.names_of(node, path, parsed)
         await self.long_slots(node, path, data[: parsed.end * SLOT])
         for label in parsed.labels:
@@ -177,6 +240,11 @@ class _Check:
         for entry in parsed.entries:
             if entry.name not in (".", ".."):
                 await self.entry(node, entry)
+
+    async def _clear_behind(self, section: Section, at: int) -> None:
+        await self.volume._modify()
+        for start in range(at, section.size, SLOT):
+            await self.volume._put(section, start, bytes(SLOT))
 
     async def dots(self, node: Node, path: str, entries: list[Entry]) -> bool:
         """The first two entries of a subdirectory lead to itself and to its parent; False when it has become a file, having neither."""
@@ -280,10 +348,7 @@ class _Check:
         while self.pending:
             node = self.pending.pop()
             await self.directory(node)
-            if node.section is not None:
-                await volume.cache.flush(node.section)
-                await volume.cache.drop(node.section)
-                node.section = node.mapping = None
+            await self._let_go(node)
 
     async def fats(self) -> None:
         """All copies of the FAT say the same."""
@@ -382,6 +447,7 @@ async def check_volume(volume: FatVolume, progress: Progress | None, repair: boo
     await check.fats()
     await check.reserved()
     await check.tree()
+    await check.copies()
     await check.lost()
     await check.fsinfo()
     return check.problems

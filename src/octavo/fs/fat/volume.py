@@ -147,8 +147,10 @@ class FatVolume(Storage):
             try:
                 target, existing, name = await self._resolve(new)
                 self._may_move(source, entry, target, old)
-                if existing is None or existing is entry:
-                    await self._move(source, entry, target, name, old)
+                if existing is entry and source is target:
+                    await self._respell(source, entry, name)
+                elif existing is None or existing is entry:
+                    await self._move(source, entry, target, name)
                 elif not replace or (existing.attributes | entry.attributes) & DIRECTORY:
                     raise StatusError(Status.OBJECT_NAME_COLLISION, f"{new}: exists already")
                 else:
@@ -323,7 +325,33 @@ class FatVolume(Storage):
             raise StatusError(Status.FILE_CORRUPT_ERROR, why)
         return runs
 
-    async def _move(self, source: Directory, entry: Entry, target: Directory, name: str, old: str) -> None:
+    async def _respell(self, directory: Directory, entry: Entry, name: str) -> None:
+        """Another case, or the long name in place of the short one: in the same slots where that can be, else never both for long.
+
+        The medium must not have two names that fold alike when a third file is to take one of them.
+        """
+        name = clean_name(name)
+        short = exact_short(name)
+        spelt = entry.renamed(name)
+        if entry.slots > 1 and fold(name) == fold(entry.name):
+            data = long_slots(name, entry.raw[:11]) + entry.pack()
+        elif short is not None and short[0] == entry.raw[:11] and entry.slots == 1:
+            spelt.set_short(*short)
+            data = spelt.pack()
+        else:
+            await self._move(directory, entry, directory, name)
+            await self._make_way()
+            return
+        await self._modify()
+        await self._put(await self._load(directory.node), entry.slot * SLOT, data)
+        self.paths.clear()
+        directory.drop(entry)
+        entry.name, entry.raw = name, spelt.raw
+        directory.add(entry)
+        if isinstance(entry.node, Node):
+            self._name_node(entry.node, directory, entry)
+
+    async def _move(self, source: Directory, entry: Entry, target: Directory, name: str) -> None:
         """Gives an entry another name, or place: the new one is inserted now, the old one erased when that is on the medium."""
         self.paths.clear()
         name = clean_name(name)
@@ -382,9 +410,12 @@ class FatVolume(Storage):
         assert node.entry is not None
         node.entry.node, moved.node = None, node
         node.entry, node.parent = moved, target
-        node.path = f"{target.node.path}/{moved.name}"
         source.live -= 1
         target.live += 1
+        self._name_node(node, target, moved)
+
+    def _name_node(self, node: Node, directory: Directory, entry: Entry) -> None:
+        node.path = f"{directory.node.path}/{entry.name}"
         if node.section is not None:
             node.section.name = self._section_name(node.path)
 
