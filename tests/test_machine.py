@@ -12,15 +12,8 @@ from hypothesis import strategies as st
 
 from octavo.boot.firmware_map import normalise
 from octavo.boot.plan import plan_boot
-from octavo.machine.firmware import (
-    FirmwareRange,
-    MemoryKind,
-    load_firmware_map,
-    parse_dmesg,
-    parse_ranges,
-    read_sysfs,
-    recorded_maps,
-)
+from octavo.machine.firmware import FirmwareRange, MemoryKind
+from octavo.machine.mapsources import load_firmware_map, parse_text, read_sysfs, recorded_maps
 from octavo.machine.paging import FORMATS
 from octavo.machine.ram import PAGE_SIZE, Ram
 from octavo.status import StatusError
@@ -86,8 +79,8 @@ DMESG = """
 
 def test_dmesg_new_and_old() -> None:
     """Both forms in which Linux has printed E820."""
-    new = parse_dmesg(DMESG)
-    old = parse_dmesg(
+    new = parse_text(DMESG)
+    old = parse_text(
         " BIOS-e820: 0000000000000000 - 000000000009fc00 (usable)\n BIOS-e820: 000000000009fc00 - 00000000000a0000 (reserved)\n"
         " BIOS-e820: 0000000000100000 - 0000000007fe0000 (usable)\n BIOS-e820: 0000000007fe0000 - 0000000008000000 (ACPI NVS)\n"
     )
@@ -97,18 +90,19 @@ def test_dmesg_new_and_old() -> None:
 
 def test_efi_lines_win() -> None:
     """efi: lines say more than the E820 map made from them."""
-    ranges = parse_dmesg(
+    ranges = parse_text(
         DMESG + "[    0.000000] efi: mem00: [Boot Code   |   |  |  |  |  |  |  |  |   |WB|WT|WC|UC] range=[0x0000000000000000-0x0000000000000fff] (0MB)\n"
         "[    0.000000] efi: mem01: [Conventional Memory|   |  |  |  |  |  |  |  |   |WB|WT|WC|UC] range=[0x1000-0x9ffff] (0MB)\n"
-        "[    0.000000] efi: mem02: [Runtime Data|RUN|  |  |  |  |  |  |  |   |WB|WT|WC|UC] range=[0x100000-0x10ffff] (0MB)\n"
+        "[    0.000000] efi: mem02: [Conventional Memory|   |  |  |  |  |  |  |  |   |WB|WT|WC|UC] range=[0x100000-0x7fcffff] (127MB)\n"
+        "[    0.000000] efi: mem03: [Runtime Data|RUN|  |  |  |  |  |  |  |   |WB|WT|WC|UC] range=[0x7fd0000-0x7fdffff] (0MB)\n"
     )
-    assert [r.kind for r in ranges] == [MemoryKind.USABLE, MemoryKind.USABLE, MemoryKind.RUNTIME]
-    assert ranges[1].end == 0xA0000
+    assert [r.kind for r in ranges] == [MemoryKind.USABLE, MemoryKind.USABLE, MemoryKind.USABLE, MemoryKind.RUNTIME]
+    assert ranges[1].end == 0xA0000 and not ranges.notes
 
 
 def test_json_and_text() -> None:
     """JSON has exclusive ends, text inclusive ones."""
-    assert parse_ranges('[{"start": 0, "end": "0x1000", "kind": "usable"}]') == parse_ranges("0x0-0xfff usable # comment")
+    assert parse_text('[{"start": 0, "end": "0x1000", "kind": "usable"}]') == parse_text("0x0-0xfff usable # comment")
 
 
 def test_sysfs(tmp_path: Path) -> None:
@@ -229,4 +223,4 @@ def test_json_round_trip() -> None:
     """A map can be written as JSON and read again."""
     ranges = load_firmware_map("ovmf-128m")
     text = json.dumps([{"start": r.start, "end": r.end, "kind": r.kind.name} for r in ranges])
-    assert normalise(parse_ranges(text), GIB) == normalise([FirmwareRange(r.start, r.end, r.kind) for r in ranges], GIB)
+    assert normalise(parse_text(text), GIB) == normalise([FirmwareRange(r.start, r.end, r.kind) for r in ranges], GIB)

@@ -14,7 +14,7 @@ import pytest
 import octavo
 from octavo.cli.main import run
 from octavo.drivers.image import ImageDisk
-from octavo.machine.firmware import recorded_maps
+from octavo.machine.mapsources import recorded_maps
 from octavo.machine.paging import FORMATS
 from octavo.memory.pfn import STATE, State
 from octavo.memory.spaces.addressspace import Allocate

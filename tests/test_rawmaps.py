@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octavo.boot.firmware_map import normalise
-from octavo.machine.firmware import FirmwareRange, MemoryKind, load_firmware_map, recorded_maps
+from octavo.machine.firmware import FirmwareRange, MemoryKind
+from octavo.machine.mapsources import load_firmware_map, recorded_maps
 from octavo.machine.rawmaps import FORMS, parse_raw
 from octavo.status import StatusError
 

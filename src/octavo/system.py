@@ -22,7 +22,8 @@ from octavo.files import Volume
 from octavo.fs.mount import mount
 from octavo.io.device import Device
 from octavo.machine.clock import RealClock, VirtualClock
-from octavo.machine.firmware import FirmwareRange, load_firmware_map
+from octavo.machine.firmware import FirmwareRange
+from octavo.machine.mapsources import load_firmware_map
 from octavo.machine.ram import PAGE_SIZE, Ram
 from octavo.memory.manager import MemoryManager
 from octavo.memory.spaces.profiles import make_profile

@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 
 from octavo.cli.output import print_json
 from octavo.cli.verb import Verb, add_json, size
-from octavo.machine.firmware import recorded_maps
+from octavo.machine.mapsources import recorded_maps
 from octavo.machine.paging import FORMATS
 from octavo.memory.policies import MODULES
 from octavo.memory.spaces.profiles import PROFILES

@@ -1,0 +1,156 @@
+"""The lines in which kernels, hypervisors and loaders print firmware maps while they start.
+
+    slot        printed by                  lines
+    firmware    Linux                       BIOS-e820: [mem 0x0000000000000000-0x000000000009fbff] usable
+                before 3.5                  BIOS-e820: 0000000000000000 - 000000000009fc00 (usable)       end exclusive
+                before 2.3                  BIOS-e820: 0009fc00 @ 00000000 (usable)                       size @ start
+                with sizes (2025)           BIOS-e820: [mem 0x...-0x...]  639   KB kernel usable RAM
+                as a guest of Xen           Xen: [mem 0x...-0x...] usable
+                FreeBSD, verbose            SMAP type=01 base=0000000000000000 len=000000000009fc00
+                GRUB's lsmmap               base_addr = 0x0, length = 0x9fc00, available RAM
+    hypervisor  Xen                         (XEN)  0000000000000000 - 000000000009fc00 (usable)
+                since 4.15                  (XEN)  [0000000000000000, 000000000009fbff] (usable)          end inclusive
+    efi         Linux with efi=debug        efi: mem00: [Conventional Memory|RUN|...|WB|WT|WC|UC] range=[0x0-0x9ffff] (0MB)
+                3.x and before              efi: mem00: type=7, attr=0xf, range=[0x0-0xa0000) (0MB)       end exclusive
+    user        Linux with mem= or memmap=  user: [mem 0x...-0x...] usable
+    kernel      Linux                       modified: or "reserve setup_data:" or extended: [mem 0x...-0x...] usable
+
+Whatever stands in front (times, hosts, quote marks, JSON) or behind does not matter.
+Here is what one entry looks like, wherever it stands in a line; which entries make a map is `octavo.machine.maplogs`' affair.
+
+Source: the lines that these programs print, in logs of real machines.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from octavo.machine.firmware import MemoryKind, e820_kind, kind_before, uefi_kind
+
+MOST_ENTRY = 400  # characters
+_HEX = r"0x[0-9a-f]+"
+_BARE = r"[0-9a-f]{8,16}"
+_KIND = r"(?P<kind>\S.*)"
+_NEW = rf"\s*\[mem\s+(?P<start>{_HEX})\s*-\s*(?P<last>{_HEX})\s*\](?:\s*[0-9.]+\s+[KMGTPE]?i?B\b)?\s*{_KIND}"
+_OLD = rf"\s*(?P<start>{_BARE})\s+-\s+(?P<end>{_BARE})\s+{_KIND}"
+_SIZED = rf"\s*(?P<size>{_BARE})\s+@\s+(?P<start>{_BARE})\s+{_KIND}"
+_E820 = (_NEW, _OLD, _SIZED)
+_XEN = (_OLD, rf"\s*\[(?P<start>{_BARE}),\s+(?P<last>{_BARE})\]\s+{_KIND}")
+_EFI = (
+    rf"(?P<number>[0-9]{{1,5}}):\s*(?:type=(?P<efi>[0-9]{{1,10}}),\s*)?(?:attr=(?P<attributes>{_HEX}),\s*)?"
+    rf"(?:\[\s*(?P<kind>[^|\]]+?)\s*(?P<flags>\|[^\]]*)?\]\s*)?range=\[(?P<start>{_HEX})\s*-\s*(?:(?P<last>{_HEX})\]|(?P<end>{_HEX})\))",
+)
+_SMAP = (r"(?P<e820>[0-9a-f]{1,8}),?\s+(?:xattr=\w+,?\s+)?base=(?:0x)?(?P<start>[0-9a-f]+),?\s+len=(?:0x)?(?P<size>[0-9a-f]+)",)
+_LSMMAP = (rf"(?P<start>{_HEX}),\s+length\s+=\s+(?P<size>{_HEX}),\s+{_KIND}",)
+_NEXT = r"\s*:\s*(?=\[(?:mem|gap)\b|[0-9a-f]{8,16} [-@])"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """`begins` finds an entry, and `entries` are the forms of what is behind it."""
+
+    slot: str
+    name: str
+    begins: str
+    entries: tuple[re.Pattern[str], ...]
+
+
+def _dialect(slot: str, name: str, begins: str, entries: Iterable[str]) -> Dialect:
+    return Dialect(slot, name, begins, tuple(re.compile(e, re.I) for e in entries))
+
+
+_DIALECTS = [
+    _dialect("firmware", "BIOS-e820", r"BIOS-e820\s*:", _E820),
+    _dialect("firmware", "Xen", r"\bXen" + _NEXT, _E820),
+    _dialect("firmware", "SMAP", r"\bSMAP type=(?=[0-9a-f]+,? )", _SMAP),
+    _dialect("firmware", "lsmmap", r"\bbase_addr = (?=0x)", _LSMMAP),
+    _dialect("hypervisor", "Xen-e820", r"\(XEN\)(?:\s*\[[^\]]{1,40}\])?\s+(?=[0-9a-f]{16} - )|(?=\[[0-9a-f]{16}, [0-9a-f]{16}\] \()", _XEN),
+    _dialect("efi", "efi: mem", r"\befi:\s*mem(?=[0-9]+:)", _EFI),
+    _dialect("user", "user", r"\buser" + _NEXT, _E820),
+    _dialect("kernel", "modified", r"\bmodified" + _NEXT, _E820),
+    _dialect("kernel", "setup_data", r"\b(?:reserve setup_data|extended)" + _NEXT, _E820),
+]
+_BEGINS = re.compile("|".join(f"(?P<d{i}>{d.begins})" for i, d in enumerate(_DIALECTS)), re.I)
+_STARTS = re.compile(r"BIOS-provided physical RAM map|\bLinux version [0-9]|\bXen version [0-9]|Xen-e820 RAM map", re.I)
+_NAMED = [
+    (
+        re.compile(r"BIOS-(?:e801|88)\s*:", re.I),
+        "this is a BIOS-e801 or BIOS-88 map: it says how much memory there is, and not what is reserved; "
+        "to plan with it, write its ranges as lines such as '0x100000-0x3ffffff usable'",
+    ),
+    (
+        re.compile(rf"\befi:\s+{_HEX}-{_HEX} \[", re.I),
+        "this is the EFI map of a kernel for ARM or RISC-V, and Octavo plans x86 machines: give the BIOS-e820 or 'efi: mem' lines of one",
+    ),
+]
+_MARKS = ("bios-", "efi:", "xen", "] (", "smap type", "base_addr", "user:", "modified:", "setup_data:", "extended:", "physical ram map", "linux version")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Bytes [start, end) of a kind, None for one whose name `word` is unknown; `number` is that of an EFI descriptor."""
+
+    start: int
+    end: int
+    kind: MemoryKind | None
+    word: str
+    number: int
+
+
+def entries_in(line: str) -> list[tuple[Dialect, str]]:
+    """Each beginning of an entry in a line: its dialect, and what stands behind it as far as the next one."""
+    found = list(_BEGINS.finditer(line))
+    ends = [f.start() for f in found[1:]] + [len(line)] * bool(found)
+    return [(_DIALECTS[int((f.lastgroup or "d0")[1:])], line[f.end() : min(end, f.end() + MOST_ENTRY)]) for f, end in zip(found, ends, strict=True)]
+
+
+def may_have_entry(lowered: str) -> bool:
+    """False for a text in lower case that has no entry and no sign of a start in it; quick."""
+    return any(mark in lowered for mark in _MARKS)
+
+
+def starts_boot(line: str) -> bool:
+    """True for a line that a machine logs once when it starts, before its map."""
+    return bool(_STARTS.search(line))
+
+
+def named_form(line: str) -> str:
+    """A sentence on a map of a form that is not read; empty for other lines."""
+    return next((says for form, says in _NAMED if form.search(line)), "")
+
+
+def is_gap(text: str) -> bool:
+    """True for a line that tells of a hole."""
+    return text.lstrip().startswith("[gap")
+
+
+def read_entry(dialect: Dialect, text: str) -> Entry | None:
+    """The entry behind its beginning; None when it is none, or not whole."""
+    found = next((f for f in (form.match(text) for form in dialect.entries) if f), None)
+    if found is None:
+        return None
+    entry = {key: value or "" for key, value in found.groupdict().items()}
+    start = int(entry["start"], 16)
+    end = int(entry["last"], 16) + 1 if entry.get("last") else int(entry["end"], 16) if entry.get("end") else start + int(entry["size"], 16)
+    return Entry(start, end, _entry_kind(entry), entry.get("kind", ""), int(entry.get("number") or 0))
+
+
+def _entry_kind(entry: dict[str, str]) -> MemoryKind | None:
+    """The kind that an entry states; EFI's attributes may keep RAM for a specific purpose."""
+    if entry.get("e820"):
+        return e820_kind(int(entry["e820"], 16))
+    attributes = int(entry.get("attributes") or "0", 16)
+    if entry.get("efi"):
+        return uefi_kind(int(entry["efi"]), attributes)
+    flags = entry.get("flags", "").split("|")
+    stated = next((re.fullmatch(rf"\s*attr=({_HEX})\s*", f) for f in flags if "attr=" in f), None)
+    kind = _efi_word(entry) if "flags" in entry else kind_before(entry["kind"])
+    purpose = any(f.strip() == "SP" for f in flags) or uefi_kind(7, attributes | int(stated[1] if stated else "0", 16)) != MemoryKind.USABLE
+    return MemoryKind.RESERVED if kind and kind.ram and purpose else kind
+
+
+def _efi_word(entry: dict[str, str]) -> MemoryKind | None:
+    number = re.fullmatch(r"type=([0-9]{1,10})", entry["kind"])
+    return uefi_kind(int(number[1])) if number else kind_before(entry["kind"])
