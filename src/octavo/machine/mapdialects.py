@@ -31,6 +31,7 @@ from octavo.machine.firmware import MemoryKind, e820_kind, kind_before, uefi_kin
 
 MOST_ENTRY = 400  # characters
 _HEX = r"0x[0-9a-f]+"
+_WORD = r"(?:\b|(?<=\\n))"  # JSON has "\n" between lines
 _BARE = r"[0-9a-f]{8,16}"
 _KIND = r"(?P<kind>\S.*)"
 _NEW = rf"\s*\[mem\s+(?P<start>{_HEX})\s*-\s*(?P<last>{_HEX})\s*\](?:\s*[0-9.]+\s+[KMGTPE]?i?B\b)?\s*{_KIND}"
@@ -47,33 +48,41 @@ _LSMMAP = (rf"(?P<start>{_HEX}),\s+length\s+=\s+(?P<size>{_HEX}),\s+{_KIND}",)
 _NEXT = r"\s*:\s*(?=\[(?:mem|gap)\b|[0-9a-f]{8,16} [-@])"
 
 
+def _named(*names: str) -> tuple[str, ...]:
+    """What tells that an entry with such a name may be there, colours and line ends between its parts aside."""
+    return tuple(f"{name}: {sign}" for name in names for sign in "[0\x1b^")
+
+
 @dataclass(frozen=True)
 class Dialect:
-    """`begins` finds an entry, and `entries` are the forms of what is behind it."""
+    """`begins` finds an entry in lines with one of `marks` in them (in lower case), and `entries` are the forms of what is behind it."""
 
     slot: str
     name: str
-    begins: str
+    marks: tuple[str, ...]
+    begins: re.Pattern[str]
     entries: tuple[re.Pattern[str], ...]
 
 
-def _dialect(slot: str, name: str, begins: str, entries: Iterable[str]) -> Dialect:
-    return Dialect(slot, name, begins, tuple(re.compile(e, re.I) for e in entries))
+def _dialect(slot: str, name: str, marks: tuple[str, ...], begins: str, entries: Iterable[str]) -> Dialect:
+    return Dialect(slot, name, marks, re.compile(begins, re.I), tuple(re.compile(e, re.I) for e in entries))
 
 
 _DIALECTS = [
-    _dialect("firmware", "BIOS-e820", r"BIOS-e820\s*:", _E820),
-    _dialect("firmware", "Xen", r"\bXen" + _NEXT, _E820),
-    _dialect("firmware", "SMAP", r"\bSMAP type=(?=[0-9a-f]+,? )", _SMAP),
-    _dialect("firmware", "lsmmap", r"\bbase_addr = (?=0x)", _LSMMAP),
-    _dialect("hypervisor", "Xen-e820", r"\(XEN\)(?:\s*\[[^\]]{1,40}\])?\s+(?=[0-9a-f]{16} - )|(?=\[[0-9a-f]{16}, [0-9a-f]{16}\] \()", _XEN),
-    _dialect("efi", "efi: mem", r"\befi:\s*mem(?=[0-9]+:)", _EFI),
-    _dialect("user", "user", r"\buser" + _NEXT, _E820),
-    _dialect("kernel", "modified", r"\bmodified" + _NEXT, _E820),
-    _dialect("kernel", "setup_data", r"\b(?:reserve setup_data|extended)" + _NEXT, _E820),
+    _dialect("firmware", "BIOS-e820", ("bios-e820",), r"BIOS-e820\s*:", _E820),
+    _dialect("firmware", "Xen", _named("xen"), _WORD + r"Xen" + _NEXT, _E820),
+    _dialect("firmware", "SMAP", ("smap type=",), _WORD + r"SMAP type=(?=[0-9a-f]+,? )", _SMAP),
+    _dialect("firmware", "lsmmap", ("base_addr = 0x",), _WORD + r"base_addr = (?=0x)", _LSMMAP),
+    _dialect("hypervisor", "Xen-e820", ("(xen)",), r"\(XEN\)(?:\s*\[[^\]]{1,40}\])?\s+(?=[0-9a-f]{16}(?: -|$))", _XEN),
+    _dialect("hypervisor", "Xen-e820", ("] (usable", "] (reserved", "] (acpi", "] (unusable"), r"(?=\[[0-9a-f]{16}, [0-9a-f]{16}\] \()", _XEN),
+    _dialect("efi", "efi: mem", ("efi:mem", *(f"efi: {sign}" for sign in "m[\x1b^")), _WORD + r"efi:\s*mem(?=[0-9]+:)", _EFI),
+    _dialect("user", "user", _named("user"), _WORD + r"user" + _NEXT, _E820),
+    _dialect("kernel", "modified", _named("modified"), _WORD + r"modified" + _NEXT, _E820),
+    _dialect("kernel", "setup_data", _named("reserve setup_data", "extended"), _WORD + r"(?:reserve setup_data|extended)" + _NEXT, _E820),
 ]
-_BEGINS = re.compile("|".join(f"(?P<d{i}>{d.begins})" for i, d in enumerate(_DIALECTS)), re.I)
-_STARTS = re.compile(r"BIOS-provided physical RAM map|\bLinux version [0-9]|\bXen version [0-9]|Xen-e820 RAM map", re.I)
+_STARTS = re.compile(r"bios-provided physical ram map|\blinux version [0-9]|\bxen version [0-9]|xen-e820 ram map")
+_START_MARKS = ("bios-provided", "linux version", "xen version", "xen-e820 ram")
+_NAMED_MARKS = ("bios-e801", "bios-88", "efi:  ")
 _NAMED = [
     (
         re.compile(r"BIOS-(?:e801|88)\s*:", re.I),
@@ -85,39 +94,49 @@ _NAMED = [
         "this is the EFI map of a kernel for ARM or RISC-V, and Octavo plans x86 machines: give the BIOS-e820 or 'efi: mem' lines of one",
     ),
 ]
-_MARKS = ("bios-", "efi:", "xen", "] (", "smap type", "base_addr", "user:", "modified:", "setup_data:", "extended:", "physical ram map", "linux version")
+_MARKS = (*_START_MARKS, *_NAMED_MARKS, *(mark for dialect in _DIALECTS for mark in dialect.marks))
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Bytes [start, end) of a kind, None for one whose name `word` is unknown; `number` is that of an EFI descriptor."""
+    """Bytes [start, end) of a kind, None for one whose name `word` is unknown; `number` is that of an EFI descriptor.
+
+    `open` is True when the line ends in the name of the kind, so that more of it may stand in the next one.
+    """
 
     start: int
     end: int
     kind: MemoryKind | None
     word: str
     number: int
+    open: bool
 
 
 def entries_in(line: str) -> list[tuple[Dialect, str]]:
     """Each beginning of an entry in a line: its dialect, and what stands behind it as far as the next one."""
-    found = list(_BEGINS.finditer(line))
-    ends = [f.start() for f in found[1:]] + [len(line)] * bool(found)
-    return [(_DIALECTS[int((f.lastgroup or "d0")[1:])], line[f.end() : min(end, f.end() + MOST_ENTRY)]) for f, end in zip(found, ends, strict=True)]
+    lowered = line.lower()
+    found = [(f.start(), f.end(), d) for d in _DIALECTS if any(m in lowered for m in d.marks) for f in d.begins.finditer(line)]
+    found.sort(key=lambda f: f[:2])
+    ends = [start for start, _, _ in found[1:]] + [len(line)] * bool(found)
+    return [(dialect, line[start : min(end, start + MOST_ENTRY)]) for (_, start, dialect), end in zip(found, ends, strict=True)]
 
 
 def may_have_entry(lowered: str) -> bool:
-    """False for a text in lower case that has no entry and no sign of a start in it; quick."""
+    """False for a text in lower case that has nothing of a map and no sign of a start in it; quick."""
     return any(mark in lowered for mark in _MARKS)
 
 
 def starts_boot(line: str) -> bool:
     """True for a line that a machine logs once when it starts, before its map."""
-    return bool(_STARTS.search(line))
+    lowered = line.lower()
+    return any(mark in lowered for mark in _START_MARKS) and bool(_STARTS.search(lowered))
 
 
 def named_form(line: str) -> str:
     """A sentence on a map of a form that is not read; empty for other lines."""
+    lowered = line.lower()
+    if not any(mark in lowered for mark in _NAMED_MARKS):
+        return ""
     return next((says for form, says in _NAMED if form.search(line)), "")
 
 
@@ -134,7 +153,9 @@ def read_entry(dialect: Dialect, text: str) -> Entry | None:
     entry = {key: value or "" for key, value in found.groupdict().items()}
     start = int(entry["start"], 16)
     end = int(entry["last"], 16) + 1 if entry.get("last") else int(entry["end"], 16) if entry.get("end") else start + int(entry["size"], 16)
-    return Entry(start, end, _entry_kind(entry), entry.get("kind", ""), int(entry.get("number") or 0))
+    kind, word = _entry_kind(entry), entry.get("kind", "")
+    ends = found.end() == len(text) and dialect.slot != "efi"
+    return Entry(start, end, kind, word, int(entry.get("number") or 0), ends and (kind is None or word.strip(" (").lower() == "acpi"))
 
 
 def _entry_kind(entry: dict[str, str]) -> MemoryKind | None:

@@ -19,9 +19,9 @@ from octavo.machine.firmware import ADDRESS_LIMIT, MAX_RANGES, FirmwareMap, Firm
 from octavo.status import Status, StatusError
 
 _NUMBER = r"0x[0-9a-f]+|[0-9]+"
-_LINE = re.compile(rf"(?:\[mem\s+)?({_NUMBER})\s*-\s*({_NUMBER})\s*\]?\s*:?\s+(\S.*)", re.I)
+_LINE = re.compile(rf"(?:\[mem\s+)?({_NUMBER})\s*-\s*({_NUMBER})\s*\]?\s*:?\s+([a-z(].*)", re.I)
 _IOMEM = re.compile(r"([0-9a-f]{8,16})-([0-9a-f]{8,16}) : (.+)", re.I)
-_JSON = re.compile(r"\s*[\[{]\s*(?![0-9\s])")
+_JSON = re.compile(r"\s*[\[{]\s*(?![0-9\s]|mem\b)")
 _MOST_DIGITS = 40
 
 

@@ -34,6 +34,17 @@ class _Table:
 
 
 @dataclass
+class _Waiting:
+    """An entry whose line ends too early: its own text, and that with the lines behind it."""
+
+    line: int
+    dialect: Dialect
+    text: str
+    joined: str
+    lines: int = 1
+
+
+@dataclass
 class _Boot:
     remarks: Remarks
     tables: dict[str, _Table] = field(default_factory=dict)
@@ -58,7 +69,7 @@ class MapLog:
         self._before: _Boot | None = None
         self._boots = 1
         self._headers = 0
-        self._waiting: tuple[int, Dialect, str, int] | None = None  # line, dialect, text, lines joined
+        self._waiting: _Waiting | None = None
         self._odd: str = ""
         self._named: str = ""
 
@@ -76,46 +87,45 @@ class MapLog:
         if self._waiting:
             self._go_on(number, "" if found else text)
         for dialect, item in found:
-            if not self._take(number, dialect, item, False):
+            if not self._take(number, dialect, item):
                 self._give_up()
-                self._waiting = number, dialect, item, 1
+                self._waiting = _Waiting(number, dialect, item, item)
         if not found and not self._named and (says := named_form(text)):
             self._named = f"{self.where}, line {number}: {says}"
 
     def _go_on(self, number: int, text: str) -> None:
         """Joins a line to the one that waits for it; an empty one is no continuation."""
-        assert self._waiting is not None
-        first, dialect, so_far, lines = self._waiting
-        joined = so_far.removesuffix("=") + ("" if so_far.endswith("=") else " ") + _COLUMNS.sub("", text)
-        if text and self._take(first, dialect, joined[:MOST_ENTRY], True):
+        waiting = self._waiting
+        assert waiting is not None
+        broken = waiting.joined.endswith("=")
+        waiting.joined = (waiting.joined[:-1] if broken else waiting.joined + " ")[:MOST_ENTRY] + _COLUMNS.sub("", text)[:MOST_ENTRY]
+        waiting.lines += 1
+        if text and self._take(waiting.line, waiting.dialect, waiting.joined):
             self._waiting = None
-        elif text and lines < _MOST_JOINED:
-            self._waiting = first, dialect, joined[:MOST_ENTRY], lines + 1
-        else:
+        elif not text or waiting.lines == _MOST_JOINED:
             self._give_up()
 
     def _give_up(self) -> None:
-        """Tells of the entry that waits, if there is one, that it is not read."""
-        if self._waiting is None:
+        """Takes the entry that waits, if there is one, as its own line has it, or tells that it is not read."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is None or self._take(waiting.line, waiting.dialect, waiting.text, whole=True):
             return
-        number, dialect, text, _ = self._waiting
-        self._waiting = None
-        self._boot.remarks.add(f"this {dialect.name} line cannot be read, and is left out", number)
-        self._odd = self._odd or f"{self.where}, line {number}: this {dialect.name} line cannot be read: {text.strip()[:60]!r}"
+        self._boot.remarks.add(f"this {waiting.dialect.name} line cannot be read, and is left out", waiting.line)
+        self._odd = self._odd or f"{self.where}, line {waiting.line}: this {waiting.dialect.name} line cannot be read: {waiting.text.strip()[:60]!r}"
 
-    def _take(self, number: int, dialect: Dialect, text: str, joined: bool) -> bool:
-        """Reads an entry; False when it is none, or may go on in the next line."""
+    def _take(self, line: int, dialect: Dialect, text: str, whole: bool = False) -> bool:
+        """Reads an entry; False when it is none, or may go on in the next line and is not known to be `whole`."""
         if is_gap(text):
             return True
         entry = read_entry(dialect, text)
-        if entry is None or not possible(entry.start, entry.end) or (entry.kind is None and joined):
+        if entry is None or not possible(entry.start, entry.end) or (entry.open and not whole):
             return False
         if entry.kind is None:
-            self._boot.remarks.add(f"the kind {entry.word[:30]!r} is unknown, and is taken as reserved", number)
+            self._boot.remarks.add(f"the kind {entry.word[:30]!r} is unknown, and is taken as reserved", line)
         if entry.start == entry.end or (entry.start, entry.end) == (0, ADDRESS_LIMIT):
-            self._boot.remarks.add("a range of size zero is left out", number)
+            self._boot.remarks.add("a range of size zero is left out", line)
             return True
-        self._add(number, dialect, FirmwareRange(entry.start, entry.end, entry.kind or MemoryKind.RESERVED), entry.number)
+        self._add(line, dialect, FirmwareRange(entry.start, entry.end, entry.kind or MemoryKind.RESERVED), entry.number)
         return True
 
     def _add(self, line: int, dialect: Dialect, item: FirmwareRange, number: int) -> None:
@@ -201,8 +211,8 @@ def _larger(tables: dict[str, _Table]) -> _Table:
     """The latest set of EFI lines, unless it tells of less than the set before it, and of nothing else."""
     new = tables["efi"]
     old = tables.get("efi before", new)
-    part = _first_uncovered(new.ranges, old.ranges) is None and _bytes(new) < _bytes(old)
-    return old if part else new
+    less = _first_uncovered(new.ranges, old.ranges) is None and _bytes(new) < _bytes(old)
+    return old if less or new.ranges == old.ranges else new
 
 
 def _bytes(table: _Table) -> int:

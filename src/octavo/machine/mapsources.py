@@ -36,6 +36,8 @@ def load_firmware_map(source: str) -> FirmwareMap:
     """
     if source == "host":
         return read_sysfs()
+    if not _can_be_name(source):
+        raise StatusError(Status.OBJECT_NAME_INVALID, f"{source!r} can be no name of a file")
     path = os.path.join(_RECORDED, source + ".txt")
     if "/" in source or not os.path.isfile(path):
         path = source
@@ -43,11 +45,17 @@ def load_firmware_map(source: str) -> FirmwareMap:
     if form not in FORMS or os.path.exists(path):
         form, rest = "", path
     try:
-        os.stat(rest)
         return read_sysfs(rest) if os.path.isdir(rest) else _read_file(rest, form, source if path != source else rest)
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "this can be no name of a file"
+    except OSError as error:
+        reason = error.strerror or str(error)
         raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"{rest}: {reason}; give a file, 'host', or one of {', '.join(recorded_maps())}") from None
+
+
+def _can_be_name(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def read_sysfs(path: str = "/sys/firmware/memmap") -> FirmwareMap:
