@@ -211,6 +211,14 @@ def test_the_low_page_is_on_no_free_list(name: str) -> None:
     assert not any(first <= plan.low_page < first + count for first, count in [*plan.usable, plan.database])
 
 
+def test_the_plan_takes_nothing_that_the_firmware_keeps() -> None:
+    """Where the map calls all of the first MiB usable, frame 0 and 0xA0 to 0xFF are given to nobody all the same."""
+    plan = plan_boot([FirmwareRange(0, 0x800000, MemoryKind.USABLE)], "x86-64", None)
+    taken = {frame for first, count in [*plan.usable, plan.database] for frame in range(first, first + count)}
+    assert taken == {*range(1, 0xA0), *range(0x100, 0x800)} - {plan.low_page} and plan.low_page == 0x90
+    assert plan.found == plan.managed == len(taken)
+
+
 def test_too_little_memory_is_refused() -> None:
     """Below the minimum, one sentence."""
     with pytest.raises(StatusError, match="below the minimum"):

@@ -74,6 +74,22 @@ def test_machines_too_small_and_too_large(tmp_path: Path, capsys: pytest.Capture
     assert "lie above 0x40000000000" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("arch", ["i386", "pae"])
+def test_regions_that_do_not_fit_the_window(arch: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """1 GiB of registers is more than a window of 916 MiB: the rest is shown, and why nothing is mapped."""
+    path = tmp_path / "wide"
+    path.write_text("0x0-0x9ffff usable\n0x100000-0x3fffffff usable\n0x80000000-0xbfffffff mmio\n")
+    assert run(["map", str(path), "--arch", arch, "--svg", str(tmp_path / "x.svg")]) == 0
+    text = capsys.readouterr().out
+    assert "nothing is mapped: the loader's window of 916 MiB at 0x80000000 is too small" in text
+    assert "What each use can reach" in text and "permanent  not mapped" in text and "nonpaged pool" in text
+    assert run(["map", str(path), "--arch", arch, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["kernel"] is None and "window of 916 MiB" in data["missing"]["mappings"] and data["layout"] and data["segments"]
+    assert run(["map", str(path), "--json"]) == 0
+    assert not json.loads(capsys.readouterr().out)["missing"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -88,6 +88,14 @@ def test_empty_and_wrapping_entries() -> None:
     assert found == [FirmwareRange(top, 1 << 64, MemoryKind.RESERVED), FirmwareRange(0x100000, 0x200000, MemoryKind.USABLE)]
 
 
+def test_specific_purpose_memory_is_reserved() -> None:
+    """RAM of any type with the attribute; what is no RAM stays what it is."""
+    kinds = [(kind, attribute) for kind in (7, 1, 3, 4, 9) for attribute in (0xF, 0x4000F)]
+    data = b"".join(struct.pack("<IIQQQQ", kind, 0, i << 20, 0, 16, attribute) for i, (kind, attribute) in enumerate(kinds))
+    found = [r.kind for r in parse_raw(data, "x")]
+    assert found[1:8:2] == [MemoryKind.RESERVED] * 4 and MemoryKind.RESERVED not in found[::2] and found[9] == MemoryKind.ACPI
+
+
 @pytest.mark.parametrize(
     ("data", "form", "says"),
     [

@@ -108,8 +108,7 @@ def _read_text(blocks: Iterator[str], where: str) -> FirmwareMap:
             yield block
 
     for number, piece in pieces(again(), remarks):
-        if ranges.alive or log.waiting or may_have_entry(piece.lower()):
-            _read_lines(number, piece, log, ranges)
+        _read_lines(number, piece, log, ranges)
     found = log.result()
     if found is None and is_json(first):
         if more:
@@ -120,10 +119,13 @@ def _read_text(blocks: Iterator[str], where: str) -> FirmwareMap:
 
 
 def _read_lines(number: int, piece: str, log: MapLog, ranges: RangeList) -> None:
-    for at, line in enumerate(piece.split("\n"), number):
-        lowered = line.lower()
-        if ranges.alive or log.waiting or may_have_entry(lowered):
+    """Shows the lines of a piece to the readers, those without anything of a map to nobody: logs are long."""
+    marked = may_have_entry(piece.lower())
+    for at, line in enumerate(piece.split("\n") if marked or ranges.alive or log.waiting else (), number):
+        if ranges.alive or log.waiting or may_have_entry(line.lower()):
             for part in clean(line).split("\r"):
                 log.line(at, part)
                 if ranges.alive:
                     ranges.line(at, part)
+        elif not marked:
+            break
