@@ -9,6 +9,7 @@ from octavo.boot.layout import Region, compute_layout, minimum_pages
 from octavo.boot.loader import Descriptor, LoaderMap, LoaderType
 from octavo.boot.plan import BootPlan, plan_boot
 from octavo.boot.segments import FALLBACK, reach
+from octavo.cli.drawing import draw_maps, human
 from octavo.cli.output import print_json
 from octavo.cli.verb import Verb, add_json, size
 from octavo.machine.mapsources import load_firmware_map, recorded_maps
@@ -35,15 +36,6 @@ def _arguments(parser: ArgumentParser) -> None:
     add_json(parser)
 
 
-def human(count: int) -> str:
-    """Bytes in the largest unit that has at least one."""
-    for unit, name in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
-        if count >= 1 << unit:
-            number = count / (1 << unit)
-            return f"{number:.0f} {name}" if number == int(number) else f"{number:.1f} {name}"
-    return f"{count} B"
-
-
 def show_map(arguments: Namespace) -> int:
     """Prints or draws what a firmware map leads to."""
     limit = size(arguments, arguments.memory) if arguments.memory else None
@@ -53,8 +45,6 @@ def show_map(arguments: Namespace) -> int:
     unmapped = _place_kernel(loader)
     layout, without = _layout(plan, 1 if unmapped else (loader.next - loader.window.start) >> PAGE_SHIFT)
     if arguments.svg:
-        from octavo.cli.drawing import draw_maps
-
         try:
             with open(arguments.svg, "w", encoding="utf-8") as file:
                 file.write(draw_maps(arguments.map, plan, layout))
