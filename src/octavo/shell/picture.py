@@ -9,7 +9,8 @@
     legend: colour, name, frames
 
 Rows are a power of two wide, so that blocks of the buddy allocator are rectangles. Cells are squares of as many pixels as make
-the grid GRID wide, up to MOST_ZOOM. Where the machine has more frames than MOST_CELLS, a cell shows the first of the frames that share it.
+the grid GRID wide, up to MOST_ZOOM; a segment's line lies on the upper edge of its cells. Where the machine has more frames than
+MOST_CELLS, a cell shows the first of the frames that share it.
 """
 
 from __future__ import annotations
