@@ -273,6 +273,8 @@ def test_whose_map() -> None:
     assert both == LARGER and both.notes == ("map: the hypervisor's map is taken, not that of its guest (line 8)",)
     changed = "".join(line.replace("modified", "reserve setup_data") for line in log(mine, "modified").splitlines(keepends=True))
     assert parse_text(log(PC) + log(mine, "modified") + changed) == PC
+    rest = parse_text(log(PC[4:]) + log(mine, "modified"))  # the log begins in the middle of the firmware's map
+    assert rest == mine and "line 3: the firmware's own map is not whole in the log" in rest.notes[0]
     kernels = parse_text(log(LARGER, "modified") + changed)
     assert kernels == mine and "line 7: this" not in kernels.notes[0] and "the firmware's own map is not in the log" in kernels.notes[0]
 

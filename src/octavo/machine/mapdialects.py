@@ -80,8 +80,8 @@ _DIALECTS = [
     _dialect("kernel", "modified", _named("modified"), _WORD + r"modified" + _NEXT, _E820),
     _dialect("kernel", "setup_data", _named("reserve setup_data", "extended"), _WORD + r"(?:reserve setup_data|extended)" + _NEXT, _E820),
 ]
-_STARTS = re.compile(r"bios-provided physical ram map|\blinux version [0-9]|\bxen version [0-9]|xen-e820 ram map")
-_START_MARKS = ("bios-provided", "linux version", "xen version", "xen-e820 ram")
+_STARTS = re.compile(r"bios-provided physical ram map|\blinux version [0-9]|\bxen version [0-9]|\(xen\)[^a-z]*[a-z0-9-]+ ram map:")
+_START_MARKS = ("bios-provided", "linux version", "xen version", " ram map:")
 _NAMED_MARKS = ("bios-e801", "bios-88", "efi:  ")
 _NAMED = [
     (

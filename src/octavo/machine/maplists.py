@@ -66,7 +66,8 @@ class RangeList:
             elif found := _LINE.fullmatch(text):
                 add_range(self._ranges, self._remarks, number_of(found[1]), number_of(found[2]) + 1, found[3], number)
             else:
-                raise StatusError(Status.INVALID_PARAMETER, f"expected 'START-END KIND', got {text[:60]!r}")
+                other = "" if self._ranges else ", and no line of a boot log's map, such as 'BIOS-e820: ...', anywhere"
+                raise StatusError(Status.INVALID_PARAMETER, f"expected 'START-END KIND', got {text[:60]!r}{other}")
         except StatusError as error:
             self._error = StatusError(error.status, f"{place}: {error.text}")
 

@@ -4,7 +4,7 @@ A line that mail has wrapped goes on in the next ones. What is not read is told 
 
 Which map is in force: the user's, where the user changed the firmware's; else EFI's, when its lines are a whole set (from mem00
 on without a gap, all that the E820 map calls usable in it), since it says more; else the hypervisor's, whose guests see what
-it gives them; else the firmware's; else what the kernel made of it. A new boot begins where a table of the firmware begins
+it gives them; else the firmware's; else, or where that lacks what the kernel has, what the kernel made of it. A new boot begins where a table of the firmware begins
 again: with its first line, or behind a line that only starts have. The last boot is taken, unless it only repeats lines of the one before it.
 
 Linux prints an empty range at 0 as 0 to 2^64 - 1. With efi=debug it prints the map twice, the second time only what it keeps.
@@ -198,10 +198,11 @@ def _choose(tables: dict[str, _Table], remarks: Remarks) -> _Table:
             remarks.add(f"the efi lines are no whole set ({gap}); what they do not tell of is left out")
             return efi
         remarks.add(f"the efi lines are no whole set ({gap}); the {firmware.name} map is taken")
-    if firmware is None:
-        kernel = tables["kernel"]
-        remarks.add("the firmware's own map is not in the log; this is what the kernel made of it", kernel.line)
+    kernel = tables.get("kernel")
+    if kernel and (firmware is None or _first_uncovered(_ram(kernel), firmware.ranges) is not None):
+        remarks.add(f"the firmware's own map is not {'whole ' if firmware else ''}in the log; this is what the kernel made of it", kernel.line)
         return kernel
+    assert firmware is not None, "a boot has a table"
     if "hypervisor" in tables and "firmware" in tables:
         remarks.add(f"the hypervisor's map is taken, not that of its guest (line {tables['firmware'].line})")
     return firmware
@@ -215,6 +216,10 @@ def _larger(tables: dict[str, _Table]) -> _Table:
     return old if less or new.ranges == old.ranges else new
 
 
+def _ram(table: _Table) -> list[FirmwareRange]:
+    return [r for r in table.ranges if r.kind.ram]
+
+
 def _bytes(table: _Table) -> int:
     return sum(r.end - r.start for r in table.ranges)
 
@@ -224,8 +229,7 @@ def _gap(efi: _Table, firmware: _Table | None) -> str:
     missing = set(range(min(max(efi.numbers) + 1, MAX_RANGES))) - set(efi.numbers)
     if missing:
         return f"mem{min(missing):02d} is missing"
-    usable = [r for r in firmware.ranges if r.kind.ram] if firmware else []
-    lacking = _first_uncovered(usable, efi.ranges)
+    lacking = _first_uncovered(_ram(firmware) if firmware else [], efi.ranges)
     return "" if lacking is None else f"{lacking:#x} is not in them, and usable elsewhere"
 
 
