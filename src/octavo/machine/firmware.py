@@ -102,8 +102,8 @@ _WORDS = {
     MemoryKind.UNUSABLE: "unusable, unusable memory, bad, faulty ram (badram)",
 }
 _KINDS = {word: kind for kind, words in _WORDS.items() for word in words.split(", ")}
-_PHRASE = re.compile(r"[\s(]*(" + "|".join(re.escape(word) for word in sorted(_KINDS, key=len, reverse=True)) + r")(?![a-z0-9])", re.I)
-_TYPE = re.compile(r"[\s(]*type[\s=]+([0-9]{1,10})(?![0-9])", re.I)
+_PHRASE = r"[\s(]*(" + "|".join(re.escape(word) for word in sorted(_KINDS, key=len, reverse=True)) + r")(?![a-z0-9])"  # compiled when needed
+_TYPE = r"[\s(]*type[\s=]+([0-9]{1,10})(?![0-9])"
 
 _E820 = {1: MemoryKind.USABLE, 2: MemoryKind.RESERVED, 3: MemoryKind.ACPI, 4: MemoryKind.NVS, 5: MemoryKind.UNUSABLE}
 _UEFI = [
@@ -143,9 +143,9 @@ def kind_of(word: str) -> MemoryKind | None:
 
 def kind_before(text: str) -> MemoryKind | None:
     """The kind that a text begins with ("usable", "(ACPI NVS)", "type 9"), whatever stands behind it; None for no known one."""
-    if found := _PHRASE.match(text):
+    if found := re.match(_PHRASE, text, re.I):
         return _KINDS[found[1].lower()]
-    number = _TYPE.match(text)
+    number = re.match(_TYPE, text, re.I)
     return e820_kind(int(number[1])) if number else None
 
 

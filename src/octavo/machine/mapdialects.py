@@ -24,8 +24,7 @@ Source: the lines that these programs print, in logs of real machines.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from octavo.machine.firmware import MemoryKind, e820_kind, kind_before, uefi_kind
 
@@ -53,52 +52,49 @@ def _named(*names: str) -> tuple[str, ...]:
     return tuple(f"{name}: {sign}" for name in names for sign in "[0\x1b^")
 
 
-@dataclass(frozen=True)
-class Dialect:
-    """`begins` finds an entry in lines with one of `marks` in them (in lower case), and `entries` are the forms of what is behind it."""
+class Dialect(NamedTuple):
+    """Expressions, compiled when a line needs them: every start of a program pays for what is compiled before.
+
+    `begins` finds an entry in lines with one of `marks` in them (in lower case), and `entries` are the forms of what is behind it.
+    """
 
     slot: str
     name: str
     marks: tuple[str, ...]
-    begins: re.Pattern[str]
-    entries: tuple[re.Pattern[str], ...]
-
-
-def _dialect(slot: str, name: str, marks: tuple[str, ...], begins: str, entries: Iterable[str]) -> Dialect:
-    return Dialect(slot, name, marks, re.compile(begins, re.I), tuple(re.compile(e, re.I) for e in entries))
+    begins: str
+    entries: tuple[str, ...]
 
 
 _DIALECTS = [
-    _dialect("firmware", "BIOS-e820", ("bios-e820",), r"BIOS-e820\s*:", _E820),
-    _dialect("firmware", "Xen", _named("xen"), _WORD + r"Xen" + _NEXT, _E820),
-    _dialect("firmware", "SMAP", ("smap type=",), _WORD + r"SMAP type=(?=[0-9a-f]+,? )", _SMAP),
-    _dialect("firmware", "lsmmap", ("base_addr = 0x",), _WORD + r"base_addr = (?=0x)", _LSMMAP),
-    _dialect("hypervisor", "Xen-e820", ("(xen)",), r"\(XEN\)(?:\s*\[[^\]]{1,40}\])?\s+(?=[0-9a-f]{16}(?: -|$))", _XEN),
-    _dialect("hypervisor", "Xen-e820", ("] (usable", "] (reserved", "] (acpi", "] (unusable"), r"(?=\[[0-9a-f]{16}, [0-9a-f]{16}\] \()", _XEN),
-    _dialect("efi", "efi: mem", ("efi:mem", *(f"efi: {sign}" for sign in "m[\x1b^")), _WORD + r"efi:\s*mem(?=[0-9]+:)", _EFI),
-    _dialect("user", "user", _named("user"), _WORD + r"user" + _NEXT, _E820),
-    _dialect("kernel", "modified", _named("modified"), _WORD + r"modified" + _NEXT, _E820),
-    _dialect("kernel", "setup_data", _named("reserve setup_data", "extended"), _WORD + r"(?:reserve setup_data|extended)" + _NEXT, _E820),
+    Dialect("firmware", "BIOS-e820", ("bios-e820",), r"BIOS-e820\s*:", _E820),
+    Dialect("firmware", "Xen", _named("xen"), _WORD + r"Xen" + _NEXT, _E820),
+    Dialect("firmware", "SMAP", ("smap type=",), _WORD + r"SMAP type=(?=[0-9a-f]+,? )", _SMAP),
+    Dialect("firmware", "lsmmap", ("base_addr = 0x",), _WORD + r"base_addr = (?=0x)", _LSMMAP),
+    Dialect("hypervisor", "Xen-e820", ("(xen)",), r"\(XEN\)(?:\s*\[[^\]]{1,40}\])?\s+(?=[0-9a-f]{16}(?: -|$))", _XEN),
+    Dialect("hypervisor", "Xen-e820", ("] (usable", "] (reserved", "] (acpi", "] (unusable"), r"(?=\[[0-9a-f]{16}, [0-9a-f]{16}\] \()", _XEN),
+    Dialect("efi", "efi: mem", ("efi:mem", *(f"efi: {sign}" for sign in "m[\x1b^")), _WORD + r"efi:\s*mem(?=[0-9]+:)", _EFI),
+    Dialect("user", "user", _named("user"), _WORD + r"user" + _NEXT, _E820),
+    Dialect("kernel", "modified", _named("modified"), _WORD + r"modified" + _NEXT, _E820),
+    Dialect("kernel", "setup_data", _named("reserve setup_data", "extended"), _WORD + r"(?:reserve setup_data|extended)" + _NEXT, _E820),
 ]
-_STARTS = re.compile(r"bios-provided physical ram map|\blinux version [0-9]|\bxen version [0-9]|\(xen\)[^a-z]*[a-z0-9-]+ ram map:")
+_STARTS = r"bios-provided physical ram map|\blinux version [0-9]|\bxen version [0-9]|\(xen\)[^a-z]*[a-z0-9-]+ ram map:"
 _START_MARKS = ("bios-provided", "linux version", "xen version", " ram map:")
 _NAMED_MARKS = ("bios-e801", "bios-88", "efi:  ")
 _NAMED = [
     (
-        re.compile(r"BIOS-(?:e801|88)\s*:", re.I),
+        r"BIOS-(?:e801|88)\s*:",
         "this is a BIOS-e801 or BIOS-88 map: it says how much memory there is, and not what is reserved; "
         "to plan with it, write its ranges as lines such as '0x100000-0x3ffffff usable'",
     ),
     (
-        re.compile(rf"\befi:\s+{_HEX}-{_HEX} \[", re.I),
+        rf"\befi:\s+{_HEX}-{_HEX} \[",
         "this is the EFI map of a kernel for ARM or RISC-V, and Octavo plans x86 machines: give the BIOS-e820 or 'efi: mem' lines of one",
     ),
 ]
 _MARKS = (*_START_MARKS, *_NAMED_MARKS, *(mark for dialect in _DIALECTS for mark in dialect.marks))
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """Bytes [start, end) of a kind, None for one whose name `word` is unknown; `number` is that of an EFI descriptor.
 
     `open` is True when the line ends in the name of the kind, so that more of it may stand in the next one.
@@ -115,7 +111,7 @@ class Entry:
 def entries_in(line: str) -> list[tuple[Dialect, str]]:
     """Each beginning of an entry in a line: its dialect, and what stands behind it as far as the next one."""
     lowered = line.lower()
-    found = [(f.start(), f.end(), d) for d in _DIALECTS if any(m in lowered for m in d.marks) for f in d.begins.finditer(line)]
+    found = [(f.start(), f.end(), d) for d in _DIALECTS if any(m in lowered for m in d.marks) for f in re.finditer(d.begins, line, re.I)]
     found.sort(key=lambda f: f[:2])
     ends = [start for start, _, _ in found[1:]] + [len(line)] * bool(found)
     return [(dialect, line[start : min(end, start + MOST_ENTRY)]) for (_, start, dialect), end in zip(found, ends, strict=True)]
@@ -129,7 +125,7 @@ def may_have_entry(lowered: str) -> bool:
 def starts_boot(line: str) -> bool:
     """True for a line that a machine logs once when it starts, before its map."""
     lowered = line.lower()
-    return any(mark in lowered for mark in _START_MARKS) and bool(_STARTS.search(lowered))
+    return any(mark in lowered for mark in _START_MARKS) and bool(re.search(_STARTS, lowered))
 
 
 def named_form(line: str) -> str:
@@ -137,7 +133,7 @@ def named_form(line: str) -> str:
     lowered = line.lower()
     if not any(mark in lowered for mark in _NAMED_MARKS):
         return ""
-    return next((says for form, says in _NAMED if form.search(line)), "")
+    return next((says for form, says in _NAMED if re.search(form, line, re.I)), "")
 
 
 def is_gap(text: str) -> bool:
@@ -147,7 +143,7 @@ def is_gap(text: str) -> bool:
 
 def read_entry(dialect: Dialect, text: str) -> Entry | None:
     """The entry behind its beginning; None when it is none, or not whole."""
-    found = next((f for f in (form.match(text) for form in dialect.entries) if f), None)
+    found = next((f for f in (re.match(form, text, re.I) for form in dialect.entries) if f), None)
     if found is None:
         return None
     entry = {key: value or "" for key, value in found.groupdict().items()}

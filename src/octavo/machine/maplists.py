@@ -20,8 +20,8 @@ from octavo.status import Status, StatusError
 
 _NUMBER = r"0x[0-9a-f]+|[0-9]+"
 _LINE = re.compile(rf"(?:\[mem\s+)?({_NUMBER})\s*-\s*({_NUMBER})\s*\]?\s*:?\s+([a-z(].*)", re.I)
-_IOMEM = re.compile(r"([0-9a-f]{8,16})-([0-9a-f]{8,16}) : (.+)", re.I)
-_JSON = re.compile(r"\s*[\[{]\s*(?![0-9\s]|mem\b)")
+_IOMEM = r"([0-9a-f]{8,16})-([0-9a-f]{8,16}) : (.+)"
+_JSON = r"\s*[\[{]\s*(?![0-9\s]|mem\b)"
 _MOST_DIGITS = 40
 
 
@@ -61,7 +61,7 @@ class RangeList:
             return
         place = f"{self.where}, line {number}"
         try:
-            if found := _IOMEM.fullmatch(text):
+            if found := re.fullmatch(_IOMEM, text, re.I):
                 self._iomem(int(found[1], 16), int(found[2], 16) + 1, found[3])
             elif found := _LINE.fullmatch(text):
                 add_range(self._ranges, self._remarks, number_of(found[1]), number_of(found[2]) + 1, found[3], number)
@@ -123,7 +123,7 @@ def _short(address: int) -> str:
 
 def is_json(text: str) -> bool:
     """True for what begins as JSON; a log's "[    0.000000]" does not."""
-    return bool(_JSON.match(text))
+    return bool(re.match(_JSON, text))
 
 
 def parse_json(text: str, where: str) -> FirmwareMap:

@@ -4,8 +4,10 @@ A line that mail has wrapped goes on in the next ones. What is not read is told 
 
 Which map is in force: the user's, where the user changed the firmware's; else EFI's, when its lines are a whole set (from mem00
 on without a gap, all that the E820 map calls usable in it), since it says more; else the hypervisor's, whose guests see what
-it gives them; else the firmware's; else, or where that lacks what the kernel has, what the kernel made of it. A new boot begins where a table of the firmware begins
-again: with its first line, or behind a line that only starts have. The last boot is taken, unless it only repeats lines of the one before it.
+it gives them; else the firmware's; else, or where that lacks what the kernel has, what the kernel made of it.
+
+A new boot begins where a table of the firmware begins again: with its first line, or behind a line that only starts have. The
+last boot is taken, unless no start stands in front of it and it only repeats lines of the one before it.
 
 Linux prints an empty range at 0 as 0 to 2^64 - 1. With efi=debug it prints the map twice, the second time only what it keeps.
 
@@ -22,7 +24,7 @@ from octavo.machine.mapdialects import MOST_ENTRY, Dialect, entries_in, is_gap, 
 from octavo.status import Status, StatusError
 
 _MOST_JOINED = 4  # lines, blank ones aside
-_COLUMNS = re.compile(r"^[>|\s]+")
+_COLUMNS = r"^[>|\s]+"
 
 
 @dataclass
@@ -98,7 +100,7 @@ class MapLog:
         waiting = self._waiting
         assert waiting is not None
         broken = waiting.joined.endswith("=")
-        waiting.joined = (waiting.joined[:-1] if broken else waiting.joined + " ")[:MOST_ENTRY] + _COLUMNS.sub("", text)[:MOST_ENTRY]
+        waiting.joined = (waiting.joined[:-1] if broken else waiting.joined + " ")[:MOST_ENTRY] + re.sub(_COLUMNS, "", text)[:MOST_ENTRY]
         waiting.lines += 1
         if text and self._take(waiting.line, waiting.dialect, waiting.joined):
             self._waiting = None

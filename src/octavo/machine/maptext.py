@@ -34,7 +34,7 @@ _FOREIGN = {
     b"LPKSHHRH": "a journal in systemd's own form; write it as text with 'journalctl -k -b --file'",
 }
 _CONTROLS = bytes(sorted({*range(1, 32)} - {*b"\b\t\n\v\f\r\x1a\x1b"}))
-_COLOUR = re.compile(r"(?:\x1b|\^\[|\\u001b|\\x1b|\\033|#033|\u241b)\[[0-9;?]*[A-Za-z]|(?:\ufffd|\?)?\[[0-9;]+m")
+_COLOUR = r"(?:\x1b|\^\[|\\u001b|\\x1b|\\033|#033|\u241b)\[[0-9;?]*[A-Za-z]|(?:\ufffd|\?)?\[[0-9;]+m"
 
 
 @contextmanager
@@ -115,5 +115,5 @@ def pieces(blocks: Iterator[str], remarks: Remarks) -> Iterator[tuple[int, str]]
 def clean(line: str) -> str:
     """A line without colours, without the mail encoding of "=", and without what surrounds it."""
     if "[" in line:
-        line = _COLOUR.sub("", line)
+        line = re.sub(_COLOUR, "", line)
     return line.replace("=3D", "=").strip()
