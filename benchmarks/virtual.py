@@ -222,7 +222,7 @@ class CopyFile:
     async def prepare_mapping(self) -> None:
         """Nothing to prepare."""
 
-    async def truncate(self, size: int) -> None:
+    async def grow(self, size: int) -> None:
         """Is not done."""
 
     async def close(self) -> None:

@@ -149,6 +149,11 @@ class MemoryFile:
         else:
             await self.cache.copy_write(self.section, self.section.size, bytes(size - self.section.size))
 
+    async def grow(self, size: int) -> None:
+        """Adds zeros, if it is shorter."""
+        if size > self.section.size:
+            await self.truncate(size)
+
     async def close(self) -> None:
         """One user less."""
         self.opens -= 1

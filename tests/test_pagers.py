@@ -180,7 +180,7 @@ def test_unasked_precious_data_comes_back() -> None:
     assert supply(0, world.book.data[: 4 * PAGE_SIZE]) == 4 * PAGE_SIZE
     assert supply(0, bytes(4 * PAGE_SIZE), precious=True) == 0 == supply(0, bytes(PAGE_SIZE), lock=Access.ALL)
     assert supply(8 * PAGE_SIZE, world.book.data[8 * PAGE_SIZE : 10 * PAGE_SIZE], precious=True) == 2 * PAGE_SIZE
-    assert world.machine.memory.physical.modified.count == 2 and not world.control.locks
+    assert world.machine.memory.physical.modified.count == 2 and not world.control.prohibits(0, write=True)
     world.machine.check()
     world.machine.run(world.machine.space.flush(world.base))
     assert world.book.returns == [(8, 2, False, False)]

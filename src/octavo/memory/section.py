@@ -22,7 +22,7 @@ so that it can write neighbours on the device in one go.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -76,6 +76,16 @@ class Mapped(Protocol):
         """Makes the section's pages [first, end) read-only in the page tables: the next write is to be noticed."""
 
 
+class Gate(Protocol):
+    """Who may prohibit accesses to a section's pages."""
+
+    def prohibits(self, page: int, write: bool) -> bool:
+        """True when a page may not be read, or written, now."""
+
+    async def admit(self, page: int, write: bool) -> None:
+        """Waits until an access is not prohibited; it may be again as soon as something else is waited for. Raises StatusError."""
+
+
 @dataclass(slots=True, eq=False)
 class Read:
     """A page-in under way: indexes [first, end) of a segment. `event` exists once a second thread waits for it."""
@@ -112,8 +122,8 @@ class Section:
     `leads`, if there, is awaited before any of its pages is written: it brings to the medium what those pages point to, and
     raises StatusError when they may not be written now (DEVICE_BUSY: try again later).
 
-    For address spaces: at most `cluster` pages a request; no more than `quota` modified pages (0: no limit); `admit` is asked
-    before a page is entered into page tables; copies are made at the first reference where `eager`. `precious` pages count
+    For address spaces: at most `cluster` pages a request; no more than `quota` modified pages (0: no limit); its `gate` says
+    whether a page may be entered into page tables; copies are made at the first reference where `eager`. `precious` pages count
     as modified as soon as they are there, until somebody writes them or the pager has them back.
     """
 
@@ -133,7 +143,7 @@ class Section:
         "cluster",
         "number",
         "quota",
-        "admit",
+        "gate",
         "eager",
         "precious",
     )
@@ -151,7 +161,7 @@ class Section:
         self.lazy = True
         self.leads: Callable[[], Awaitable[None]] | None = None
         self.quota = 0
-        self.admit: Callable[[int, bool], Awaitable[None]] | None = None
+        self.gate: Gate | None = None
         self.eager = False
         self.precious: set[int] = set()
         self.number = 0  # to the replacement policy, see `octavo.memory.spaces.replacement`

@@ -231,8 +231,8 @@ class WriteBack:
 
     # -- dropping -------------------------------------------------------------------------------------------------
 
-    async def purge(self, section: Section, first_page: int, end_page: int = 1 << 52) -> None:
-        """Drops the pages [first_page, end_page), dirty ones too, after the I/O on them has ended and nobody works on their views."""
+    async def purge(self, section: Section, first_page: int, end_page: int = 1 << 52, dirty: bool = True) -> None:
+        """Drops the pages [first_page, end_page), those too that are `dirty` if so said, after the I/O on them has ended and nobody works on their views."""
         while True:
             await self.wait_idle(section)
             segments = section.segments.values()
@@ -251,24 +251,21 @@ class WriteBack:
             first = max(0, first_page - (segment.index << SEGMENT_SHIFT))
             end = min(SEGMENT_PAGES, end_page - (segment.index << SEGMENT_SHIFT))
             if first < end:
-                self._purge_segment(segment, first, end)
+                self._purge_segment(segment, (1 << end) - (1 << first) & ~(0 if dirty else segment.dirty))
 
-    def _purge_segment(self, segment: Segment, first: int, end: int) -> None:
+    def _purge_segment(self, segment: Segment, mask: int) -> None:
         physical = self.physical
         link, words = physical.ram.link, physical.pfns.words
-        mask = (1 << end) - (1 << first)
         if segment.dirty & mask:
             self._unmark(segment, segment.dirty & mask)
         segment.prefetched &= ~mask
         active, passive = [], []
-        for at in range(segment.base + first, segment.base + end):
+        for at in (segment.base + i for first, end in mask_runs(mask) for i in range(first, end)):
             entry = link[at]
-            if not entry:
-                continue
             link[at] = 0
             if entry > 0:
                 active.append(entry)
-            else:
+            elif entry:
                 passive.append(-entry)
         for pfn in passive:
             modified = words[pfn * WORDS + STATE] == State.MODIFIED

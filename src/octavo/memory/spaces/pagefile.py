@@ -27,6 +27,7 @@ GROWTH = 64
 MOST_SLOTS = 1 << 20  # what an entry of 32 bits can name
 
 Extents = Sequence[tuple[int, list[memoryview]]]
+SlotRun = tuple[int, int, int]  # file, first slot, slots
 
 
 class PageStore(Protocol):
@@ -52,7 +53,7 @@ class PageFiles:
         self._hints: list[int] = []
         self._most: list[int] = []
         self.grown = 0  # slots
-        self._writing: dict[object, Sequence[tuple[int, int, int]]] = {}  # runs of slots that no entry leads to yet
+        self._transfers: dict[object, Sequence[SlotRun]] = {}  # runs of slots that use them, beside the entries that do
         self.free = 0
         self.written = self.read = self.requests = self.errors = 0
 
@@ -103,7 +104,7 @@ class PageFiles:
         """(file, slot) of such an entry."""
         return entry >> 4 & 0xF, (entry & (1 << 52) - 1) >> PAGE_SHIFT
 
-    def take(self, count: int) -> list[tuple[int, int, int]]:
+    def take(self, count: int) -> list[SlotRun]:
         """Up to `count` slots as runs (file, first, slots), the longest that can be had first; [] when all are used."""
         out = []
         while count and self.free:
@@ -134,7 +135,7 @@ class PageFiles:
             self._taken[file][slot] = 0
             self.free += 1
 
-    async def write(self, runs: Sequence[tuple[int, int, int]], buffers: Sequence[memoryview]) -> None:
+    async def write(self, runs: Sequence[SlotRun], buffers: Sequence[memoryview]) -> None:
         """Writes pages into the slots of runs from `take`, one request for each file. StatusError, and what was written is not known."""
         at = 0
         by_file: dict[int, list[tuple[int, list[memoryview]]]] = {}
@@ -142,7 +143,7 @@ class PageFiles:
             by_file.setdefault(file, []).append((first << PAGE_SHIFT, list(buffers[at : at + size])))
             at += size
         ticket = object()
-        self._writing[ticket] = runs
+        self._transfers[ticket] = runs
         try:
             for file, extents in by_file.items():
                 self.requests += 1
@@ -151,18 +152,27 @@ class PageFiles:
             self.errors += 1
             raise
         finally:
-            del self._writing[ticket]
+            del self._transfers[ticket]
         self.written += at
 
     async def fetch(self, entry: int, buffers: list[memoryview]) -> None:
-        """Reads consecutive slots from an entry's on. StatusError IN_PAGE_ERROR."""
+        """Reads consecutive slots from an entry's on, which nobody else gets before that ends. StatusError IN_PAGE_ERROR."""
         file, slot = self.place(entry)
         self.requests += 1
+        ticket, end = object(), slot + len(buffers)
+        self._transfers[ticket] = [(file, slot, len(buffers))]
+        self._uses[file][slot:end] += 1
         try:
             await self.stores[file].read([(slot << PAGE_SHIFT, buffers)])
         except StatusError as error:
             self.errors += 1
             raise StatusError(Status.IN_PAGE_ERROR, f"page file {self.stores[file].name}, page {slot}: {error.text}") from None
+        finally:
+            del self._transfers[ticket]
+            self._uses[file][slot:end] -= 1
+            for left in np.flatnonzero(self._uses[file][slot:end] == 0).tolist():
+                self._taken[file][slot + left] = 0
+                self.free += 1
         self.read += len(buffers)
 
     def statistics(self) -> dict[str, int]:
@@ -173,7 +183,7 @@ class PageFiles:
     def check(self, entries: Sequence[int]) -> None:
         """Every slot is used by as many of the entries as it counts, or is being written."""
         found = [np.zeros(len(uses), np.int32) for uses in self._uses]
-        for runs in self._writing.values():
+        for runs in self._transfers.values():
             for file, first, size in runs:
                 found[file][first : first + size] += 1
         for entry in entries:

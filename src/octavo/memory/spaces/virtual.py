@@ -8,6 +8,8 @@ Source: NT's commit accounting.
 
 from __future__ import annotations
 
+import numpy as np
+
 from octavo.machine.mmu import References, SoftMmu
 from octavo.machine.mmukernels import EXECUTE, READ, WRITE
 from octavo.machine.paging import PageTableFormat
@@ -20,7 +22,7 @@ from octavo.memory.spaces.balance import BalanceSetManager
 from octavo.memory.spaces.bulk import Bulk
 from octavo.memory.spaces.eviction import Eviction
 from octavo.memory.spaces.pagefile import PageFiles, PageStore
-from octavo.memory.spaces.privatepages import PrivatePages, is_paged
+from octavo.memory.spaces.privatepages import PrivatePages, is_leaving, is_paged
 from octavo.memory.spaces.profiles import Profile, make_profile
 from octavo.memory.spaces.replacement import Replacement
 from octavo.memory.spaces.sections import Sections
@@ -90,6 +92,8 @@ class VirtualMemory:
         StatusError COMMITMENT_LIMIT or INSUFFICIENT_RESOURCES: there is no new space then.
         """
         parent.check_alive()
+        if parent not in self.spaces:
+            raise StatusError(Status.INVALID_PARAMETER, f"{parent.name} is a space of another machine")
         child = self._create(name, parent.pages.family)
         try:
             for vad in parent.vads.all:
@@ -134,8 +138,13 @@ class VirtualMemory:
 
         Several threads may share a CPU: it changes spaces when one of them waits.
 
-        StatusError of the first fault that cannot be resolved; those before it have been made.
+        StatusError of the first fault that cannot be resolved; those before it have been made. INVALID_PARAMETER for a CPU that
+        is not there; TypeError for references that are not a row of int64.
         """
+        if not isinstance(refs, np.ndarray) or refs.dtype != np.int64 or refs.ndim != 1:
+            raise TypeError("references are a NumPy array of int64 in one dimension: see octavo.machine.mmu.reference")
+        if not 0 <= cpu < len(self.mmu.states):
+            raise StatusError(Status.INVALID_PARAMETER, f"there is no CPU {cpu}: there are {len(self.mmu.states)}, from 0 on")
         at = faults = 0
         while True:
             space.check_alive()
@@ -171,7 +180,7 @@ class VirtualMemory:
 
     def explain(self, pfn: int) -> str:
         """Which pages of which spaces lead to a frame, in words; "" for none."""
-        if not self.replacement.policy.has(pfn):
+        if not 0 < pfn < self.physical.pfns.frames or not self.replacement.policy.has(pfn):
             return ""
         if self.physical.pfns.words[pfn * WORDS + HOLDER] == self.holder:
             address = self.replacement.page_of(pfn) << 12
@@ -228,7 +237,7 @@ class VirtualMemory:
         for space in self.spaces:
             space.vads.check()
             assert space.charge == sum(v.charge for v in space.vads.all)
-            count = away = 0
+            count = away = leaving = 0
             for vad in space.vads.all:
                 for first, end, protect in vad.runs:
                     for address, entry in space.tables.entries(first << 12, end << 12):
@@ -238,13 +247,14 @@ class VirtualMemory:
                             away += 1
                             continue
                         count += 1
+                        leaving += is_leaving(entry)
                         if space.pages.is_shared(entry):
                             self._check_shared(vad, address >> 12, entry, shares)
                         else:
                             frame = PrivatePages.frame_of(entry)
                             uses[frame] = uses.get(frame, 0) + 1
             assert away == space.pages.paged, f"{space.name}: {away} pages are in page files and {space.pages.paged} are counted"
-            assert count == space.pages.resident, f"{space.name}: {count} pages are there and {space.pages.resident} are counted"
+            assert (count, leaving) == (space.pages.resident, space.pages.leaving), f"{space.name}: {count} pages are there and {space.pages.resident} are counted"
         self.files.check(paged)
         table = self.physical.pfns.table
         held = table[:, HOLDER] == self.holder
