@@ -28,7 +28,7 @@ from typing import Protocol
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.lists import PRIORITY
-from octavo.status import StatusError
+from octavo.status import Status, StatusError
 from octavo.threads.wait import Event, Waiters
 
 SEGMENT_SHIFT = 7
@@ -46,6 +46,14 @@ class DirtyRun:
     buffers: list[memoryview]
 
 
+class NoRoomError(StatusError):
+    """A pager has no room for all pages of a run: bit i of `kept` is set for page i of the run if it was kept, none perhaps."""
+
+    def __init__(self, status: Status, text: str, kept: int) -> None:
+        super().__init__(status, text)
+        self.kept = kept
+
+
 class Pager(Protocol):
     """Who keeps the data of sections that are not in memory."""
 
@@ -57,7 +65,7 @@ class Pager(Protocol):
         """
 
     async def data_return(self, runs: Sequence[DirtyRun]) -> list[StatusError | None]:
-        """Keeps the runs; for each, None or the error for which it could not. Never raises."""
+        """Keeps the runs; for each, None or the error for which it could not (`NoRoomError`: not all of it). Never raises."""
 
 
 class Mapped(Protocol):

@@ -12,7 +12,7 @@ Source: NT (up to 16 page files). Departure: a page that comes back gives its sl
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -55,6 +55,7 @@ class PageFiles:
         self.grown = 0  # slots
         self._transfers: dict[object, Sequence[SlotRun]] = {}  # runs of slots that use them, beside the entries that do
         self.free = 0
+        self.spare: Callable[[int], int] = lambda wanted: 0  # asked to free so many slots that somebody can do without; returns how many
         self.written = self.read = self.requests = self.errors = 0
 
     def add(self, store: PageStore, initial: int | None = None, maximum: int | None = None) -> int:
@@ -104,8 +105,21 @@ class PageFiles:
         """(file, slot) of such an entry."""
         return entry >> 4 & 0xF, (entry & (1 << 52) - 1) >> PAGE_SHIFT
 
+    @staticmethod
+    def runs(entries: Iterable[int]) -> list[SlotRun]:
+        """The slots of entries as runs, in their order."""
+        out: list[SlotRun] = []
+        for file, slot in map(PageFiles.place, entries):
+            if out and (out[-1][0], sum(out[-1][1:])) == (file, slot):
+                out[-1] = (file, out[-1][1], out[-1][2] + 1)
+            else:
+                out.append((file, slot, 1))
+        return out
+
     def take(self, count: int) -> list[SlotRun]:
-        """Up to `count` slots as runs (file, first, slots), the longest that can be had first; [] when all are used."""
+        """Up to `count` slots as runs (file, first, slots), the longest that can be had first; [] when all are needed."""
+        if count > self.free:
+            self.spare(count - self.free)
         out = []
         while count and self.free:
             file, first, size = self._run(count)
@@ -136,7 +150,7 @@ class PageFiles:
             self.free += 1
 
     async def write(self, runs: Sequence[SlotRun], buffers: Sequence[memoryview]) -> None:
-        """Writes pages into the slots of runs from `take`, one request for each file. StatusError, and what was written is not known."""
+        """Writes pages into the slots of runs, each used once for that, one request for each file. StatusError, and what was written is not known."""
         at = 0
         by_file: dict[int, list[tuple[int, list[memoryview]]]] = {}
         for file, first, size in runs:

@@ -86,7 +86,7 @@ class Sections:
 
     def __init__(self, machine: VirtualMemory) -> None:
         self.machine = machine
-        self.pager = DefaultPager(machine.files)
+        self.pager = DefaultPager(machine.files, machine.physical, machine.pageout.writeback)
         self.all: dict[SectionObject, None] = {}
         self.names: dict[str, SectionObject] = {}
         self.ending: dict[SectionObject, None] = {}  # those that still return or drop pages
