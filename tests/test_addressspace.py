@@ -260,7 +260,7 @@ def test_every_failing_frame() -> None:
     failed: list[str] = []
     for frames in range(24, 80):
         machine = Machine("x86-64", frames)
-        machine.virtual.limit = 1000  # as if there were a page file
+        machine.virtual.commitment.slots = 1000  # as if there were a page file
         base, _ = machine.space.allocate(0, 30 * PAGE_SIZE, COMMIT)
         written = 0
         child = None

@@ -330,7 +330,7 @@ def test_a_pager_that_needs_memory_itself(privileged: bool) -> None:
     """To take pages back it touches pages of its own, when no other frame can be had: with the reserve it does, without it cannot."""
     world = World("good", frames=130)
     machine = world.machine
-    machine.virtual.limit = 1000  # as if there were a page file
+    machine.virtual.commitment.slots = 1000  # as if there were a page file
     own = machine.virtual.create("pager")
     own.privileged = privileged
     own.allocate(0x10000, 40 * PAGE_SIZE, Allocate.RESERVE | Allocate.COMMIT)

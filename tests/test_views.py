@@ -448,7 +448,7 @@ def test_an_image_fails_whole() -> None:
     data, outcomes = PROGRAM.read_bytes(), set[bool]()
     for limit, broken in [(k, 0) for k in range(12)] + [(100, n) for n in range(1, 5)]:
         machine = Machine(frames=80)
-        machine.virtual.limit = limit
+        machine.virtual.commitment.frames, machine.virtual.commitment.slots = 0, limit
         file = MemoryFile(machine, data)
         file.pager.fail_at = broken
         section = machine.run(machine.virtual.sections.create(0, Protect.READONLY, Attribute.IMAGE, file))

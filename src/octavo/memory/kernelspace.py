@@ -49,7 +49,7 @@ class KernelSpace:
         """
         whole(count, "the number of frames", 0)
         self._check_holder(holder)
-        runs = self.physical.try_take_zeroed(count, State.ACTIVE)
+        runs = self.physical.try_take_zeroed(count, State.ACTIVE) if self.physical.promise(count) else None
         if runs is None:
             name, available = self.physical.pfns.holders[holder], self.physical.available
             raise StatusError(Status.NO_MEMORY, f"out of memory: {shown(count)} frames for {name}, {available} available")

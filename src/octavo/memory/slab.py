@@ -69,13 +69,23 @@ class SlabCache(SlabContents):
                 before = state[k.SLABS]
                 granule = self._pop(segment.zone) if self.direct else k.take_object(words, segment.zone, link, state, cpu)
                 count = (state[k.SLABS] - before) << state[k.ORDER]
-                self.pfns.counts[State.FREE] -= count
-                self.pfns.counts[State.ACTIVE] += count
+                if count:
+                    self._count(count)
+                    if granule and not self.physical.promise(0):  # the new slab has frames that were promised as pages
+                        k.push_object(words, link, state, granule)
+                        self.reap()
+                        granule = 0
                 if granule:
                     return granule
             if last or not self.physical.reclaim(64 << state[k.ORDER]):
                 break
         raise StatusError(Status.NO_MEMORY, f"cache {self.name}: out of memory: no block of {1 << state[k.ORDER]} frames for another slab")
+
+    def _count(self, frames: int) -> None:
+        """Free frames have become this cache's, or are free again."""
+        self.pfns.counts[State.FREE] -= frames
+        self.pfns.counts[State.ACTIVE] += frames
+        self.pfns.wired += frames
 
     def _pop(self, zone: Ints) -> int:
         """An object of a cache without magazines; 0 when there is no memory for another slab.
@@ -139,8 +149,7 @@ class SlabCache(SlabContents):
             slab = s[k.EMPTY]
             k.reap(words, self.physical.buddy.segment_of(slab).zone, s, 1)
             done += 1 << s[k.ORDER]
-        self.pfns.counts[State.FREE] += done
-        self.pfns.counts[State.ACTIVE] -= done
+        self._count(-done)
         return done
 
 

@@ -168,7 +168,7 @@ class AddressSpace(SpaceViews):
             protect = self._for_view(vad, protect)
             self.machine.sections.commit(made, vad.view.page_at(first), vad.view.page_at(end))
         else:
-            self._charge(end - first - vad.committed(first, end))
+            self._charge(end - first - vad.committed(first, end), [(first, end, protect)])
         self._set(vad, first, end, protect)
 
     def _set(self, vad: Vad, first: int, end: int, protect: Protect) -> None:
@@ -200,7 +200,7 @@ class AddressSpace(SpaceViews):
             protect = protect & ~(Protect.READWRITE | Protect.EXECUTE_READWRITE) | vad.protect & (Protect.WRITECOPY | Protect.EXECUTE_WRITECOPY)
         protect = self.machine.sections.allow(vad.view.object, protect)
         if is_copy(protect) and not vad.copies:
-            self._charge(vad.end - vad.start)
+            self._charge(vad.end - vad.start, vad.runs)
             vad.copies = True
         return protect
 
@@ -238,8 +238,9 @@ class AddressSpace(SpaceViews):
     def set_working_set(self, minimum: int, maximum: int | None = None) -> None:
         """Pages that the space keeps in frames, and pages beyond which it is trimmed first when memory is short. StatusError INVALID_PARAMETER."""
         total = sum(s.minimum for s in self.machine.spaces if s is not self) + minimum
-        if minimum < 0 or (maximum is not None and maximum < minimum) or total > self.machine.limit // 2:
-            raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: a working set of {minimum} to {maximum} pages cannot be promised on {self.machine.limit} pages")
+        frames = self.machine.commitment.frames_left
+        if minimum < 0 or (maximum is not None and maximum < minimum) or total > frames // 2:
+            raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: a working set of {minimum} to {maximum} pages cannot be promised with {frames} frames for pages")
         self.minimum, self.maximum = minimum, maximum
 
     # -- free, protect, lock, query -------------------------------------------------------------------------------

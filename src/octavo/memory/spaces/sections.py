@@ -207,7 +207,7 @@ class Sections:
 
     def _commit(self, made: SectionObject, first: int, end: int) -> None:
         pages = end - first - made.shape.committed(first, end)
-        self.machine.charge(pages, made.name)
+        self.machine.commitment.charge(pages, made.name)
         self.charge += pages
         made.shape.set(first, end, made.protect)
 
@@ -238,7 +238,7 @@ class Sections:
             made.size = max(size, made.size)  # somebody else may have made it larger still while this one waited
         else:
             if made.attributes & Attribute.COMMIT:
-                self.machine.charge(pages - made.shape.end, made.name)
+                self.machine.commitment.charge(pages - made.shape.end, made.name)
                 self.charge += pages - made.shape.end
             made.section.size = made.size = pages << PAGE_SHIFT
         committed = made.protect if made.attributes & Attribute.COMMIT else None
@@ -276,7 +276,7 @@ class Sections:
             del self.names[made.name]
         if made.paged:
             pages = made.shape.committed(0, made.shape.end)
-            self.machine.charge(-pages, made.name)
+            self.machine.commitment.charge(-pages, made.name)
             self.charge -= pages
         if not made.frame:
             self.ending[made] = None

@@ -141,8 +141,10 @@ class SpaceFaults(ABC):
             if protect is None:
                 raise StatusError(Status.ACCESS_VIOLATION, f"{self.name}: {page << PAGE_SHIFT:#x} is not committed")
             page = end
-        if len(pages) > self.machine.total:
-            raise StatusError(Status.NO_MEMORY, f"{self.name}: {len(pages)} pages cannot be locked on a machine with frames for {self.machine.total}")
+        more = sum(1 for page in pages if page not in self.locked) if len(pages) <= self.machine.total else len(pages)
+        if not self.machine.commitment.keeps(more):
+            frames = self.machine.commitment.frames_left
+            raise StatusError(Status.NO_MEMORY, f"{self.name}: {len(pages)} pages cannot be locked with {frames} frames for pages, of which others are kept")
 
     def unlock(self, base: int, size: int) -> None:
         """Ends what `lock` began. StatusError NOT_LOCKED, and nothing is unlocked, where a page is not."""

@@ -13,6 +13,8 @@ allocation of private memory cannot be shared with children afterwards: map a se
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from octavo.machine.mmukernels import WRITE
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT
@@ -110,7 +112,7 @@ class SpaceViews(SpaceFaults):
         runs: list[Run] = [(a - first + start, b - first + start, protect if p is not None else None) for a, b, p in section.shape.parts(first, first + pages)]
         vad = Vad(start, start + pages, protect, runs, None, inherit, is_copy(protect))
         if vad.copies:
-            self._charge(pages)
+            self._charge(pages, runs)
         vad.view = View(self, vad, section, first)
         self.watch(vad.view)
         self.vads.add(vad)
@@ -122,8 +124,9 @@ class SpaceViews(SpaceFaults):
         if not view.object.frame:
             view.object.section.views.append(view)
 
-    def _charge(self, pages: int) -> None:
-        self.machine.charge(pages, self.name)
+    def _charge(self, pages: int, runs: Iterable[Run] = ()) -> None:
+        """Charges private pages, which will lie in these runs, or gives charge back where they are negative."""
+        self.machine.commitment.charge(pages, self.name, runs)
         self.charge += pages
 
     # -- images ---------------------------------------------------------------------------------------------------
@@ -183,8 +186,8 @@ class SpaceViews(SpaceFaults):
         if part.mapped:
             self._join(self._show(section, start, part.mapped, part.first, part.protect, Inherit.SHARE), parts)
         if part.pages > part.mapped:
-            self._charge(part.pages - part.mapped)
             rest = Vad(middle, start + part.pages, Protect.READWRITE)
+            self._charge(part.pages - part.mapped, [(rest.start, rest.end, Protect.READWRITE)])
             rest.set(rest.start, rest.end, Protect.READWRITE)
             self.vads.add(rest)
             self._join(rest, parts)
