@@ -23,6 +23,7 @@ from octavo.fs.mount import mount
 from octavo.io.device import Device
 from octavo.machine.clock import RealClock, VirtualClock
 from octavo.machine.firmware import FirmwareRange
+from octavo.machine.host import available_bytes
 from octavo.machine.mapsources import load_firmware_map
 from octavo.machine.ram import PAGE_SIZE, Ram
 from octavo.memory.manager import MemoryManager
@@ -82,6 +83,7 @@ class System:
         self.plan = plan_boot(ranges, arch, None if memory is None else parse_size(memory))
         for line in self.plan.log():
             self.say(line)
+        self.plan.check_host(available_bytes())
         self.scheduler = Scheduler(clock, seed or 0)
         self.ram = Ram(self.plan.frames)
         bounds = [(s.name, s.first, s.end) for s in self.plan.segments]

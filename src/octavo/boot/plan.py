@@ -22,6 +22,7 @@ from octavo.memory.pfn import ENTRY_BYTES
 from octavo.status import Status, StatusError
 
 LEAST_FRAMES = 256  # 1 MiB
+HOST_SHARE = 4  # the part of the host's memory that the PFN database may take
 
 Run = tuple[int, int]
 
@@ -45,6 +46,21 @@ class BootPlan:
     def managed(self) -> int:
         """Frames under the memory limit, the database's own included."""
         return self.database[1] + sum(count for _, count in self.usable)
+
+    def check_host(self, available: int | None) -> None:
+        """StatusError INSUFFICIENT_RESOURCES when the PFN database, which is written at boot, takes too much of what the host has (None: not known).
+
+        Frames cost the host nothing before they are used; the database costs 1/128 of all memory at once.
+        """
+        cost = self.database[1] * PAGE_SIZE
+        if available is not None and cost > available // HOST_SHARE:
+            reach = available // HOST_SHARE // ENTRY_BYTES  # frames that a database of that size describes
+            most = sum(max(0, min(first + count, reach) - first) for first, count in self.usable) >> 20 - PAGE_SHIFT
+            raise StatusError(
+                Status.INSUFFICIENT_RESOURCES,
+                f"the PFN database of {_mib(self.managed)} takes {cost >> 20} MiB of the host at boot, and the host has {available >> 20} MiB: "
+                f"set a memory limit of {most}M or less",
+            )
 
     def log(self) -> list[str]:
         """The boot log's lines on memory."""
