@@ -9,22 +9,33 @@
 So memory that the kernel takes lowers the limit; where pages are promised already that would not have frames then, the
 kernel is refused (`allows`). The cache needs no share: its pages can be written and dropped.
 
-Source: NT's commit accounting. Departures: nonpaged memory is not charged, it lowers the limit; page tables of views, and
-prototype PTEs of sections that are committed page by page far apart, count once they are there.
+Source: NT's commit accounting. Departures: nonpaged memory is not charged, it lowers the limit; page tables for views of files
+count once they are there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from octavo.memory.physical import RESERVE
+from octavo.memory.physical import BASES_IN_FRAME, RESERVE
+from octavo.memory.section import SEGMENT_SHIFT
 from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:
     from octavo.memory.spaces.vad import Run
     from octavo.memory.spaces.virtual import VirtualMemory
+
+
+def groups_in(runs: Sequence[Run], shift: int) -> int:
+    """Groups of 1 << `shift` pages in which ascending runs have committed pages."""
+    found, last = 0, -1
+    for first, end, protect in runs:
+        if protect is not None:
+            found += max(0, (end - 1 >> shift) - max(first >> shift, last + 1) + 1)
+            last = end - 1 >> shift
+    return found
 
 
 class Commitment:
@@ -47,7 +58,7 @@ class Commitment:
     @property
     def frames_left(self) -> int:
         """Frames for pages, whoever has them now."""
-        return self._left(0)
+        return max(0, self._left(0))
 
     def keeps(self, pages: int) -> bool:
         """True when so many pages more can be kept in frames, and the rest has frames to come and go."""
@@ -72,34 +83,26 @@ class Commitment:
     def _tables(self) -> int:
         """Frames of page tables and prototype PTEs that there are or that committed pages may come to need."""
         spaces, sections = self.machine.spaces, self.machine.sections
-        count = max(self.physical.base_frames, (sections.charge >> 10) + (len(sections.all) >> 3))
         few = sum(len(s.tables.tables) + (2 * len(s.vads.all) + (s.charge + sections.charge >> 8)) * len(self._shifts) for s in spaces)
-        if count + few <= self._for_tables:
+        if self.physical.base_frames + (sections.charge >> 3) + few <= self._for_tables:
             return 0  # it need not be known
+        segments = sum(groups_in(made.shape.runs, SEGMENT_SHIFT) for made in sections.all if made.paged)
+        count = max(self.physical.base_frames, segments // BASES_IN_FRAME)
         for space in spaces:
             runs = [run for vad in space.vads.all if vad.charge or (vad.view is not None and vad.view.object.paged) for run in vad.runs]
             count += max(len(space.tables.tables), 1 + self.tables_for(runs))
         return count
 
-    def tables_for(self, runs: Iterable[Run]) -> int:
+    def tables_for(self, runs: Sequence[Run]) -> int:
         """Page tables, below the root, for the committed pages of ascending runs."""
-        found = 0
-        last = [-1] * len(self._shifts)
-        for first, end, protect in runs:
-            if protect is not None:
-                for level, shift in enumerate(self._shifts):
-                    low, high = max(first >> shift, last[level] + 1), end - 1 >> shift
-                    found += high - low + 1
-                    last[level] = high
-        return found
+        return sum(groups_in(runs, shift) for shift in self._shifts)
 
-    def charge(self, pages: int, who: str, runs: Iterable[Run] = ()) -> None:
-        """Charges pages, which will lie in these runs of a space, or gives charge back where they are negative.
+    def charge(self, pages: int, who: str, tables: int = 0) -> None:
+        """Charges pages, for which so many page tables may be needed, or gives charge back where they are negative.
 
         StatusError COMMITMENT_LIMIT with the figures.
         """
         if pages > 0:
-            tables = self.tables_for(runs)
             short = self.charged + pages - self._limit(tables)
             if short > 0:
                 self.slots += (grown := self.machine.files.grow(short))

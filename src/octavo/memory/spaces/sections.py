@@ -26,7 +26,9 @@ from octavo.memory.external.memoryobject import TIMEOUT_SECONDS, MemoryObject
 from octavo.memory.external.messages import ExternalPager
 from octavo.memory.lists import PRIORITIES
 from octavo.memory.pfn import STATE, State
-from octavo.memory.section import Section
+from octavo.memory.physical import BASES_IN_FRAME
+from octavo.memory.section import SEGMENT_SHIFT, Section
+from octavo.memory.spaces.commit import groups_in
 from octavo.memory.spaces.defaultpager import DefaultPager
 from octavo.memory.spaces.mappable import MappableFile
 from octavo.memory.spaces.protect import Protect, check_protect, is_copy, is_held, may_write
@@ -206,8 +208,12 @@ class Sections:
     # -- changing -------------------------------------------------------------------------------------------------
 
     def _commit(self, made: SectionObject, first: int, end: int) -> None:
-        pages = end - first - made.shape.committed(first, end)
-        self.machine.commitment.charge(pages, made.name)
+        pages, commitment = end - first - made.shape.committed(first, end), self.machine.commitment
+        tables = 1 + (groups_in([(first, end, made.protect)], SEGMENT_SHIFT) // BASES_IN_FRAME)
+        for view in made.views:
+            low, high = view.vad.start + first - view.first, view.vad.start + end - view.first
+            tables += commitment.tables_for([(max(low, view.vad.start), min(high, view.vad.end), made.protect)]) if low < view.vad.end else 0
+        commitment.charge(pages, made.name, tables)
         self.charge += pages
         made.shape.set(first, end, made.protect)
 

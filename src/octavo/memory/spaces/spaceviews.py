@@ -13,7 +13,7 @@ allocation of private memory cannot be shared with children afterwards: map a se
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from octavo.machine.mmukernels import WRITE
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
@@ -124,9 +124,9 @@ class SpaceViews(SpaceFaults):
         if not view.object.frame:
             view.object.section.views.append(view)
 
-    def _charge(self, pages: int, runs: Iterable[Run] = ()) -> None:
+    def _charge(self, pages: int, runs: Sequence[Run] = ()) -> None:
         """Charges private pages, which will lie in these runs, or gives charge back where they are negative."""
-        self.machine.commitment.charge(pages, self.name, runs)
+        self.machine.commitment.charge(pages, self.name, self.machine.commitment.tables_for(runs))
         self.charge += pages
 
     # -- images ---------------------------------------------------------------------------------------------------

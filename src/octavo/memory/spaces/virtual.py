@@ -106,7 +106,7 @@ class VirtualMemory:
     def _inherit(self, parent: AddressSpace, child: AddressSpace, vad: Vad) -> None:
         if vad.inherit == Inherit.NONE:
             return
-        self.commitment.charge(vad.charge, child.name, vad.runs if vad.charge else ())
+        self.commitment.charge(vad.charge, child.name, self.commitment.tables_for(vad.runs))
         child.charge += vad.charge
         copy = Vad(vad.start, vad.end, vad.protect, list(vad.runs), None, vad.inherit, vad.copies, vad.advice)
         child.vads.add(copy)
