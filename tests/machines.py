@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pytest
@@ -81,6 +83,22 @@ def fails(status: Status, call: object, *arguments: object) -> None:
         call(*arguments)  # type: ignore[operator]  # it is a method
     assert error.value.status == status, error.value.text
     assert error.value.text
+
+
+@contextmanager
+def within_seconds(seconds: float) -> Iterator[None]:
+    """What takes longer fails, instead of never ending."""
+
+    def stop(number: int, frame: object) -> None:
+        raise AssertionError(f"it has taken more than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 class BytesPager:

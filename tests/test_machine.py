@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import octavo
 from octavo.boot.firmware_map import normalise
 from octavo.boot.plan import plan_boot
 from octavo.machine.firmware import FirmwareRange, MemoryKind
+from octavo.machine.host import available_bytes
 from octavo.machine.mapsources import load_firmware_map, parse_text, read_sysfs, recorded_maps
 from octavo.machine.paging import FORMATS
 from octavo.machine.ram import PAGE_SIZE, Ram
@@ -225,6 +227,34 @@ def test_too_little_memory_is_refused() -> None:
         plan_boot(load_firmware_map("ovmf-128m"), "x86-64", 512 << 10)
     with pytest.raises(StatusError, match="unknown architecture"):
         plan_boot(load_firmware_map("ovmf-128m"), "vax", None)
+
+
+def test_a_database_too_large_for_the_host_is_told_before_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, with a limit that fits, before any memory is taken; what the host does not say is not held against anybody."""
+    plan = plan_boot(load_firmware_map("server-2t"), "x86-64", None)
+    plan.check_host(None)
+    plan.check_host(plan.database[1] * PAGE_SIZE * 4)
+    for available in (plan.database[1] * PAGE_SIZE * 4 - 1, 8 * GIB, 2 * GIB):
+        monkeypatch.setattr("octavo.system.available_bytes", lambda available=available: available)
+        monkeypatch.setattr("octavo.system.Ram", None)
+        with pytest.raises(StatusError, match=r"takes 24560 MiB of the host at boot, and the host has \d+ MiB: set a memory limit of (\d+)M or less") as error:
+            octavo.boot(memory=None, firmware_map="server-2t")
+        limit = int(error.value.text.split()[-3][:-1])
+        plan_boot(load_firmware_map("server-2t"), "x86-64", limit << 20).check_host(available)
+        with pytest.raises(StatusError):
+            plan_boot(load_firmware_map("server-2t"), "x86-64", (limit << 20) + (limit << 20) // 8).check_host(available)
+
+
+def test_what_the_host_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smaller of what is available and what the control group may have; None where nobody says."""
+    info, group = tmp_path / "meminfo", tmp_path / "memory.max"
+    monkeypatch.setattr("octavo.machine.host._SOURCES", (str(info), str(group)))
+    assert available_bytes() is None
+    info.write_text("MemTotal:  9 kB\nMemAvailable:    4096 kB\n")
+    group.write_text("max\n")
+    assert available_bytes() == 4 << 20
+    group.write_text("1048576\n")
+    assert available_bytes() == 1 << 20
 
 
 def test_json_round_trip() -> None:

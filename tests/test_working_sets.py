@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,6 +142,63 @@ def test_minimum_and_maximum() -> None:
     for space, count in pages.items():
         for page in range(count):
             assert machine.read(bases[space] + page * PAGE_SIZE, 3, space).rstrip(b"\0") == b"%d" % page
+
+
+@pytest.mark.parametrize("kind", ["private", "view", "view twice", "forked"])
+@pytest.mark.parametrize("way", ["evict", "trim", "DONTNEED", "SEQUENTIAL", "pressure", "balance", "failing"])
+def test_a_minimum_is_kept_by_every_way_out(way: str, kind: str) -> None:
+    """25 of 40 pages stay in frames, at every moment, whoever wants them to leave; the contents of all are kept."""
+    machine, store = make(160, 600)
+    space, virtual = machine.space, machine.virtual
+    if kind in ("private", "forked"):
+        base, _ = space.allocate(0, 60 * PAGE_SIZE, COMMIT)
+    else:
+        section = machine.run(virtual.sections.create(60 * PAGE_SIZE))
+        base, _ = space.map(section)
+    for page in range(40):
+        machine.write(base + page * PAGE_SIZE, b"%d" % page)
+    if kind == "view twice":
+        second, _ = space.map(section)
+        for page in range(40):
+            machine.touch(second + page * PAGE_SIZE)
+    if kind == "forked":
+        virtual.fork(space, "child")
+    space.set_working_set(25, 30 if way == "balance" else None)
+    lowest = [space.pages.staying]
+    _use, begin = space.pages._use, space.pages.begin_write
+
+    def watched(call: Callable[..., Any]) -> Callable[..., Any]:
+        def watch(*arguments: Any) -> Any:
+            result = call(*arguments)
+            lowest.append(space.pages.staying)
+            return result
+
+        return watch
+
+    space.pages._use, space.pages.begin_write = watched(_use), watched(begin)  # type: ignore[method-assign]
+    store.fail_writes = way == "failing"
+    if way in ("evict", "failing"):
+        machine.run(virtual.eviction.evict(1000))
+        machine.run(virtual.eviction.evict(1000))
+    elif way == "trim":
+        machine.run(virtual.eviction.trim(space, 1000))
+    elif way == "DONTNEED":
+        machine.run(space.advise(base, 40 * PAGE_SIZE, Advice.DONTNEED))
+    elif way == "SEQUENTIAL":
+        machine.run(space.advise(base, PAGE_SIZE, Advice.SEQUENTIAL))
+        for page in range(60):
+            machine.touch(base + page * PAGE_SIZE)
+    else:
+        other = virtual.create("other")
+        more, _ = other.allocate(0, 400 * PAGE_SIZE, COMMIT)
+        for page in range(400):
+            machine.write(more + page * PAGE_SIZE, b"x", other)
+        machine.run(machine.scheduler.sleep(3 if way == "balance" else 0))
+    assert min(lowest) >= 25 and space.pages.staying >= 25
+    machine.check()
+    store.fail_writes = False
+    for page in range(40):
+        assert machine.read(base + page * PAGE_SIZE, 4).rstrip(b"\0") == b"%d" % page
 
 
 def test_shared_pages_count_once() -> None:
