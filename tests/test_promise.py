@@ -13,7 +13,7 @@ import octavo
 from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.lists import PRIORITY
 from octavo.memory.physical import BASES_IN_FRAME
-from octavo.memory.section import SEGMENT_PAGES
+from octavo.memory.section import SEGMENT_PAGES, NoRoomError
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate, Free
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.balance import OutOfMemory
@@ -335,6 +335,38 @@ def test_a_section_committed_far_apart() -> None:
     for address in done:
         assert machine.read(address, 30).rstrip(b"\0") == b"1 %d" % address
     machine.check()
+
+
+def test_one_large_promise() -> None:
+    """A hundred times as many pages as frames, in one call: what their page tables need is taken off before, not afterwards."""
+    machine, _ = make(200, 20_000)
+    limit = machine.virtual.limit
+    with pytest.raises(StatusError) as error:
+        commit(machine, "private", limit)
+    assert error.value.status == Status.COMMITMENT_LIMIT
+    commit(machine, "private", limit - 100)
+    assert machine.virtual.charged <= machine.virtual.limit < limit
+    machine.check()
+
+
+# -- pagers without room --------------------------------------------------------------------------------------------
+
+
+def test_pages_on_their_way_out_get_the_last_slots() -> None:
+    """Of a run of ten pages the last four are in no page table any more: the two slots that are left are theirs, and two frames are had."""
+    machine, _ = make(160, 2)
+    base = commit(machine, "section", 10)
+    for page in range(10):
+        machine.write(base + page * PAGE_SIZE, b"%d" % page)
+    view, writeback = machine.space.vads.all[0].view, machine.memory.writeback
+    assert view is not None
+    view.forget(6, 10)
+    section, standby = view.object.section, machine.memory.physical.standby.count
+    clean, error = machine.run(writeback.write(writeback.picks(section), asked=False))
+    assert clean == 2 and isinstance(error, NoRoomError) and "no room for 8 pages" in error.text
+    assert machine.memory.physical.standby.count == standby + 2 and section.dirty == 8 and not writeback.errors
+    machine.check()
+    assert [machine.read(base + page * PAGE_SIZE, 1) for page in range(10)] == [b"%d" % page for page in range(10)]
 
 
 def test_minimums_and_locks_leave_frames_for_others() -> None:

@@ -18,7 +18,7 @@ from octavo.memory.pageout import Pageout
 from octavo.memory.policies import MODULES, lists
 from octavo.memory.policies.lists import key_of
 from octavo.memory.policies.policy import Policy
-from octavo.memory.spaces.addressspace import AddressSpace, Allocate
+from octavo.memory.spaces.addressspace import AddressSpace, Allocate, Free
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.balance import OutOfMemory
 from octavo.memory.spaces.profiles import make_profile
@@ -199,6 +199,27 @@ def test_a_minimum_is_kept_by_every_way_out(way: str, kind: str) -> None:
     store.fail_writes = False
     for page in range(40):
         assert machine.read(base + page * PAGE_SIZE, 4).rstrip(b"\0") == b"%d" % page
+
+
+def test_a_space_that_shrinks_meanwhile_is_not_trimmed_below_its_maximum() -> None:
+    """Two are over their maximum; while pages of the first are written the second lets go of some itself."""
+    machine, _ = make(400, 1000)
+    spaces = [machine.space, machine.virtual.create("second")]
+    bases = [space.allocate(0, 180 * PAGE_SIZE, COMMIT)[0] for space in spaces]
+    for space, base, pages in zip(spaces, bases, (180, 170), strict=True):
+        for page in range(pages):
+            machine.write(base + page * PAGE_SIZE, b"x", space)
+        space.set_working_set(0, 100)
+
+    async def both() -> None:
+        thread = machine.scheduler.spawn(machine.virtual.balance.balance(), "balance")
+        await machine.scheduler.sleep(0.0005)
+        spaces[1].free(bases[1], 30 * PAGE_SIZE, Free.DECOMMIT)
+        await thread.join()
+
+    machine.run(both())
+    assert [space.pages.resident for space in spaces] == [100, 100]
+    machine.check()
 
 
 def test_shared_pages_count_once() -> None:

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from octavo.memory.conditions import MemoryConditions
 from octavo.memory.pfn import PTE, WORDS
 from octavo.memory.physical import BASE_MASK, RESERVE, PhysicalMemory
-from octavo.memory.section import NoRoomError, Pager
+from octavo.memory.section import Pager
 from octavo.memory.writeback import Pick, WriteBack
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
@@ -84,8 +84,6 @@ class Pageout:
             if (self.writeback.in_flight or self.busy or self._reads()) and futile < MOST_FUTILE:
                 # Others clear the event, too: never wait for it without an end. When all that ends are failures, it is futile.
                 futile += await self.scheduler.wait(self.progress, PATIENCE_SECONDS)
-                for pager in [p for p, error in failed.items() if isinstance(error, NoRoomError)]:
-                    del failed[pager]  # there may be room now
                 continue
             if any(resort() for resort in self.resorts):
                 continue
