@@ -27,7 +27,7 @@ LAYERS = [
     ["files"],
     ["transfer", "system"],
     ["shell"],
-    ["cli"],
+    ["cli", "testing"],
 ]
 RANK = {name: i for i, names in enumerate(LAYERS) for name in names}
 
