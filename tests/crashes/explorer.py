@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import mmap
-import os
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-import octavo
-from octavo.fs.fat.mkfs import make_fat, plan_volume
 from octavo.io.device import SECTOR
 from octavo.system import parse_size
-from octavo.testing.bufferdisk import BufferDisk
 from octavo.testing.crash import Epoch, State, replay, states, torn_states
 from tests.crashes.history import History, Script
 from tests.crashes.judge import Judge, Verdict
 from tests.crashes.model import Demands, Tree
 from tests.crashes.scripts import DESIGNED, designed, fill_base, random_script
+from tests.volumes import make_volume, shared_memory
 
 
 class Kind(NamedTuple):
@@ -87,29 +80,19 @@ class Tally:
         return list(first.values())
 
 
-def formatted(kind: Kind) -> bytearray:
-    """A new volume."""
-    plan = plan_volume(parse_size(kind.size), kind.bits, kind.cluster)
-    image = bytearray(plan.total * SECTOR)
-    with octavo.boot("2M", seed=1) as system:
-        system.scheduler.run(make_fat(BufferDisk("new", image), system.cache, plan, "", blank=True))
-    return image
-
-
 class Explorer:
     """The histories of one kind of volume, in a folder of its own."""
 
     def __init__(self, kind: Kind, folder: Path) -> None:
         self.kind = kind
         self.path = folder / f"fat{kind.bits}.img"
-        history = History(formatted(kind), {}, 1)
+        self.image = make_volume(self.path, parse_size(kind.size), kind.bits, kind.cluster)
+        history = History(self.image, {}, 1)
         fill_base(history, Random(1), kind.leave)
         self.tree: Tree = history.tree
         history.close()
         self.base = bytes(history.buffer)
-        self.path.write_bytes(self.base)
-        with open(self.path, "r+b") as file:
-            self.image = memoryview(mmap.mmap(file.fileno(), 0))
+        self.image[:] = self.base
         self.judge = Judge(self.path, self.image)
 
     def close(self) -> None:
@@ -156,17 +139,6 @@ def place(epochs: list[Epoch], state: State) -> str:
     sectors = [w.offset // SECTOR for w in state.kept]
     shown = ", ".join(map(str, sectors[:8])) + (" ..." if len(sectors) > 8 else "")
     return f"cut in epoch {state.epoch} of {len(epochs)}, {len(state.kept)} pieces of its {len(epochs[state.epoch])} writes there: sectors {shown}"
-
-
-@contextmanager
-def shared_memory() -> Iterator[Path]:
-    """A folder for images in the host's memory, where it has one."""
-    where = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    folder = Path(tempfile.mkdtemp(prefix="octavo-crash-", dir=where))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 def explore(bits: int, goal: int, seed: int, most: int = 64, progress: Callable[[Tally], None] = lambda tally: None) -> Tally:

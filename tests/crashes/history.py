@@ -18,7 +18,7 @@ class History:
     Paths are without a leading "/". An operation that fails for want of room leaves the tree as the volume then is.
     """
 
-    def __init__(self, image: bytes | bytearray, tree: Tree, seed: int, memory: str = "2M") -> None:
+    def __init__(self, image: bytes | memoryview, tree: Tree, seed: int, memory: str = "2M") -> None:
         self.system = octavo.boot(memory, seed=seed)
         self.buffer = bytearray(image)
         self.device = RecordingDevice(BufferDisk("disk", self.buffer))
