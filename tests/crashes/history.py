@@ -154,6 +154,14 @@ class History:
         with self._doing(f"rename {old} to {new}", {**self.tree, thing: Item(parent, name, self.tree[thing].content)}):
             self.volume.rename(old, new)
 
+    def rename_over(self, old: str, new: str) -> None:
+        """Puts a file in the place of another one."""
+        thing, gone = self.find(old), self.find(new)
+        parent, name, _ = self.tree[gone]
+        self.heirs[gone] = thing
+        with self._doing(f"rename {old} over {new}", {**self._without(new), thing: Item(parent, name, self.tree[thing].content)}):
+            self.volume.rename(old, new, replace=True)
+
     def flush(self) -> None:
         """Has everything on the medium."""
         self.done.append("flush")

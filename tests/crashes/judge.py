@@ -22,9 +22,10 @@ KINDS = {
     "clusters behind the end": (r"File size is \d+ bytes, cluster chain length is > \d+ bytes", r"has \d+ bytes of clusters for"),
     "free count": (r"Free cluster summary (wrong|uninitialized)", r"FSInfo counts"),
     "FAT copies": (r"FATs differ", r"FAT 2 differs"),
-    "stray name": (r"Orphaned long file name part|Unfinished long file name|Wrong checksum for long file name", r"stray|long name of .* is damaged"),
+    "stray name": (r"(Orphaned|Unfinished|Wrong checksum for|Unexpected|A new) long file ?name|Long filename fragment", r"stray|long name of .* is damaged"),
 
     "shared": (r"share clusters", r"shares cluster"),
+    "two names": (r"Duplicate directory entry|^First  |^Second  ", r"two entries have the name"),
     "parent": (r"Start \(\d+\) does not point to parent|points? to .*parent", r'"\.\." points to'),
 }  # fmt: skip
 HARMLESS = frozenset(list(KINDS)[1:6])
@@ -120,8 +121,9 @@ def _faults(theirs: list[str], ours: list[Problem], demands: Demands, missing: l
 
 
 def _excused(problem: Problem, demands: Demands) -> bool:
-    """Whether it is what a move leaves for a moment: two names with one chain, or ".." that points to the other parent."""
-    shared = re.fullmatch(r"shares cluster \d+ with (.*)", problem.what)
-    if shared:
+    """Whether it is what a move leaves for a moment: two names with one chain, equal ones perhaps, or ".." that points to the other parent."""
+    if shared := re.fullmatch(r"shares cluster \d+ with (.*)", problem.what):
         return demands.same(problem.where, shared[1])
+    if twice := re.fullmatch(r"two entries have the name (.*)", problem.what):
+        return demands.only_the_case(problem.where, twice[1])
     return '".." points to' in problem.what and demands.moved(problem.where)

@@ -45,17 +45,23 @@ class Demands:
         self.trees = list({id(tree): tree for tree in (steps[first].tree, *begun)}.values())
         self.heirs = heirs
 
-    def names(self, thing: int) -> set[str]:
-        """Every path that a file or directory may have, "" for the root."""
+    def names(self, thing: int, without: int = -1) -> set[str]:
+        """Every path that a file or directory may have, "" for the root; those since another one is gone."""
         if thing == ROOT:
             return {""}
-        homes = {(tree[thing].parent, tree[thing].name) for tree in self.trees if thing in tree}
+        homes = {(tree[thing].parent, tree[thing].name) for tree in self.trees if thing in tree and without not in tree}
         return {f"{above}/{name}" for parent, name in homes for above in self.names(parent)}
 
     def same(self, path: str, other: str) -> bool:
         """Whether two paths may be of one file or directory, which is being moved, or lie in one at the same place."""
         things = {thing for tree in self.trees for thing in tree}
         return any({path, other} <= self.names(thing) for thing in things)
+
+    def only_the_case(self, directory: str, name: str) -> bool:
+        """Whether a name in a directory may be there twice, since only its case is being changed."""
+        path = f"{directory.rstrip('/')}/{name}".upper()
+        things = {thing for tree in self.trees for thing in tree}
+        return any(sum(found.upper() == path for found in self.names(thing)) > 1 for thing in things)
 
     def moved(self, path: str) -> bool:
         """Whether a path may be of a directory that is being moved."""
@@ -70,7 +76,7 @@ class Demands:
         heir = self.heirs.get(thing, -1)
         if any(thing not in tree and heir not in tree for tree in self.trees):
             return ""  # it was removed
-        names = self.names(thing)
+        names = self.names(thing) | self.names(heir, without=thing)
         item = self.trees[0][thing]
         found = {path: _read(volume, path, item.content is None) for path in sorted(names)}
         if item.content is None:

@@ -68,6 +68,10 @@ DESIGNED: dict[str, Script] = {
     "rename a long name, only the case": lambda h: h.rename("d/" + LONG + "1.txt", "d/" + LONG.upper() + "1.txt"),
     "move": lambda h: h.rename("a.txt", "e/f/a.txt"),
     "move with another name": lambda h: h.rename("d/" + LONG + "1.txt", "short"),
+    "rename over": lambda h: h.rename_over("a.txt", "b.bin"),
+    "rename over in another directory": lambda h: h.rename_over("a.txt", "d/c.txt"),
+    "write beside and rename over": _two(_new(900, "d/tmp"), lambda h: h.rename_over("d/tmp", "d/c.txt")),
+    "rename over, and reuse": _two(lambda h: h.rename_over("a.txt", "b.bin"), _new(6000)),
     "move a tree": lambda h: h.rename("e/f", "d/f"),
     "move a tree to the root": lambda h: h.rename("e/f", "f"),
     "move twice": _two(lambda h: h.rename("a.txt", "d/a.txt"), lambda h: h.rename("d/a.txt", "e/a.txt")),
@@ -121,6 +125,7 @@ def _random_step(h: History, random: Random) -> None:
             (2, lambda: h.truncate(path, random.randrange(2 * size + 2))),
             (2, lambda: h.replace(path, random.randbytes(_size(random)))),
             (3, lambda: h.remove(path)),
+            (2, lambda: h.rename_over(path, h.path(random.choice([f for f in files if f != file]))) if len(files) > 1 else h.remove(path)),
             (4, lambda: h.rename(path, _fresh(h, random, directories))),
             (1, lambda: h.rename(path, path.rpartition("/")[0] + "/" * ("/" in path) + h.tree[file].name.swapcase())),
         ]
