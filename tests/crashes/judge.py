@@ -15,7 +15,7 @@ from octavo.status import StatusError
 from octavo.testing.bufferdisk import BufferDisk
 from tests.crashes.model import Demands
 
-# What each of the two checkers says of it; the kinds before the gap may come of a power cut, if the dirty flag tells.
+# What each of the two checkers says of it: the kinds that a power cut may leave, and those that only a move may leave for a moment.
 KINDS = {
     "dirty": (r"Dirty bit is set", r"was not unmounted"),
     "lost clusters": (r"Reclaimed \d+ unused cluster", r"clusters are in use and belong to no file"),
@@ -25,14 +25,13 @@ KINDS = {
     "stray name": (r"(Orphaned|Unfinished|Wrong checksum for|Unexpected|A new) long file ?name|Long filename fragment", r"stray|long name of .* is damaged"),
 
     "shared": (r"share clusters", r"shares cluster"),
-    "two names": (r"Duplicate directory entry|^First  |^Second  ", r"two entries have the name"),
-    "parent": (r"Start \(\d+\) does not point to parent|points? to .*parent", r'"\.\." points to'),
+    "two names": (r"Duplicate directory entry|^First |^Second |^Renamed to", r"two entries have the name"),
+    "parent": (r"Invalid '\.\.' entry|Start does point to", r'"\.\." points to'),
 }  # fmt: skip
-HARMLESS = frozenset(list(KINDS)[1:6])
 SILENCE = re.compile(
-    r"fsck\.fat \d|.*: \d+ files, |Leaving filesystem unchanged|\*\*\* Filesystem was changed|The changes have not yet|filesystem unmodified|/|$"
+    r"fsck\.fat \d|.*: \d+ files, |Leaving filesystem unchanged|\*\*\* Filesystem was changed|The changes have not yet|filesystem unmodified|$"
     r"|There are differences between boot sector|This is mostly harmless|  65:01/00|  Not automatically fixing this"  # the flag of FAT32
-    r"| Automatically removing dirty|  Auto-|  Using first FAT|  Truncating file to|  Truncating second to|  and$|  Deleting|  Size \d+ bytes"
+    r"| Automatically removing|  Auto-|  Not auto-|  Using first FAT|  Truncating |  Deleting|  Size \d+ bytes|  \(|  It could be|  if "
 )
 
 
@@ -57,7 +56,7 @@ class Judge:
 
     def state(self, demands: Demands) -> Verdict:
         """The verdict on the image as it is now."""
-        theirs = fsck_lines(self.path)
+        theirs = fsck_complaints(self.path)
         scheduler = self.system.scheduler
         try:
             core = scheduler.run(mount(self.disk, self.system.cache))
@@ -86,11 +85,29 @@ class Judge:
             scheduler.run(core.unmount(discard=True))
 
 
-def fsck_lines(path: Path) -> list[str]:
+class Complaint(NamedTuple):
+    """A line of fsck.fat's, and the last paths that it has named; the last one, or both, are meant."""
+
+    paths: tuple[str, ...]
+    text: str
+
+
+def fsck_complaints(path: Path) -> list[Complaint]:
     """What fsck.fat says of an image, without what is no complaint."""
     done = subprocess.run(["fsck.fat", "-n", path], capture_output=True, text=True, errors="replace", check=False)
-    lines = (done.stdout + done.stderr).splitlines()
-    return [line.strip() for line in lines if not SILENCE.match(line)]
+    out: list[Complaint] = []
+    paths: list[str] = []
+    for line in (done.stdout + done.stderr).splitlines():
+        if line.startswith("/"):
+            paths = [*paths[-1:], line.removesuffix(" and").strip()]
+        elif not SILENCE.match(line):
+            out.append(Complaint(tuple(paths), line.strip()))
+    return out
+
+
+def fsck_lines(path: Path) -> list[str]:
+    """What fsck.fat says of an image, without the paths."""
+    return [complaint.text for complaint in fsck_complaints(path)]
 
 
 def kinds(lines: list[str], checker: int) -> dict[str, str]:
@@ -102,22 +119,28 @@ def kinds(lines: list[str], checker: int) -> dict[str, str]:
     return out
 
 
-def _faults(theirs: list[str], ours: list[Problem], demands: Demands, missing: list[str]) -> dict[str, str]:
-    said, found = kinds(theirs, 0), kinds(list(map(str, ours)), 1)
+def _faults(theirs: list[Complaint], ours: list[Problem], demands: Demands, missing: list[str]) -> dict[str, str]:
+    said, found = [complaint.text for complaint in theirs], list(map(str, ours))
     faults: dict[str, str] = {}
-    if bool(theirs) != bool(ours):
-        faults["check disagrees"] = f"fsck.fat says {theirs[:3]}, check {list(map(str, ours[:3]))}"
-    if (said or found) and "dirty" not in said:
-        faults["silent"] = f"the dirty flag is clear, and fsck.fat says {theirs[:3]}, check {list(map(str, ours[:3]))}"
-    excused = [problem for problem in ours if _excused(problem, demands)]
-    bad = [str(p) for p in ours if p not in excused and not HARMLESS & set(kinds([str(p)], 1)) and "dirty" not in kinds([str(p)], 1)]
-    if not excused:
-        bad += [line for kind, line in said.items() if kind not in HARMLESS and kind != "dirty"]
+    both = f"fsck.fat says {said[:3]}, check {found[:3]}"
+    if bool(said) != bool(found):
+        faults["check disagrees"] = both
+    if (said or found) and "dirty" not in kinds(said, 0):
+        faults["silent"] = f"the dirty flag is clear, and {both}"
+    bad = [str(problem) for problem in ours if not _harmless(str(problem), 1) and not _excused(problem, demands)]
+    shared = [complaint.paths for complaint in theirs if complaint.text == "share clusters."]
+    moving = any(_excused(problem, demands) for problem in ours) or (bool(shared) and all(demands.same(*paths) for paths in shared))
+    if bad or not moving:
+        bad += [line for line in said if not _harmless(line, 0)]  # otherwise they follow from the two names of what is moved
     if bad:
         faults["damaged"] = "; ".join(bad[:4])
     if missing:
         faults["lost"] = "; ".join(missing[:3])
     return faults
+
+
+def _harmless(line: str, checker: int) -> bool:
+    return not {"damage", "shared", "two names", "parent"} & set(kinds([line], checker))
 
 
 def _excused(problem: Problem, demands: Demands) -> bool:

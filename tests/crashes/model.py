@@ -53,9 +53,9 @@ class Demands:
         return {f"{above}/{name}" for parent, name in homes for above in self.names(parent)}
 
     def same(self, path: str, other: str) -> bool:
-        """Whether two paths may be of one file or directory, which is being moved, or lie in one at the same place."""
+        """Whether two paths, perhaps of short names, may be of one file or directory, which is being moved or lies in one that is."""
         things = {thing for tree in self.trees for thing in tree}
-        return any({path, other} <= self.names(thing) for thing in things)
+        return any(all(any(_is(p, name) for name in self.names(thing)) for p in (path, other)) for thing in things)
 
     def only_the_case(self, directory: str, name: str) -> bool:
         """Whether a name in a directory may be there twice, since only its case is being changed."""
@@ -89,6 +89,14 @@ class Demands:
 
     def _versions(self, thing: int) -> list[bytes]:
         return [content for tree in self.trees if thing in tree and (content := tree[thing].content) is not None]
+
+
+def _is(path: str, name: str) -> bool:
+    """Whether a path is a name, or may be what is left of it when its long parts are lost."""
+    parts, names = path.upper().split("/"), name.upper().split("/")
+    return len(parts) == len(names) and all(
+        part == long or ("~" in part and "".join(filter(str.isalnum, long)).startswith(part.partition("~")[0][:6])) for part, long in zip(parts, names, strict=True)
+    )
 
 
 def _or(names: Iterable[str]) -> str:
