@@ -12,7 +12,7 @@ from rich.table import Table
 from tests.crashes.explorer import Tally, explore
 
 FAULTS = {
-    "damaged": "damaged", "lost": "flushed data lost", "silent": "flag clear", "check disagrees": "check differs", "untold": "torn, untold",
+    "damaged": "damaged", "lost": "flushed data lost", "silent": "flag clear", "check disagrees": "check differs", "not mended": "not mended", "untold": "torn, untold",
 }  # fmt: skip
 
 
@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("--findings", type=int, default=5, help="faults to show of each type (5)")
     parser.add_argument("--type", type=int, choices=(12, 16, 32), action="append", help="only this FAT type")
     options = parser.parse_args()
-    console = Console(width=140)
+    console = Console(width=150)
     table = Table("type", "histories", "states", "with a fault", *FAULTS.values(), "torn", "s", title=f"States after a power cut, seed {options.seed}")
     broken = 0
     for bits in options.type or (12, 16, 32):

@@ -34,6 +34,7 @@ KINDS = [
     Kind(32, "34M", 512), Kind(32, "34M", 512, 24),
 ]  # fmt: skip
 RANDOM_STEPS = 12
+REPAIRS = 5  # of so many states that need it one is repaired, too
 
 
 class Finding(NamedTuple):
@@ -115,7 +116,10 @@ class Explorer:
             if key not in seen and tally.states < room:
                 seen.add(key)
                 tally.states += 1
-                verdict = self.judge.state(Demands(history.steps, history.heirs, state))
+                demands = Demands(history.steps, history.heirs, state)
+                verdict = self.judge.state(demands)
+                if verdict.told and tally.states % REPAIRS == 0 and not verdict.faults:
+                    verdict.faults.update(self.judge.repaired(demands))
                 tally.note(verdict, f"FAT{self.kind.bits} {name}, seed {seed}, {place(epochs, state)}", history.done)
         self._restore(epochs)
         for state in replay(self.image, epochs, torn_states(epochs, random, max(1, most // 16))):

@@ -14,6 +14,7 @@ from octavo.fs.mount import mount
 from octavo.status import StatusError
 from octavo.testing.bufferdisk import BufferDisk
 from tests.crashes.model import Demands
+from tests.volumes import map_file
 
 # What each of the two checkers says of it: the kinds that a power cut may leave, and those that only a move may leave for a moment.
 KINDS = {
@@ -22,7 +23,7 @@ KINDS = {
     "clusters behind the end": (r"File size is \d+ bytes, cluster chain length is > \d+ bytes", r"has \d+ bytes of clusters for"),
     "free count": (r"Free cluster summary (wrong|uninitialized)", r"FSInfo counts"),
     "FAT copies": (r"FATs differ", r"FAT 2 differs"),
-    "stray name": (r"(Orphaned|Unfinished|Wrong checksum for|Unexpected|A new) long file ?name|Long filename fragment", r"stray|long name of .* is damaged"),
+    "stray name": (r"long file ?name (part|\"|sequence|starts)|Long filename fragment", r"slots of long names belong to no entry|long name of .* is damaged"),
 
     "shared": (r"share clusters", r"shares cluster"),
     "two names": (r"Duplicate directory entry|^First |^Second |^Renamed to", r"two entries have the name"),
@@ -49,6 +50,9 @@ class Judge:
         self.path = path
         self.disk = BufferDisk(path.name, image, read_only=True)
         self.system = octavo.boot("16M", seed=1)
+        self.mended = path.with_suffix(".mended")
+        self.mended.write_bytes(image)
+        self.copy = map_file(self.mended)
 
     def close(self) -> None:
         """Turns the judge's system off."""
@@ -68,6 +72,19 @@ class Judge:
             return Verdict(_faults(theirs, ours, demands, demands.missing(volume)), core.was_dirty)
         finally:
             scheduler.run(core.unmount(discard=True))
+
+    def repaired(self, demands: Demands) -> dict[str, str]:
+        """What is wrong with the state after `check --repair`: it must be clean, and have everything that it had to have."""
+        self.copy[:] = self.disk.buffer
+        scheduler = self.system.scheduler
+        core = scheduler.run(mount(BufferDisk("mended", self.copy), self.system.cache))
+        volume = Volume(core, scheduler, "C:")
+        said = list(map(str, volume.check(repair=True)))
+        missing = demands.missing(volume)
+        scheduler.run(core.unmount())
+        left = fsck_lines(self.mended)
+        out = {"not mended": f"fsck.fat says {left[:3]} after check --repair said {said[:4]}"} if left else {}
+        return out | ({"lost": f"by check --repair: {missing[:3]}; it said {said[:6]}"} if missing else {})
 
     def torn(self) -> Verdict:
         """The verdict on a state with a torn sector: damage must be told, by the flag or by check."""
