@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from random import Random
 
 import octavo
 from octavo.status import Status, StatusError
 from octavo.testing.bufferdisk import BufferDisk
 from octavo.testing.crash import RecordingDevice
-from tests.crashes.model import ROOT, Item, Step, Tree
+from octavo.testing.faulty import FaultyDevice, never
+from tests.crashes.model import ROOT, Item, Step, Tree, whole
 
 
 class History:
     """Operations on a volume in virtual time; `tree` is what it has now, `done` says what was done.
 
-    Paths are without a leading "/". An operation that fails for want of room leaves the tree as the volume then is.
+    Paths are without a leading "/". An operation that fails for want of room, or of the device, leaves the tree as the volume then is.
+    With `faults`, the requests of those verbs fail during a third of the operations, from a drawn one on, for a while.
     """
 
-    def __init__(self, image: bytes | memoryview, tree: Tree, seed: int, memory: str = "2M") -> None:
+    def __init__(self, image: bytes | memoryview, tree: Tree, seed: int, memory: str = "2M", faults: Collection[str] = ()) -> None:
         self.system = octavo.boot(memory, seed=seed)
         self.buffer = bytearray(image)
         self.device = RecordingDevice(BufferDisk("disk", self.buffer))
-        self.volume = self.system.attach_device(self.device)
+        self.faulty = FaultyDevice(self.device)
+        self.faults, self.random, self.told = faults, Random(seed), list[StatusError]()
+        self.volume = self.system.attach_device(self.faulty)
         self.tree = dict(tree)
         self.steps = [Step((0, 0), self.tree, 0)]
         self.heirs: dict[int, int] = {}
         self.done: list[str] = []
+        self.discarded = False
         self._next = max(tree, default=0) + 1
 
     # -- the tree -------------------------------------------------------------------------------------------------
@@ -65,22 +71,51 @@ class History:
         for tree in trees:
             self._note(tree, self.device.position)
         try:
-            yield
+            with self._failing():
+                yield
         except StatusError as error:
-            if error.status != Status.DISK_FULL:
+            if error.status not in (Status.DISK_FULL, Status.IO_DEVICE_ERROR):
                 raise
-            self.done[-1] += " (no room)"
-            self._note(self._as_found([before, self.tree]), self.device.position)
+            self.told.append(error)
+            self.done[-1] += " (no room)" if error.status == Status.DISK_FULL else " (the device failed)"
+            self._note(self._as_found(before, self.tree), self.device.position)
 
-    def _as_found(self, trees: list[Tree]) -> Tree:
-        """What the volume has of the trees, with the contents that it has."""
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Perhaps the device fails in the block."""
+        if self.faults and self.random.random() < 1 / 3:
+            verb = self.random.choice(sorted(self.faults))
+            first = self.faulty.numbers[verb] + self.random.choice((1, 1, 2, 3, 5))
+            end = first + self.random.choice((1, 2, 1000))
+            self.faulty.plan = lambda v, n: v == verb and first <= n < end
+        try:
+            yield
+        finally:
+            self.faulty.plan = never
+
+    def _as_found(self, before: Tree, after: Tree) -> Tree:
+        """What the volume has, which of each file or directory must be one of the two, and never under both names."""
         out: Tree = {}
-        for tree in trees:
-            for thing, item in tree.items():
-                path = self.path(thing, tree)
-                if self.volume.exists(path):
-                    out[thing] = item if item.content is None else item._replace(content=self.volume.read_bytes(path))
+        for thing in {**before, **after}:
+            homes = {self.path(thing, tree): tree[thing] for tree in (before, after) if thing in tree}
+            found = [path for path in homes if self._has(path)]
+            assert len(found) == 1 or (not found and not (thing in before and thing in after)), f"{sorted(homes)}: found {found}"
+            if not found:
+                continue
+            item = homes[found[0]]
+            if item.content is not None:
+                content = self.volume.read_bytes(found[0])
+                versions = [old for tree in (before, after) if thing in tree and (old := tree[thing].content) is not None]
+                assert content in versions or thing not in before or before[thing] != after.get(thing), f"{found[0]} has other contents"
+                assert any(whole(content, [v, v[: len(content)]]) for v in versions) or not any(content), f"{found[0]}: {len(content)} bytes of neither"
+                item = item._replace(content=content)
+            out[thing] = item
         return out
+
+    def _has(self, path: str) -> bool:
+        """Whether a path is there, written just so."""
+        above, _, name = path.rpartition("/")
+        return self.volume.exists(path) and any(entry.name == name for entry in self.volume.entries(above))
 
     def _place(self, path: str) -> tuple[int, str]:
         above, _, name = path.rpartition("/")
@@ -166,19 +201,32 @@ class History:
         """Has everything on the medium."""
         self.done.append("flush")
         started = self.device.position
-        self.volume.flush()
-        self._note(self.tree, started, self.device.position[0])
+        try:
+            with self._failing():
+                self.volume.flush()
+        except StatusError as error:
+            self.told.append(error)
+            self.done[-1] += " (the device failed)"
+        else:
+            self._note(self.tree, started, self.device.position[0])
 
     def sleep(self, seconds: float) -> None:
         """Lets the lazy writer work."""
         self.done.append(f"sleep {seconds} s")
-        self.system.scheduler.run(self.system.scheduler.sleep(seconds))
+        with self._failing():
+            self.system.scheduler.run(self.system.scheduler.sleep(seconds))
 
     def close(self) -> None:
-        """Unmounts."""
+        """Unmounts; what cannot be written is given up, which only a device flush that failed may lead to."""
         self.done.append("unmount")
-        started = self.device.position
-        self.system.unmount("C:" if "C:" in self.system.volumes else "A:")
+        started, self.faulty.plan = self.device.position, never
+        letter = next(iter(self.system.volumes))
+        try:
+            self.system.unmount(letter)
+        except StatusError:
+            assert any(verb == "flush" for verb, _ in self.faulty.failed), "the device is well, and the volume cannot be unmounted"
+            self.system.unmount(letter, discard=True)
+            self.discarded = True
         self._note(self.tree, started)
         self.system.close()
 

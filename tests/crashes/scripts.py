@@ -56,6 +56,7 @@ DESIGNED: dict[str, Script] = {
     "lengthen": lambda h: h.truncate("a.txt", 3500),
     "replace": lambda h: h.replace("b.bin", b"new!" * 300),
     "remove": lambda h: h.remove("b.bin"),
+    "append, flush, truncate": _two(lambda h: h.overwrite("b.bin", 5000, b"more" * 500), _two(lambda h: h.flush(), lambda h: h.truncate("b.bin", 4000))),
     "remove and reuse": _two(lambda h: h.remove("b.bin"), _new(6000)),
     "truncate and reuse": _two(lambda h: h.truncate("b.bin", 600), _new(6000)),
     "remove a file, make a directory": _two(lambda h: h.remove("b.bin"), lambda h: h.mkdir("n")),

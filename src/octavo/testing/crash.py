@@ -50,8 +50,8 @@ class State(NamedTuple):
 class RecordingDevice(Device):
     """Passes requests on to `device`; `epochs` has what was written, the last epoch not being flushed yet.
 
-    A request that fails is recorded too, since some of it may have reached the medium; a flush that fails ends no epoch. A
-    write that ends while a flush is under way belongs to the epoch after it.
+    A request that fails is taken to have changed nothing (a FaultyDevice stands before this one, not behind it); a flush that
+    fails ends no epoch. A write that ends while a flush is under way belongs to the epoch after it.
     """
 
     def __init__(self, device: Device) -> None:
@@ -69,10 +69,8 @@ class RecordingDevice(Device):
 
     async def _write(self, extents: Sequence[Extent]) -> None:
         issued = [(offset, b"".join(buffers)) for offset, buffers in extents]
-        try:
-            await self.device.write(extents)
-        finally:
-            self._note(issued)
+        await self.device.write(extents)
+        self._note(issued)
 
     def _note(self, writes: Iterable[tuple[int, bytes]]) -> None:
         epoch = self.epochs[-1]
