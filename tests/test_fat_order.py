@@ -17,9 +17,9 @@ from octavo.drivers.image import ImageDisk
 from octavo.files import Volume
 from octavo.fs.fat.volume import FatVolume
 from octavo.io.device import Device, Extent
-from octavo.io.faults import FaultyDevice, never
 from octavo.status import Status, StatusError
 from octavo.system import System
+from octavo.testing.faulty import FaultyDevice, never
 from tests.conftest import fsck, make_image
 
 SIZES = {12: 360 << 10, 16: 4 << 20, 32: 34 << 20}
