@@ -13,6 +13,8 @@ from octavo.testing.crash import RecordingDevice
 from octavo.testing.faulty import FaultyDevice, never
 from tests.crashes.model import ROOT, Item, Step, Tree, whole
 
+LEAST_FRAMES = 24
+
 
 class History:
     """Operations on a volume in virtual time; `tree` is what it has now, `done` says what was done.
@@ -33,6 +35,7 @@ class History:
         self.heirs: dict[int, int] = {}
         self.done: list[str] = []
         self.discarded = False
+        self.taken: list[int] = []
         self._next = max(tree, default=0) + 1
 
     # -- the tree -------------------------------------------------------------------------------------------------
@@ -201,6 +204,7 @@ class History:
         """Has everything on the medium."""
         self.done.append("flush")
         started = self.device.position
+        self._relax()
         try:
             with self._failing():
                 self.volume.flush()
@@ -216,9 +220,21 @@ class History:
         with self._failing():
             self.system.scheduler.run(self.system.scheduler.sleep(seconds))
 
+    def press(self) -> None:
+        """Takes most frames until the next flush, so that pageout works meanwhile."""
+        self.done.append("press")
+        memory = self.system.memory
+        while memory.physical.available > LEAST_FRAMES and (first := memory.allocate_contiguous(4)):
+            self.taken.append(first)
+
+    def _relax(self) -> None:
+        while self.taken:
+            self.system.memory.free_contiguous(self.taken.pop(), 4)
+
     def close(self) -> None:
         """Unmounts; what cannot be written is given up, which only a device flush that failed may lead to."""
         self.done.append("unmount")
+        self._relax()
         started, self.faulty.plan = self.device.position, never
         letter = next(iter(self.system.volumes))
         try:

@@ -116,6 +116,7 @@ def _random_step(h: History, random: Random) -> None:
         (2, lambda: h.mkdir(_fresh(h, random, directories))),
         (5, h.flush),
         (2, lambda: h.sleep(random.choice((0.5, 2, 8)))),
+        (2, h.press),
     ]
     if files:
         file = random.choice(files)
