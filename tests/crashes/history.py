@@ -14,6 +14,7 @@ from octavo.testing.faulty import FaultyDevice, never
 from tests.crashes.model import ROOT, Item, Step, Tree, whole
 
 LEAST_FRAMES = 24
+REFUSALS = {Status.DISK_FULL: "no room", Status.IO_DEVICE_ERROR: "the device failed", Status.NO_MEMORY: "no memory"}
 
 
 class History:
@@ -77,10 +78,11 @@ class History:
             with self._failing():
                 yield
         except StatusError as error:
-            if error.status not in (Status.DISK_FULL, Status.IO_DEVICE_ERROR):
+            if error.status not in REFUSALS:
                 raise
+            self._relax()
             self.told.append(error)
-            self.done[-1] += " (no room)" if error.status == Status.DISK_FULL else " (the device failed)"
+            self.done[-1] += f" ({REFUSALS[error.status]})"
             self._note(self._as_found(before, self.tree), self.device.position)
 
     @contextmanager

@@ -145,8 +145,8 @@ def _faults(theirs: list[Complaint], ours: list[Problem], demands: Demands, miss
     if (said or found) and "dirty" not in kinds(said, 0):
         faults["silent"] = f"the dirty flag is clear, and {both}"
     bad = [str(problem) for problem in ours if not _harmless(str(problem), 1) and not _excused(problem, demands)]
-    shared = [complaint.paths for complaint in theirs if complaint.text == "share clusters."]
-    moving = any(_excused(problem, demands) for problem in ours) or (bool(shared) and all(demands.same(*paths) for paths in shared))
+    twice = [complaint for complaint in theirs if complaint.text in ("share clusters.", "Duplicate directory entry.")]
+    moving = any(_excused(problem, demands) for problem in ours) or (bool(twice) and all(_seen_twice(complaint, demands) for complaint in twice))
     if bad or not moving:
         bad += [line for line in said if not _harmless(line, 0)]  # otherwise they follow from the two names of what is moved
     if bad:
@@ -154,6 +154,14 @@ def _faults(theirs: list[Complaint], ours: list[Problem], demands: Demands, miss
     if missing:
         faults["lost"] = "; ".join(missing[:3])
     return faults
+
+
+def _seen_twice(complaint: Complaint, demands: Demands) -> bool:
+    """Whether fsck.fat, which reads on behind the end of a directory, has seen both names of what is moved."""
+    if complaint.text == "Duplicate directory entry.":
+        above, _, name = complaint.paths[-1].rpartition("/")
+        return demands.only_the_case(above, name)
+    return demands.same(*complaint.paths) or "FSCK" in complaint.paths[-1]  # that is how it has renamed a duplicate
 
 
 def _harmless(line: str, checker: int) -> bool:
