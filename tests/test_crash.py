@@ -91,8 +91,8 @@ def test_what_is_whole() -> None:
 @pytest.mark.parametrize("bits", [12, 16, 32])
 def test_a_sample_of_power_cuts(bits: int) -> None:
     """Nothing that was flushed is lost, nothing is damaged, and what is untidy is told by the dirty flag (docs/crash.md)."""
-    tally = explore(bits, 500, seed=bits)
-    assert tally.states == 500 and tally.torn > 20
+    tally = explore(bits, 400, seed=bits, most=24)
+    assert tally.states == 400 and tally.torn > 20
     assert not tally.findings, "\n".join(map(str, tally.smallest()))
 
 
@@ -103,7 +103,7 @@ def test_each_designed_history(name: str, tmp_path: Path) -> None:
     for kind in (KINDS[0], KINDS[4]):
         explorer = Explorer(kind, tmp_path)
         for lazy in (False, True):
-            tally = explorer.explore(explorer.run(designed(name, lazy), 1), name, 1, 40, 1000)
+            tally = explorer.explore(explorer.run(designed(name, lazy), 1), name, 1, 20, 200)
             assert not tally.findings, "\n".join(map(str, tally.smallest()))
         explorer.close()
 

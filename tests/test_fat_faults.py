@@ -13,7 +13,7 @@ from tests.crashes.history import History
 from tests.crashes.model import Demands
 from tests.crashes.scripts import random_script
 
-SEEDS = 12
+SEEDS = 8
 
 
 def failing_history(explorer: Explorer, seed: int, faults: tuple[str, ...]) -> History:
@@ -53,7 +53,7 @@ def test_operations_on_a_device_that_fails(kind: Kind, faults: tuple[str, ...], 
         failures += len(history.faulty.failed)
         assert history.discarded <= (faults == ("flush",))
         judge_the_end(explorer, history)
-        tally = explorer.explore(history, f"{faults} fail", seed, 6, 60)
+        tally = explorer.explore(history, f"{faults} fail", seed, 4, 30)
         assert not tally.findings, "\n".join(map(str, tally.smallest()))
     explorer.close()
     assert failures > SEEDS // 2

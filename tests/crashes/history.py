@@ -101,21 +101,26 @@ class History:
     def _as_found(self, before: Tree, after: Tree) -> Tree:
         """What the volume has, which of each file or directory must be one of the two, and never under both names."""
         out: Tree = {}
+        owners = {self.path(thing, before): thing for thing in before}
         for thing in {**before, **after}:
             homes = {self.path(thing, tree): tree[thing] for tree in (before, after) if thing in tree}
             found = [path for path in homes if self._has(path)]
+            if len(found) == 2 and (gone := owners.get(found[1], thing)) != thing and self.volume.read_bytes(found[1]) == before[gone].content:
+                del found[1]  # it was to be replaced, and is not
             assert len(found) == 1 or (not found and not (thing in before and thing in after)), f"{sorted(homes)}: found {found}"
-            if not found:
-                continue
-            item = homes[found[0]]
-            if item.content is not None:
-                content = self.volume.read_bytes(found[0])
+            if found:
                 versions = [old for tree in (before, after) if thing in tree and (old := tree[thing].content) is not None]
-                assert content in versions or thing not in before or before[thing] != after.get(thing), f"{found[0]} has other contents"
-                assert any(whole(content, [v, v[: len(content)]]) for v in versions) or not any(content), f"{found[0]}: {len(content)} bytes of neither"
-                item = item._replace(content=content)
-            out[thing] = item
+                out[thing] = self._item_as_found(homes[found[0]], found[0], versions, before.get(thing) == after.get(thing))
         return out
+
+    def _item_as_found(self, item: Item, path: str, versions: list[bytes], untouched: bool) -> Item:
+        """An item with the contents that it has now: one of the versions, or when it was being changed the beginning of one."""
+        if item.content is None:
+            return item
+        content = self.volume.read_bytes(path)
+        assert content in versions or not untouched, f"{path} has other contents"
+        assert any(whole(content, [v, v[: len(content)]]) for v in versions) or not any(content), f"{path}: {len(content)} bytes of neither"
+        return item._replace(content=content)
 
     def _has(self, path: str) -> bool:
         """Whether a path is there, written just so."""
