@@ -13,15 +13,15 @@ from tests.crashes.history import History
 from tests.crashes.model import Demands
 from tests.crashes.scripts import random_script
 
-SEEDS = 8
+SEEDS = 6
 
 
 def failing_history(explorer: Explorer, seed: int, faults: tuple[str, ...]) -> History:
     """Random operations, of which a third meets a device that fails; then the device is well, and the volume is unmounted."""
     history = History(explorer.base, explorer.tree, seed, faults=faults)
+    history.press()  # so that little stays in memory, and reads can fail
     random_script(Random(seed), 16)(history)
     history.close()
-    history.system.close()
     return history
 
 
@@ -53,7 +53,7 @@ def test_operations_on_a_device_that_fails(kind: Kind, faults: tuple[str, ...], 
         failures += len(history.faulty.failed)
         assert history.discarded <= (faults == ("flush",))
         judge_the_end(explorer, history)
-        tally = explorer.explore(history, f"{faults} fail", seed, 4, 30)
+        tally = explorer.explore(history, f"{faults} fail", seed, 4, 24)
         assert not tally.findings, "\n".join(map(str, tally.smallest()))
     explorer.close()
-    assert failures > SEEDS // 2
+    assert failures >= (1 if faults == ("read",) else SEEDS // 2)
