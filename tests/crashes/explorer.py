@@ -74,7 +74,7 @@ class Tally:
         self.findings += other.findings
 
     def smallest(self) -> list[Finding]:
-        """One finding for each fault and last-but-flushes kind of history, short histories first."""
+        """Of each fault, and each first operation of a history, the finding with the shortest one."""
         first: dict[tuple[str, str], Finding] = {}
         for finding in sorted(self.findings, key=lambda f: len(f.done)):
             first.setdefault((finding.fault, finding.done[0].split()[0]), finding)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,48 +60,44 @@ class Judge:
         """Turns the judge's system off."""
         self.system.close()
 
+    @contextmanager
+    def _mounted(self, disk: BufferDisk) -> Iterator[tuple[Volume, bool]]:
+        """The volume on a disk, and whether its dirty flag is set."""
+        scheduler = self.system.scheduler
+        core = scheduler.run(mount(disk, self.system.cache))
+        try:
+            yield Volume(core, scheduler, "C:"), core.was_dirty
+        finally:
+            scheduler.run(core.unmount(discard=disk.read_only))
+
     def state(self, demands: Demands) -> Verdict:
         """The verdict on the image as it is now."""
         theirs = fsck_complaints(self.path)
-        scheduler = self.system.scheduler
         try:
-            core = scheduler.run(mount(self.disk, self.system.cache))
+            with self._mounted(self.disk) as (volume, told):
+                return Verdict(_faults(theirs, volume.check(), demands, demands.missing(volume)), told)
         except StatusError as error:
             return Verdict({"lost": f"cannot be mounted: {error}"}, False)
-        volume = Volume(core, scheduler, "C:")
-        try:
-            ours = volume.check()
-            return Verdict(_faults(theirs, ours, demands, demands.missing(volume)), core.was_dirty)
-        finally:
-            scheduler.run(core.unmount(discard=True))
 
     def repaired(self, demands: Demands) -> dict[str, str]:
         """What is wrong with the state after `check --repair`: it must be clean, and have everything that it had to have."""
         self.copy[:] = self.disk.buffer
-        scheduler = self.system.scheduler
-        core = scheduler.run(mount(BufferDisk("mended", self.copy), self.system.cache))
-        volume = Volume(core, scheduler, "C:")
-        said = list(map(str, volume.check(repair=True)))
-        missing = demands.missing(volume)
-        scheduler.run(core.unmount())
+        with self._mounted(BufferDisk("mended", self.copy)) as (volume, _):
+            said = list(map(str, volume.check(repair=True)))
+            missing = demands.missing(volume)
         left = fsck_lines(self.mended)
         out = {"not mended": f"fsck.fat says {left[:3]} after check --repair said {said[:4]}"} if left else {}
         return out | ({"lost": f"by check --repair: {missing[:3]}; it said {said[:6]}"} if missing else {})
 
     def torn(self) -> Verdict:
         """The verdict on a state with a torn sector: damage must be told, by the flag or by check."""
-        theirs = kinds(fsck_lines(self.path), 0)
-        scheduler = self.system.scheduler
+        theirs = fsck_lines(self.path)
         try:
-            core = scheduler.run(mount(self.disk, self.system.cache))
+            with self._mounted(self.disk) as (volume, told):
+                silent = theirs and not volume.check()
         except StatusError:
             return Verdict({}, True)
-        try:
-            ours = Volume(core, scheduler, "C:").check()
-            untold = bool(theirs) and not ours
-            return Verdict({"untold": f"fsck.fat says {sorted(theirs)}, check nothing"} if untold else {}, core.was_dirty)
-        finally:
-            scheduler.run(core.unmount(discard=True))
+        return Verdict({"untold": f"fsck.fat says {theirs[:3]}, check nothing"} if silent else {}, told)
 
 
 class Complaint(NamedTuple):
