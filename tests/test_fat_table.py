@@ -19,8 +19,8 @@ from octavo.drivers.image import ImageDisk
 from octavo.files import Volume
 from octavo.fs.fat.table import FatTable
 from octavo.fs.fat.volume import FatVolume
-from octavo.io.faults import FaultyDevice, never
 from octavo.status import Status, StatusError
+from octavo.testing.faulty import FaultyDevice, never
 from tests.conftest import fsck, make_image
 
 SIZES = {12: 160 * 1024, 16: 4 << 20, 32: 34 << 20}
