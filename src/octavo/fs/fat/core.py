@@ -64,7 +64,7 @@ class Core:
         self.stale: dict[Node, None] = {}
         self.paths: dict[str, Directory] = {}  # directories by the text of the paths that led to them
         self.fresh: dict[Section, None] = {}  # of directories that no entry on the medium names yet
-        self.erasures: list[tuple[Directory, Entry]] = []  # old names of what was moved, in directories that are kept for it
+        self.erasures: dict[tuple[Directory, str], Entry] = {}  # old names of what was moved, in directories that are kept for it
         self.frees: list[Run] = []  # clusters of files that entries on the medium may still point to
         self.modified = False  # something was changed since the last complete flush: the flag is on the medium
         self.flagged = False  # the flag may be on the medium
@@ -254,10 +254,9 @@ class Core:
             raise error
 
     async def _erase_moved(self) -> None:
-        while self.erasures:
-            directory, entry = self.erasures[0]
+        for (directory, key), entry in list(self.erasures.items()):
             await self._free_slots(directory, entry)
-            del self.erasures[0]
+            del self.erasures[directory, key]
             directory.live -= 1
 
     async def _free_slots(self, directory: Directory, entry: Entry) -> None:

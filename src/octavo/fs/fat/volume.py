@@ -255,6 +255,8 @@ class FatVolume(Storage):
 
     async def _insert(self, directory: Directory, entry: Entry) -> None:
         """Gives an entry its short name and slots, and writes them."""
+        if (directory, fold(entry.name)) in self.erasures:
+            await self._write_in_order()  # a name that was moved away from: the medium is not to have it twice
         exact = exact_short(entry.name)
         if exact is not None and fold(entry.name) not in directory.shorts:
             entry.set_short(*exact)
@@ -306,7 +308,7 @@ class FatVolume(Storage):
                 raise
             runs = []
         await self._modify()
-        if node is not None and node.section is not None and any(waiting.node is node for waiting, _ in self.erasures):
+        if entry.attributes & DIRECTORY and any(waiting.node is node for waiting, _ in self.erasures):
             await self._write_in_order()  # what was moved out of a directory that goes must be found elsewhere before
         async with self.cache.hold(await self._load(directory.node), entry.slot * SLOT, entry.slots * SLOT):
             await self._free_slots(directory, entry)
@@ -403,7 +405,7 @@ class FatVolume(Storage):
         """Takes a name that was moved away from out of its directory; its slots are erased in the order of writes."""
         source.drop(entry)
         source.live += 1
-        self.erasures.append((source, entry))
+        self.erasures[source, fold(entry.name)] = entry
 
     def _carry(self, node: Node, source: Directory, moved: Entry, target: Directory) -> None:
         """A node goes with its entry."""
