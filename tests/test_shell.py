@@ -76,8 +76,8 @@ def test_copy(session: Session) -> None:
     session("md copies")
     assert "5 files copied" in session("copy docs\\*.txt copies")
     assert "6 files copied" in session("copy docs copies; copy second.txt copies\\docs; dir copies\\docs").replace("5 files copied", "6 files copied")
-    assert session("copy readme.txt readme.txt", 1) == "copy: C:readme.txt: cannot be copied onto or into itself"
-    assert session("copy docs docs\\inside", 1) == "copy: C:docs: cannot be copied onto or into itself"
+    assert session("copy readme.txt readme.txt", 1) == "copy: C:\\readme.txt: cannot be copied onto or into itself"
+    assert session("copy docs docs\\inside", 1) == "copy: C:\\docs: cannot be copied onto or into itself"
     assert session("copy docs\\*.txt readme.txt", 1) == "copy: C:\\readme.txt: is not a directory"
 
 

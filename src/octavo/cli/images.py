@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from octavo.cli.output import print_json, progress
 from octavo.cli.target import Images, parse_image_target
 from octavo.cli.verb import Verb, add_json, size, wrong
+from octavo.drivers.host import host_error, require_storage
 from octavo.drivers.image import ImageDisk
 from octavo.fs.fat.mkfs import clean_label, make_fat, plan_volume
 from octavo.status import Status, StatusError
@@ -31,7 +32,9 @@ def mkfs(arguments: Namespace) -> int:
     exists = os.path.exists(path)
     if exists and not arguments.force:
         raise StatusError(Status.OBJECT_NAME_COLLISION, f"{path}: exists already: --force overwrites it")
-    if arguments.size is None and not exists:
+    if exists:
+        require_storage(path)
+    elif arguments.size is None:
         wrong(arguments, "a new image needs a size, such as --size 64M")
     try:
         length = size(arguments, arguments.size) if arguments.size is not None else _length(path)
@@ -41,7 +44,7 @@ def mkfs(arguments: Namespace) -> int:
             if arguments.size is not None and (not exists or os.path.isfile(path)):
                 file.truncate(length)
     except OSError as error:
-        raise StatusError(Status.ACCESS_DENIED, f"{path}: {error.strerror}") from None
+        raise host_error(error, path) from None
     try:
         with System("16M") as system:
             device = ImageDisk(path, system.scheduler)

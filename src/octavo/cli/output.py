@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -30,6 +30,31 @@ def print_json(data: object) -> None:
 def complain(error: StatusError | str) -> None:
     """One line on standard error."""
     print(f"octavo: {error if isinstance(error, str) else error.text}", file=sys.stderr)
+
+
+class Failures:
+    """What could not be done while the rest was: each is told when it comes; `code` is the exit code."""
+
+    def __init__(self) -> None:
+        self.code = 0
+
+    def __call__(self, error: StatusError) -> None:
+        """Tells one."""
+        complain(error)
+        self.code = 1
+
+    def told(self, errors: Iterable[StatusError]) -> None:
+        """Tells several."""
+        for error in errors:
+            self(error)
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """A `with` block whose failure is told, so that what comes after it is done all the same."""
+        try:
+            yield
+        except StatusError as error:
+            self(error)
 
 
 def info_record(info: FileInfo, path: str) -> dict[str, object]:

@@ -14,7 +14,9 @@ from types import TracebackType
 from octavo.files import Volume
 from octavo.status import Status, StatusError
 from octavo.system import IMAGE_MEMORY, System
-from octavo.transfer import HostTree, Tree, VolumeTree
+from octavo.transfer.host import HostTree
+from octavo.transfer.tree import Tree
+from octavo.transfer.volume import VolumeTree
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ from octavo.files import Volume
 from octavo.fs.fat.names import matcher
 from octavo.shell.shell import UsageError
 from octavo.status import Status, StatusError
-from octavo.transfer import VolumeTree, plan_copy, refuse_overlap, run_copy
+from octavo.transfer.copy import run_copy
+from octavo.transfer.plan import plan_copy
+from octavo.transfer.volume import VolumeTree
 
 if TYPE_CHECKING:
     from octavo.fs.protocol import FileInfo
@@ -136,21 +138,15 @@ def copy(shell: Shell, arguments: list[str]) -> int | None:
     drive, volume, path = shell.resolve(arguments[0])
     to_drive, to_volume, to = shell.resolve(arguments[1])
     directory, entries = matches(volume, path) if path else ("", [volume.stat("")])
-    source, target = VolumeTree(volume, drive), VolumeTree(to_volume, to_drive)
-    if len(entries) > 1 and not target.is_dir(to):
-        raise StatusError(Status.NOT_A_DIRECTORY, f"{shell.shown(to_drive, to)}: is not a directory")
-    count, failed = 0, 0
-    for entry in entries:
-        name = f"{directory}/{entry.name}".strip("/")
-        plan = plan_copy(source, name, target, to, recursive=True)
-        if volume is to_volume:
-            refuse_overlap(plan)
-        for error in run_copy(plan):
-            shell.out(f"copy: {error.text}")
-            failed += 1
-        count += sum(1 for _, _, item in plan.steps if not item.directory)
-    shell.out(f"{count - failed:8d} files copied")
-    return 1 if failed else 0
+    source, target = VolumeTree(volume, drive + "\\"), VolumeTree(to_volume, to_drive + "\\")
+    plan = plan_copy([(source, f"{directory}/{entry.name}".strip("/")) for entry in entries], target, to, recursive=True)
+    errors = plan.problems + run_copy(plan)
+    for error in errors:
+        shell.out(f"copy: {error.text}")
+    failed = sum(1 for step in plan.steps if step.failed and not step.item.directory)
+    if plan.steps:
+        shell.out(f"{plan.files - failed:8d} files copied")
+    return 1 if errors else 0
 
 
 @command("move", 2, 2)

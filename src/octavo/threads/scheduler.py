@@ -228,8 +228,7 @@ class Scheduler:
         self._running = False
         Scheduler.running -= 1
         if Scheduler.interrupted and not Scheduler.running:
-            Scheduler.interrupted = False
-            raise KeyboardInterrupt
+            interruption_point()
 
     # -- the loop -------------------------------------------------------------------------------------------------
 
@@ -299,6 +298,36 @@ class Scheduler:
     def _fire(self, now: float) -> None:
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
+
+
+class uninterrupted:  # noqa: N801 -- used as a function is
+    """A `with` block in which an interrupt waits for `interruption_point`, or for the end of the block."""
+
+    def __enter__(self) -> None:
+        Scheduler.running += 1
+
+    def __exit__(self, *error: object) -> None:
+        Scheduler.running -= 1
+        if not Scheduler.running:
+            interruption_point()
+
+
+class interruptible:  # noqa: N801 -- used as a function is
+    """A `with` block inside an uninterrupted one in which an interrupt comes at once."""
+
+    def __enter__(self) -> None:
+        interruption_point()
+        self._running, Scheduler.running = Scheduler.running, 0
+
+    def __exit__(self, *error: object) -> None:
+        Scheduler.running = self._running
+
+
+def interruption_point() -> None:
+    """KeyboardInterrupt when one was put off."""
+    if Scheduler.interrupted:
+        Scheduler.interrupted = False
+        raise KeyboardInterrupt
 
 
 def _generator(seed: int) -> random.Random:

@@ -169,6 +169,17 @@ class FatVolume(Storage):
                 raise StatusError(Status.INVALID_PARAMETER, f"{old}: cannot be moved into itself")
             above = above.node.parent
 
+    async def set_modified(self, path: str, wall: float) -> None:
+        """Sets when a file or directory was last written (seconds since 1970)."""
+        async with self.mutex:
+            directory, entry, _ = await self._resolve(path)
+            if entry is None:
+                raise not_found(path)
+            self._writable(path)
+            await self._modify()
+            entry.set_written(*self.stamp(wall)[:2])
+            self.mark_stale(self._node(directory, entry))
+
     async def space(self) -> Space:
         """Size and free space of the cluster area."""
         async with self.mutex:
