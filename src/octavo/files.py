@@ -231,28 +231,26 @@ class Volume:
         places is entered once. What cannot be read is passed to `on_error`, and the rest goes on; without that, it is raised.
         """
         start = path.strip("/\\")
-        seen = {self.stat(start).number} if start else set()
-        pending = [start]
+        pending = [(start, self.stat(start).number if start else 0)]
+        seen: set[int] = set()
         while pending:
-            here = pending.pop()
+            here, number = pending.pop()
             try:
-                entries = self.entries(here)
+                entries = self.entries(here)  # refuses a directory that contains itself
             except StatusError as error:
                 if on_error is None:
                     raise
                 on_error(error)
                 continue
+            if number and number in seen:
+                if on_error is not None:
+                    text = f"{here}: is in two places: what is in it was listed once; run check"
+                    on_error(StatusError(Status.FILE_CORRUPT_ERROR, text))
+                continue
+            seen.add(number)
             yield here, entries
             prefix = here + "/" if here else ""
-            for entry in reversed(entries):
-                if not entry.is_directory:
-                    continue
-                if entry.number and entry.number in seen:
-                    if on_error is not None:
-                        on_error(_entered_twice(prefix + entry.name))
-                    continue
-                seen.add(entry.number)
-                pending.append(prefix + entry.name)
+            pending += [(prefix + e.name, e.number) for e in reversed(entries) if e.is_directory]
 
     def mkdir(self, path: str, parents: bool = False) -> None:
         """Makes a directory; with `parents`, those above it too, and none of them needs to be new."""
@@ -331,7 +329,3 @@ def _buffered(file: File, write: bool) -> Any:
 
 def _nobody(error: StatusError) -> None:
     """For errors that come again, where they can be told better."""
-
-
-def _entered_twice(path: str) -> StatusError:
-    return StatusError(Status.FILE_CORRUPT_ERROR, f"{path}: is in two places: what is in it was listed once; run check")

@@ -202,7 +202,8 @@ VERBS = {
     "ls": Verb("List directories and files.", "  octavo ls -l disk.img:/docs\n  octavo ls -r --json disk.img:", _ls_arguments, ls),
     "cat": Verb("Write files to standard output.", "  octavo cat disk.img:/docs/a.txt", _cat_arguments, cat),
     "cp": Verb(
-        "Copy files and trees into, out of and between images.",
+        "Copy files and trees into, out of and between images. A file that is replaced stays as it is until all of the new\n"
+        "one is there. Of names that are one name in the target (on FAT also readme, README and 'readme.') the first is copied.",
         "  octavo cp -r tree disk.img:/\n  octavo cp -r disk.img:/ out/\n  octavo cp a.img:/x.txt b.img:/y.txt",
         _cp_arguments, cp,
     ),

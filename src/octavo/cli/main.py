@@ -1,4 +1,5 @@
-"""The `octavo` command. Exit codes: 0 done, 1 the work failed (one sentence says why), 2 the call was wrong, 130 interrupted.
+"""The `octavo` command. Exit codes: 0 done, 1 the work failed (one sentence says why), 2 the call was wrong, 128 and the
+signal's number (130 for Ctrl-C) when a signal ended it.
 
 Only the module of the verb that is called is imported: `octavo ls` must start at once.
 """
@@ -20,6 +21,7 @@ MODULES = {
     "boot": "boot", "ls": "files", "cat": "files", "cp": "files", "mv": "files", "rm": "files", "mkdir": "files", "df": "files",
     "mkfs": "images", "check": "images", "map": "map",
 }  # fmt: skip
+_signal: int = signal.SIGINT  # the last that came
 DESCRIPTION = """Octavo: an operating system's memory and storage executive.
 Works on FAT disk images with no root, and boots to a shell."""
 EPILOG = """A path in an image is IMAGE:PATH, such as disk.img:/docs/a.txt. To begin:
@@ -52,9 +54,18 @@ def run(argv: list[str]) -> int:
     return code
 
 
+def _end_by(number: int, frame: object) -> None:
+    """Handles a signal that asks us to end: what was begun is cleaned up first, and volumes are left clean."""
+    global _signal
+    _signal = number
+    Scheduler.interrupt()
+
+
 def main() -> None:
     """Runs the process's command line and exits."""
-    signal.signal(signal.SIGINT, lambda number, frame: Scheduler.interrupt())
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as after nohup
+            signal.signal(number, _end_by)
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
@@ -62,7 +73,7 @@ def main() -> None:
         print(f"octavo: {error.text}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt:
-        code = 130
+        code = 128 + _signal
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read our output has gone: no more of it at exit
         code = 0
