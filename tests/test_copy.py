@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import signal
 import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -698,17 +700,68 @@ def test_a_directory_that_cannot_be_made_takes_nothing_with_it(volume: octavo.Vo
     assert contents(volume) == {"SOURCE/C/F": b"c"}
 
 
-def test_a_host_tree_of_1100_levels(tmp_path: Path, source: Path, out: Path) -> None:
-    """Deeper than Python recurses, in and out again."""
-    image = tmp_path / "deep.img"
-    command("mkfs", "--size", "16M", image)
+def test_a_tree_deeper_than_python_recurses(volume: octavo.Volume, source: Path, out: Path) -> None:
+    """In and out again, and removed; with a low limit, since a deep tree that is left behind can be removed by few programs."""
     deep = source
-    for _ in range(1100):
+    for _ in range(200):
         deep = deep / "d"
         deep.mkdir()
     (deep / "f").write_text("deep")
-    with octavo.open_image(image) as volume:
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 100)
+    try:
         assert copy(HostTree(), source, VolumeTree(volume, ""), "/")[1] == []
-    with octavo.open_image(image, read_only=True) as volume:
         assert copy(VolumeTree(volume, ""), "source", HostTree(), out)[1] == []
-    assert (out / "source" / Path(*["d"] * 1100) / "f").read_text() == "deep"
+        volume.rmtree("source")
+    finally:
+        sys.setrecursionlimit(limit)
+    assert (out / "source" / Path(*["d"] * 200) / "f").read_text() == "deep"
+
+
+# -- issue 10, 5.3 and 5.8 --------------------------------------------------------------------------------------------
+
+
+def test_links_that_stand_in_the_target_lead_nowhere(image: Path, source: Path, out: Path, tmp_path: Path) -> None:
+    """A link where a directory is copied, and a link to nothing where a file is: refused, nothing is written outside; the rest is copied."""
+    (source / "d").mkdir()
+    for name in ("d/passwd", "f", "g"):
+        (source / name).write_text(name)
+    command("cp", "-r", f"{source}/.", f"{image}:/")
+    (tmp_path / "outside").mkdir()
+    (out / "d").symlink_to("../outside")
+    (out / "f").symlink_to("../nowhere")
+    said = command("cp", "-r", f"{image}:/", out, code=1)
+    assert said.splitlines() == [f"octavo: {out}/d: is a file or a link: a directory cannot replace it", f"octavo: {out}/f: is a link to nothing: remove it first"]
+    assert names(tmp_path / "outside") == [] and not (tmp_path / "nowhere").exists() and (out / "g").read_text() == "g"
+
+
+def test_times_of_directories_are_kept(volume: octavo.Volume, source: Path, out: Path) -> None:
+    """Of new ones, in both directions, whatever is put into them; those that were there keep theirs."""
+    moments = {"": 1_100_000_000, "d": 1_200_000_000, "d/e": 1_300_000_000}
+    (source / "d" / "e").mkdir(parents=True)
+    for name in ("d/f", "d/e/f"):
+        (source / name).write_text("x")
+    for name, moment in reversed(moments.items()):
+        os.utime(source / name, (moment, moment))
+    assert copy(HostTree(), source, VolumeTree(volume, ""), "/")[1] == []
+    assert {name: volume.stat(f"source/{name}").modified.timestamp() for name in moments} == moments
+    os.utime(out, (1_400_000_000, 1_400_000_000))
+    assert copy(VolumeTree(volume, ""), "source", HostTree(), out)[1] == []
+    assert {name: (out / "source" / name).stat().st_mtime for name in moments} == moments
+    (source / "d").touch()
+    assert copy(HostTree(), source, VolumeTree(volume, ""), "/")[1] == []
+    assert volume.stat("source/d").modified.timestamp() == moments["d"]
+
+
+@pytest.mark.parametrize("size", [0, 100, CHUNK, BIG])
+@pytest.mark.parametrize("change", [-50, 1, 2 * CHUNK])
+def test_a_file_that_changes_while_it_is_copied_is_told(change: int, size: int, volume: octavo.Volume, source: Path) -> None:
+    """It grows or shrinks after it was planned: what is there is copied, and told."""
+    if size + change < 0:
+        size += 50
+    (source / "log").write_bytes(b"x" * size)
+    plan = plan_copy([(HostTree(), str(source / "log"))], VolumeTree(volume, ""), "/", False)
+    os.truncate(source / "log", size + change)
+    [error] = run_copy(plan)
+    assert f"has {'grown' if change > 0 else 'shrunk'} from {size} to {size + change} bytes" in error.text
+    assert volume.stat("log").size == size + change

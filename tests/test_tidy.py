@@ -15,7 +15,7 @@ LONG_FUNCTIONS: set[str] = set()
 
 # From the lowest layer up. A module may import from its own layer and from those before it.
 LAYERS = [
-    ["status", "version"],
+    ["status", "version", "printing"],
     ["machine"],
     ["threads"],
     ["memory"],

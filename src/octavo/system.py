@@ -42,7 +42,7 @@ DEFAULT_MAP = "server-24g"
 DEFAULT_ARCH = "x86-64"
 RAM_DISK_BYTES = 2 << 20
 
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", re.I)
+_SIZE = re.compile(r"\s*([0-9]{1,19})(?:\.([0-9]{1,19}))?\s*(?:([KMGT])(?:i?B)?|B)?\s*", re.I | re.ASCII)
 
 
 def parse_size(text: str | int) -> int:
@@ -51,8 +51,10 @@ def parse_size(text: str | int) -> int:
         return text
     found = _SIZE.fullmatch(text)
     if not found:
-        raise StatusError(Status.INVALID_PARAMETER, f"{text!r} is not a size: write 16M, 1.5G or a number of bytes")
-    return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+        raise StatusError(Status.INVALID_PARAMETER, f"{text[:40]!r} is not a size: write 16M, 1.5G or a number of bytes")
+    unit: int = 1 << 10 * " KMGT".index((found[3] or " ").upper())
+    fraction = found[2] or "0"
+    return int(found[1]) * unit + int(fraction) * unit // int(10 ** len(fraction))
 
 
 class System:

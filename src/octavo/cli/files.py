@@ -7,10 +7,11 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from octavo.cli.output import Failures, info_record, print_json, progress
+from octavo.cli.output import Failures, info_record, print_json, progress, show
 from octavo.cli.target import Images, Target, parse_image_target, parse_target
 from octavo.cli.verb import Verb, add_json, add_recursive, wrong
 from octavo.files import Volume
+from octavo.printing import printable
 from octavo.status import Status, StatusError
 from octavo.transfer.copy import run_copy
 from octavo.transfer.plan import plan_copy
@@ -40,7 +41,7 @@ def ls(arguments: Namespace) -> int:
                         records += [info_record(e, f"/{directory}/{e.name}".replace("//", "/")) for e in entries]
                         continue
                     if headed:
-                        print(f"{target.image}:/{directory}:")
+                        show(f"{target.image}:/{directory}:")
                     _print_entries(entries, arguments.long)
                     if headed:
                         print()
@@ -63,7 +64,7 @@ def _print_entries(entries: list[FileInfo], long: bool) -> None:
         name = entry.name + "/" if entry.is_directory else entry.name
         lines.append(f"{entry.flags} {0 if entry.is_directory else entry.size:>12} {entry.modified:%Y-%m-%d %H:%M} {name}" if long else name)
     if lines:
-        print("\n".join(lines))
+        print("\n".join(map(printable, lines)))
 
 
 def _cat_arguments(parser: ArgumentParser) -> None:
@@ -186,7 +187,7 @@ def df(arguments: Namespace) -> int:
     for r in records:
         total, used, free = (int(str(r[key])) for key in ("total", "used", "free"))
         share = used * 100 // max(total, 1)
-        print(f"{r['image']:<24} {r['type']:<6} {r['label'] or '-':<11} {total >> 10:>12} {used >> 10:>12} {free >> 10:>12} {share:>4}%")
+        show(f"{r['image']:<24} {r['type']:<6} {r['label'] or '-':<11} {total >> 10:>12} {used >> 10:>12} {free >> 10:>12} {share:>4}%")
     return 0
 
 
@@ -202,9 +203,10 @@ VERBS = {
     "ls": Verb("List directories and files.", "  octavo ls -l disk.img:/docs\n  octavo ls -r --json disk.img:", _ls_arguments, ls),
     "cat": Verb("Write files to standard output.", "  octavo cat disk.img:/docs/a.txt", _cat_arguments, cat),
     "cp": Verb(
-        "Copy files and trees into, out of and between images. A file that is replaced stays as it is until all of the new\n"
-        "one is there. Of names that are one name in the target (on FAT also readme, README and 'readme.') the first is copied.",
-        "  octavo cp -r tree disk.img:/\n  octavo cp -r disk.img:/ out/\n  octavo cp a.img:/x.txt b.img:/y.txt",
+        "Copy files and trees into, out of and between images.",
+        "  octavo cp -r tree disk.img:/\n  octavo cp -r disk.img:/ out/\n  octavo cp a.img:/x.txt b.img:/y.txt\n\n"
+        "A file that is replaced stays as it is until all of the new one is there. Of names that are one name in the target\n"
+        "(on FAT also readme, README and 'readme.') the first is copied, and each other is told and left out.",
         _cp_arguments, cp,
     ),
     "mv": Verb("Move or rename within an image.", "  octavo mv disk.img:/a.txt disk.img:/docs/", _mv_arguments, mv),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 
-from octavo.cli.output import print_json, progress
+from octavo.cli.output import print_json, progress, show
 from octavo.cli.target import Images, parse_image_target
 from octavo.cli.verb import Verb, add_json, size, wrong
 from octavo.drivers.host import host_error, require_storage
@@ -56,7 +56,7 @@ def mkfs(arguments: Namespace) -> int:
         if not exists:
             os.unlink(path)
         raise
-    print(f"{path}: FAT{plan.bits}, {length >> 10} KiB, {plan.clusters} clusters of {plan.per_cluster * 512} bytes")
+    show(f"{path}: FAT{plan.bits}, {length >> 10} KiB, {plan.clusters} clusters of {plan.per_cluster * 512} bytes")
     return 0
 
 
@@ -91,8 +91,8 @@ def check(arguments: Namespace) -> int:
         print_json({"image": target.image, "type": kind, "problems": [{"where": p.where, "what": p.what} for p in problems]})
     else:
         for problem in problems:
-            print(problem)
-        print(f"{target.image}: {kind}, " + (f"{len(problems)} problems" if problems else "clean"))
+            show(str(problem))
+        show(f"{target.image}: {kind}, " + (f"{len(problems)} problems" if problems else "clean"))
     return int(bool(problems))
 
 

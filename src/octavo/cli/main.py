@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import signal
 import sys
 
+from octavo.cli.output import complain, complain_at_end
+from octavo.cli.streams import give_up, prepare_streams
 from octavo.cli.verb import Verb
 from octavo.status import StatusError
 from octavo.threads.scheduler import Scheduler
@@ -63,18 +64,38 @@ def _end_by(number: int, frame: object) -> None:
 
 def main() -> None:
     """Runs the process's command line and exits."""
+    prepare_streams()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # as after nohup
             signal.signal(number, _end_by)
     try:
-        code = run(sys.argv[1:])
-        sys.stdout.flush()
-    except StatusError as error:
-        print(f"octavo: {error.text}", file=sys.stderr)
-        code = 1
+        code = run_whole(sys.argv[1:])
     except KeyboardInterrupt:
         code = 128 + _signal
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read our output has gone: no more of it at exit
-        code = 0
     raise SystemExit(code)
+
+
+def run_whole(argv: list[str]) -> int:
+    """Runs one command line, tells its error, and has all output written; returns the exit code."""
+    try:
+        try:
+            code = run(argv)
+        except SystemExit as stop:  # argparse, after --help or a wrong call
+            code = int(stop.code or 0)
+        sys.stdout.flush()
+    except StatusError as error:
+        complain_at_end(error)
+        code = 1
+    except BrokenPipeError:  # whoever read our output has gone, and wants no more of it
+        give_up(sys.stdout)
+        return 0
+    except OSError as error:
+        give_up(sys.stdout)
+        complain(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        return 1
+    try:
+        sys.stdout.flush()
+    except OSError:
+        give_up(sys.stdout)
+        code = code or 1
+    return code

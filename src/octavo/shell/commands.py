@@ -5,8 +5,9 @@ The first line of a docstring is the usage, the rest says what the command does.
 
 from __future__ import annotations
 
+import enum
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,13 +26,24 @@ if TYPE_CHECKING:
 Function = Callable[["Shell", list[str]], "int | None"]
 
 
+class Place(enum.Enum):
+    """Where the paths are that a word may be."""
+
+    VOLUME = enum.auto()
+    HOST = enum.auto()
+
+
+Complete = Callable[["Shell", list[str]], "Iterable[str] | Place"]  # what may come after these arguments
+
+
 @dataclass(frozen=True)
 class Command:
-    """A command: its function and how many arguments it takes."""
+    """A command: its function, how many arguments it takes, and what they may be."""
 
     function: Function
     least: int
     most: int
+    complete: Complete
 
     @property
     def help(self) -> list[str]:
@@ -48,11 +60,11 @@ class Command:
 COMMANDS: dict[str, Command] = {}
 
 
-def command(name: str, least: int, most: int) -> Callable[[Function], Function]:
+def command(name: str, least: int, most: int, complete: Complete = lambda shell, words: Place.VOLUME) -> Callable[[Function], Function]:
     """Makes a function a command."""
 
     def register(function: Function) -> Function:
-        COMMANDS[name] = Command(function, least, most)
+        COMMANDS[name] = Command(function, least, most, complete)
         return function
 
     return register
@@ -142,7 +154,7 @@ def copy(shell: Shell, arguments: list[str]) -> int | None:
     plan = plan_copy([(source, f"{directory}/{entry.name}".strip("/")) for entry in entries], target, to, recursive=True)
     errors = plan.problems + run_copy(plan)
     for error in errors:
-        shell.out(f"copy: {error.text}")
+        shell.err(f"copy: {error.text}")
     failed = sum(1 for step in plan.steps if step.failed and not step.item.directory)
     if plan.steps:
         shell.out(f"{plan.files - failed:8d} files copied")
@@ -217,7 +229,7 @@ def rd(shell: Shell, arguments: list[str]) -> None:
 # -- volumes ----------------------------------------------------------------------------------------------------------
 
 
-@command("mount", 0, 1)
+@command("mount", 0, 1, lambda shell, words: Place.HOST)
 def mount(shell: Shell, arguments: list[str]) -> None:
     """mount [IMAGE]
 
@@ -233,7 +245,7 @@ def mount(shell: Shell, arguments: list[str]) -> None:
         shell.out(f"{letter} {volume.kind:<6} {space.total >> 10:>10} KiB, {space.free >> 10} KiB free  {volume.label or '-':<11} {volume.core.name}{how}")
 
 
-@command("umount", 1, 2)
+@command("umount", 1, 2, lambda shell, words: ["discard"] if words else sorted(shell.system.volumes))
 def umount(shell: Shell, arguments: list[str]) -> None:
     """umount DRIVE [discard]
 
@@ -247,7 +259,7 @@ def umount(shell: Shell, arguments: list[str]) -> None:
     shell.out(f"{drive} is unmounted")
 
 
-@command("sync", 0, 1)
+@command("sync", 0, 1, lambda shell, words: sorted(shell.system.volumes))
 def sync(shell: Shell, arguments: list[str]) -> None:
     """sync [DRIVE]
 
@@ -261,7 +273,7 @@ def sync(shell: Shell, arguments: list[str]) -> None:
 # -- the system -------------------------------------------------------------------------------------------------------
 
 
-@command("help", 0, 1)
+@command("help", 0, 1, lambda shell, words: sorted(COMMANDS))
 def help_(shell: Shell, arguments: list[str]) -> None:
     """help [COMMAND]
 
@@ -277,6 +289,15 @@ def help_(shell: Shell, arguments: list[str]) -> None:
         raise UsageError(f"{name}: no such command")
     for line in COMMANDS[name].help:
         shell.out(line)
+
+
+@command("cls", 0, 0)
+def cls(shell: Shell, arguments: list[str]) -> None:
+    """cls
+
+    Empties the screen.
+    """
+    shell.clear()
 
 
 @command("exit", 0, 0)

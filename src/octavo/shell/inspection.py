@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from octavo.shell import report, spaces
-from octavo.shell.commands import command
+from octavo.shell.commands import Place, command
 from octavo.shell.shell import UsageError
 from octavo.status import Status, StatusError
 
@@ -25,7 +25,11 @@ _VIEWS: dict[str, Callable[[System], list[str]]] = {
 }
 
 
-@command("memory", 0, 2)
+def _complete(shell: Shell, words: list[str]) -> Iterable[str] | Place:
+    return [*_VIEWS, "picture"] if not words else Place.HOST if words == ["picture"] else []
+
+
+@command("memory", 0, 2, _complete)
 def memory(shell: Shell, arguments: list[str]) -> None:
     """memory [buddy | slab | pool | spaces | sections | paging | stat | PFN | picture FILE.png]
 

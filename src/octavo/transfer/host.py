@@ -141,9 +141,8 @@ class HostTree:
                 data = os.read(fd, min(size, CHUNK) + 1)  # the one byte more shows that it has grown
                 while data:
                     yield data
-                    if len(data) == size:
-                        break
-                    data = os.read(fd, CHUNK)
+                    data = os.read(fd, CHUNK) if len(data) != size else b""
+                    size = -1
             finally:
                 os.close(fd)
         except OSError as error:

@@ -53,7 +53,7 @@ def plan_volume(size: int, bits: int = 0, cluster: int = 0, fats: int = 2) -> Pl
     """The plan for a volume of `size` bytes; 0 stands for what fits best. StatusError INVALID_PARAMETER when it cannot be."""
     total = size // SECTOR
     if total > 0xFFFFFFFF:
-        raise _impossible(f"{size} bytes are more than FAT's limit of 2 TiB")
+        raise _impossible(f"{size} bytes: FAT's limit is 2 TiB")
     if fats not in (1, 2):
         raise _impossible(f"{fats} FATs: there can be 1 or 2")
     if cluster and (cluster % SECTOR or cluster & (cluster - 1) or cluster > MAX_CLUSTER_BYTES):
