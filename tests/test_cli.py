@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
@@ -336,9 +338,11 @@ def test_a_cause_is_told_once(tmp_path: Path) -> None:
     code = """
 import os, sys
 from octavo.cli import main
-write = os.pwritev
+write, full_now = os.pwritev, False
 def full(fd, buffers, offset):
-    if offset > 1 << 20:
+    global full_now
+    full_now = full_now or offset > 1 << 20
+    if full_now:
         raise OSError(28, "No space left on device")
     return write(fd, buffers, offset)
 os.pwritev = full
@@ -351,6 +355,37 @@ main.main()
         [sys.executable, "-c", code, "cp", str(tmp_path / "big"), f"{tmp_path}/a.img:/"], capture_output=True, text=True, check=False, timeout=120
     )  # fmt: skip
     assert done.returncode == 1 and done.stderr.count("No space left on device") == 1 == len(done.stderr.splitlines())
+
+
+def test_sigterm_at_the_prompt(image: Path, tmp_path: Path) -> None:
+    """The shell ends, its volumes are unmounted; Ctrl-C only takes the line away."""
+    parent, child = pty.openpty()
+    environment = {**os.environ, "TERM": "dumb", "XDG_STATE_HOME": str(tmp_path)}
+    process = subprocess.Popen([*OCTAVO, "boot", "-q", str(image)], stdin=child, stdout=child, stderr=child, env=environment, start_new_session=True)
+    os.close(child)
+
+    seen = b""
+
+    def await_text(text: bytes) -> None:
+        nonlocal seen
+        while text not in seen:
+            assert select.select([parent], [], [], 60)[0], seen
+            seen += os.read(parent, 4096)
+        seen = seen.partition(text)[2]
+
+    await_text(b"C:\\>")
+    os.write(parent, b"md before\rhelp cls\r")
+    await_text(b"Empties the screen")
+    await_text(b"C:\\>")
+    process.send_signal(signal.SIGINT)
+    await_text(b"C:\\>")
+    os.write(parent, b"md after\rhelp cls\r")
+    await_text(b"Empties the screen")
+    await_text(b"C:\\>")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 128 + signal.SIGTERM
+    os.close(parent)
+    assert octavo("ls", f"{image}:").split() == ["after/", "before/"] and octavo("check", image).endswith("clean\n")
 
 
 def test_a_reader_that_goes_away(tree: Path, image: Path) -> None:

@@ -118,12 +118,14 @@ def mv(arguments: Namespace) -> int:
         into = volume.is_dir(to.path)
         if len(wanted) > 1 and not into:
             raise StatusError(Status.NOT_A_DIRECTORY, f"{to.text}: is not a directory")
+        failures = Failures()
         for source in wanted:
-            if images.volume(source) is not volume:
-                raise StatusError(Status.NOT_SAME_DEVICE, f"{source.text}: is in another image than {to.text}; use cp and rm")
-            name = source.path.rstrip("/").rpartition("/")[2]
-            volume.rename(source.path, f"{to.path.rstrip('/')}/{name}" if into and not _same(source, to) else to.path)
-    return 0
+            with failures.apart():
+                if images.volume(source) is not volume:
+                    raise StatusError(Status.NOT_SAME_DEVICE, f"{source.text}: is in another image than {to.text}; use cp and rm")
+                name = source.path.rstrip("/").rpartition("/")[2]
+                volume.rename(source.path, f"{to.path.rstrip('/')}/{name}" if into and not _same(source, to) else to.path)
+    return failures.code
 
 
 def _same(source: Target, to: Target) -> bool:

@@ -15,14 +15,13 @@ from octavo.cli.output import complain, complain_at_end
 from octavo.cli.streams import give_up, prepare_streams
 from octavo.cli.verb import Verb
 from octavo.status import StatusError
-from octavo.threads.scheduler import Scheduler
+from octavo.threads.scheduler import Scheduler, Terminated
 from octavo.version import VERSION
 
 MODULES = {
     "boot": "boot", "ls": "files", "cat": "files", "cp": "files", "mv": "files", "rm": "files", "mkdir": "files", "df": "files",
     "mkfs": "images", "check": "images", "map": "map",
 }  # fmt: skip
-_signal: int = signal.SIGINT  # the last that came
 DESCRIPTION = """Octavo: an operating system's memory and storage executive.
 Works on FAT disk images with no root, and boots to a shell."""
 EPILOG = """A path in an image is IMAGE:PATH, such as disk.img:/docs/a.txt. To begin:
@@ -57,9 +56,7 @@ def run(argv: list[str]) -> int:
 
 def _end_by(number: int, frame: object) -> None:
     """Handles a signal that asks us to end: what was begun is cleaned up first, and volumes are left clean."""
-    global _signal
-    _signal = number
-    Scheduler.interrupt()
+    Scheduler.interrupt(KeyboardInterrupt() if number == signal.SIGINT else Terminated(number))
 
 
 def main() -> None:
@@ -70,8 +67,8 @@ def main() -> None:
             signal.signal(number, _end_by)
     try:
         code = run_whole(sys.argv[1:])
-    except KeyboardInterrupt:
-        code = 128 + _signal
+    except KeyboardInterrupt as stop:
+        code = 128 + (stop.number if isinstance(stop, Terminated) else signal.SIGINT)
     raise SystemExit(code)
 
 

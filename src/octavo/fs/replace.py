@@ -33,8 +33,8 @@ async def write_whole(core: FileSystemVolume, path: str, data: bytes, modified: 
         return
     beside = ""
     try:
-        beside, goal = await _create_beside(core, path, data, modified)
-        await core.rename(beside, goal, replace=True)
+        beside = await _create_beside(core, path, data, modified)
+        await core.rename(beside, path, replace=True)
     except StatusError as error:
         if beside:
             await core.remove(beside)
@@ -43,18 +43,16 @@ async def write_whole(core: FileSystemVolume, path: str, data: bytes, modified: 
         await _overwrite(core, path, data, modified)
 
 
-async def _create_beside(core: FileSystemVolume, path: str, data: bytes, modified: float | None) -> tuple[str, str]:
-    """Makes a file beside another; returns its path, and that of the other one as it is stored."""
-    goal = await _replaceable(core, path)
-    for beside in _names_beside(goal):
+async def _create_beside(core: FileSystemVolume, path: str, data: bytes, modified: float | None) -> str:
+    for beside in await _names_beside(core, path):
         if await core.create_whole(beside, data, modified):
-            return beside, goal
+            return beside
     raise AssertionError("names never end")
 
 
 async def open_beside(core: FileSystemVolume, path: str) -> OpenFile:
     """A new file in the directory of another, to take its place; StatusError when nothing may take it."""
-    for beside in _names_beside(await _replaceable(core, path)):
+    for beside in await _names_beside(core, path):
         try:
             return await core.open(beside, write=True, create=True, exclusive=True)
         except StatusError as error:
@@ -63,20 +61,15 @@ async def open_beside(core: FileSystemVolume, path: str) -> OpenFile:
     raise AssertionError("names never end")
 
 
-async def _replaceable(core: FileSystemVolume, path: str) -> str:
-    """The path of a file by its own name, in its own case; StatusError when another file cannot take its place."""
+async def _names_beside(core: FileSystemVolume, path: str) -> Iterator[str]:
+    """Paths in the directory of a file, of names that take one slot; StatusError when another file cannot take its place."""
     info = await core.stat(path)
     if info.is_directory:
         raise StatusError(Status.FILE_IS_A_DIRECTORY, f"{path}: is a directory")
     if "r" in info.flags:
         raise StatusError(Status.ACCESS_DENIED, f"{path}: has the read-only attribute")
-    return "/".join([*split_path(path)[:-1], info.name])
-
-
-def _names_beside(path: str) -> Iterator[str]:
-    """Paths in the same directory, of names that take one slot."""
-    directory = path.rpartition("/")[0]
-    return (f"{directory}/OCTAVO{n}.TMP".lstrip("/") for n in count())
+    above = split_path(path)[:-1]
+    return ("/".join([*above, f"OCTAVO{n}.TMP"]) for n in count())
 
 
 async def _overwrite(core: FileSystemVolume, path: str, data: bytes, modified: float | None) -> None:

@@ -19,6 +19,7 @@ from prompt_toolkit.shortcuts import clear
 
 from octavo.shell.completion import completions
 from octavo.shell.shell import Shell
+from octavo.threads.scheduler import Terminated
 
 IDLE_SECONDS = 0.05
 
@@ -62,6 +63,8 @@ def run_terminal(shell: Shell) -> int:
     while not shell.done:
         try:
             shell.execute(session.prompt(shell.prompt, inputhook=idle))
+        except Terminated:
+            raise
         except KeyboardInterrupt:
             continue
         except EOFError:

@@ -66,6 +66,14 @@ class _Relay:
         self.woken.signal()
 
 
+class Terminated(KeyboardInterrupt):
+    """The program is asked to end, by the signal `number`; Ctrl-C only asks what it does now to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
 class Scheduler:
     """Runs kernel threads on the calling host thread; `seed` fixes all order in virtual time.
 
@@ -73,14 +81,15 @@ class Scheduler:
     """
 
     running = 0  # schedulers that are in `run` or `pump`
-    interrupted = False
+    interrupted: KeyboardInterrupt | None = None
 
     @classmethod
-    def interrupt(cls) -> None:
-        """A handler for SIGINT: KeyboardInterrupt now, or when the kernel thread that runs has ended."""
+    def interrupt(cls, error: KeyboardInterrupt) -> None:
+        """For handlers of signals: raises `error` now, or when the kernel thread that runs has ended."""
         if not cls.running:
-            raise KeyboardInterrupt
-        cls.interrupted = True
+            raise error
+        if not isinstance(cls.interrupted, Terminated):
+            cls.interrupted = error
 
     def __init__(self, clock: Clock, seed: int = 0) -> None:
         self.clock = clock
@@ -324,10 +333,11 @@ class interruptible:  # noqa: N801 -- used as a function is
 
 
 def interruption_point() -> None:
-    """KeyboardInterrupt when one was put off."""
-    if Scheduler.interrupted:
-        Scheduler.interrupted = False
-        raise KeyboardInterrupt
+    """Raises the KeyboardInterrupt that was put off, if there is one."""
+    error = Scheduler.interrupted
+    if error is not None:
+        Scheduler.interrupted = None
+        raise error
 
 
 def _generator(seed: int) -> random.Random:

@@ -149,7 +149,7 @@ class VolumeTree:
             self._fill(file, pieces, modified)
             file.close()
             if replaces:
-                self.volume.rename(file.name, self.join(self.split(path)[0], replaces.name), replace=True)
+                self.volume.rename(file.name, path, replace=True)
         except BaseException:
             self._give_up(file)
             raise
