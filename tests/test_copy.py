@@ -20,12 +20,13 @@ from hypothesis import strategies as st
 
 import octavo
 from octavo.cli.main import run as octavo_run
+from octavo.files import Report
 from octavo.memory.section import Section
 from octavo.status import Status, StatusError
 from octavo.transfer.copy import run_copy
 from octavo.transfer.host import HostTree
 from octavo.transfer.plan import Plan, plan_copy
-from octavo.transfer.tree import CHUNK, Item, Report
+from octavo.transfer.tree import CHUNK, Item
 from octavo.transfer.volume import VolumeTree
 from tests.conftest import blank_image, fsck
 from tests.test_cli import OCTAVO
@@ -183,8 +184,8 @@ def test_standard_output_is_written_to(image: Path, out: Path) -> None:
 @pytest.mark.parametrize("inward", [True, False])
 def test_a_signal_in_the_middle_leaves_the_old_file(inward: bool, number: int, tmp_path: Path, source: Path, out: Path) -> None:
     """Ctrl-C, SIGTERM and a terminal that goes away: no temporary file, the old contents, a clean volume."""
-    image, big = tmp_path / "disk.img", blank_image(source / "a.bin", 1 << 30)
-    command("mkfs", "--size", "2G", image)
+    image, big = tmp_path / "disk.img", blank_image(source / "a.bin", 1 << (30 if inward else 28))
+    command("mkfs", "--size", "1200M", image)
     (out / "a.bin").write_bytes(OLD)
     command("cp", out / "a.bin", f"{image}:/")
     if not inward:

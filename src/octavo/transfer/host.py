@@ -19,9 +19,10 @@ from contextlib import suppress
 from itertools import count
 
 from octavo.drivers.host import host_error, kind_of
+from octavo.files import Report
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import interruptible
-from octavo.transfer.tree import CHUNK, Item, Report, Step
+from octavo.transfer.tree import CHUNK, Item, Step
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _NO_WAIT = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
@@ -139,10 +140,11 @@ class HostTree:
             fd = os.open(path, os.O_RDONLY | _NO_WAIT)
             try:
                 data = os.read(fd, min(size, CHUNK) + 1)  # the one byte more shows that it has grown
-                while data:
+                if data:
                     yield data
-                    data = os.read(fd, CHUNK) if len(data) != size else b""
-                    size = -1
+                if len(data) != size:
+                    while data := os.read(fd, CHUNK):
+                        yield data
             finally:
                 os.close(fd)
         except OSError as error:

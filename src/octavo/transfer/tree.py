@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from octavo.status import StatusError
+from octavo.files import Report
 
 CHUNK = 1 << 20
-
-Report = Callable[[StatusError], None]  # called with each thing that could not be done, while the rest goes on
 
 
 @dataclass(slots=True)

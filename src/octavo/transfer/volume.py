@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from octavo.files import File, Volume
+from octavo.files import File, Report, Volume
 from octavo.fs.base import split_path
 from octavo.fs.fat.entry import SLOT
 from octavo.fs.fat.file import MOST_BYTES
 from octavo.fs.fat.names import UNITS_IN_SLOT, clean_name, exact_short, fold
 from octavo.status import Status, StatusError
-from octavo.transfer.tree import CHUNK, Item, Report, Step
+from octavo.transfer.tree import CHUNK, Item, Step
 
 _ABSENT = (Status.OBJECT_NAME_NOT_FOUND, Status.OBJECT_PATH_NOT_FOUND)
 
