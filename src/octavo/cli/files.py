@@ -98,10 +98,10 @@ def cp(arguments: Namespace) -> int:
     with Images([w for w in wanted if w.image], [to] if to.image else []) as images:
         sources = [(images.tree(source), source.path) for source in wanted]
         plan = plan_copy(sources, images.tree(to), to.path, arguments.recursive)
-        failures.told(plan.problems)
+        failures.all(plan.problems)
         with progress(f"Copying to {to.text}", plan.size) as advance:
             errors = run_copy(plan, advance)
-        failures.told(errors)
+        failures.all(errors)
     return failures.code
 
 

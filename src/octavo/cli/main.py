@@ -11,7 +11,7 @@ import importlib
 import signal
 import sys
 
-from octavo.cli.output import complain, complain_at_end
+from octavo.cli.output import complain, complain_at_end, told
 from octavo.cli.streams import give_up, prepare_streams
 from octavo.cli.verb import Verb
 from octavo.status import StatusError
@@ -48,6 +48,7 @@ def make_parser(verbs: list[str]) -> argparse.ArgumentParser:
 
 def run(argv: list[str]) -> int:
     """Runs one command line and returns its exit code; SystemExit(2) for a wrong one."""
+    told.clear()
     verbs = [argv[0]] if argv and argv[0] in MODULES else list(MODULES)
     arguments = make_parser(verbs).parse_args(argv)
     code: int = arguments.run(arguments)

@@ -24,7 +24,7 @@ class Advance(Protocol):
     def __call__(self, name: str, count: int) -> None: ...
 
 
-_told: list[str] = []  # what has been said on standard error
+told: list[str] = []  # what this command has said on standard error
 
 
 def show(line: str) -> None:
@@ -40,7 +40,7 @@ def print_json(data: object) -> None:
 
 def tell(line: str) -> None:
     """One line on standard error; nothing when that is closed or full."""
-    _told.append(line)
+    told.append(line)
     try:
         print(printable(line), file=sys.stderr, flush=True)
     except OSError:
@@ -55,7 +55,7 @@ def complain(error: StatusError | str) -> None:
 def complain_at_end(error: StatusError) -> None:
     """The error that ends the program, unless its cause was told of something else: a full host is met again at unmounting."""
     cause = error.text.partition(": ")[2]
-    if not cause or not any(line.endswith(cause) for line in _told):
+    if not cause or not any(line.endswith(cause) for line in told):
         complain(error)
 
 
@@ -70,7 +70,7 @@ class Failures:
         complain(error)
         self.code = 1
 
-    def told(self, errors: Iterable[StatusError]) -> None:
+    def all(self, errors: Iterable[StatusError]) -> None:
         """Tells several."""
         for error in errors:
             self(error)

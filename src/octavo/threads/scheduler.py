@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from octavo.machine.clock import Clock, VirtualClock
@@ -309,27 +310,27 @@ class Scheduler:
             heapq.heappop(self._timers)[2]()
 
 
-class uninterrupted:  # noqa: N801 -- used as a function is
+@contextmanager
+def uninterrupted() -> Iterator[None]:
     """A `with` block in which an interrupt waits for `interruption_point`, or for the end of the block."""
-
-    def __enter__(self) -> None:
-        Scheduler.running += 1
-
-    def __exit__(self, *error: object) -> None:
+    Scheduler.running += 1
+    try:
+        yield
+    finally:
         Scheduler.running -= 1
         if not Scheduler.running:
             interruption_point()
 
 
-class interruptible:  # noqa: N801 -- used as a function is
+@contextmanager
+def interruptible() -> Iterator[None]:
     """A `with` block inside an uninterrupted one in which an interrupt comes at once."""
-
-    def __enter__(self) -> None:
-        interruption_point()
-        self._running, Scheduler.running = Scheduler.running, 0
-
-    def __exit__(self, *error: object) -> None:
-        Scheduler.running = self._running
+    interruption_point()
+    running, Scheduler.running = Scheduler.running, 0
+    try:
+        yield
+    finally:
+        Scheduler.running = running
 
 
 def interruption_point() -> None:
