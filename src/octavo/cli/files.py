@@ -97,11 +97,12 @@ def cp(arguments: Namespace) -> int:
     failures = Failures()
     with Images([w for w in wanted if w.image], [to] if to.image else []) as images:
         sources = [(images.tree(source), source.path) for source in wanted]
-        plan = plan_copy(sources, images.tree(to), to.path, arguments.recursive)
-        failures.all(plan.problems)
-        with progress(f"Copying to {to.text}", plan.size) as advance:
-            errors = run_copy(plan, advance)
-        failures.all(errors)
+        with failures.apart():
+            plan = plan_copy(sources, images.tree(to), to.path, arguments.recursive)
+            failures.all(plan.problems)
+            with progress(f"Copying to {to.text}", plan.size) as advance:
+                errors = run_copy(plan, advance)
+            failures.all(errors)
     return failures.code
 
 
