@@ -12,8 +12,8 @@ from typing import TextIO
 def prepare_streams() -> None:
     """Makes all three be there, and take any text.
 
-    A descriptor that is closed would be given to the next image that is opened, and output would go into it: it gets one from
-    which nothing can be read, and to which nothing can be written.
+    A descriptor that is closed would be given to the next image that is opened, and output would go into it:
+    it gets one from which nothing can be read, and to which nothing can be written.
     """
     for fd in range(3):
         try:

@@ -41,7 +41,8 @@ def kind_of(mode: int) -> str:
 
 
 def require_storage(path: str, mode: int | None = None) -> None:
-    """StatusError NO_SUCH_DEVICE when a path (or what was opened there, with `mode`) has no bytes at places, as files and block devices have.
+    """StatusError NO_SUCH_DEVICE when a path (or what was opened there, with `mode`) has no bytes at places, as
+    files and block devices have.
 
     Asked before a path is opened: opening a FIFO would wait, or be seen at its other end.
     """

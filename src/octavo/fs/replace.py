@@ -1,8 +1,10 @@
-"""Whole files: reading one, and putting new contents into the place of old ones, which stay as they are when that fails.
+"""Whole files: reading one, and putting new contents into the place of old ones, which stay as they are when
+that fails.
 
-The new contents are written beside the old ones, as OCTAVOn.TMP, and renamed into their place: the file is a new one, with
-its own time of creation and no attributes but "archive". Where there is no room for both, or the file is open, they are written
-over the old ones, which are put back when that fails; only a power cut in that moment leaves a part of each.
+The new contents are written beside the old ones, as OCTAVOn.TMP, and renamed into their place: the file is a
+new one, with its own time of creation and no attributes but "archive". Where there is no room for both, or
+the file is open, they are written over the old ones, which are put back when that fails; only a power cut in
+that moment leaves a part of each.
 """
 
 from __future__ import annotations
@@ -73,7 +75,10 @@ async def _names_beside(core: FileSystemVolume, path: str) -> Iterator[str]:
 
 
 async def _overwrite(core: FileSystemVolume, path: str, data: bytes, modified: float | None) -> None:
-    """Writes over a file. Room for all of it is taken before the first byte is changed; what was there is put back on an error."""
+    """Writes over a file.
+
+    Room for all of it is taken before the first byte is changed; what was there is put back on an error.
+    """
     file = await core.open(path, write=True)
     try:
         size = file.size

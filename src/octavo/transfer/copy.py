@@ -1,8 +1,8 @@
 """Doing what a plan says.
 
-A file that cannot be copied is reported and the rest goes on, but not in a directory that could not be made. The first error
-that will not go away ends the copy: the target is full, read-only or gone. An interrupt comes between two chunks, so that
-what was begun is always cleaned up.
+A file that cannot be copied is reported and the rest goes on, but not in a directory that could not be made.
+The first error that will not go away ends the copy: the target is full, read-only or gone. An interrupt comes
+between two chunks, so that what was begun is always cleaned up.
 """
 
 from __future__ import annotations

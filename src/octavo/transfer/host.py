@@ -1,10 +1,11 @@
 """The host's files as one side of a copy.
 
-A new file is made under its own name, with O_EXCL, and removed when it cannot be finished. A file that replaces another is
-written beside it, as .octavo-PID-N, and renamed into its place when all of it is there: until then the old one is as it was.
-A link to a file is followed, as cp does, and what it leads to is replaced; the new file has the old one's permissions, and
-its owner where that is allowed. Devices, and our own standard output, are written to and never removed. Nothing else that is
-no file is written to or read: a FIFO would wait for ever.
+A new file is made under its own name, with O_EXCL, and removed when it cannot be finished. A file that
+replaces another is written beside it, as .octavo-PID-N, and renamed into its place when all of it is there:
+until then the old one is as it was. A link to a file is followed, as cp does, and what it leads to is
+replaced; the new file has the old one's permissions, and its owner where that is allowed. Devices, and our
+own standard output, are written to and never removed. Nothing else that is no file is written to or read: a
+FIFO would wait for ever.
 
 Departure from cp: other hard links of a file that is replaced keep the old contents.
 """
@@ -217,7 +218,10 @@ def _replace(path: str, chunks: Iterable[bytes], modified: float) -> None:
 
 
 def _is_open_as(there: os.stat_result, fd: int) -> bool:
-    """True when a file is what a descriptor of ours leads to, as /dev/stdout is. Its reader, or what it has already, is ours to keep."""
+    """True when a file is what a descriptor of ours leads to, as /dev/stdout is.
+
+    Its reader, or what it has already, is ours to keep.
+    """
     try:
         return os.path.samestat(there, os.fstat(fd))
     except OSError:
@@ -252,7 +256,10 @@ def _give_away(path: str, there: os.stat_result) -> None:
 
 
 def _write_through(path: str, chunks: Iterable[bytes]) -> None:
-    """Writes to a device. It may take its time, so it may be interrupted at any moment: nothing has to be cleaned up."""
+    """Writes to a device.
+
+    It may take its time, so it may be interrupted at any moment: nothing has to be cleaned up.
+    """
     fd = os.open(path, os.O_WRONLY | _NO_WAIT)
     try:
         os.set_blocking(fd, True)

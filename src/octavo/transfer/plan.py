@@ -1,8 +1,10 @@
-"""What a copy has to do, listed before anything is done: so that progress has a total, and nothing is begun that cannot end well.
+"""What a copy has to do, listed before anything is done: so that progress has a total, and nothing is begun that
+cannot end well.
 
-What cannot be copied is a problem, told and left out, with all that is below it; the rest is copied. Names that would meet in
-the target's directory (two sources of one command; on FAT also names that differ in case, or in dots and spaces at their end)
-are problems too: the first is copied, each other is left out. A copy that has no room is refused as a whole.
+What cannot be copied is a problem, told and left out, with all that is below it; the rest is copied. Names
+that would meet in the target's directory (two sources of one command; on FAT also names that differ in case,
+or in dots and spaces at their end) are problems too: the first is copied, each other is left out. A copy that
+has no room is refused as a whole.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ class Plan:
 def plan_copy(sources: Sequence[tuple[Tree, str]], target: Tree, to: str, recursive: bool) -> Plan:
     """Lists the steps of copying paths to `to`, or into it when it is a directory.
 
-    StatusError NOT_A_DIRECTORY for several sources and a target that is none, DISK_FULL where there is no room.
+    StatusError NOT_A_DIRECTORY for several sources and a target that is none, DISK_FULL where there is no
+    room.
     """
     plan = Plan(target)
     into = target.is_dir(to)

@@ -13,7 +13,10 @@ CHUNK = 1 << 20
 
 @dataclass(slots=True)
 class Item:
-    """A file or directory: `size` in bytes, `modified` in seconds since 1970. A walk does not enter one with `skip`."""
+    """A file or directory: `size` in bytes, `modified` in seconds since 1970.
+
+    A walk does not enter one with `skip`.
+    """
 
     name: str
     directory: bool
@@ -26,8 +29,8 @@ class Item:
 class Step:
     """One file or directory to be copied from `path` to `to`, into the directory of the step `above`.
 
-    `replaces` is what the target has there already. `names` is of directories: by the target's keys, what is in the target's
-    directory (an Item), and what is going to be (the source's path, as messages have it).
+    `replaces` is what the target has there already. `names` is of directories: by the target's keys, what is
+    in the target's directory (an Item), and what is going to be (the source's path, as messages have it).
     """
 
     source: Tree
@@ -43,17 +46,19 @@ class Step:
 class Tree(Protocol):
     """One side of a copy. All raise StatusError.
 
-    `shown` is a path as messages have it; `join` a path below a path, `split` its directory and its name ("" for a root,
-    "." and ".."). `find` is what stands at a path (None: nothing), without following a link. `walk` yields (path below the
-    start, what is in it) of a directory and of all below it, parents first; it enters neither what the caller has given
-    `skip` nor what cannot be read, which is reported.
+    `shown` is a path as messages have it; `join` a path below a path, `split` its directory and its name (""
+    for a root, "." and ".."). `find` is what stands at a path (None: nothing), without following a link.
+    `walk` yields (path below the start, what is in it) of a directory and of all below it, parents first; it
+    enters neither what the caller has given `skip` nor what cannot be read, which is reported.
 
-    As a target: `fit` is a name as it would be stored, OBJECT_NAME_INVALID when it cannot be; `key` is equal for names that
-    are one name there; `names` is what a directory has, by key; `largest` is the size limit of a file; `admit` raises
-    DISK_FULL when steps cannot all have room. `write` and `mkdir` make what is not there; `write` with `replaces` puts a new
-    file into the place of an old one, which stays as it is when that fails.
+    As a target: `fit` is a name as it would be stored, OBJECT_NAME_INVALID when it cannot be; `key` is equal
+    for names that are one name there; `names` is what a directory has, by key; `largest` is the size limit of
+    a file; `admit` raises DISK_FULL when steps cannot all have room. `write` and `mkdir` make what is not
+    there; `write` with `replaces` puts a new file into the place of an old one, which stays as it is when
+    that fails.
 
-    `parts` are the names that lead to a path in `store`: equal, or the first of another's, when it is the same, or above it.
+    `parts` are the names that lead to a path in `store`: equal, or the first of another's, when it is the
+    same, or above it.
     """
 
     largest: int

@@ -1,7 +1,8 @@
 """The files of a volume as one side of a copy.
 
-A new file is made with all its data at once where it fits a chunk, else written and removed when it cannot be finished. A
-file that replaces another is written beside it and renamed into its place; `octavo.fs.replace` says when a small one is not.
+A new file is made with all its data at once where it fits a chunk, else written and removed when it cannot be
+finished. A file that replaces another is written beside it and renamed into its place; `octavo.fs.replace`
+says when a small one is not.
 """
 
 from __future__ import annotations
@@ -109,8 +110,8 @@ class VolumeTree:
     def admit(self, steps: Sequence[Step]) -> None:
         """StatusError DISK_FULL when the volume has too few free clusters for the steps, one after the other.
 
-        A file that replaces another gives clusters back after it has taken its own, unless it fits a chunk. What directories
-        need is at least what is counted, so that nothing is refused that would fit.
+        A file that replaces another gives clusters back after it has taken its own, unless it fits a chunk.
+        What directories need is at least what is counted, so that nothing is refused that would fit.
         """
         space = self.volume.space()
         unit, free, taken, most = space.unit, space.free // space.unit, 0, 0
