@@ -30,7 +30,10 @@ from octavo.cli.main import run as octavo_run
 from octavo.files import Volume
 from octavo.shell.shell import Shell
 from octavo.status import Status, StatusError
-from octavo.transfer import HostTree, VolumeTree, plan_copy, run_copy
+from octavo.transfer.copy import run_copy
+from octavo.transfer.host import HostTree
+from octavo.transfer.plan import plan_copy
+from octavo.transfer.volume import VolumeTree
 from tests.crashes.judge import fsck_lines
 from tests.volumes import clusters_of, leave_free, make_volume, shared_memory
 
@@ -207,8 +210,13 @@ class Fill:
 
     def tree_in(self) -> None:
         """A tree from the host, through Python."""
-        plan = plan_copy(HostTree(), str(self.host), VolumeTree(self.volume, "C:"), target := self.fresh(), True)
-        errors = run_copy(plan)
+        target = self.fresh()
+        try:
+            plan = plan_copy([(HostTree(), str(self.host))], VolumeTree(self.volume, "C:"), target, True)
+            errors = plan.problems + run_copy(plan)
+        except StatusError as error:
+            assert error.status == Status.DISK_FULL, error
+            errors = [error]
         self.take(target, host_tree(), bool(errors))
 
     def command(self) -> None:
