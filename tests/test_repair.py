@@ -5,14 +5,18 @@ from __future__ import annotations
 import random
 import struct
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 import octavo
+from octavo.cli.main import run as octavo_run
+from octavo.drivers.image import ImageDisk
 from octavo.fs.fat.check import MOST_PROBLEMS
+from octavo.io.device import Extent
 from octavo.status import Status, StatusError
+from octavo.testing.faulty import FaultyDevice
 from tests.conftest import fsck, make_image
 from tests.test_damaged import data_offset, fat_bytes, filled, patch, root_offset, set_fat
 
@@ -111,6 +115,48 @@ def test_a_broken_file_can_be_removed_and_its_space_comes_back(filled: Path) -> 
     mend(filled)
     with octavo.open_image(filled, read_only=True) as volume:
         assert volume.space().free == free + 3 * 1024
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+def test_what_cannot_be_read_is_not_given_up(bits: int, tmp_path: Path) -> None:
+    """A directory whose sectors fail, and a FAT32 root that is gone: nothing is erased or freed, for the rest may be in there."""
+    image = make_image(tmp_path / "disk.img", {16: 4 << 20, 32: 34 << 20}[bits], bits, 512)
+    with octavo.open_image(image) as volume:
+        volume.mkdir("d")
+        for i in range(20):
+            volume.write_bytes(f"d/file {i}", bytes([i]) * 900)
+        place = volume.core.geometry.place(volume.stat("d").number)  # type: ignore[attr-defined]
+    system = octavo.boot("4M")
+
+    class Scratched(FaultyDevice):
+        async def _read(self, extents: Sequence[Extent]) -> None:
+            if any(at <= place < at + sum(map(len, buffers)) for at, buffers in extents):
+                raise StatusError(Status.IO_DEVICE_ERROR, "a scratch")
+            await super()._read(extents)
+
+    volume = system.attach_device(Scratched(ImageDisk(image, system.scheduler)))
+    free = volume.space().free
+    said = volume.check(repair=True)
+    assert any("scratch" in p.what and not p.mended for p in said)
+    assert any("belong to no file" in p.what and not p.mended for p in said)
+    assert volume.space().free == free
+    system.close()
+    with octavo.open_image(image) as volume:
+        assert volume.check() == [] and volume.read_bytes("d/file 7") == b"\7" * 900
+    if bits == 32:
+        patch(image, 32 * 512 + 2 * 4, bytes(4))  # the root's own entry in the first FAT
+        with octavo.open_image(image) as volume:
+            assert any("belong to no file" in p.what and not p.mended for p in volume.check(repair=True))
+            assert volume.space().free == free + 512
+
+
+def test_check_repair_by_the_command_line(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1 without, 0 with --repair, and clean afterwards."""
+    set_fat(filled, 6, 5)
+    assert octavo_run(["check", str(filled)]) == 1
+    assert octavo_run(["check", "--repair", str(filled)]) == 0
+    assert "never ends: it runs in a circle (mended)" in capsys.readouterr().out
+    assert octavo_run(["check", "--json", str(filled)]) == 0
 
 
 def test_open_files_are_in_the_way_of_a_repair(filled: Path) -> None:

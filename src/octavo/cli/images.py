@@ -67,13 +67,14 @@ def _length(path: str) -> int:
 
 def _check_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="the image to check")
+    parser.add_argument("--repair", action="store_true", help="mend what can be mended; what is in lost clusters is given up: copy out what matters before")
     add_json(parser)
 
 
 def check(arguments: Namespace) -> int:
-    """Checks a volume; changes nothing."""
+    """Checks a volume, and mends it if asked to."""
     target = parse_image_target(arguments.image)
-    with Images([target]) as images:
+    with Images([target], [target] if arguments.repair else []) as images:
         volume = images.volume(target)
         space = volume.space()
         with progress("Checking", (space.total - space.free) // space.unit, "clusters") as advance:
@@ -85,20 +86,27 @@ def check(arguments: Namespace) -> int:
                     advance("", count - done)
                 done = count
 
-            problems = volume.check(on_progress)
+            problems = volume.check(on_progress, arguments.repair)
         kind = volume.kind
     if arguments.json:
-        print_json({"image": target.image, "type": kind, "problems": [{"where": p.where, "what": p.what} for p in problems]})
+        print_json({"image": target.image, "type": kind, "problems": [p._asdict() for p in problems]})
     else:
         for problem in problems:
             show(str(problem))
-        show(f"{target.image}: {kind}, " + (f"{len(problems)} problems" if problems else "clean"))
-    return int(bool(problems))
+        left = sum(not p.mended for p in problems)
+        found = f"{len(problems)} problem{'s' * (len(problems) > 1)}" + (f", {left} left" if arguments.repair else "")
+        show(f"{target.image}: {kind}, {found if problems else 'clean'}")
+    return int(not all(p.mended for p in problems))
 
 
 VERBS = {
     "mkfs": Verb(
         "Make an image with an empty FAT volume.", "  octavo mkfs --size 1440K floppy.img\n  octavo mkfs --type fat32 --size 1G disk.img", _mkfs_arguments, mkfs
     ),
-    "check": Verb("Check a volume; changes nothing. Exit code 1 when something is wrong.", "  octavo check disk.img", _check_arguments, check),
+    "check": Verb(
+        "Check a volume; changes nothing without --repair. Exit code 1 when something is wrong, or left wrong.",
+        "  octavo check disk.img\n  octavo check --repair disk.img",
+        _check_arguments,
+        check,
+    ),
 }
