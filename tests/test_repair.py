@@ -210,3 +210,67 @@ def test_random_damage_is_mended(bits: int, tmp_path: Path) -> None:
             assert done.returncode == 0, done.stdout
             mended += 1
     assert mended > (30 if bits < 32 else 8)
+
+
+def test_two_entries_of_one_name_are_both_there(filled: Path) -> None:
+    """Both are listed, both can be read, each by a name of its own; `rm -r` loses no cluster."""
+    twin_entries(filled)
+    with octavo.open_image(filled) as volume:
+        names = [e.name for e in volume.entries() if not e.is_directory]
+        assert len(names) == len(set(names)) == 2
+        assert sorted(volume.read_bytes(name) for name in names) == [b"a" * 3000, b"b" * 3000]
+        assert "two entries have the name A.BIN" in str(volume.check())
+        volume.rmtree("")
+        assert volume.space().free == volume.space().total
+        assert volume.check() == []
+
+
+@pytest.mark.dosfstools
+def test_a_stray_slot_costs_no_name(image: Path) -> None:
+    """A slot of a long name without its entry, as a torn write leaves it: told, and the next file keeps its own long name."""
+    with octavo.open_image(image) as volume:
+        volume.write_bytes("a name that takes three slots.txt", b"")
+    at = root_offset(image)
+    assert image.read_bytes()[at] == 0x43
+    patch(image, at + 32, bytes(96))
+    with octavo.open_image(image) as volume:
+        assert volume.entries() == [] and "1 slots of long names belong to no entry" in str(volume.check()[0])
+        volume.write_bytes("my thesis, final.txt", b"text")
+    with octavo.open_image(image) as volume:
+        assert [e.name for e in volume.entries()] == ["my thesis, final.txt"]
+        assert volume.read_bytes("my thesis, final.txt") == b"text"
+        assert all(p.mended for p in volume.check(repair=True)) and volume.exists("my thesis, final.txt")
+    fsck(image)
+
+
+def test_a_blank_name_ends_no_walk(filled: Path) -> None:
+    """A directory whose short name is blank: it has a name, is walked once, and can be removed with all in it."""
+    patch(filled, entry_at(filled, b"D          \x10"), b" " * 11)
+    with octavo.open_image(filled) as volume:
+        assert [here for here, _ in volume.walk()] == ["", "_"]
+        assert volume.read_bytes("_/inner.txt") == b"inner"
+        volume.rmtree("_")
+        assert [e.name for e in volume.entries()] == ["a.bin", "b.bin"]
+        assert volume.check() == []
+
+
+def test_directories_entered_twice_are_walked_once(image: Path) -> None:
+    """Thirty levels of two entries that lead to one directory: 2^30 paths, 31 directories."""
+    with octavo.open_image(image) as volume:
+        here = ""
+        for _ in range(30):
+            volume.mkdir(here + "A")
+            volume.mkdir(here + "B")
+            here += "A/"
+    data = bytearray(image.read_bytes())
+    at = data.index(b"A          \x10")
+    while at >= 0:
+        if data[at + 32 : at + 44] == b"B          \x10":
+            data[at + 32 + 26 : at + 32 + 28] = data[at + 26 : at + 28]
+        at = data.find(b"A          \x10", at + 1)
+    image.write_bytes(data)
+    with octavo.open_image(image) as volume:
+        assert len(list(volume.walk())) == 31
+        assert len(volume.check()) == 31  # thirty shared clusters, and what is lost of the others
+        assert all(p.mended for p in volume.check(repair=True))
+        assert volume.check() == []
