@@ -20,6 +20,9 @@ NAMED: list[tuple[str, str, str, str]] = [
     ("fs/fat/file.py", "        if error is not None:\n            raise error\n", "", "an error lost at close"),
     ("io/regionpager.py", "        if self.lost is not None:\n            raise self.lost\n", "", "a failed flush forgotten"),
     ("cache/manager.py", "        if not views or self.memory", "        if views or self.memory", "read-ahead off"),
+    ("memory/policies/mach.py", ") * 3 >", ") * 2 >", "a half of the pages active instead of a third"),
+    ("memory/policies/linux.py", "s[CLOCK] - s[", "s[CLOCK] + 1 - s[", "refault distance off by one"),
+    ("memory/policies/linux.py", "* 8 <=", "* 2 <=", "file pages spared while they are half of all"),
     ("fs/fat/table.py", "if 0 <= self.free_count < count:", "if 0 <= self.free_count < count - 1:", "one cluster more than there is"),
 ]
 

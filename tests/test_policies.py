@@ -222,6 +222,88 @@ def s3_fifo(keys: list[int], capacity: int) -> list[int]:
     return out
 
 
+def mach(keys: list[int], capacity: int) -> list[int]:
+    """Active and inactive queues by kind (odd keys: external); a third of all is active; marked inactive pages become active."""
+    active: dict[int, list[int]] = {1: [], 0: []}
+    inactive: dict[int, list[int]] = {1: [], 0: []}
+    marked: set[int] = set()
+    out = []
+
+    def leave() -> int:
+        while True:
+            while 3 * (len(active[1]) + len(active[0])) > capacity:
+                kind = 1 if len(active[1]) >= len(active[0]) else 0
+                key = active[kind].pop(0)
+                marked.discard(key)
+                inactive[kind].append(key)
+            kind = 1 if inactive[1] else 0
+            key = inactive[kind].pop(0)
+            if key not in marked:
+                return key
+            marked.discard(key)
+            active[key & 1].append(key)
+
+    for key in keys:
+        if any(key in queue for queue in (*active.values(), *inactive.values())):
+            marked.add(key)
+            continue
+        full = sum(map(len, (*active.values(), *inactive.values()))) == capacity
+        out.append(leave() if full else -1)
+        active[key & 1].append(key)
+    return out
+
+
+def linux(keys: list[int], capacity: int) -> list[int]:
+    """Inactive and active lists by kind (odd keys: file pages), and the refault distance of those that come back."""
+    inactive: dict[int, list[int]] = {1: [], 0: []}
+    active: dict[int, list[int]] = {1: [], 0: []}
+    marked: set[int] = set()
+    shadows: dict[int, int] = {}  # key -> evictions and activations when it left, oldest first
+    age = 0
+    out = []
+
+    def leave() -> int:
+        nonlocal age
+        while True:
+            files, others = len(inactive[1]) + len(active[1]), len(inactive[0]) + len(active[0])
+            kind = 0 if files * 8 <= files + others and others else 1
+            while len(inactive[kind]) < len(active[kind]):
+                inactive[kind].append(active[kind].pop(0))
+                marked.discard(inactive[kind][-1])
+            key = inactive[kind].pop(0)
+            if key not in marked:
+                age += 1
+                shadows[key] = age
+                if len(shadows) > capacity:
+                    del shadows[next(iter(shadows))]
+                return key
+            marked.discard(key)
+            inactive[kind].append(key)
+
+    for key in keys:
+        kind = key & 1
+        if key in active[kind]:
+            marked.add(key)
+        elif key in inactive[kind]:
+            if key in marked:
+                marked.discard(key)
+                age += 1
+                inactive[kind].remove(key)
+                active[kind].append(key)
+            else:
+                marked.add(key)
+        else:
+            full = sum(map(len, (*active.values(), *inactive.values()))) == capacity
+            out.append(leave() if full else -1)
+            left = shadows.pop(key, None)
+            if left is not None and age - left <= len(active[0]) + len(active[1]):
+                age += 1
+                active[kind].append(key)
+            else:
+                inactive[kind].append(key)
+    return out
+
+
 MODELS: dict[str, Model] = {
     "fifo": fifo,
     "lru": lru,
@@ -231,6 +313,9 @@ MODELS: dict[str, Model] = {
     "2q": two_q,
     "arc": arc,
     "s3-fifo": s3_fifo,
+    "ageing": lru,  # without ticks
+    "mach": mach,
+    "linux": linux,
 }
 
 
