@@ -5,6 +5,7 @@ A file or directory is a number for as long as it lives; its names, places and c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -54,6 +55,8 @@ class Demands:
 
     def same(self, path: str, other: str) -> bool:
         """Whether two paths, perhaps of short names, may be of one file or directory, which is being moved or lies in one that is."""
+        if _beside(path, other) or _beside(other, path):
+            return True
         things = {thing for tree in self.trees for thing in tree}
         return any(all(any(_is(p, name) for name in self.names(thing)) for p in (path, other)) for thing in things)
 
@@ -89,6 +92,12 @@ class Demands:
 
     def _versions(self, thing: int) -> list[bytes]:
         return [content for tree in self.trees if thing in tree and (content := tree[thing].content) is not None]
+
+
+def _beside(path: str, other: str) -> bool:
+    """Whether a path is that of new contents on their way into another file's place (`octavo.fs.replace`)."""
+    above, _, name = path.rpartition("/")
+    return re.fullmatch(r"OCTAVO\d+\.TMP", name) is not None and other.rpartition("/")[0].upper() == above.upper()
 
 
 def _is(path: str, name: str) -> bool:
