@@ -54,6 +54,8 @@ OWNERS = {  # of active frames; holders by what their names begin with
     "paged pool": ("paged pool", (0x35, 0x97, 0x8F)),
     "kernel stacks": ("kernel stacks", (0x8C, 0x51, 0x0A)),
     "PFN database": ("PFN database", (0xB2, 0x18, 0x2B)),
+    "devices": ("devices and RAM disks", (0x4D, 0x4D, 0x4D)),
+    "prototype": ("prototype PTEs", (0xB3, 0xA0, 0x2A)),
 }
 LEGEND: list[tuple[str, Colour]] = [*STATES.values(), *OWNERS.values()]
 PALETTE: list[Colour] = [(0xFF, 0xFF, 0xFF), (0x00, 0x00, 0x00), *(colour for _, colour in LEGEND)]
