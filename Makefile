@@ -2,6 +2,7 @@
 # make test      types, style and tests (needs mtools and dosfstools for all of them: apt install mtools dosfstools)
 # make bench     benchmarks against C (needs gcc), mtools, pyfatfs, dissect.fat and FATtools; prints tables, never fails
 # make crash     judges what power cuts leave on FAT volumes, 10,000 states of each type; the seed is SEED (needs dosfstools)
+# make mutants   puts 200 one-place faults into the code, one at a time, and says which the tests notice; the seed is SEED
 # make fills     fills 10,000 small FAT volumes to their last cluster and slot and beyond; the seed is SEED (needs both)
 # make clean     removes what these made
 
@@ -9,7 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEED ?= 1
 
-.PHONY: demo test bench crash fills clean
+.PHONY: demo test bench crash fills mutants clean
 
 demo: .venv/octavo
 	$(BIN)/python demo.py
@@ -28,6 +29,9 @@ bench: .venv/bench
 
 crash: .venv/test
 	$(BIN)/python -m tests.crashes --states 10000 --seed $(SEED)
+
+mutants: .venv/test
+	$(BIN)/python -m tests.mutants --count 200 --seed $(SEED)
 
 fills: .venv/test
 	$(BIN)/python -m tests.fills --fills 10000 --seed $(SEED)
