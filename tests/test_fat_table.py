@@ -228,3 +228,37 @@ def test_one_cluster_too_many_by_the_command_line(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(bytes(size))
         assert run(["cp", str(tmp_path / name), f"{image}:/"]) == code
     fsck(image)
+
+
+@pytest.mark.dosfstools
+def test_clusters_that_are_freed_half_way_are_freed_once(tmp_path: Path) -> None:
+    """Freeing fails in the middle of a run, others take what is free already, and the rest is freed later: nobody loses a cluster."""
+    for n in range(1, 80, 6):
+        image = make_image(tmp_path / "disk.img", 300 << 20, 32, 512)
+        system = octavo.boot("1M")
+        device = FaultyDevice(ImageDisk(image, system.scheduler))
+        core = cast(FatVolume, system.attach_device(device).core)
+        run = system.scheduler.run
+        run(core._modify())
+        total = run(core.table.count_free())
+        core.frees = list(run(core.table.allocate(300_000)))
+        at = device.numbers["read"] + n
+        device.plan = lambda verb, k, at=at: verb == "read" and k >= at  # type: ignore[misc]
+        failed = not run(core._make_way())
+        device.plan = never
+        core.table.cursor = 2
+        taken = run(core.table.allocate(1000))
+        assert clusters(run(core.table.chain(taken[0][0], "x"))) == clusters(taken)
+        if failed:
+            with pytest.raises(StatusError, match="injected"):
+                run(core._write_in_order())  # what failed before is told once
+        run(core._write_in_order())
+        assert clusters(run(core.table.chain(taken[0][0], "x"))) == clusters(taken)
+        assert core.table.free_count == total - 1000 and core.frees == []
+        core.table.free_count = -1
+        assert run(core.table.count_free()) == total - 1000
+        system.check()
+        system.abandon()
+        if not failed:
+            break
+    assert n > 1

@@ -279,9 +279,7 @@ class Core:
                 await self.table.cut()
                 self._expect_clean(await self._write_pages(), self._dirty(True))
                 await self.pager.barrier()
-            while self.frees:
-                await self.table.free(self.frees[-1:])
-                self.frees.pop()
+            await self.table.free(self.frees)
         if self.modified:
             await self._write_fsinfo()
         if error := await self._write_pages():

@@ -194,7 +194,7 @@ class Storage(Core):
             await self.pager.zero(self.geometry.place(runs[0][0]), self.geometry.cluster)
             await self.table.link(self._cluster_at(node.regions.last_place()), runs)
         except StatusError:
-            await self.table.free(runs)
+            self._let_go(runs)
             raise
         self._extend(node, runs)
         section.size += self.geometry.cluster

@@ -216,17 +216,30 @@ class FatTable:
 
     async def undo(self) -> None:
         """Frees what an allocation that failed had begun to chain; StatusError when that cannot be done yet."""
-        while self.begun:
-            await self._write_run(self.begun[-1], 0, free=True)
-            self.begun.pop()
+        await self._free_from(self.begun, counted=False)  # they were never counted as taken
 
-    async def free(self, runs: Sequence[Run]) -> None:
-        """Frees clusters; those that are free already (of a chain that another file shares) count once."""
+    async def free(self, runs: list[Run]) -> None:
+        """Frees clusters and takes them out of the list, which has the rest when a StatusError comes.
+
+        Those that are free already (of a chain that another file shares) count once.
+        """
         self.tails.clear()
-        for run in runs:
-            used = await self._write_run(run, 0, free=True)
-            if self.free_count >= 0:
-                self.free_count += used
+        await self._free_from(runs, self.free_count >= 0)
+
+    async def _free_from(self, runs: list[Run], counted: bool) -> None:
+        """Frees the clusters of a list, which always has those that are left."""
+        while runs:
+            first, count = runs[-1]
+            if self.bits == 12:
+                done, in_use = 1, int(await self.get(first) != 0)
+                await self.set(first, 0)
+            else:
+                done, in_use = await self._write_part(first, count, 0, free=True)
+            self.free_count += in_use if counted else 0
+            if done < count:
+                runs[-1] = (first + done, count - done)
+            else:
+                runs.pop()
 
     def end_at(self, cluster: int) -> None:
         """Makes a cluster the last of its chain, in the pages when `cut` is called."""
@@ -307,20 +320,20 @@ class FatTable:
         self.cursor += len(values)
         return len(values)
 
-    async def _write_run(self, run: Run, last: int, free: bool = False) -> int:
-        """Chains a run and gives its last cluster the entry `last`; with `free`, sets all of it to 0. Returns how many were in use."""
+    async def _write_run(self, run: Run, last: int) -> int:
+        """Chains a run and gives its last cluster the entry `last`; returns how many were in use."""
         first, count = run
         used = done = 0
         while done < count and self.bits != 12:
-            n, in_use = await self._write_part(first + done, count - done, last, free)
+            n, in_use = await self._write_part(first + done, count - done, last, free=False)
             done, used = done + n, used + in_use
         for cluster in range(first + done, first + count):
             used += await self.get(cluster) != 0
-            await self.set(cluster, 0 if free else cluster + 1 if cluster < first + count - 1 else last)
+            await self.set(cluster, cluster + 1 if cluster < first + count - 1 else last)
         return used
 
     async def _write_part(self, first: int, count: int, last: int, free: bool) -> tuple[int, int]:
-        """As `_write_run`, as far as the page of `first` goes (FAT16 and FAT32): (entries written, those of them in use before)."""
+        """Chains a run, or sets it to 0, as far as the page of `first` goes (FAT16, FAT32): (entries written, those in use before)."""
         width = self.bits >> 3
         at = self.offset + first * width
         address = await self._address(at)

@@ -96,7 +96,7 @@ class FatVolume(Storage):
             except StatusError:
                 if section is not None:
                     await self._forget_section(section)
-                await self.table.free(runs)
+                self._let_go(runs)
                 raise
             node = self._node(directory, entry)
             node.mapping, node.section = mapping, section

@@ -41,7 +41,7 @@ async def create_whole(volume: FatVolume, path: str, data: bytes, modified: floa
         try:
             await volume._insert(directory, entry)
         except StatusError:
-            await volume.table.free(runs)
+            volume._let_go(runs)
             raise
         if not data:
             return True
