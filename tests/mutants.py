@@ -31,7 +31,8 @@ from queue import Queue
 from tests.mutants_named import EQUIVALENT, NAMED
 
 ROOT = Path(__file__).parents[1]
-TIMEOUT = 240  # seconds; a fault that makes a test hang is found, too
+PATIENCE = 4  # a fault is taken to make the tests hang when they take so many times as long as without it, and SECONDS more
+SECONDS = 30
 UNTOUCHED = {"check", "statistics", "__repr__", "__str__", "explain", "log"}
 
 # (part of the path below src/octavo, tests of it, those that fail fastest first); the first that fits counts
@@ -250,24 +251,38 @@ def named() -> list[Mutant]:
     return out
 
 
+_usual: dict[str, float] = {}  # layer -> seconds that its tests take on the code as it is
+
+
 def run(mutant: Mutant, home: Path) -> tuple[bool, str, float]:
     """(killed, by what, seconds) in a copy of the project at `home`, which is put back afterwards."""
+    layer, tests = layer_of(mutant.path)
+    if layer not in _usual:
+        failed, by, seconds = run_tests(home, tests, 3600)
+        assert not failed, f"the tests of {layer} fail without a fault: {by}"
+        _usual.setdefault(layer, seconds)
     file = home / "src" / "octavo" / mutant.path
     text = file.read_text()
     file.write_text(mutant.apply(text))
-    _, tests = layer_of(mutant.path)
+    try:
+        return run_tests(home, tests, PATIENCE * _usual[layer] + SECONDS)
+    finally:
+        file.write_text(text)
+
+
+def run_tests(home: Path, tests: list[str], most: float) -> tuple[bool, str, float]:
+    """(whether one failed, or all took more than `most` seconds; which; seconds)."""
     began = time.monotonic()
     environment = {**os.environ, "PYTHONPATH": f"{home / 'src'}:{home}", "CI": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     temporary = home / "tmp"
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"--basetemp={temporary}", *tests]
     try:
-        done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=most, check=False)
         failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
         killed, by = done.returncode != 0, failed[0].split(" - ")[0] if failed else f"exit {done.returncode}"
     except subprocess.TimeoutExpired:
         killed, by = True, "hangs"
     finally:
-        file.write_text(text)
         shutil.rmtree(temporary, ignore_errors=True)
     return killed, by, time.monotonic() - began
 
