@@ -17,7 +17,6 @@ Memory beyond frames: 4 bytes a cluster, and a path for each file. Problems beyo
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ import numpy as np
 from octavo.fs.base import Problem
 from octavo.fs.fat.core import FSINFO_LEAD, FSINFO_MIDDLE, UNKNOWN
 from octavo.fs.fat.entry import DIRECTORY, FREE_SLOT, LONG_NAME, SLOT, VOLUME_LABEL, Entry, Parsed, new_entry, parse_directory
-from octavo.fs.fat.names import fold, is_short, make_short
+from octavo.fs.fat.names import fold, is_label, is_short, make_short
 from octavo.fs.fat.node import Directory, Node
 from octavo.fs.fat.table import Run
 from octavo.io.regionpager import RegionPager, whole_device
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 
 MOST_PROBLEMS = 1000
 MEDIA_OFFSET = 21  # in the boot sector
-_ODD_LABEL = re.compile(rb'[\x00-\x1f"*+,./:;<=>?\[\\\]|\x7f]')
 Progress = Callable[[int, int], None]
 
 
@@ -166,13 +164,13 @@ class _Check:
             gone = None if node.entry is None or node.parent is None else self._erase(node.parent.node, node.entry)
             await self.say(path, error.text, gone)
             return
-        parsed = parse_directory(data, volume.geometry.bits == 32)
+        parsed = parse_directory(data, volume.geometry.bits == 32, volume.codepage)
         if node.entry is not None and not await self.dots(node, path, parsed.entries + parsed.labels):
             return
         await self.names_of(node, path, parsed)
         await self.long_slots(node, path, data[: parsed.end * SLOT])
         for label in parsed.labels:
-            if label.cluster or label.size or node.entry is not None or _ODD_LABEL.search(label.raw[:11]):
+            if label.cluster or label.size or node.entry is not None or not is_label(label.raw[:11], label.codepage):
                 await self.say(path, f"the label in slot {label.slot} is none", self._erase(node, label))
         for entry in parsed.entries:
             if entry.name not in (".", ".."):
@@ -215,7 +213,7 @@ class _Check:
                 continue
             if twin := {fold(entry.name), fold(entry.short_name)} & seen:
                 await self.say(path, f"two entries have the name {min(twin)}", self._rename(node, entry, seen))
-            elif (id(entry) in broken and fold(entry.name) != fold(entry.short_name)) or (entry.slots == 1 and not is_short(entry.raw[:11])):
+            elif (id(entry) in broken and fold(entry.name) != fold(entry.short_name)) or (entry.slots == 1 and not is_short(entry.raw[:11], entry.codepage)):
                 what = f"the name that is shown as {entry.name} has characters that no short name may have"
                 await self.say(path, what, self._rename(node, entry, seen))
             elif id(entry) in broken:
@@ -377,6 +375,10 @@ async def check_volume(volume: FatVolume, progress: Progress | None, repair: boo
     g = volume.geometry
     if volume.was_dirty:
         await check.say("volume", "was not unmounted: its dirty flag is set", _done())
+    if g.unreachable or g.doubt:
+        await check.say("volume", f"{g.misfit}: it is mounted read-only, and cannot be mended")
+    if g.doubt:
+        return check.problems  # whatever else is found may be other than it looks
     if g.truncated:
         await check.say("volume", f"has {g.size} bytes, and the device only {volume.device.size}")
     await check.fats()

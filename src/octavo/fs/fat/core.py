@@ -26,6 +26,7 @@ from octavo.cache.manager import CacheManager
 from octavo.cache.regions import RegionMap
 from octavo.fs.fat.bpb import DIRTY_FLAG, Geometry
 from octavo.fs.fat.entry import FREE_SLOT, SLOT, Entry, to_dos
+from octavo.fs.fat.names import CODE_PAGE, shown_label
 from octavo.fs.fat.node import Directory, Node
 from octavo.fs.fat.table import FatTable, Run
 from octavo.io.device import Device
@@ -43,12 +44,13 @@ MOST_TRIES = 4  # of a writer in the background, while others change the FAT
 class Core:
     """One volume on `device`; `nodes` are its nodes that have an entry, oldest first."""
 
-    def __init__(self, device: Device, geometry: Geometry, cache: CacheManager, read_only: bool) -> None:
+    def __init__(self, device: Device, geometry: Geometry, cache: CacheManager, read_only: bool, codepage: str = CODE_PAGE) -> None:
         self.device = device
         self.name = device.name
         self.geometry = geometry
         self.kind = geometry.name
-        self.label = geometry.label
+        self.label = shown_label(geometry.label, codepage)
+        self.codepage = codepage  # of short names
         self.serial = geometry.serial
         self.cache = cache
         self.clock = cache.memory.scheduler.clock
@@ -101,7 +103,7 @@ class Core:
 
     def _writable(self, path: str) -> None:
         if self.read_only:
-            why = "the image is shorter than its volume" if self.geometry.truncated else "opened for reading only"
+            why = self.geometry.misfit or "opened for reading only"
             raise StatusError(Status.MEDIA_WRITE_PROTECTED, f"{self.name}: cannot change {path or '/'}: the volume is read-only ({why})")
 
     def mark_stale(self, node: Node) -> None:
