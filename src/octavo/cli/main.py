@@ -18,7 +18,7 @@ from octavo.version import VERSION
 
 MODULES = {
     "boot": "boot", "ls": "files", "cat": "files", "cp": "files", "mv": "files", "rm": "files", "mkdir": "files", "df": "files",
-    "mkfs": "images", "check": "images", "map": "map",
+    "attrib": "attrib", "mkfs": "images", "check": "images", "map": "map",
 }  # fmt: skip
 DESCRIPTION = """Octavo: an operating system's memory and storage executive.
 Works on FAT disk images with no root, and boots to a shell."""

@@ -25,7 +25,7 @@ from collections import OrderedDict
 from octavo.cache.manager import CacheManager
 from octavo.cache.regions import RegionMap
 from octavo.fs.fat.bpb import DIRTY_FLAG, Geometry
-from octavo.fs.fat.entry import FREE_SLOT, SLOT, Entry, to_dos
+from octavo.fs.fat.entry import FREE_SLOT, SLOT, Entry, clean_wall, to_dos
 from octavo.fs.fat.names import CODE_PAGE, shown_label
 from octavo.fs.fat.node import Directory, Node
 from octavo.fs.fat.table import FatTable, Run
@@ -93,9 +93,9 @@ class Core:
     # -- changing and writing -------------------------------------------------------------------------------------
 
     def stamp(self, wall: float | None = None) -> tuple[int, int, int]:
-        """A time (now, if not given) as an entry has it."""
+        """A time (now, if not given) as an entry has it; StatusError INVALID_PARAMETER when it is no number."""
         if wall is not None:
-            return to_dos(self.clock.local(wall))
+            return to_dos(self.clock.local(clean_wall(wall)))
         second = int(self.clock.wall())
         if second != self._stamp[0]:
             self._stamp = (second, to_dos(self.clock.local(second)))

@@ -21,6 +21,7 @@ from octavo.fs.fat.names import CODE_PAGE, ILLEGAL, checksum, shown_short
 from octavo.status import Status, StatusError
 
 READ_ONLY, HIDDEN, SYSTEM, VOLUME_LABEL, DIRECTORY, ARCHIVE = 1, 2, 4, 8, 16, 32
+LETTERS = {"r": READ_ONLY, "h": HIDDEN, "s": SYSTEM, "d": DIRECTORY, "a": ARCHIVE}
 LONG_NAME = 15
 SLOT = 32
 FREE_SLOT = 0xE5
@@ -73,8 +74,7 @@ class Entry:
     @property
     def flags(self) -> str:
         """Attributes as letters: read-only, hidden, system, directory, archive."""
-        pairs = ((READ_ONLY, "r"), (HIDDEN, "h"), (SYSTEM, "s"), (DIRECTORY, "d"), (ARCHIVE, "a"))
-        return "".join(letter if self.attributes & bit else "-" for bit, letter in pairs)
+        return "".join(letter if self.attributes & bit else "-" for letter, bit in LETTERS.items())
 
     def set_short(self, short: bytes, case: int) -> None:
         """Gives it another short name (11 bytes) and case bits."""
@@ -105,6 +105,16 @@ class Entry:
 
 def _word(raw: bytes, at: int) -> int:
     return raw[at] | raw[at + 1] << 8
+
+
+def attribute_bits(letters: str) -> int:
+    """The attributes that letters of `Entry.flags` stand for; StatusError INVALID_PARAMETER for what cannot be set or cleared."""
+    bits = 0
+    for letter in letters.lower():
+        if letter not in LETTERS or letter == "d":
+            raise StatusError(Status.INVALID_PARAMETER, f"{letter!r} is no attribute that can be changed: it takes r, h, s and a")
+        bits |= LETTERS[letter]
+    return bits
 
 
 def new_entry(name: str, attributes: int, stamp: tuple[int, int, int], short: bytes = b" " * 11, cluster: int = 0) -> Entry:

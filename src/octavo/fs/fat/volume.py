@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from octavo.fs.base import Problem, Space, not_found, split_path
-from octavo.fs.fat.entry import ARCHIVE, DIRECTORY, READ_ONLY, SLOT, Entry, new_entry
+from octavo.fs.fat.entry import ARCHIVE, DIRECTORY, READ_ONLY, SLOT, Entry, attribute_bits, new_entry
 from octavo.fs.fat.file import FatFile
 from octavo.fs.fat.names import clean_name, exact_short, fold, long_slots, make_short
 from octavo.fs.fat.node import Directory, Node, slots_in
@@ -155,6 +155,21 @@ class FatVolume(Storage):
                     await self._replace(source, entry, target, existing, new)
             finally:
                 source.live -= 1
+
+    async def set_attributes(self, path: str, on: str = "", off: str = "") -> None:
+        """Sets some attributes of a file or directory and clears others: letters out of r, h, s and a, as in `flags`.
+
+        StatusError INVALID_PARAMETER for other letters. A file that is open for writing stays writable until it is closed.
+        """
+        change = attribute_bits(on), attribute_bits(off)
+        async with self.mutex:
+            directory, entry, _ = await self._resolve(path)
+            if entry is None:
+                raise not_found(path)
+            self._writable(path)
+            await self._modify()
+            entry.attributes = (entry.attributes | change[0]) & ~change[1]
+            self.mark_stale(self._node(directory, entry))
 
     def _may_move(self, source: Directory, entry: Entry, target: Directory, old: str) -> None:
         self._writable(old)

@@ -6,7 +6,7 @@ A copy of a tree is made of these; by way of open, write and close each entry wo
 from __future__ import annotations
 
 from octavo.cache.regions import RegionMap
-from octavo.fs.fat.entry import ARCHIVE, clean_wall, new_entry
+from octavo.fs.fat.entry import ARCHIVE, new_entry
 from octavo.fs.fat.file import MOST_BYTES
 from octavo.fs.fat.names import clean_name, fold
 from octavo.fs.fat.node import Node
@@ -19,10 +19,9 @@ from octavo.status import Status, StatusError
 async def create_whole(volume: FatVolume, path: str, data: bytes, modified: float | None) -> bool:
     """Makes a file of `data`, last written at `modified` (None: now); False, and nothing done, when the path is there already.
 
-    StatusError as `FatVolume.open`, `FatFile.write` and `FatFile.set_modified`; on DISK_FULL and FILE_TOO_LARGE there is no file. When memory or the
+    StatusError as `FatVolume.open` and `FatFile.write`; on DISK_FULL and FILE_TOO_LARGE there is no file. When memory or the
     device fails in the middle of the data, the file has what was written before.
     """
-    written = None if modified is None else clean_wall(modified)
     async with volume.mutex:
         directory, entry, name = await volume._resolve(path)
         if entry is not None:
@@ -35,8 +34,8 @@ async def create_whole(volume: FatVolume, path: str, data: bytes, modified: floa
             return False
         await volume._modify()
         entry = new_entry(name, ARCHIVE, volume.stamp())
-        if written is not None:
-            entry.set_written(*volume.stamp(written)[:2])
+        if modified is not None:
+            entry.set_written(*volume.stamp(modified)[:2])
         runs = await volume._allocate(-(-len(data) // volume.geometry.cluster)) if data else []
         if runs:
             entry.cluster, entry.size = runs[0][0], len(data)
