@@ -22,6 +22,7 @@ async def create_whole(volume: FatVolume, path: str, data: bytes, modified: floa
     StatusError as `FatVolume.open` and `FatFile.write`; on DISK_FULL and FILE_TOO_LARGE there is no file. When memory or the
     device fails in the middle of the data, the file has what was written before.
     """
+    written = volume.stamp(modified)  # a wrong time is refused also for a file that is there
     async with volume.mutex:
         directory, entry, name = await volume._resolve(path)
         if entry is not None:
@@ -35,7 +36,7 @@ async def create_whole(volume: FatVolume, path: str, data: bytes, modified: floa
         await volume._modify()
         entry = new_entry(name, ARCHIVE, volume.stamp())
         if modified is not None:
-            entry.set_written(*volume.stamp(modified)[:2])
+            entry.set_written(*written[:2])
         runs = await volume._allocate(-(-len(data) // volume.geometry.cluster)) if data else []
         if runs:
             entry.cluster, entry.size = runs[0][0], len(data)
