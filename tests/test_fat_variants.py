@@ -14,7 +14,9 @@ import pytest
 
 import octavo
 from octavo.cli.main import run as octavo_run
+from octavo.drivers.image import ImageDisk
 from octavo.fs.fat.entry import from_dos, new_entry, parse_directory, to_dos
+from octavo.fs.fat.mkfs import make_fat, plan_volume
 from octavo.fs.fat.names import long_slots
 from octavo.status import Status, StatusError
 from tests.conftest import blank_image, fsck, make_image, run
@@ -84,10 +86,14 @@ def test_root_entries_end_where_they_are_counted(filled: Path) -> None:
 FAT_SIZE_AT = {12: (22, "<H"), 16: (22, "<H"), 32: (36, "<I")}
 
 
-def volume_of(path: Path, bits: int) -> Path:
-    """A volume of each type, with a.bin."""
+def volume_of(path: Path, bits: int, fats: int = 2) -> Path:
+    """A volume of each type, with a.bin and d/b.bin."""
     size, cluster = {12: (MIB, 512), 16: (16 * MIB, 1024), 32: (36 * MIB, 512)}[bits]
-    assert octavo_run(["mkfs", "-s", str(size), "-t", f"fat{bits}", "--cluster", str(cluster), str(path)]) == 0
+    plan = plan_volume(size, bits, cluster, fats)
+    with octavo.System("4M") as system:
+        device = ImageDisk(blank_image(path, size), system.scheduler)
+        system.scheduler.run(make_fat(device, system.cache, plan, "", blank=True))
+        device.close()
     with octavo.open_image(path) as volume:
         volume.write_bytes("a.bin", b"A" * 3000)
         volume.mkdir("d")
@@ -95,23 +101,25 @@ def volume_of(path: Path, bits: int) -> Path:
     return path
 
 
+@pytest.mark.parametrize("fats", [1, 2])
 @pytest.mark.parametrize("bits", [12, 16, 32])
-def test_fat_whose_size_is_wrong(bits: int, tmp_path: Path) -> None:
+def test_fat_whose_size_is_wrong(bits: int, fats: int, tmp_path: Path) -> None:
     """What follows the FAT is not where it seems: not an empty directory, not clean, and no repair of what cannot be seen."""
-    image = volume_of(tmp_path / "x.img", bits)
+    image = volume_of(tmp_path / "x.img", bits, fats)
     at, kind = FAT_SIZE_AT[bits]
     patch(image, at, struct.pack(kind, 2))
-    said = refuses_every_change(image, r"its FAT has entries for \d+ of \d+ clusters, and no second FAT follows it")
+    said = refuses_every_change(image, r"its FAT has entries for \d+ of \d+ clusters, and what follows it is not where it should be")
     assert len(said) == 1
     with octavo.open_image(image) as volume, pytest.raises(StatusError, match="nobody can say where it is") as caught:
         volume.entries()
     assert caught.value.status == Status.FILE_CORRUPT_ERROR
 
 
+@pytest.mark.parametrize("fats", [1, 2])
 @pytest.mark.parametrize("bits", [12, 16, 32])
-def test_volume_that_was_enlarged_without_its_fat(bits: int, tmp_path: Path) -> None:
+def test_volume_that_was_enlarged_without_its_fat(bits: int, fats: int, tmp_path: Path) -> None:
     """What the FAT reaches is read; the clusters behind it are told, and nothing is changed."""
-    image = volume_of(tmp_path / "x.img", bits)
+    image = volume_of(tmp_path / "x.img", bits, fats)
     size = image.stat().st_size
     with octavo.open_image(image) as volume:
         clusters = volume.space().total // volume.space().unit
@@ -120,7 +128,7 @@ def test_volume_that_was_enlarged_without_its_fat(bits: int, tmp_path: Path) -> 
     patch(image, 19, bytes(2))
     patch(image, 32, struct.pack("<I", grown // 512))
     said = refuses_every_change(image, r"its FAT has entries for \d+ of \d+ clusters")
-    assert "second FAT" not in said[0]
+    assert "where it should be" not in said[0]
     with octavo.open_image(image) as volume:
         assert volume.read_bytes("a.bin") == b"A" * 3000 and volume.read_bytes("d/b.bin") == b"B" * 3000
         reached = volume.space().total // volume.space().unit

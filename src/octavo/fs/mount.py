@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from octavo.cache.manager import CacheManager
 from octavo.fs.fat.bpb import DIRTY_FLAG, Geometry, parse_boot_sector
+from octavo.fs.fat.entry import parse_directory
 from octavo.fs.fat.names import check_code_page
 from octavo.fs.fat.volume import FatVolume
 from octavo.io.device import SECTOR, Device
@@ -52,16 +53,22 @@ async def mount(device: Device, cache: CacheManager, codepage: str | int = 437) 
 
 
 async def _volume(device: Device, geometry: Geometry, cache: CacheManager, sector: bytes, codepage: str) -> FatVolume:
-    if geometry.unreachable and not geometry.doubt and geometry.fats > 1 and not await _second_fat(device, geometry, cache):
-        geometry = replace(geometry, doubt=f"{geometry.misfit}, and no second FAT follows it")
+    if geometry.unreachable and not geometry.doubt and not await _fat_fits(device, geometry, cache):
+        geometry = replace(geometry, doubt=f"{geometry.misfit}, and what follows it is not where it should be")
     volume = FatVolume(device, geometry, cache, device.read_only or geometry.misfit != "", codepage)
     volume.was_dirty = bool(sector[geometry.flags_offset] & DIRTY_FLAG)
     await volume.read_label()
     return volume
 
 
-async def _second_fat(device: Device, geometry: Geometry, cache: CacheManager) -> bool:
-    """True when the second FAT begins as the first one does: the size of a FAT is right, then."""
-    first = geometry.root_offset - geometry.fats * geometry.fat_size
-    heads = [(await read_device(device, cache, first + i * geometry.fat_size, 4))[: geometry.bits // 8] for i in (0, 1)]
-    return heads[0] == heads[1]
+async def _fat_fits(device: Device, g: Geometry, cache: CacheManager) -> bool:
+    """Whether the size of a FAT is right: a second one begins as the first does, or the root directory behind a single one has names."""
+    if g.fats > 1:
+        first = g.root_offset - g.fats * g.fat_size
+        heads = [(await read_device(device, cache, first + i * g.fat_size, 4))[: g.bits // 8] for i in (0, 1)]
+        return heads[0] == heads[1]
+    root = g.root_offset if g.root_size else g.place(g.root_cluster)
+    if root + SECTOR > device.size:
+        return False
+    parsed = parse_directory(await read_device(device, cache, root, SECTOR), g.bits == 32)
+    return bool(parsed.entries or parsed.labels) and not parsed.broken

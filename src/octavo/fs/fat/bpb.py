@@ -16,7 +16,7 @@ any size that 128 sectors give (512 KiB with sectors of 4096 bytes), as Linux ha
 
 Two things leave it open where clusters are, and such a volume is read-only:
  - A FAT with fewer entries than there are clusters (`unreachable` of them). Either the volume was enlarged without it, or its
-   size is wrong, and what follows it lies elsewhere: `mount` looks whether the second FAT is where it should be.
+   size is wrong, and what follows it lies elsewhere: `mount` looks whether what follows it is where it should be.
  - Root entries that do not fill whole sectors, which the specification forbids: it rounds up, Windows does not, Linux and
    fsck.fat refuse. The root directory can be read, and nothing behind it (`doubt`).
 """

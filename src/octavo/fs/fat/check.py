@@ -215,6 +215,8 @@ class _Check:
                 await self.say(path, f"two entries have the name {min(twin)}", self._rename(node, entry, seen))
             elif (id(entry) in broken and fold(entry.name) != fold(entry.short_name)) or (entry.slots == 1 and not is_short(entry.raw[:11], entry.codepage)):
                 what = f"the name that is shown as {entry.name} has characters that no short name may have"
+                if not entry.raw[:11].isascii():
+                    what += f", if its code page is {entry.codepage}"
                 await self.say(path, what, self._rename(node, entry, seen))
             elif id(entry) in broken:
                 mine = [strays.pop(entry.slot, (entry.slot, 0))]
