@@ -438,6 +438,25 @@ def test_code_pages_that_are_none(page: object, filled: Path) -> None:
     assert caught.value.status == Status.INVALID_PARAMETER
 
 
+def test_verbs_take_a_code_page(filled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every verb that opens images finds a short name in it, and shows it so; another page's name is not there."""
+    patch(filled, filled.read_bytes().index(b"B       BIN"), short_bytes("ЖЮФ.BIN", 866))
+    page, where = ["--codepage", "866"], f"{filled}:/жюф.bin"
+    out = tmp_path / "out.bin"
+    for call in (
+        ["ls", f"{filled}:"], ["attrib", where], ["cat", where], ["cp", where, str(out)], ["check", str(filled)], ["df", str(filled)],
+        ["mkdir", "-p", f"{filled}:/new"], ["mv", where, f"{filled}:/c.bin"], ["boot", str(filled), "-c", "dir"],
+    ):  # fmt: skip
+        capsys.readouterr()
+        assert octavo_run([call[0], *page, *call[1:]]) == 0
+        assert call[0] != "ls" or "жюф.bin" in capsys.readouterr().out
+    assert out.read_bytes() == b"b" * 3000
+    patch(filled, filled.read_bytes().index(b"C       BIN"), short_bytes("ЖЮФ.BIN", 866))
+    with pytest.raises(StatusError, match="no such file"):
+        octavo_run(["rm", where])
+    assert octavo_run(["rm", *page, where]) == 0
+
+
 @pytest.mark.mtools
 def test_short_names_that_mtools_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """mtools puts a name into the short entry in its drive's code page."""

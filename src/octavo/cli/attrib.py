@@ -6,11 +6,10 @@ import re
 from argparse import REMAINDER, ArgumentParser, Namespace
 
 from octavo.cli.target import Images, parse_image_target
-from octavo.cli.verb import Verb, add_codepage, wrong
+from octavo.cli.verb import Verb, wrong
 
 
 def _arguments(parser: ArgumentParser) -> None:
-    add_codepage(parser)
     parser.add_argument("target", metavar="IMAGE:PATH", help="a file or directory in an image")
     changes = "+ sets and - clears r (read-only), h (hidden), s (system), a (archive), such as +r -ha; none: show them"
     parser.add_argument("changes", metavar="CHANGE", nargs=REMAINDER, help=changes)

@@ -70,7 +70,7 @@ def _check_arguments(parser: ArgumentParser) -> None:
 def check(arguments: Namespace) -> int:
     """Checks a volume; changes nothing."""
     target = parse_image_target(arguments.image)
-    with Images([target]) as images:
+    with Images([target], codepage=arguments.codepage) as images:
         volume = images.volume(target)
         space = volume.space()
         with progress("Checking", (space.total - space.free) // space.unit, "clusters") as advance:

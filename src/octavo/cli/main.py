@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 
-from octavo.cli.verb import Verb
+from octavo.cli.verb import Verb, add_codepage
 from octavo.status import StatusError
 from octavo.threads.scheduler import Scheduler
 from octavo.version import VERSION
@@ -40,6 +40,8 @@ def make_parser(verbs: list[str]) -> argparse.ArgumentParser:
         verb: Verb = importlib.import_module(f"octavo.cli.{MODULES[name]}").VERBS[name]
         sub = below.add_parser(name, help=verb.summary, description=verb.summary, epilog="examples:\n" + verb.examples, formatter_class=raw)
         verb.add_arguments(sub)
+        if name not in ("mkfs", "map"):  # all others open images
+            add_codepage(sub)
         sub.set_defaults(run=verb.run, error=sub.error)
     return parser
 
