@@ -63,7 +63,7 @@ def plan_volume(size: int, bits: int = 0, cluster: int = 0, fats: int = 2) -> Pl
     sector = SECTOR if cluster <= MAX_SECTORS_PER_CLUSTER * SECTOR else LARGE_SECTOR
     total = size // sector
     if total > 0xFFFFFFFF:
-        raise _impossible(f"{size} bytes: FAT ends at {sector >> 8} TiB with sectors of {sector} bytes")
+        raise _impossible(f"{size} bytes: FAT's limit is {sector >> 8} TiB with sectors of {sector} bytes")
     if fats not in (1, 2):
         raise _impossible(f"{fats} FATs: there can be 1 or 2")
     if cluster and (cluster % SECTOR or cluster & (cluster - 1) or cluster > MAX_CLUSTER_BYTES):
