@@ -110,6 +110,8 @@ def test_fat_whose_size_is_wrong(bits: int, fats: int, tmp_path: Path) -> None:
     patch(image, at, struct.pack(kind, 2))
     said = refuses_every_change(image, r"its FAT has entries for \d+ of \d+ clusters, and what follows it is not where it should be")
     assert len(said) == 1
+    with octavo.boot(disks=[image]) as system:
+        assert any("read-only: its FAT has entries" in line for line in system.log)
     with octavo.open_image(image) as volume, pytest.raises(StatusError, match="nobody can say where it is") as caught:
         volume.entries()
     assert caught.value.status == Status.FILE_CORRUPT_ERROR

@@ -133,7 +133,9 @@ class System:
             device.close()
             raise
         volume = self.volumes[letter] = Volume(core, self.scheduler, letter)
-        how = f", read-only{': ' + core.geometry.misfit if core.geometry.misfit else ''}" if core.read_only else ""
+        how = ", read-only" if core.read_only else ""
+        if core.geometry.misfit:
+            how += f": {core.geometry.misfit}"
         self.say(f"Device {device.name}: {device.size >> 10} KiB{how}")
         label = f", label {core.label}" if core.label else ""
         self.say(f"Volume {letter} {core.kind}{label}, serial {core.serial >> 16:04X}-{core.serial & 0xFFFF:04X}")
@@ -271,7 +273,7 @@ def boot(
     `firmware_map` is "host", the name of a recorded map, a file, or a list of ranges. With `seed` the system runs in virtual
     time. With `pageout=False` memory only fills up. `echo` is called with each line of the boot log.
     `profile` is how address spaces page ("nt", "mach", "linux": `octavo.memory.spaces.profiles`), `policy` and `cluster` change
-    its replacement policy and its pages a fault. `codepage` is that of FAT's short names: 437, 850, 932 or what Python calls it.
+    its replacement policy and its pages a fault. `codepage` is that of FAT's short names: 437, 850, 932 or Python's name.
     """
     system = System(memory, arch, firmware_map, seed, pageout, echo, profile, policy, cluster, codepage)
     try:

@@ -53,7 +53,9 @@ def parse_image_target(text: str) -> Target:
 class Images:
     """The images that one command works on, each mounted once, on one system."""
 
-    def __init__(self, targets: Sequence[Target], write: Sequence[Target] = (), memory: str = IMAGE_MEMORY, codepage: str = CODE_PAGE) -> None:
+    def __init__(
+        self, targets: Sequence[Target], write: Sequence[Target] = (), memory: str = IMAGE_MEMORY, codepage: str = CODE_PAGE
+    ) -> None:  # fmt: skip
         writable = {os.path.realpath(t.image) for t in write if t.image}
         self._volumes: dict[str, Volume] = {}
         self.system = System(memory, codepage=codepage)

@@ -46,4 +46,5 @@ def add_recursive(parser: ArgumentParser) -> None:
 
 def add_codepage(parser: ArgumentParser) -> None:
     """The --codepage option of verbs that open images."""
-    parser.add_argument("--codepage", metavar="PAGE", default=CODE_PAGE, help="code page of short names: 437 (the default), 850, 932 or the like")
+    explained = "code page of short names: 437 (the default), 850, 932 or the like"
+    parser.add_argument("--codepage", metavar="PAGE", default=CODE_PAGE, help=explained)

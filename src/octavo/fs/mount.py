@@ -44,7 +44,8 @@ async def mount(device: Device, cache: CacheManager, codepage: str | int = 437) 
     for partition in candidates:
         try:
             sector = await read_device(partition, cache, 0, SECTOR)
-            geometry = parse_boot_sector(sector, f"partition {partition.number} of type {partition.kind:#04x}", partition.size)
+            name = f"partition {partition.number} of type {partition.kind:#04x}"
+            geometry = parse_boot_sector(sector, name, partition.size)
         except StatusError as error:
             why.append(error.text)
         else:
@@ -62,7 +63,7 @@ async def _volume(device: Device, geometry: Geometry, cache: CacheManager, secto
 
 
 async def _fat_fits(device: Device, g: Geometry, cache: CacheManager) -> bool:
-    """Whether the size of a FAT is right: a second one begins as the first does, or the root directory behind a single one has names."""
+    """Whether the size of a FAT is right: a second one begins as the first does, or names are where the root directory is."""
     if g.fats > 1:
         first = g.root_offset - g.fats * g.fat_size
         heads = [(await read_device(device, cache, first + i * g.fat_size, 4))[: g.bits // 8] for i in (0, 1)]

@@ -68,7 +68,8 @@ def partitions(device: Device, sector: bytes) -> tuple[list[Partition], list[str
         elif kind in EXTENDED_TYPES:
             others.append(f"partition {i + 1} is an extended one, which Octavo does not read yet")
         elif not first or start >= device.size:
-            others.append(f"partition {i + 1} begins at sector {first}, and the device has {device.size // SECTOR} sectors")
+            sectors = device.size // SECTOR
+            others.append(f"partition {i + 1} begins at sector {first}, and the device has {sectors} sectors")
         else:
             found.append(Partition(device, i + 1, start, min(count * SECTOR, device.size - start), kind))
     return sorted(found, key=lambda p: p.kind not in FAT_TYPES), others

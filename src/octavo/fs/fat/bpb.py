@@ -10,15 +10,15 @@
 
 Source: Microsoft FAT specification (fatgen103). Departures: a volume is FAT32 if its 16-bit FAT size is 0, else FAT12 or
 FAT16 by its number of clusters, as Linux has it (mkfs.fat makes FAT32 volumes with fewer clusters than the specification
-allows); a missing 55 AA signature is overlooked when all else makes sense, since many real images lack it. Clusters may have
-any size that 128 sectors give (512 KiB with sectors of 4096 bytes), as Linux has it; the specification warns of more than
-32 KiB, and Windows makes up to 256 KiB on such disks.
+allows); a missing 55 AA signature is overlooked when all else makes sense, since many real images lack it.
+Clusters may have any size that 128 sectors give (512 KiB with sectors of 4096 bytes), as Linux has it; the specification
+warns of more than 32 KiB, and Windows makes up to 256 KiB on such disks.
 
 Two things leave it open where clusters are, and such a volume is read-only:
- - A FAT with fewer entries than there are clusters (`unreachable` of them). Either the volume was enlarged without it, or its
-   size is wrong, and what follows it lies elsewhere: `mount` looks whether what follows it is where it should be.
- - Root entries that do not fill whole sectors, which the specification forbids: it rounds up, Windows does not, Linux and
-   fsck.fat refuse. The root directory can be read, and nothing behind it (`doubt`).
+ - A FAT with fewer entries than there are clusters (`unreachable` of them). Either the volume was enlarged without it,
+   or its size is wrong, and what follows lies elsewhere: `mount` looks whether that is where it should be.
+ - Root entries that do not fill whole sectors, which the specification forbids: it rounds up, Windows does not, Linux
+   and fsck.fat refuse. The root directory can be read, and nothing behind it (`doubt`).
 """
 
 from __future__ import annotations
@@ -151,7 +151,9 @@ def _finish(
         label = data[extended + 5 : extended + 16] if data[extended] == 0x29 else b""
     fat_size = fat_sectors * sector
     root_offset = reserved * sector + fats * fat_size
-    doubt = f"its {root_size // ENTRY_BYTES} root entries do not fill whole sectors of {sector} bytes" if root_size % sector else ""
+    doubt = ""
+    if root_size % sector:
+        doubt = f"its {root_size // ENTRY_BYTES} root entries do not fill whole sectors of {sector} bytes"
     return Geometry(
         bits=bits, sector=sector, cluster=cluster, fats=fats, fat_offset=reserved * sector + active * fat_size, fat_size=fat_size,
         mirrored=mirrored, root_offset=root_offset, root_size=root_size, root_cluster=root_cluster,

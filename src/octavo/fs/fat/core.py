@@ -44,7 +44,9 @@ MOST_TRIES = 4  # of a writer in the background, while others change the FAT
 class Core:
     """One volume on `device`; `nodes` are its nodes that have an entry, oldest first."""
 
-    def __init__(self, device: Device, geometry: Geometry, cache: CacheManager, read_only: bool, codepage: str = CODE_PAGE) -> None:
+    def __init__(
+        self, device: Device, geometry: Geometry, cache: CacheManager, read_only: bool, codepage: str = CODE_PAGE
+    ) -> None:  # fmt: skip
         self.device = device
         self.name = device.name
         self.geometry = geometry

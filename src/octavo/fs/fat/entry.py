@@ -108,11 +108,12 @@ def _word(raw: bytes, at: int) -> int:
 
 
 def attribute_bits(letters: str) -> int:
-    """The attributes that letters of `Entry.flags` stand for; StatusError INVALID_PARAMETER for what cannot be set or cleared."""
+    """The attributes that letters of `Entry.flags` stand for; StatusError INVALID_PARAMETER for others than r, h, s and a."""
     bits = 0
     for letter in letters.lower():
         if letter not in LETTERS or letter == "d":
-            raise StatusError(Status.INVALID_PARAMETER, f"{letter!r} is no attribute that can be changed: it takes r, h, s and a")
+            why = f"{letter!r} is no attribute that can be changed: it takes r, h, s and a"
+            raise StatusError(Status.INVALID_PARAMETER, why)
         bits |= LETTERS[letter]
     return bits
 
@@ -141,8 +142,9 @@ def to_dos(fields: struct_time, fraction: float = 0.0) -> tuple[int, int, int]:
 
 
 def clean_wall(wall: float) -> float:
-    """A wall time (seconds since 1970) that every clock can turn into calendar fields: what lies far outside FAT's years is
-    brought near them. StatusError INVALID_PARAMETER when it is no number.
+    """A wall time (seconds since 1970) that has calendar fields: what lies far outside FAT's years is brought near them.
+
+    StatusError INVALID_PARAMETER when it is no number.
     """
     if not isinstance(wall, int | float) or wall != wall:
         raise StatusError(Status.INVALID_PARAMETER, f"{wall!r} is no time: it takes the seconds since 1970")
@@ -165,7 +167,8 @@ def find_label(data: bytes) -> tuple[bytes, bool]:
     for slot, (first, attributes) in enumerate(zip(data[::SLOT], data[11::SLOT], strict=True)):
         if not first:
             return b"", True
-        if attributes & (VOLUME_LABEL | DIRECTORY) == VOLUME_LABEL and attributes & 0x3F != LONG_NAME and first != FREE_SLOT:
+        label = attributes & (VOLUME_LABEL | DIRECTORY) == VOLUME_LABEL and attributes & 0x3F != LONG_NAME
+        if label and first != FREE_SLOT:
             return data[slot * SLOT : slot * SLOT + 11], False
     return b"", False
 
@@ -193,7 +196,7 @@ _ORDER = [bytes([n | 0x40, *range(n - 1, 0, -1)]) for n in range(1, 21)]  # firs
 
 
 def parse_directory(data: bytes, wide: bool, codepage: str = CODE_PAGE) -> Parsed:
-    """Parses a whole directory; `wide` says that entries have 32-bit cluster numbers (FAT32), `codepage` is that of short names."""
+    """Parses a whole directory; `wide`: entries have 32-bit cluster numbers (FAT32); `codepage` is that of short names."""
     parsed = Parsed()
     make, entries = Entry.__new__, parsed.entries
     parsed.end = data[::SLOT].find(0)

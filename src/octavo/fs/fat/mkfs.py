@@ -2,8 +2,8 @@
 
 Sizes of clusters and FATs follow the tables in Microsoft's specification, and the layout is what mkfs.fat makes: FAT12 and
 FAT16 with 1 reserved sector and 512 root entries (floppies as their formats have it), FAT32 with 32 reserved sectors,
-FSInfo in sector 1 and a copy of the boot sector in sector 6. Sectors have 512 bytes; with clusters of more than 64 KiB, which
-128 of those cannot make, they have 4096. A label is in the boot sector and in the root directory.
+FSInfo in sector 1 and a copy of the boot sector in sector 6. Sectors have 512 bytes; with clusters of more than 64 KiB,
+which 128 of those cannot make, they have 4096. A label is in the boot sector and in the root directory.
 
 Everything is written through a section of the device, and flushed before `make_fat` returns.
 """

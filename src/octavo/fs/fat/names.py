@@ -142,7 +142,10 @@ def long_slots(name: str, short: bytes) -> bytes:
 
 
 def check_code_page(page: str | int) -> str:
-    """The codec of a code page, given as 850, "850" or Python's name; StatusError INVALID_PARAMETER when names cannot be in it."""
+    """The codec of a code page, given as 850, "850" or Python's name.
+
+    StatusError INVALID_PARAMETER when there is none, or it is not ASCII where that is printable, as short names need it.
+    """
     text = str(page)
     try:
         name = codecs.lookup(f"cp{text}" if text.isdecimal() else text).name
@@ -150,7 +153,8 @@ def check_code_page(page: str | int) -> str:
             return name
     except (LookupError, ValueError):  # ValueError: a NUL in the name, or what is no text
         pass
-    raise StatusError(Status.INVALID_PARAMETER, f"{text!r} is no code page of short names: it takes 437, 850, 932 or the like")
+    why = f"{text!r} is no code page of short names: it takes 437, 850, 932 or the like"
+    raise StatusError(Status.INVALID_PARAMETER, why)
 
 
 def _private(error: UnicodeError) -> tuple[str, int]:

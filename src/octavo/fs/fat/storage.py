@@ -97,7 +97,10 @@ class Storage(Core):
         return b"".join(parts)
 
     async def read_label(self) -> None:
-        """Takes the label from the root directory, in whatever slot it is; the boot sector's stays where there is none or no way to it."""
+        """Takes the label from the root directory, in whatever slot it is.
+
+        The boot sector's stays where there is none, or the root directory cannot be read.
+        """
         try:
             section = await self._load(self.root)
             for offset in range(0, section.size, 65536):
