@@ -349,6 +349,20 @@ def test_sectors_of_4_kib_by_mkfs_fat(bits: int, sectors: int, size: int, tmp_pa
     fsck(image)
 
 
+@pytest.mark.dosfstools
+@pytest.mark.parametrize(
+    ("size", "cluster", "bits"),
+    [("1G", "128K", 16), ("900M", "256K", 12), ("20G", "256K", 32), ("1G", "8K", 32), ("1G", "16K", 16), ("1G", "64K", 16), ("2880K", "512", 16), ("100M", "64K", 12)],
+)
+def test_the_type_follows_the_cluster_that_is_asked_for(size: str, cluster: str, bits: int, tmp_path: Path) -> None:
+    """Without --type, what fits: a large volume with large clusters has too few of them for FAT32."""
+    image = tmp_path / "x.img"
+    assert octavo_run(["mkfs", "-s", size, "--cluster", cluster, str(image)]) == 0
+    with octavo.open_image(image) as volume:
+        assert volume.kind == f"FAT{bits}" and volume.check() == []
+    fsck(image)
+
+
 @pytest.mark.parametrize("value", [0, 3, 0x81, 0xF8, 0xF9, 0xFF])
 def test_sectors_per_cluster_that_no_fat_has(value: int, image: Path) -> None:
     """Powers of two up to 128; negative exponents are NTFS's."""

@@ -69,15 +69,15 @@ def plan_volume(size: int, bits: int = 0, cluster: int = 0, fats: int = 2) -> Pl
     if cluster and (cluster % SECTOR or cluster & (cluster - 1) or cluster > MAX_CLUSTER_BYTES):
         raise _impossible(f"a cluster of {cluster} bytes: it must be a power of two from 512 to {MAX_CLUSTER_BYTES}")
     floppy = FLOPPIES.get(size // 1024) if size % 1024 == 0 and bits in (0, 12) else None
-    if not bits:
-        bits = 12 if floppy or size < 4 * MIB else 16 if size < FAT32_LEAST else 32
+    best = bits or (12 if floppy or size < 4 * MIB else 16 if size < FAT32_LEAST else 32)
     per_cluster, root_entries, media, track, heads = floppy or (0, 512, 0xF8, 63, 255)
-    choices = [cluster // sector] if cluster else [per_cluster] if per_cluster else _choices(bits, size)
-    for choice in choices:
-        plan = _fit(bits, sector, total, choice, fats, root_entries, media, track, heads)
-        if plan is not None:
-            return plan
-    raise _impossible(f"{size} bytes as FAT{bits}" + (f" with clusters of {cluster} bytes" if cluster else ""))
+    for kind in [bits] if bits else sorted((12, 16, 32), key=lambda kind: kind != best):
+        fixed = cluster // sector or per_cluster
+        for choice in [fixed] if fixed else _choices(kind, size):
+            plan = _fit(kind, sector, total, choice, fats, root_entries, media, track, heads)
+            if plan is not None:
+                return plan
+    raise _impossible(f"{size} bytes as FAT{bits or ''}" + (f" with clusters of {cluster} bytes" if cluster else ""))
 
 
 def _impossible(what: str) -> StatusError:
