@@ -729,3 +729,20 @@ def test_a_short_name_without_tilde_beside_a_long_one(filled: Path) -> None:
         assert volume.read_bytes("notes.txt") == b"new" and not volume.exists("Notes of the year.text")
         assert volume.check() == []
     fsck(filled)
+
+
+@pytest.mark.dosfstools
+def test_a_repair_gives_no_name_that_a_later_entry_has(filled: Path) -> None:
+    """Only the twin gets another name, and its contents stay; whoever has the next name keeps it."""
+    with octavo.open_image(filled) as volume:
+        for i in range(1, 4):
+            volume.write_bytes(f"a~{i}.bin", bytes((i,)))
+        volume.write_bytes("A long name.bin", b"long")
+    patch(filled, filled.read_bytes().index(b"B       BIN"), b"A       BIN")
+    with octavo.open_image(filled) as volume:
+        assert len(volume.check(repair=True)) == 1 and volume.check() == []
+        names = [e.name for e in volume.entries()]
+        assert names[0] == "a.bin" and names[2:] == ["d", "a~1.bin", "a~2.bin", "a~3.bin", "A long name.bin"]
+        assert volume.read_bytes(names[1]) == b"b" * 3000
+        assert [volume.read_bytes(f"a~{i}.bin") for i in range(1, 4)] == [b"\x01", b"\x02", b"\x03"]
+    fsck(filled)

@@ -208,16 +208,17 @@ class _Check:
         strays = {first + count: (first, count) for first, count in parsed.strays}  # by the slot behind them
         broken = {id(entry) for entry in parsed.broken}
         seen: set[str] = set()
+        taken: set[str] = set()  # by all of them, once one needs another name
         for entry in parsed.entries:
             if entry.name in (".", ".."):
                 continue
             if twin := {fold(entry.name), fold(entry.short_name)} & seen:
-                await self.say(path, f"two entries have the name {min(twin)}", self._rename(node, entry, seen))
+                await self.say(path, f"two entries have the name {min(twin)}", self._rename(node, entry, parsed, taken))
             elif (id(entry) in broken and fold(entry.name) != fold(entry.short_name)) or (entry.slots == 1 and not is_short(entry.raw[:11], entry.codepage)):
                 what = f"the name that is shown as {entry.name} has characters that no short name may have"
                 if not entry.raw[:11].isascii():
                     what += f", if its code page is {entry.codepage}"
-                await self.say(path, what, self._rename(node, entry, seen))
+                await self.say(path, what, self._rename(node, entry, parsed, taken))
             elif id(entry) in broken:
                 mine = [strays.pop(entry.slot, (entry.slot, 0))]
                 await self.say(path, f"the long name of {entry.name} is damaged", self._free_slots(node, mine))
@@ -241,13 +242,16 @@ class _Check:
             await self.volume._put(section, slot * SLOT + 12, b"\0")
             await self.volume._put(section, slot * SLOT + 26, b"\0\0")
 
-    async def _rename(self, parent: Node, entry: Entry, taken: set[str]) -> None:
-        """Gives an entry a short name that nobody has, and no long one."""
+    async def _rename(self, parent: Node, entry: Entry, parsed: Parsed, taken: set[str]) -> None:
+        """Gives an entry a short name that nobody in its directory has, and no long one."""
+        if not taken:
+            taken.update(fold(name) for e in parsed.entries for name in (e.name, e.short_name))
         if entry.slots > 1:
             await self._free_slots(parent, [(entry.slot, entry.slots - 1)])
             entry.slot, entry.slots = entry.slot + entry.slots - 1, 1
         entry.set_short(make_short(entry.name, taken), 0)
         entry.name = entry.short_name
+        taken.add(entry.name)
         await self._write(parent, entry)
 
     async def _erase(self, parent: Node, entry: Entry) -> None:
