@@ -29,7 +29,10 @@ from typing import Any
 
 import octavo
 from octavo.system import IMAGE_MEMORY
-from octavo.transfer import HostTree, VolumeTree, plan_copy, run_copy
+from octavo.transfer.copy import run_copy
+from octavo.transfer.host import HostTree
+from octavo.transfer.plan import plan_copy
+from octavo.transfer.volume import VolumeTree
 
 FILES = 2300
 BIG_MIB = 256
@@ -184,7 +187,7 @@ def in_rows(b: Bench) -> dict[str, Action]:
 
     def ours() -> None:
         with octavo.open_image(b.fresh) as volume:
-            assert run_copy(plan_copy(HostTree(), str(b.tree), VolumeTree(volume, ""), "", True)) == []
+            assert run_copy(plan_copy([(HostTree(), str(b.tree))], VolumeTree(volume, ""), "", True)) == []
 
     def pyfatfs() -> None:
         from pyfatfs.PyFatFS import PyFatFS
@@ -212,7 +215,7 @@ def out_rows(b: Bench) -> dict[str, Action]:
 
     def ours() -> None:
         with octavo.open_image(b.image, read_only=True) as volume:
-            assert run_copy(plan_copy(VolumeTree(volume, ""), "tree", HostTree(), str(b.out), True)) == []
+            assert run_copy(plan_copy([(VolumeTree(volume, ""), "tree")], HostTree(), str(b.out), True)) == []
 
     def mtools() -> None:
         tool("mcopy", "-s", "-Q", "-i", b.image, "::tree", b.out)

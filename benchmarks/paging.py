@@ -26,7 +26,6 @@ import numpy as np
 import octavo
 from octavo.drivers.image import ImageDisk
 from octavo.io.device import Device
-from octavo.io.diskmodel import FLASH, HARD_DISK, DiskModel, ModelledDisk
 from octavo.io.rawfile import RawFile
 from octavo.machine.mmu import reference
 from octavo.machine.ram import PAGE_SIZE
@@ -34,6 +33,7 @@ from octavo.memory.policies import MODULES
 from octavo.memory.policies.policy import Policy
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect
+from octavo.testing.modelled import FLASH, HARD_DISK, DiskModel, ModelledDisk
 from octavo.version import VERSION
 
 PAGES = 16_384  # 64 MiB

@@ -125,7 +125,7 @@ def demand_zero(rounds: int) -> float:
 def fork(rounds: int, pages: int) -> tuple[float, float]:
     """Milliseconds to fork a space with so many pages in frames, and to copy its page tables with NumPy."""
     machine = Machine(pages + pages // 8 + 8192, pages)
-    machine.virtual.limit = 1 << 40  # this is about time
+    machine.virtual.commitment.slots = 1 << 40  # this is about time
     machine.touch(pages)
     forks = []
     for _ in range(rounds + 1):
@@ -222,7 +222,7 @@ class CopyFile:
     async def prepare_mapping(self) -> None:
         """Nothing to prepare."""
 
-    async def truncate(self, size: int) -> None:
+    async def grow(self, size: int) -> None:
         """Is not done."""
 
     async def close(self) -> None:

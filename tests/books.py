@@ -73,7 +73,8 @@ class Book:
             await self.machine.scheduler.sleep(8)
             control.data_supply(offset, data[offset:end])
         else:
-            control.data_supply(offset, data[offset:end], precious=self.manner == "precious")
+            lock = Access.WRITE if self.manner == "locked" else Access.NONE
+            control.data_supply(offset, data[offset:end], lock, precious=self.manner == "precious")
 
     async def data_return(self, control: MemoryObject, offset: int, data: bytes, dirty: bool, kept: bool) -> None:
         """Keeps, or not."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pytest
@@ -83,6 +85,22 @@ def fails(status: Status, call: object, *arguments: object) -> None:
     assert error.value.text
 
 
+@contextmanager
+def within_seconds(seconds: float) -> Iterator[None]:
+    """What takes longer fails, instead of never ending."""
+
+    def stop(number: int, frame: object) -> None:
+        raise AssertionError(f"it has taken more than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 class BytesPager:
     """Keeps one section in a bytearray; waits (in virtual time) if `slow`, and fails while `broken` says so."""
 
@@ -148,6 +166,11 @@ class MemoryFile:
             del self.pager.data[size:]
         else:
             await self.cache.copy_write(self.section, self.section.size, bytes(size - self.section.size))
+
+    async def grow(self, size: int) -> None:
+        """Adds zeros, if it is shorter."""
+        if size > self.section.size:
+            await self.truncate(size)
 
     async def close(self) -> None:
         """One user less."""

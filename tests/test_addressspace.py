@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from octavo.machine.mmukernels import EXECUTE, READ, WRITE
 from octavo.machine.paging import FORMATS
 from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.spaces.addressspace import Allocate, Free, MemoryInformation, MemoryType, PageState
+from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect
+from octavo.memory.spaces.sections import Attribute
 from octavo.status import Status, StatusError
-from tests.machines import Machine, emptied, fails
+from tests.machines import Machine, MemoryFile, emptied, fails, within_seconds
 
 COMMIT, RESERVE, RESET, TOP_DOWN = Allocate.COMMIT, Allocate.RESERVE, Allocate.RESET, Allocate.TOP_DOWN
 RO, RW, NOACCESS, GUARD = Protect.READONLY, Protect.READWRITE, Protect.NOACCESS, Protect.GUARD
@@ -159,6 +162,70 @@ def test_lock(machine: Machine) -> None:
     assert not space.locked
 
 
+@pytest.mark.parametrize("where", ["nothing", "reserved", "private", "file", "reserved section"])
+def test_a_huge_range_costs_what_is_there(where: str) -> None:
+    """Every call that takes a range, with 2^30 to 2^46 bytes: refused or done at once, whatever pages there could be."""
+    machine = Machine()
+    space, run = machine.space, machine.run
+    size = 1 << 46
+    if where == "nothing":
+        base = 0x10000
+    elif where in ("reserved", "private"):
+        base, _ = space.allocate(0, size, RESERVE)
+        space.allocate(base, 0x3000 if where == "private" else 0x1000, COMMIT)
+    else:
+        sections, file = machine.virtual.sections, MemoryFile(machine, b"x" * 9000)
+        file.section.size = size  # of a large file
+        how = Attribute.COMMIT if where == "file" else Attribute.RESERVE
+        base, _ = space.map(run(sections.create(0 if where == "file" else size, Protect.READWRITE, how, file if where == "file" else None)))
+    calls: list[Callable[[int], object]] = [
+        lambda n: run(space.lock(base, n)),
+        lambda n: space.unlock(base, n),
+        lambda n: space.query(base + n - 1),
+        lambda n: space.protect(base, n, Protect.READONLY),
+        lambda n: run(space.advise(base, n, Advice.SEQUENTIAL)),
+        lambda n: run(space.advise(base, n, Advice.WILLNEED)),
+        lambda n: run(space.advise(base, n, Advice.DONTNEED)),
+        lambda n: space.write_watch(base, n, True),
+        lambda n: run(space.flush(base, n)),
+        lambda n: space.allocate(base, n, COMMIT),
+        lambda n: space.allocate(base, n, Allocate.RESET),
+        lambda n: machine.virtual.destroy(machine.virtual.fork(space, "child")),
+        lambda n: space.set_inheritance(base + n - 1, 2),
+        lambda n: space.free(base, n, Free.DECOMMIT),
+        lambda n: space.free(base, n, Free.RELEASE),
+        lambda n: space.unmap(base),
+    ]
+    for call in calls:
+        for shift in (30, 38, 46):
+            with within_seconds(5), suppress(StatusError):
+                call(1 << shift)
+    assert not space.locked
+    machine.check()
+
+
+def test_kinds_and_cpus_and_references_that_are_none(machine: Machine) -> None:
+    """A status where a number is none of those that there are, a TypeError where it is no array of numbers."""
+    base, _ = machine.space.allocate(0, PAGE_SIZE, COMMIT)
+    for kind in (-1, 3, 1 << 64):
+        fails(Status.INVALID_PARAMETER, machine.touch, base, kind)
+    refs = np.array([reference(base)], np.int64)
+    for cpu in (-1, 9):
+        fails(Status.INVALID_PARAMETER, lambda cpu=cpu: machine.run(machine.virtual.run(machine.space, refs, cpu)))
+    for wrong in ([reference(base)], refs.astype(float), refs.reshape(1, 1)):
+        with pytest.raises(TypeError, match="array of int64"):
+            machine.run(machine.virtual.run(machine.space, wrong))  # type: ignore[arg-type]
+    for frame in (-1, 0, 1 << 31, 1 << 70):
+        assert machine.virtual.explain(frame) == ""
+    fails(Status.INVALID_PARAMETER, Machine().virtual.fork, machine.space, "child")
+    section = machine.run(machine.virtual.sections.create(PAGE_SIZE))
+    for bits in (-1, 22, -(1 << 64)):
+        with within_seconds(5):
+            fails(Status.INVALID_PARAMETER_4, machine.space.map, section, 0, 0, 0, 4, 1, 0, bits)
+    for attribute in (1, 1 << 22, 1 << 29, 1 << 30, 1 << 40):
+        fails(Status.INVALID_PARAMETER_6, lambda a=attribute: machine.run(machine.virtual.sections.create(PAGE_SIZE, 4, Attribute.COMMIT | a)))
+
+
 def test_a_stack_grows_by_its_guard_page(machine: Machine) -> None:
     """Touching the guard moves it down without an error, down to the second page; touching it there overflows."""
     low, top = machine.space.allocate_stack(0x6000, 0x1000)
@@ -260,7 +327,7 @@ def test_every_failing_frame() -> None:
     failed: list[str] = []
     for frames in range(24, 80):
         machine = Machine("x86-64", frames)
-        machine.virtual.limit = 1000  # as if there were a page file
+        machine.virtual.commitment.slots = 1000  # as if there were a page file
         base, _ = machine.space.allocate(0, 30 * PAGE_SIZE, COMMIT)
         written = 0
         child = None

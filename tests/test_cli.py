@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from octavo import open_image
 from octavo.cli.target import Target, parse_target
 from tests.conftest import fsck
 
@@ -108,6 +111,11 @@ def test_mv_rm_mkdir(tree: Path, image: Path) -> None:
         (["cp", "-r", "IMAGE:", "IMAGE:sub"], "onto or into itself", 1),
         (["mkfs", "new.img"], "needs a size", 2),
         (["mkfs", "--size", "many", "new.img"], "'many' is not a size", 2),
+        (["mkfs", "--size", "9" * 400, "new.img"], "is not a size: write 16M", 2),
+        (["mkfs", "--size", "16iB", "new.img"], "'16iB' is not a size", 2),
+        (["mkfs", "--size", "٣M", "new.img"], "'٣M' is not a size", 2),
+        (["mkfs", "--size", "3T", "new.img"], "cannot make 3298534883328 bytes: FAT's limit is 2 TiB", 1),
+        (["boot", "--memory", "9" * 400, "-c", "exit"], "is not a size", 2),
         (["mkfs", "--size", "1M", "--type", "ntfs", "new.img"], "invalid choice: 'ntfs'", 2),
         (["mkfs", "--size", "1M", "--type", "fat32", "new.img"], "cannot make 1048576 bytes as FAT32", 1),
         (["mkfs", "--size", "1M", "--label", "twelve chars", "new.img"], "cannot be a volume label", 1),
@@ -251,6 +259,133 @@ def test_an_interrupt_leaves_a_clean_image(tmp_path: Path) -> None:
     fsck(image)
     names = octavo("ls", "-l", f"{image}:source").splitlines()
     assert 0 < len(names) < 40 and all(f" {4 << 20} " in name for name in names)
+
+
+@pytest.mark.parametrize("call", [["ls", "IMAGE:"], ["cat", "IMAGE:f"], ["boot", "IMAGE"]])
+def test_streams_that_are_full_or_closed(call: list[str], image: Path, tmp_path: Path) -> None:
+    """One sentence and 1 where the output is lost; the image is never written to instead, and is clean."""
+    (tmp_path / "f").write_bytes(b"x" * 5000)
+    octavo("cp", tmp_path / "f", f"{image}:/")
+    before = image.read_bytes()
+    command = " ".join(f"'{a}'" for a in [*OCTAVO, *call]).replace("IMAGE", str(image))
+    for streams, code, said in [
+        (">/dev/full", 1, "octavo: standard output: No space left on device\n"),
+        (">&-", 1, "octavo: standard output: Bad file descriptor\n"),
+        (">/dev/full 2>/dev/full", 1, ""),
+        (">&- 2>&-", 1, ""),
+        ("<&- >/dev/null", 0, ""),
+        ("<&- >&- 2>&-", 1, ""),
+    ]:
+        done = subprocess.run(f"{command} {streams}", shell=True, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL)
+        assert (done.returncode, done.stderr) == (code, said), streams
+    octavo("cp", tmp_path / "f", f"{image}:/f")  # writes nothing, so that nothing is lost
+    assert octavo("check", image).endswith("clean\n") and len(image.read_bytes()) == len(before)
+
+
+def test_names_that_a_terminal_cannot_show(image: Path, tmp_path: Path) -> None:
+    """Escaped in listings and in JSON, which stays JSON; bytes that are no text on standard input are a wrong command, no more."""
+    (tmp_path / "日本 😀.txt").touch()
+    octavo("cp", tmp_path / "日本 😀.txt", f"{image}:/")
+    for encoding in ("ascii", "latin-1"):
+        for arguments in (["ls", f"{image}:"], ["ls", "--json", f"{image}:"], ["boot", str(image), "-c", "dir"]):
+            done = subprocess.run(
+                [*OCTAVO, *arguments], capture_output=True, check=True, env={**os.environ, "PYTHONIOENCODING": encoding}, timeout=60
+            )  # fmt: skip
+            assert b"\\u65e5\\u672c" in done.stdout and done.stderr == b""
+            if "--json" in arguments:
+                assert json.loads(done.stdout)[0]["path"] == "/日本 😀.txt"
+    done = subprocess.run([*OCTAVO, "boot", str(image)], input=b"dir \xff\nexit\n", capture_output=True, check=False, timeout=60)
+    assert done.returncode == 1 and b"no such file" in done.stderr and b"Traceback" not in done.stderr
+
+
+def test_control_characters_reach_no_terminal(image: Path) -> None:
+    """From the label, short names and long ones, by every verb and by the shell; in JSON they are escaped."""
+    with open_image(image) as volume:
+        volume.write_bytes("a long name one.txt", b"y\x1b[2J\tz")
+        volume.mkdir("c1 \x9b31m \x7f \u202egnp.exe")
+        volume.write_bytes("c1 \x9b31m \x7f \u202egnp.exe/\u2066x", b"z")
+    data = bytearray(image.read_bytes())
+    data[43:54] = b"\x1b[31mEVIL\n!"
+    at = data.index(b"ALONGN~1TXT")
+    data[at : at + 11] = b"\x1b]0;PWN\x07TXT"
+    data[data.index(b"a\0 \0l\0o\0n\0") + 12] ^= 1  # its long name makes no sense now
+    image.write_bytes(data)
+    calls: list[list[object]] = [["df", image], ["check", image], ["ls", "-lr", f"{image}:"], ["ls", "-r", "--json", f"{image}:"], ["df", "--json", image],
+             ["cp", f"{image}:/c1 \x9b31m \x7f \u202egnp.exe", image.parent], ["rm", f"{image}:/\x1b[2J"],
+             ["boot", image, "-c", "mount; dir; cd c*; type ]0*; del \x1b[2J", "-k"]]  # fmt: skip
+    for call in calls:
+        done = subprocess.run([*OCTAVO, *map(str, call)], capture_output=True, text=True, check=False, timeout=60)
+        text = done.stdout + done.stderr
+        assert not [c for c in text if c not in "\n\t" and not c.isprintable()] and "EVIL\n" not in text, call
+        assert "--json" not in call or "\\u" in text
+    assert any("gnp.exe" in r["path"] and "\x9b31m" in r["path"] for r in json.loads(octavo("ls", "--json", f"{image}:")))
+
+
+def test_boot_c_stops_at_the_first_error(image: Path) -> None:
+    """Errors are on stderr; -k goes on; -q prints no log; a script on standard input goes on, as before."""
+    for options, made in ((["-q"], False), (["-q", "-k"], True)):
+        done = subprocess.run([*OCTAVO, "boot", str(image), *options, "-c", "type nothing; md made; cd"], capture_output=True, text=True, check=False)
+        assert done.stderr == "type: nothing: no such file or directory\n" and done.stdout == ("C:\\\n" if made else "")
+        assert done.returncode == (0 if made else 1)
+        assert octavo("ls", f"{image}:") == ("made/\n" if made else "")
+    assert octavo("boot", image, "-q", "-c", "copy made b; sync") == "       0 files copied\n"
+    assert "no such file" in octavo("boot", image, "-q", "-c", "copy a b; sync", code=1)
+    assert octavo("boot", image, "-q", stdin="rd made\nrd b\nrd b\ncd") == "C:\\\n"
+
+
+def test_a_cause_is_told_once(tmp_path: Path) -> None:
+    """An error of the image that is met at a file, and again when its volume is unmounted."""
+    code = """
+import os, sys
+from octavo.cli import main
+write, full_now = os.pwritev, False
+def full(fd, buffers, offset):
+    global full_now
+    full_now = full_now or offset > 1 << 20
+    if full_now:
+        raise OSError(28, "No space left on device")
+    return write(fd, buffers, offset)
+os.pwritev = full
+main.main()
+"""
+    octavo("mkfs", "--size", "256M", tmp_path / "a.img")
+    with open(tmp_path / "big", "wb") as file:
+        file.truncate(150 << 20)
+    done = subprocess.run(
+        [sys.executable, "-c", code, "cp", str(tmp_path / "big"), f"{tmp_path}/a.img:/"], capture_output=True, text=True, check=False, timeout=120
+    )  # fmt: skip
+    assert done.returncode == 1 and done.stderr.count("No space left on device") == 1 == len(done.stderr.splitlines())
+
+
+def test_sigterm_at_the_prompt(image: Path, tmp_path: Path) -> None:
+    """The shell ends, its volumes are unmounted; Ctrl-C only takes the line away."""
+    parent, child = pty.openpty()
+    environment = {**os.environ, "TERM": "dumb", "XDG_STATE_HOME": str(tmp_path)}
+    process = subprocess.Popen([*OCTAVO, "boot", "-q", str(image)], stdin=child, stdout=child, stderr=child, env=environment, start_new_session=True)
+    os.close(child)
+
+    seen = b""
+
+    def await_text(text: bytes) -> None:
+        nonlocal seen
+        while text not in seen:
+            assert select.select([parent], [], [], 60)[0], seen
+            seen += os.read(parent, 4096)
+        seen = seen.partition(text)[2]
+
+    await_text(b"C:\\>")
+    os.write(parent, b"md before\rhelp cls\r")
+    await_text(b"Empties the screen")
+    await_text(b"C:\\>")
+    process.send_signal(signal.SIGINT)
+    await_text(b"C:\\>")
+    os.write(parent, b"md after\rhelp cls\r")
+    await_text(b"Empties the screen")
+    await_text(b"C:\\>")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 128 + signal.SIGTERM
+    os.close(parent)
+    assert octavo("ls", f"{image}:").split() == ["after/", "before/"] and octavo("check", image).endswith("clean\n")
 
 
 def test_a_reader_that_goes_away(tree: Path, image: Path) -> None:

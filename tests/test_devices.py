@@ -11,11 +11,11 @@ import pytest
 import octavo
 from octavo.drivers.image import ImageDisk
 from octavo.io.device import merge
-from octavo.io.diskmodel import DiskModel, ModelledDisk
-from octavo.io.faults import FaultyDevice, Plan, never
 from octavo.machine.clock import VirtualClock
 from octavo.status import Status, StatusError
 from octavo.system import System
+from octavo.testing.faulty import FaultyDevice, Plan, never
+from octavo.testing.modelled import DiskModel, ModelledDisk
 from octavo.threads.scheduler import Scheduler
 from tests.conftest import fsck
 

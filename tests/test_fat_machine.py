@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import octavo
+from octavo.drivers.image import ImageDisk
 from octavo.files import Volume
 from octavo.status import Status, StatusError
+from octavo.testing.faulty import FaultyDevice, never
 from tests.conftest import fsck, make_image, run
+from tests.volumes import leave_free, map_file
 
 MIB = 1 << 20
 NAMES = st.one_of(
@@ -32,6 +35,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"size": 40 * MIB, "bits": 32, "cluster": 512},
     {"size": 300 * MIB, "bits": 32, "cluster": 4096},
 ]
+FREE = st.one_of(st.none(), st.none(), st.integers(0, 40))  # clusters
 
 
 def valid(name: str) -> bool:
@@ -50,16 +54,24 @@ class FatMachine(RuleBasedStateMachine):
 
     directories = Bundle("directories")
 
-    @initialize(target=directories, variant=st.sampled_from(VARIANTS), memory=st.sampled_from(["2M", "16M"]))
-    def start(self, variant: dict[str, Any], memory: str) -> tuple[str, ...]:
-        """An image made by mkfs.fat."""
+    @initialize(target=directories, variant=st.sampled_from(VARIANTS), memory=st.sampled_from(["2M", "16M"]), free=FREE)
+    def start(self, variant: dict[str, Any], memory: str, free: int | None) -> tuple[str, ...]:
+        """An image made by mkfs.fat, a third of the time with `free` clusters that are not bad."""
         self.folder = Path(tempfile.mkdtemp())
         self.image = make_image(self.folder / "disk.img", **variant)
+        if free is not None:
+            leave_free(map_file(self.image), range(10, 10 + 2 * free, 2))
         self.memory = memory
         self.model: dict[str, list[Any]] = {}
-        self.system = octavo.boot(memory=memory, disks=[self.image])
+        self.boot()
         self.steps = 0
         return ()
+
+    def boot(self) -> None:
+        """Mounts the image on a device that can fail."""
+        self.system = octavo.boot(memory=self.memory)
+        self.device = FaultyDevice(ImageDisk(self.image, self.system.scheduler))
+        self.system.attach_device(self.device)
 
     @property
     def volume(self) -> Volume:
@@ -203,12 +215,38 @@ class FatMachine(RuleBasedStateMachine):
         self.volume.flush()
         fsck(self.image)
 
+    @rule(verb=st.sampled_from(["read", "write"]), first=st.integers(1, 5), count=st.sampled_from([1, 2, 1000]))
+    def flush_while_the_device_fails(self, verb: str, first: int, count: int) -> None:
+        """The error is told, or was made good by another try; when the device is well again, a flush writes everything."""
+        begin = self.device.numbers[verb] + first
+        self.device.plan = lambda v, n: v == verb and begin <= n < begin + count
+        try:
+            self.volume.flush()
+        except StatusError as error:
+            assert error.status == Status.IO_DEVICE_ERROR and self.device.failed
+        else:
+            assert count < 1000 or self.device.numbers[verb] < begin, "all tries failed, and nobody was told"
+        self.device.plan = never
+        self.flush()
+
+    @rule(at=directories, first=st.integers(1, 3))
+    def read_while_the_device_fails(self, at: tuple[str, ...], first: int) -> None:
+        """A read tells the error, or gives what is right; another one then succeeds."""
+        begin = self.device.numbers["read"] + first
+        self.device.plan = lambda v, n: v == "read" and n >= begin
+        try:
+            self.read(at)
+        except StatusError as error:
+            assert error.status == Status.IO_DEVICE_ERROR and self.device.failed
+        self.device.plan = never
+        self.read(at)
+
     @rule()
     def remount(self) -> None:
         """Unmounts and boots anew: all of it is on the image."""
         self.system.close()
         self.judge()
-        self.system = octavo.boot(memory=self.memory, disks=[self.image])
+        self.boot()
 
     @invariant()
     @precondition(lambda self: hasattr(self, "system"))

@@ -17,9 +17,9 @@ from octavo.drivers.image import ImageDisk
 from octavo.files import Volume
 from octavo.fs.fat.volume import FatVolume
 from octavo.io.device import Device, Extent
-from octavo.io.faults import FaultyDevice, never
 from octavo.status import Status, StatusError
 from octavo.system import System
+from octavo.testing.faulty import FaultyDevice, never
 from tests.conftest import fsck, make_image
 
 SIZES = {12: 360 << 10, 16: 4 << 20, 32: 34 << 20}
@@ -77,27 +77,27 @@ def cuts(log: Log) -> list[list[tuple[int, bytes]]]:
     return out
 
 
-def states(base: bytes, log: Log, image: Path) -> list[bytearray]:
-    """The images after each cut."""
-    out = []
-    for writes in cuts(log):
-        data = bytearray(base)
+def put(image: Path, writes: list[tuple[int, bytes]]) -> None:
+    """Writes pieces into an image."""
+    with open(image, "r+b") as file:
         for at, piece in writes:
-            data[at : at + len(piece)] = piece
-        out.append(data)
-    assert len(out) > 3
-    return out
+            file.seek(at)
+            file.write(piece)
 
 
 def judge(base: bytes, log: Log, image: Path, holds: Callable[[Volume], bool]) -> None:
     """After each cut `holds` is true, and what is damaged is told by the dirty flag."""
-    for data in states(base, log, image):
-        image.write_bytes(data)
+    image.write_bytes(base)
+    found = cuts(log)
+    assert len(found) > 3
+    for writes in found:
+        put(image, writes)
         with octavo.open_image(image, read_only=True) as volume:
             assert holds(volume)
             said = [str(p) for p in volume.check()]
             assert not said or "dirty flag" in said[0], said
             assert not any("shares" in s and "moved" not in s for s in said), said
+        put(image, [(at, base[at : at + len(piece)]) for at, piece in writes])
 
 
 @pytest.mark.dosfstools

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import octavo
+from octavo.drivers.image import ImageDisk
 from octavo.files import Volume
 from octavo.fs.fat.table import FatTable
 from octavo.fs.fat.volume import FatVolume
 from octavo.status import Status, StatusError
+from octavo.testing.faulty import FaultyDevice, never
 from tests.conftest import fsck, make_image
 
 SIZES = {12: 160 * 1024, 16: 4 << 20, 32: 34 << 20}
@@ -145,6 +147,36 @@ def small(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Volu
     image = make_image(tmp_path / "disk.img", SIZES[request.param], request.param, 512)
     with octavo.boot(memory="4M", disks=[image]) as system:
         yield next(iter(system.volumes.values())), image
+
+
+@pytest.mark.dosfstools
+def test_an_allocation_that_fails_half_way_takes_nothing(tmp_path: Path) -> None:
+    """The n-th read of a FAT that is larger than memory fails, while clusters are looked for and while they are chained."""
+    failures = 0
+    for n in range(3, 90, 6):
+        image = make_image(tmp_path / "disk.img", 300 << 20, 32, 512)
+        system = octavo.boot("1M")
+        device = FaultyDevice(ImageDisk(image, system.scheduler))
+        core = cast(FatVolume, system.attach_device(device).core)
+        run = system.scheduler.run
+        run(core._modify())
+        total = run(core.table.count_free())
+        at = device.numbers["read"] + n
+        device.plan = lambda verb, k, at=at: verb == "read" and k >= at  # type: ignore[misc]
+        count = 500_000
+        try:
+            run(core.table.allocate(count))
+        except StatusError as error:
+            assert "injected" in error.text
+            failures += 1
+            count = 0
+        device.plan = never
+        run(core.table.undo())
+        core.table.free_count = -1
+        assert run(core.table.count_free()) == total - count
+        system.check()
+        system.abandon()
+    assert failures > 8
 
 
 @pytest.mark.dosfstools

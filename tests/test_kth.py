@@ -14,6 +14,9 @@ from octavo.memory.kernel import KernelMemory
 from octavo.memory.manager import MemoryManager
 from octavo.memory.pfn import State
 from octavo.memory.physical import PhysicalMemory
+from octavo.memory.pool import Pool
+from octavo.memory.stacks import Stack
+from octavo.memory.systemptes import SystemPtes
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 
@@ -90,7 +93,49 @@ def pools_that_expand(kernel: KernelMemory) -> Callable[[], None]:
     return undo
 
 
-@pytest.mark.parametrize("scenario", [stack_that_grows, pools_that_expand])
+def special_allocations(kernel: KernelMemory) -> Callable[[], None]:
+    """Of one page and of several, at either guard, of both pools."""
+    got: list[tuple[Pool, int]] = []
+
+    def undo() -> None:
+        for pool, address in got:
+            pool.free(address)
+
+    try:
+        for pool in (kernel.nonpaged, kernel.paged):
+            pool.special = {"Over": "over", "Undr": "under"}
+            for i, size in enumerate((1, 4096, 4097, 13000)):
+                got.append((pool, pool.allocate(size, ("Over", "Undr")[i % 2])))
+    except StatusError:
+        undo()
+        raise
+    return undo
+
+
+def stacks_of_many_shapes(kernel: KernelMemory) -> Callable[[], None]:
+    """New ones, ones that were kept, some of which have grown."""
+    got: list[Stack] = []
+
+    def undo() -> None:
+        for stack in got:
+            kernel.stacks.free(stack)
+
+    try:
+        for i in range(12):
+            got.append(kernel.stacks.allocate((i % 3 + 1) * PAGE_SIZE, (i % 4 + 3) * PAGE_SIZE, f"s{i}"))
+            kernel.space.write(got[-1].limit, b"deep")
+            if i % 4 == 3:
+                kernel.stacks.free(got.pop(0))
+    except StatusError:
+        undo()
+        raise
+    return undo
+
+
+SCENARIOS = [stack_that_grows, pools_that_expand, special_allocations, stacks_of_many_shapes]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_every_kth_taking_fails(scenario: Callable[[KernelMemory], Callable[[], None]], memory: MemoryManager) -> None:
     """NO_MEMORY each time, nothing lost, and without the fault the same scenario works on the same machine."""
     failing = Failing(memory.physical)
@@ -113,10 +158,73 @@ def test_every_kth_taking_fails(scenario: Callable[[KernelMemory], Callable[[], 
         kernel.reap(1 << 20)
         memory.check()
         assert memory.physical.available == free, k
+        assert kernel.ptes.statistics()["largest"] == kernel.ptes.free == 200 - 33
         scenario(kernel)()
         kernel.reap(1 << 20)
         assert memory.physical.available == free
     assert failed >= 1  # a stack that cannot grow by a whole step grows by what is needed
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_kth_reservation_of_addresses_fails(scenario: Callable[[KernelMemory], Callable[[], None]], memory: MemoryManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """System PTEs and the pools' expansions: nothing that was taken for it is kept, frames neither."""
+    kernel = KernelMemory(memory, FORMATS["x86-64"], PLACES | EXPANSION)
+    scenario(kernel)()
+    kernel.reap(1 << 20)
+    free, left, real = memory.physical.available, -1, SystemPtes.reserve
+
+    def reserve(ptes: SystemPtes, count: int) -> int:
+        nonlocal left
+        left -= 1
+        return 0 if left == 0 else real(ptes, count)
+
+    monkeypatch.setattr(SystemPtes, "reserve", reserve)
+    failed = 0
+    for k in range(1, 40):
+        left = k
+        try:
+            undo = scenario(kernel)
+        except StatusError as error:
+            assert error.status in (Status.NO_MEMORY, Status.INSUFFICIENT_RESOURCES)
+            failed += 1
+        else:
+            undo()
+        left = -1
+        kernel.check()
+        kernel.reap(1 << 20)
+        memory.check()
+        assert memory.physical.available == free, k
+        assert kernel.ptes.statistics()["largest"] == kernel.ptes.free == 200 - 33
+    assert failed >= 1
+
+
+def test_frames_that_nobody_accounts_for_are_found_by_check(memory: MemoryManager) -> None:
+    """One more under the name of each part: its check says whose it is."""
+    kernel = KernelMemory(memory, FORMATS["x86-64"], PLACES | EXPANSION)
+    cache = kernel.caches.create("thing", 64)
+    cache.allocate()
+    far = 0xFFFFF90000000000
+    for holder in ("nonpaged pool", "paged pool", "special pool", "stacks", "slab thing"):
+        number = next(i for i, name in enumerate(memory.pfns.holders) if name.endswith(holder))
+        kernel.space.back(far, 1, number)
+        with pytest.raises(AssertionError, match=rf"{holder.removeprefix('slab ')}.*|\d frames are held"):
+            kernel.check()
+        for other in range(1, len(memory.pfns.holders)):
+            if other != number:
+                with pytest.raises(StatusError, match=f"is given back and is held by .*{holder}"):
+                    kernel.space.release(far, 1, other)
+        kernel.space.release(far, 1, number)
+        kernel.check()
+
+
+@pytest.mark.parametrize("ptes", [0, 1, 33, -5, None])
+def test_kernel_memory_that_cannot_be_keeps_nothing(ptes: object, memory: MemoryManager) -> None:
+    """Too few system PTEs, or no number of them: not a frame, nor a table."""
+    free = memory.physical.available
+    with pytest.raises(StatusError) as error:
+        KernelMemory(memory, FORMATS["x86-64"], PLACES | {"system PTEs": (PLACES["system PTEs"][0], ptes)})  # type: ignore[arg-type]
+    assert error.value.status == Status.INVALID_PARAMETER and memory.physical.available == free
+    memory.check()
 
 
 def test_making_the_kernel_memory_fails_whole(memory: MemoryManager) -> None:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from octavo.boot.handoff import hand_off, read_block
 from octavo.boot.loader import APIC_FRAME, WINDOWS, Descriptor, LoaderMap, LoaderType
-from octavo.machine.firmware import FirmwareRange, MemoryKind, load_firmware_map, recorded_maps
+from octavo.machine.firmware import FirmwareRange, MemoryKind
+from octavo.machine.mapsources import load_firmware_map, recorded_maps
 from octavo.machine.paging import FORMATS
 from octavo.machine.ram import PAGE_SIZE, Ram
 from octavo.status import Status, StatusError
@@ -72,6 +73,33 @@ def test_low_rules() -> None:
     ranges = [FirmwareRange(0, 0x1000, MemoryKind.TEMPORARY), FirmwareRange(0x1000, 0x800000, MemoryKind.USABLE)]
     m = LoaderMap.from_firmware(FORMATS["x86-64"], ranges)
     assert runs(m)[0] == (0, 0, PERMANENT) and m.find(0xA0) == Descriptor(0xA0, 0x60, PERMANENT)
+
+
+def test_the_firmware_keeps_holes_and_reserved_frames_too() -> None:
+    """Frame 0 and 0xA0 to 0xFF are set aside where the map says nothing, reserved, or bits of both; nobody can claim them; tables stay special."""
+    hole = [FirmwareRange(0x1000, 0xA0000, MemoryKind.USABLE), FirmwareRange(0x100000, 0x800000, MemoryKind.USABLE)]
+    reserved = [*hole, FirmwareRange(0, 0x1000, MemoryKind.RESERVED), FirmwareRange(0xA0000, 0x100000, MemoryKind.RESERVED)]
+    whole = [FirmwareRange(0, 0x800000, MemoryKind.USABLE)]
+    mixed = [*hole, FirmwareRange(0xB0000, 0xC0000, MemoryKind.RESERVED), FirmwareRange(0xE0000, 0xE8000, MemoryKind.USABLE)]
+    for arch in ARCHES:
+        for ranges in (hole, reserved, whole, mixed):
+            m = LoaderMap.from_firmware(FORMATS[arch], ranges)
+            m.check()
+            assert m.find(0) == Descriptor(0, 1, PERMANENT) and m.find(0xFF) == Descriptor(0xA0, 0x60, PERMANENT)
+            for frame in (0, 0xA0, 0xFF):
+                with pytest.raises(StatusError):
+                    m.claim(frame, 1, PROGRAM)
+    tables = [*hole, FirmwareRange(0xE0000, 0xF0000, MemoryKind.ACPI)]
+    m = LoaderMap.from_firmware(FORMATS["x86-64"], tables)
+    assert runs(m)[4:7] == [(0xA0, 0xDF, PERMANENT), (0xE0, 0xEF, LoaderType.SPECIAL), (0xF0, 0xFF, PERMANENT)]
+
+
+def test_registers_behind_the_roms_do_not_bring_them_along() -> None:
+    """A permanent region at 1 MiB is one with the frames below it, and only what lies above 1 MiB is mapped."""
+    m = LoaderMap.from_firmware(FORMATS["pae"], [FirmwareRange(0x100000, 0x110000, MemoryKind.IO), FirmwareRange(0x110000, 0x4000000, MemoryKind.USABLE)])
+    m.place(16, 0x1000)
+    m.check()
+    assert m.find(0xFF) == Descriptor(0xA0, 0x60, PERMANENT) and m.find(0x100) == Descriptor(0x100, 0x10, PERMANENT, WINDOWS["pae"].start)
 
 
 def test_the_apic_has_its_address_inside_a_chipset_region() -> None:

@@ -10,17 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import octavo
 from octavo.boot.firmware_map import normalise
 from octavo.boot.plan import plan_boot
-from octavo.machine.firmware import (
-    FirmwareRange,
-    MemoryKind,
-    load_firmware_map,
-    parse_dmesg,
-    parse_ranges,
-    read_sysfs,
-    recorded_maps,
-)
+from octavo.machine.firmware import FirmwareRange, MemoryKind
+from octavo.machine.host import available_bytes
+from octavo.machine.mapsources import load_firmware_map, parse_text, read_sysfs, recorded_maps
 from octavo.machine.paging import FORMATS
 from octavo.machine.ram import PAGE_SIZE, Ram
 from octavo.status import StatusError
@@ -86,8 +81,8 @@ DMESG = """
 
 def test_dmesg_new_and_old() -> None:
     """Both forms in which Linux has printed E820."""
-    new = parse_dmesg(DMESG)
-    old = parse_dmesg(
+    new = parse_text(DMESG)
+    old = parse_text(
         " BIOS-e820: 0000000000000000 - 000000000009fc00 (usable)\n BIOS-e820: 000000000009fc00 - 00000000000a0000 (reserved)\n"
         " BIOS-e820: 0000000000100000 - 0000000007fe0000 (usable)\n BIOS-e820: 0000000007fe0000 - 0000000008000000 (ACPI NVS)\n"
     )
@@ -97,18 +92,19 @@ def test_dmesg_new_and_old() -> None:
 
 def test_efi_lines_win() -> None:
     """efi: lines say more than the E820 map made from them."""
-    ranges = parse_dmesg(
+    ranges = parse_text(
         DMESG + "[    0.000000] efi: mem00: [Boot Code   |   |  |  |  |  |  |  |  |   |WB|WT|WC|UC] range=[0x0000000000000000-0x0000000000000fff] (0MB)\n"
         "[    0.000000] efi: mem01: [Conventional Memory|   |  |  |  |  |  |  |  |   |WB|WT|WC|UC] range=[0x1000-0x9ffff] (0MB)\n"
-        "[    0.000000] efi: mem02: [Runtime Data|RUN|  |  |  |  |  |  |  |   |WB|WT|WC|UC] range=[0x100000-0x10ffff] (0MB)\n"
+        "[    0.000000] efi: mem02: [Conventional Memory|   |  |  |  |  |  |  |  |   |WB|WT|WC|UC] range=[0x100000-0x7fcffff] (127MB)\n"
+        "[    0.000000] efi: mem03: [Runtime Data|RUN|  |  |  |  |  |  |  |   |WB|WT|WC|UC] range=[0x7fd0000-0x7fdffff] (0MB)\n"
     )
-    assert [r.kind for r in ranges] == [MemoryKind.USABLE, MemoryKind.USABLE, MemoryKind.RUNTIME]
-    assert ranges[1].end == 0xA0000
+    assert [r.kind for r in ranges] == [MemoryKind.USABLE, MemoryKind.USABLE, MemoryKind.USABLE, MemoryKind.RUNTIME]
+    assert ranges[1].end == 0xA0000 and not ranges.notes
 
 
 def test_json_and_text() -> None:
     """JSON has exclusive ends, text inclusive ones."""
-    assert parse_ranges('[{"start": 0, "end": "0x1000", "kind": "usable"}]') == parse_ranges("0x0-0xfff usable # comment")
+    assert parse_text('[{"start": 0, "end": "0x1000", "kind": "usable"}]') == parse_text("0x0-0xfff usable # comment")
 
 
 def test_sysfs(tmp_path: Path) -> None:
@@ -217,6 +213,14 @@ def test_the_low_page_is_on_no_free_list(name: str) -> None:
     assert not any(first <= plan.low_page < first + count for first, count in [*plan.usable, plan.database])
 
 
+def test_the_plan_takes_nothing_that_the_firmware_keeps() -> None:
+    """Where the map calls all of the first MiB usable, frame 0 and 0xA0 to 0xFF are given to nobody all the same."""
+    plan = plan_boot([FirmwareRange(0, 0x800000, MemoryKind.USABLE)], "x86-64", None)
+    taken = {frame for first, count in [*plan.usable, plan.database] for frame in range(first, first + count)}
+    assert taken == {*range(1, 0xA0), *range(0x100, 0x800)} - {plan.low_page} and plan.low_page == 0x90
+    assert plan.found == plan.managed == len(taken)
+
+
 def test_too_little_memory_is_refused() -> None:
     """Below the minimum, one sentence."""
     with pytest.raises(StatusError, match="below the minimum"):
@@ -225,8 +229,36 @@ def test_too_little_memory_is_refused() -> None:
         plan_boot(load_firmware_map("ovmf-128m"), "vax", None)
 
 
+def test_a_database_too_large_for_the_host_is_told_before_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, with a limit that fits, before any memory is taken; what the host does not say is not held against anybody."""
+    plan = plan_boot(load_firmware_map("server-2t"), "x86-64", None)
+    plan.check_host(None)
+    plan.check_host(plan.database[1] * PAGE_SIZE * 4)
+    for available in (plan.database[1] * PAGE_SIZE * 4 - 1, 8 * GIB, 2 * GIB):
+        monkeypatch.setattr("octavo.system.available_bytes", lambda available=available: available)
+        monkeypatch.setattr("octavo.system.Ram", None)
+        with pytest.raises(StatusError, match=r"takes 24560 MiB of the host at boot, and the host has \d+ MiB: set a memory limit of (\d+)M or less") as error:
+            octavo.boot(memory=None, firmware_map="server-2t")
+        limit = int(error.value.text.split()[-3][:-1])
+        plan_boot(load_firmware_map("server-2t"), "x86-64", limit << 20).check_host(available)
+        with pytest.raises(StatusError):
+            plan_boot(load_firmware_map("server-2t"), "x86-64", (limit << 20) + (limit << 20) // 8).check_host(available)
+
+
+def test_what_the_host_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smaller of what is available and what the control group may have; None where nobody says."""
+    info, group = tmp_path / "meminfo", tmp_path / "memory.max"
+    monkeypatch.setattr("octavo.machine.host._SOURCES", (str(info), str(group)))
+    assert available_bytes() is None
+    info.write_text("MemTotal:  9 kB\nMemAvailable:    4096 kB\n")
+    group.write_text("max\n")
+    assert available_bytes() == 4 << 20
+    group.write_text("1048576\n")
+    assert available_bytes() == 1 << 20
+
+
 def test_json_round_trip() -> None:
     """A map can be written as JSON and read again."""
     ranges = load_firmware_map("ovmf-128m")
     text = json.dumps([{"start": r.start, "end": r.end, "kind": r.kind.name} for r in ranges])
-    assert normalise(parse_ranges(text), GIB) == normalise([FirmwareRange(r.start, r.end, r.kind) for r in ranges], GIB)
+    assert normalise(parse_text(text), GIB) == normalise([FirmwareRange(r.start, r.end, r.kind) for r in ranges], GIB)

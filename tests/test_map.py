@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import xml.etree.ElementTree as ElementTree
 import zlib
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import octavo
+from octavo.boot.plan import plan_boot
+from octavo.boot.segments import Segment
+from octavo.cli.drawing import MOST_STRETCHES, REGION_COLOURS
 from octavo.cli.main import run
 from octavo.drivers.image import ImageDisk
-from octavo.machine.firmware import recorded_maps
+from octavo.machine.mapsources import load_firmware_map, recorded_maps
 from octavo.machine.paging import FORMATS
-from octavo.memory.pfn import STATE, State
+from octavo.machine.ram import Ram
+from octavo.memory.pfn import PfnDatabase, State
 from octavo.memory.spaces.addressspace import Allocate
-from octavo.shell.picture import COLOURS
+from octavo.shell.picture import LEGEND, PALETTE, STATES, grid_of, picture
+from octavo.shell.raster import letters
 from octavo.shell.shell import Shell
 from octavo.status import StatusError
 
@@ -38,6 +45,79 @@ def test_map_of_every_machine(name: str, arch: str, tmp_path: Path, capsys: pyte
     drawn = ElementTree.parse(svg).getroot()
     words = [t.text for t in drawn.iter("{http://www.w3.org/2000/svg}text")]
     assert all(s["name"] in words for s in data["segments"])
+
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def box_of(text: ElementTree.Element) -> tuple[float, float, float, float]:
+    """The box of a text in a drawing, with letters as wide as they get on average in the fonts that browsers have."""
+    size = float(text.get("font-size", "11"))
+    width = len(text.text or "") * size * (0.62 if text.get("font-family") == "monospace" or text.get("font-weight") else 0.56)
+    x = float(text.get("x", "0")) - (width if text.get("text-anchor") == "end" else 0)
+    return x, float(text.get("y", "0")) - size * 0.8, width, size
+
+
+def drawing(name: str, arch: str, tmp_path: Path, *more: str) -> ElementTree.Element:
+    """The drawing of a map."""
+    out = tmp_path / "out.svg"
+    assert run(["map", name, "--arch", arch, "--svg", str(out), *more]) == 0
+    return ElementTree.parse(out).getroot()
+
+
+@pytest.mark.parametrize("arch", FORMATS)
+@pytest.mark.parametrize("name", recorded_maps())
+@pytest.mark.parametrize("limit", [(), ("-m", "7M")])
+def test_drawings_of_every_machine(name: str, arch: str, limit: tuple[str, ...], tmp_path: Path) -> None:
+    """No text lies over another or outside; the scale is stated; each segment has a bracket that spans its RAM; every kind is in the legend."""
+    root = drawing(name, arch, tmp_path, *limit)
+    texts = list(root.iter(SVG + "text"))
+    boxes = [box_of(t) for t in texts]
+    words = [t.text or "" for t in texts]
+    width, height = float(root.get("width", "0")), float(root.get("height", "0"))
+    assert all(x >= 0 and x + w <= width and y >= 0 and y + h <= height for x, y, w, h in boxes)
+    assert not [(words[i], words[j]) for i, j in combinations(range(len(boxes)), 2) if overlap(boxes[i], boxes[j])]
+    assert any("heights grow with the logarithm of the size" in w for w in words) and {"4 KiB", "1 TiB", "Kinds", "Heights"} <= set(words)
+    ranges = load_firmware_map(name)
+    plan = plan_boot(ranges, arch, 7 << 20 if limit else None)
+    assert {r.kind.name.lower() for r in plan.ranges} <= set(words)
+    brackets = [p.get("d", "") for p in root.iter(SVG + "path") if p.get("class") == "segment"]
+    assert len(brackets) == len(plan.segments)
+    lower = {t.text: float(t.get("y", "0")) + 2 for t in texts if t.get("font-family") == "monospace" and float(t.get("x", "0")) < 200}
+    for bracket, segment in zip(brackets, reversed(plan.segments), strict=True):
+        end = float(bracket.split("V")[1].split("H")[0])
+        assert abs(end + 1 - lower[f"{segment.first << 12:#x}"]) < 0.2, (segment, bracket)
+
+
+def test_a_region_has_one_colour_on_every_architecture(tmp_path: Path) -> None:
+    """And no two regions of an architecture share one."""
+    seen: dict[str, str] = {}
+    for arch in FORMATS:
+        root = drawing("pc-6g", arch, tmp_path)
+        parts = list(root.iter())
+        own = {}
+        for box, label in pairwise(parts):
+            if box.tag == SVG + "rect" and box.get("x") == "710" and label.tag == SVG + "text":
+                own[label.text or ""] = box.get("fill", "")
+        assert len(own) >= 13 and len(set(own.values())) == len(own)
+        assert all(seen.setdefault(name, colour) == colour for name, colour in own.items())
+    assert set(seen) == set(REGION_COLOURS)
+
+
+def test_drawings_of_odd_maps(tmp_path: Path) -> None:
+    """More ranges than are shown are counted; a name with control characters is XML all the same; small segments keep apart."""
+    many = tmp_path / ("m\x01\x1b" + "n" * 100)
+    many.write_text("0x100000000-0x13fffffff usable\n" + "".join(f"{i * 3 << 20:#x}-{(i * 3 + 1 << 20) - 1:#x} usable\n" for i in range(900)))
+    words = [t.text or "" for t in drawing(str(many), "pae", tmp_path).iter(SVG + "text")]
+    left_out, of = map(int, re.findall(r"the (\d+) smallest of (\d+) ranges are not shown", " ".join(words))[0])
+    assert of - left_out == MOST_STRETCHES and of >= 900
+    tiny = tmp_path / "tiny"
+    tiny.write_text("0xe00000-0xffffff usable\n0x1000000-0x3001fff usable\n0x36800000-0x36801fff usable\n0x100000000-0x100001fff usable\n")
+    root = drawing(str(tiny), "pae", tmp_path)
+    texts = list(root.iter(SVG + "text"))
+    boxes = [box_of(t) for t in texts]
+    assert not [(texts[i].text, texts[j].text) for i, j in combinations(range(len(boxes)), 2) if overlap(boxes[i], boxes[j])]
+    assert {"DMA", "DIRECTMAP", "DMA32", "HIGHMEM"} <= {t.text for t in texts}
 
 
 def test_the_reach_that_once_stopped_gnu_mach(capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,6 +152,22 @@ def test_machines_too_small_and_too_large(tmp_path: Path, capsys: pytest.Capture
     large.write_text("0x0-0xffffffffffffffff usable\n")
     assert run(["map", str(large), "--arch", "la57"]) == 0
     assert "lie above 0x40000000000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arch", ["i386", "pae"])
+def test_regions_that_do_not_fit_the_window(arch: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """1 GiB of registers is more than a window of 916 MiB: the rest is shown, and why nothing is mapped."""
+    path = tmp_path / "wide"
+    path.write_text("0x0-0x9ffff usable\n0x100000-0x3fffffff usable\n0x80000000-0xbfffffff mmio\n")
+    assert run(["map", str(path), "--arch", arch, "--svg", str(tmp_path / "x.svg")]) == 0
+    text = capsys.readouterr().out
+    assert "nothing is mapped: the loader's window of 916 MiB at 0x80000000 is too small" in text
+    assert "What each use can reach" in text and "permanent  not mapped" in text and "nonpaged pool" in text
+    assert run(["map", str(path), "--arch", arch, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["kernel"] is None and "window of 916 MiB" in data["missing"]["mappings"] and data["layout"] and data["segments"]
+    assert run(["map", str(path), "--json"]) == 0
+    assert not json.loads(capsys.readouterr().out)["missing"]
 
 
 @pytest.mark.parametrize(
@@ -116,8 +212,8 @@ def test_memory_views_in_the_shell(tmp_path: Path) -> None:
         assert "held by slab inode" in say(f"memory {address >> 12:#x}")
         assert "held by kernel stacks; firmware range 0x" in say(f"memory {stack.frames[0]}") and "usable, segment D" in out[0]
         path = tmp_path / "frames.png"
-        assert "1 frame a pixel" in say(f'memory picture "{path}"')
-        assert pixels_of(path)[: system.memory.pfns.frames].tolist() == system.memory.pfns.table[:, STATE].tolist()
+        assert "1 frame a cell, 128 cells a row" in say(f'memory picture "{path}"')
+        look_at_picture(system, path)
         assert "neither a frame number" in say("memory nonsense") and shell.status == 2
         assert "takes nothing after it" in say("memory buddy all")
         assert "cannot write the picture" in say("memory picture /no/such/x.png") and shell.status == 1
@@ -127,7 +223,7 @@ def test_memory_views_in_the_shell(tmp_path: Path) -> None:
 
 
 def pixels_of(path: Path) -> np.ndarray:
-    """The pixels of a PNG with an indexed palette and unfiltered rows, in order; its chunks' checksums are looked at."""
+    """The pixels of a PNG with an indexed palette and unfiltered rows; its chunks' checksums are looked at."""
     data, at, body = path.read_bytes(), 8, b""
     width = height = 0
     while at < len(data):
@@ -137,13 +233,69 @@ def pixels_of(path: Path) -> np.ndarray:
         if kind == b"IHDR":
             width, height = struct.unpack_from(">II", part)
         elif kind == b"PLTE":
-            assert tuple(part[int(State.ACTIVE) * 3 :][:3]) == COLOURS[State.ACTIVE]
+            assert part == bytes(v for colour in PALETTE for v in colour)
         elif kind == b"IDAT":
             body += part
         at += 12 + size
     rows = np.frombuffer(zlib.decompress(body), np.uint8).reshape(height, width + 1)
     assert not rows[:, 0].any()
-    return rows[:, 1:].reshape(-1)
+    return rows[:, 1:]
+
+
+def shows(pixels: np.ndarray, text: str) -> bool:
+    """True when a text stands somewhere in a picture, in ink on paper."""
+    shape = letters(text).astype(np.uint8)
+    windows = np.lib.stride_tricks.sliding_window_view(pixels, shape.shape)
+    likely = windows[..., 0, 0] == shape[0, 0]
+    for y, x in ((2, 2), (4, 0), (8, 4), (4, 8), (0, 10)):
+        likely &= windows[..., y, x] == shape[y, x]
+    return any((windows[y, x] == shape).all() for y, x in zip(*np.nonzero(likely), strict=True))
+
+
+def look_at_picture(system: octavo.System, path: Path) -> None:
+    """Every frame's cell has the colour of its state and owner, by `explain`; addresses, segments and the legend are there."""
+    pfns = system.memory.pfns
+    grid, pixels = grid_of(pfns.frames), pixels_of(path)
+    found = [pixels[y + grid.zoom // 2 + 1, x + grid.zoom // 2 + 1] - 2 for x, y in (grid.cell(pfn) for pfn in range(pfns.frames))]
+    for pfn, index in enumerate(found):
+        name, text = LEGEND[index][0], system.memory.explain(pfn)
+        if pfns.state(pfn) != State.ACTIVE:
+            assert name == STATES[pfns.state(pfn)][0], text
+        elif name == "files and sections":
+            assert ", page " in text
+        elif name == "other":
+            assert text.endswith("active")
+        else:
+            assert name.removesuffix(" caches") in text
+    for index in set(found):
+        assert shows(pixels, f"{LEGEND[index][0]} {found.count(index)}"), LEGEND[index]
+    assert {"slab caches", "kernel stacks", "nonpaged pool", "PFN database", "free", "absent"} <= {LEGEND[i][0] for i in found}
+    for text in ("DMA", "DIRECTMAP", "a cell is 1 frame, a row 512 KiB", "8 MiB"):
+        assert shows(pixels, text), text
+    x, y = grid.cell(system.plan.segments[1].first)
+    assert (pixels[y, x : grid.left + grid.width * grid.zoom] == 1).all() and not (pixels[y - 1, x:] == 1).all()
+
+
+@pytest.mark.parametrize("frames", [1, 63, 64, 4097, 70000, (1 << 22) + 1, 5 << 22])
+def test_pictures_of_any_size(frames: int) -> None:
+    """Texts lie inside the picture, not over each other and not over the cells; a segment may begin anywhere."""
+    pfns = PfnDatabase(Ram(frames, paper=True), frames, 0)
+    segments = [Segment(name, first, frames, 1) for name, first in (("DMA", 1), ("DIRECTMAP", 4096), ("DMA32", 5001), ("HIGHMEM", 70001)) if first < frames]
+    raster, grid = picture(pfns, segments)
+    height, width = raster.pixels.shape
+    bottom, right = grid.top + grid.rows * grid.zoom, grid.left + grid.width * grid.zoom
+    assert grid.rows * grid.width * grid.share >= frames and right - grid.left >= min(1024, 64 * 16)
+    boxes = raster.texts
+    assert len(boxes) >= 3 + len(segments)
+    for x, y, w, h in boxes:
+        assert x >= 0 and x + w <= width and y >= 0 and y + h <= height
+        assert x + w <= grid.left or x >= right or y + h <= grid.top or y >= bottom
+    assert not any(overlap(a, b) for a, b in combinations(boxes, 2))
+
+
+def overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+    """True when two boxes (x, y, width, height) share a point."""
+    return a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and a[1] < b[1] + b[3] and b[1] < a[1] + a[3]
 
 
 @pytest.mark.parametrize("arch", FORMATS)

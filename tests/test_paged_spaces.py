@@ -7,7 +7,7 @@ import random
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from octavo.machine.mmu import reference
 from octavo.machine.ram import PAGE_SIZE
@@ -19,14 +19,17 @@ from tests.machines import fails
 from tests.stores import make
 
 COMMIT = Allocate.COMMIT
+SLOTS = st.sampled_from([300, 300, 300, 300, 3, 30])  # a third of the time all are used, and all that may be committed is
 
 
 class PagedMachine(RuleBasedStateMachine):
     """Few frames, a page file, several spaces; the model is space -> page -> bytes."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.machine, self.store = make(70, 300)
+    @initialize(slots=SLOTS)
+    def boot(self, slots: int) -> None:
+        """A machine with a page file."""
+        self.slots = slots
+        self.machine, self.store = make(70, slots)
         self.models: dict[AddressSpace, dict[int, bytes]] = {self.machine.space: {}}
         self.count = 0
 
@@ -141,7 +144,7 @@ class PagedMachine(RuleBasedStateMachine):
             assert self.machine.read(page * PAGE_SIZE, max(len(value), 4), spaces[0]).rstrip(b"\0") == value
         self.machine.virtual.destroy(spaces[0])
         self.machine.check()
-        assert self.machine.memory.physical.available == 70 and self.machine.virtual.files.free == 300
+        assert self.machine.memory.physical.available == 70 and self.machine.virtual.files.free == self.slots
         self.machine.scheduler.close()
 
 
@@ -152,8 +155,10 @@ TestPaged.settings = settings(max_examples=40, stateful_step_count=30)
 class BulkMachine(PagedMachine):
     """The same, with every fork through the kernel, and stretches of pages touched as references on a virtual CPU."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    @initialize(slots=SLOTS)
+    def boot(self, slots: int) -> None:
+        """A machine with a page file, on which every fork is one in bulk."""
+        super().boot(slots)
         self.machine.virtual.bulk_pages = 1
 
     @precondition(lambda self: any(self.models.values()))

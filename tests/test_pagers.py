@@ -17,7 +17,7 @@ from octavo.memory.spaces.protect import Protect
 from octavo.memory.spaces.sections import SectionObject
 from octavo.status import Status, StatusError
 from tests.books import PAGES, Book
-from tests.machines import Machine, MemoryFile, fails
+from tests.machines import Machine, MemoryFile, fails, within_seconds
 from tests.stores import make
 
 
@@ -180,7 +180,7 @@ def test_unasked_precious_data_comes_back() -> None:
     assert supply(0, world.book.data[: 4 * PAGE_SIZE]) == 4 * PAGE_SIZE
     assert supply(0, bytes(4 * PAGE_SIZE), precious=True) == 0 == supply(0, bytes(PAGE_SIZE), lock=Access.ALL)
     assert supply(8 * PAGE_SIZE, world.book.data[8 * PAGE_SIZE : 10 * PAGE_SIZE], precious=True) == 2 * PAGE_SIZE
-    assert world.machine.memory.physical.modified.count == 2 and not world.control.locks
+    assert world.machine.memory.physical.modified.count == 2 and not world.control.prohibits(0, write=True)
     world.machine.check()
     world.machine.run(world.machine.space.flush(world.base))
     assert world.book.returns == [(8, 2, False, False)]
@@ -241,6 +241,51 @@ def test_attributes() -> None:
     world.machine.run(world.machine.scheduler.sleep(1))
     assert world.book.data[9 * PAGE_SIZE :][:5] == b"later" and world.control.section.resident() == 0
     world.machine.check()
+
+
+@pytest.mark.parametrize("way", ["evict", "pressure", "fork", "protect", "fork in bulk"])
+def test_a_snapshot_is_kept(way: str) -> None:
+    """A copy that was made by reading is data, though nobody has written it: whatever makes it leave, it comes back as it was."""
+    world = World(frames=120, slots=600)
+    machine, space = world.machine, world.machine.space
+    world.control.change_attributes(copy_strategy=CopyStrategy.NONE)
+    world.write(9, b"first")
+    copy, _ = space.map(world.section, protect=Protect.WRITECOPY)
+    assert machine.read(copy + 9 * PAGE_SIZE, 5) == b"first"
+    world.write(9, b"later")
+    if way == "fork in bulk":
+        machine.virtual.bulk_pages = 1
+    spaces = [space, machine.virtual.fork(space, "child")] if "fork" in way else [space]
+    if way == "protect":
+        space.protect(copy, PAGES * PAGE_SIZE, Protect.NOACCESS)
+        space.protect(copy, PAGES * PAGE_SIZE, Protect.READONLY)
+    if way == "pressure":
+        other = machine.virtual.create("other")
+        base, _ = other.allocate(0, 300 * PAGE_SIZE, Allocate.COMMIT)
+        for page in range(300):
+            machine.write(base + page * PAGE_SIZE, b"x", other)
+    for _ in range(2):  # it comes back and leaves once more
+        machine.run(machine.virtual.eviction.evict(500))
+        assert [machine.read(copy + 9 * PAGE_SIZE, 5, each) for each in spaces] == [b"first"] * len(spaces)
+        machine.check()
+    assert not machine.virtual.eviction.dropped and world.read(9)[:5] == b"later"
+
+
+def test_messages_about_a_huge_object_cost_what_is_there() -> None:
+    """2^46 bytes are locked, asked back, unlocked and said to be empty at once; what is resident is returned, what is prohibited is."""
+    machine = Machine()
+    book = Book(machine)
+    section, control = machine.virtual.sections.create_external(book, 1 << 46, "huge")
+    base, size = machine.space.map(section)
+    machine.write(base + 5 * PAGE_SIZE, b"there")
+    with within_seconds(5):
+        control.data_unavailable(0, size)
+        machine.run(control.lock_request(0, size, Return.ALL, lock=Access.WRITE))
+        control.data_error(0, size, "not now")
+        assert control.prohibits(5, write=True) and not control.prohibits((size >> 12) - 1, write=False)
+        machine.run(control.lock_request(0, size, lock=Access.NONE))
+    assert book.data[5 * PAGE_SIZE :][:5] == b"there" and not control.prohibits(5, write=True)
+    machine.check()
 
 
 def test_precious_pages_come_back() -> None:
@@ -330,7 +375,7 @@ def test_a_pager_that_needs_memory_itself(privileged: bool) -> None:
     """To take pages back it touches pages of its own, when no other frame can be had: with the reserve it does, without it cannot."""
     world = World("good", frames=130)
     machine = world.machine
-    machine.virtual.limit = 1000  # as if there were a page file
+    machine.virtual.commitment.slots = 1000  # as if there were a page file
     own = machine.virtual.create("pager")
     own.privileged = privileged
     own.allocate(0x10000, 40 * PAGE_SIZE, Allocate.RESERVE | Allocate.COMMIT)

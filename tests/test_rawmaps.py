@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octavo.boot.firmware_map import normalise
-from octavo.machine.firmware import FirmwareRange, MemoryKind, load_firmware_map, recorded_maps
+from octavo.machine.firmware import FirmwareRange, MemoryKind
+from octavo.machine.mapsources import load_firmware_map, recorded_maps
 from octavo.machine.rawmaps import FORMS, parse_raw
 from octavo.status import StatusError
 
@@ -85,6 +86,14 @@ def test_empty_and_wrapping_entries() -> None:
     data += struct.pack("<QQII", 0x1000, 0x1000, 1, 0) + struct.pack("<QQII", 0x100000, 0x100000, 1, 1)
     found = parse_raw(data, "x", "e820")
     assert found == [FirmwareRange(top, 1 << 64, MemoryKind.RESERVED), FirmwareRange(0x100000, 0x200000, MemoryKind.USABLE)]
+
+
+def test_specific_purpose_memory_is_reserved() -> None:
+    """RAM of any type with the attribute; what is no RAM stays what it is."""
+    kinds = [(kind, attribute) for kind in (7, 1, 3, 4, 9) for attribute in (0xF, 0x4000F)]
+    data = b"".join(struct.pack("<IIQQQQ", kind, 0, i << 20, 0, 16, attribute) for i, (kind, attribute) in enumerate(kinds))
+    found = [r.kind for r in parse_raw(data, "x")]
+    assert found[1:8:2] == [MemoryKind.RESERVED] * 4 and MemoryKind.RESERVED not in found[::2] and found[9] == MemoryKind.ACPI
 
 
 @pytest.mark.parametrize(

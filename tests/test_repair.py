@@ -5,14 +5,18 @@ from __future__ import annotations
 import random
 import struct
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 import octavo
+from octavo.cli.main import run as octavo_run
+from octavo.drivers.image import ImageDisk
 from octavo.fs.fat.check import MOST_PROBLEMS
+from octavo.io.device import Extent
 from octavo.status import Status, StatusError
+from octavo.testing.faulty import FaultyDevice
 from tests.conftest import fsck, make_image
 from tests.test_damaged import data_offset, fat_bytes, filled, patch, root_offset, set_fat
 
@@ -113,6 +117,48 @@ def test_a_broken_file_can_be_removed_and_its_space_comes_back(filled: Path) -> 
         assert volume.space().free == free + 3 * 1024
 
 
+@pytest.mark.parametrize("bits", [16, 32])
+def test_what_cannot_be_read_is_not_given_up(bits: int, tmp_path: Path) -> None:
+    """A directory whose sectors fail, and a FAT32 root that is gone: nothing is erased or freed, for the rest may be in there."""
+    image = make_image(tmp_path / "disk.img", {16: 4 << 20, 32: 34 << 20}[bits], bits, 512)
+    with octavo.open_image(image) as volume:
+        volume.mkdir("d")
+        for i in range(20):
+            volume.write_bytes(f"d/file {i}", bytes([i]) * 900)
+        place = volume.core.geometry.place(volume.stat("d").number)  # type: ignore[attr-defined]
+    system = octavo.boot("4M")
+
+    class Scratched(FaultyDevice):
+        async def _read(self, extents: Sequence[Extent]) -> None:
+            if any(at <= place < at + sum(map(len, buffers)) for at, buffers in extents):
+                raise StatusError(Status.IO_DEVICE_ERROR, "a scratch")
+            await super()._read(extents)
+
+    volume = system.attach_device(Scratched(ImageDisk(image, system.scheduler)))
+    free = volume.space().free
+    said = volume.check(repair=True)
+    assert any("scratch" in p.what and not p.mended for p in said)
+    assert any("belong to no file" in p.what and not p.mended for p in said)
+    assert volume.space().free == free
+    system.close()
+    with octavo.open_image(image) as volume:
+        assert volume.check() == [] and volume.read_bytes("d/file 7") == b"\7" * 900
+    if bits == 32:
+        patch(image, 32 * 512 + 2 * 4, bytes(4))  # the root's own entry in the first FAT
+        with octavo.open_image(image) as volume:
+            assert any("belong to no file" in p.what and not p.mended for p in volume.check(repair=True))
+            assert volume.space().free == free + 512
+
+
+def test_check_repair_by_the_command_line(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1 without, 0 with --repair, and clean afterwards."""
+    set_fat(filled, 6, 5)
+    assert octavo_run(["check", str(filled)]) == 1
+    assert octavo_run(["check", "--repair", str(filled)]) == 0
+    assert "never ends: it runs in a circle (mended)" in capsys.readouterr().out
+    assert octavo_run(["check", "--json", str(filled)]) == 0
+
+
 def test_open_files_are_in_the_way_of_a_repair(filled: Path) -> None:
     """Their clusters would change under them."""
     with octavo.open_image(filled) as volume, volume.open("a.bin") as file:
@@ -164,3 +210,67 @@ def test_random_damage_is_mended(bits: int, tmp_path: Path) -> None:
             assert done.returncode == 0, done.stdout
             mended += 1
     assert mended > (30 if bits < 32 else 8)
+
+
+def test_two_entries_of_one_name_are_both_there(filled: Path) -> None:
+    """Both are listed, both can be read, each by a name of its own; `rm -r` loses no cluster."""
+    twin_entries(filled)
+    with octavo.open_image(filled) as volume:
+        names = [e.name for e in volume.entries() if not e.is_directory]
+        assert len(names) == len(set(names)) == 2
+        assert sorted(volume.read_bytes(name) for name in names) == [b"a" * 3000, b"b" * 3000]
+        assert "two entries have the name A.BIN" in str(volume.check())
+        volume.rmtree("")
+        assert volume.space().free == volume.space().total
+        assert volume.check() == []
+
+
+@pytest.mark.dosfstools
+def test_a_stray_slot_costs_no_name(image: Path) -> None:
+    """A slot of a long name without its entry, as a torn write leaves it: told, and the next file keeps its own long name."""
+    with octavo.open_image(image) as volume:
+        volume.write_bytes("a name that takes three slots.txt", b"")
+    at = root_offset(image)
+    assert image.read_bytes()[at] == 0x43
+    patch(image, at + 32, bytes(96))
+    with octavo.open_image(image) as volume:
+        assert volume.entries() == [] and "1 slots of long names belong to no entry" in str(volume.check()[0])
+        volume.write_bytes("my thesis, final.txt", b"text")
+    with octavo.open_image(image) as volume:
+        assert [e.name for e in volume.entries()] == ["my thesis, final.txt"]
+        assert volume.read_bytes("my thesis, final.txt") == b"text"
+        assert all(p.mended for p in volume.check(repair=True)) and volume.exists("my thesis, final.txt")
+    fsck(image)
+
+
+def test_a_blank_name_ends_no_walk(filled: Path) -> None:
+    """A directory whose short name is blank: it has a name, is walked once, and can be removed with all in it."""
+    patch(filled, entry_at(filled, b"D          \x10"), b" " * 11)
+    with octavo.open_image(filled) as volume:
+        assert [here for here, _ in volume.walk()] == ["", "_"]
+        assert volume.read_bytes("_/inner.txt") == b"inner"
+        volume.rmtree("_")
+        assert [e.name for e in volume.entries()] == ["a.bin", "b.bin"]
+        assert volume.check() == []
+
+
+def test_directories_entered_twice_are_walked_once(image: Path) -> None:
+    """Thirty levels of two entries that lead to one directory: 2^30 paths, 31 directories."""
+    with octavo.open_image(image) as volume:
+        here = ""
+        for _ in range(30):
+            volume.mkdir(here + "A")
+            volume.mkdir(here + "B")
+            here += "A/"
+    data = bytearray(image.read_bytes())
+    at = data.index(b"A          \x10")
+    while at >= 0:
+        if data[at + 32 : at + 44] == b"B          \x10":
+            data[at + 32 + 26 : at + 32 + 28] = data[at + 26 : at + 28]
+        at = data.find(b"A          \x10", at + 1)
+    image.write_bytes(data)
+    with octavo.open_image(image) as volume:
+        assert len(list(volume.walk())) == 31
+        assert len(volume.check()) == 31  # thirty shared clusters, and what is lost of the others
+        assert all(p.mended for p in volume.check(repair=True))
+        assert volume.check() == []

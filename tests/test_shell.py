@@ -8,7 +8,9 @@ import pytest
 
 import octavo
 from octavo.shell.commands import COMMANDS
+from octavo.shell.completion import completions
 from octavo.shell.shell import Shell, split_commands, split_words
+from octavo.shell.terminal import open_history
 
 
 class Session:
@@ -76,8 +78,8 @@ def test_copy(session: Session) -> None:
     session("md copies")
     assert "5 files copied" in session("copy docs\\*.txt copies")
     assert "6 files copied" in session("copy docs copies; copy second.txt copies\\docs; dir copies\\docs").replace("5 files copied", "6 files copied")
-    assert session("copy readme.txt readme.txt", 1) == "copy: C:readme.txt: cannot be copied onto or into itself"
-    assert session("copy docs docs\\inside", 1) == "copy: C:docs: cannot be copied onto or into itself"
+    assert session("copy readme.txt readme.txt", 1) == "copy: C:\\readme.txt: cannot be copied onto or into itself"
+    assert session("copy docs docs\\inside", 1) == "copy: C:\\docs: cannot be copied onto or into itself"
     assert session("copy docs\\*.txt readme.txt", 1) == "copy: C:\\readme.txt: is not a directory"
 
 
@@ -160,3 +162,72 @@ def test_words() -> None:
     assert split_words("copy \"a b\\c.txt\" 'd e'") == ["copy", "a b\\c.txt", "d e"]
     assert split_words('type "docs\\"a.txt') == ["type", "docs\\a.txt"]
     assert split_commands("dir; type 'a;b'\ncd x;;") == ["dir", " type 'a;b'", "cd x"]
+
+
+def offers(session: Session, line: str) -> list[str]:
+    """What TAB makes of a line."""
+    return [line[: len(line) - found.replaces] + found.text for found in completions(session.shell, line)]
+
+
+def test_completion(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands, subcommands, paths of volumes with blanks in them, and host files where those belong."""
+    session("md 'my dir'; copy readme.txt 'my dir'; vm end")
+    assert offers(session, "mo") == ["mount", "move"]
+    assert offers(session, "memory s") == ["memory sections", "memory slab", "memory spaces", "memory stat"]
+    assert offers(session, "vm wh") == ["vm where"] and "vm alloc" in offers(session, "vm ")
+    assert offers(session, "vm advise 0x10000 seq") == ["vm advise 0x10000 sequential"]
+    assert offers(session, "vm map rea") == ["vm map readme.txt"]
+    session("vm alloc 4K")
+    assert offers(session, "vm use ") == ["vm use shell"]
+    assert offers(session, "help vm") == ["help vm"] and offers(session, "sync ") == ["sync C:"] == offers(session, "sync c")
+    assert offers(session, "umount C: d") == ["umount C: discard"]
+    assert offers(session, "type m") == ['type "my dir\\'] == offers(session, 'type "my')
+    assert offers(session, 'type "my dir\\') == ['type "my dir\\readme.txt"'] == offers(session, "type 'my dir'\\")
+    assert offers(session, 'copy "my dir\\readme.txt" do') == ['copy "my dir\\readme.txt" docs\\']
+    assert offers(session, "dir docs\\note") == [f'dir "docs\\note {i}.txt"' for i in range(5)]
+    assert offers(session, "dir z:\\") == offers(session, "exit ") == offers(session, "nothing ") == offers(session, "vm end ") == []
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "disks").mkdir()
+    (tmp_path / "disks" / "b c.img").touch()
+    (tmp_path / ".hidden").touch()
+    assert offers(session, "mount ") == ["mount disk.img", "mount disks/"]
+    assert offers(session, "mount disks/") == ['mount "disks/b c.img"'] and offers(session, "mount .h") == ["mount .hidden"]
+    assert offers(session, "memory picture disks") == ["memory picture disks/"] and offers(session, "mount nowhere/") == []
+
+
+def test_completion_shows_no_control_characters(session: Session) -> None:
+    """The menu is for people; the word is the name."""
+    session.shell.system.volumes["C:"].write_bytes("x\x9b31m", b"")
+    [found] = completions(session.shell, "type x")
+    assert (found.text, found.shown) == ("x\x9b31m", "x?31m")
+
+
+def test_history_between_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept below XDG_STATE_HOME, for nobody else to read; a place that cannot be written to is no error."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    first = open_history()
+    first.append_string("dir")
+    first.append_string("type a.txt")
+    assert list(open_history().load_history_strings()) == ["type a.txt", "dir"]
+    assert (tmp_path / "octavo" / "history").stat().st_mode & 0o077 == 0
+    monkeypatch.setenv("XDG_STATE_HOME", "/dev/null/nowhere")
+    open_history().append_string("dir")
+
+
+def test_cls(session: Session) -> None:
+    """Empties the screen where there is one."""
+    assert session("cls") == ""
+    cleared = []
+    session.shell.clear = lambda: cleared.append(True)
+    session("cls")
+    assert cleared == [True]
+
+
+def test_errors_have_a_way_of_their_own(system: octavo.System) -> None:
+    """And lines of both have no control characters."""
+    out: list[str] = []
+    err: list[str] = []
+    shell = Shell(system, out.append, err.append)
+    assert shell.run("cd; type \x1b[2J; cd", keep_going=False) == 1 and shell.run("vm where; vm alloc 1 2 3; vm read") == 2
+    assert out == ["C:\\"] and err[0] == "type: ?[2J: no such file or directory"
+    assert err[1:] == [f"vm: vm {what}; see help vm" for what in ("where takes 1 argument", "alloc takes 1 argument", "read takes 1 or 2 arguments")]

@@ -214,6 +214,197 @@ def test_standby_frames_are_given_up_for_slabs() -> None:
     assert physical.buddy.free_frames == physical.buddy.segments[0].zone[MIN]
 
 
+KINDS = {"plain": (None, False), "constructed": (fill_with_c, False), "verified": (None, True), "both": (fill_with_c, True)}
+
+
+@pytest.mark.parametrize("kind", ["verified", "both"])
+@pytest.mark.parametrize(("size", "align"), [(1, 8), (24, 8), (25, 8), (100, 64), (500, 8), (4096, 8)])
+def test_runs_of_1_to_16_bytes_too_far_are_named(kind: str, size: int, align: int) -> None:
+    """Before an object and behind it, given or free, the first of its slab or the last: check says which, and so does its free."""
+    constructor, verify = KINDS[kind]
+    for count in range(1, 17):
+        for before in (False, True):
+            for free in (False, True):
+                for place in (0, 1, -1):
+                    cache = SlabCaches(make_memory()).create("inode", size, align, constructor, verify)
+                    made = sorted(cache.allocate() for _ in range(cache.state[slabkernels.PER]))
+                    victim = made[place if len(made) > 1 else 0]
+                    if free:
+                        cache.free(victim)
+                    at = victim - count if before else victim + size
+                    cache.ram.array[at : at + count] ^= 0xA7
+                    where = f"before its beginning, {1} bytes before it" if before else "past its end, 0 bytes behind it"
+                    says = f"cache inode: the object at {victim:#x} was written {where}; last {'freed' if free else 'allocated'} by test_runs"
+                    for look in (cache.check, cache.allocate if free else lambda: cache.free(victim)):
+                        with pytest.raises(SlabError, match=says):
+                            look()
+                    cache.ram.array[at : at + count] ^= 0xA7
+                    cache.check()  # nothing has changed, and nobody else's object was reached
+                    if not free:
+                        cache.free(victim)
+                    assert cache.allocate() == victim
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("reap", [False, True])
+def test_freed_twice_is_told_at_once(kind: str, reap: bool) -> None:
+    """From a magazine of its own CPU and of another, from a slab's free list, after a reap, and whatever its owner wrote: the object is kept once."""
+    constructor, verify = KINDS[kind]
+    cache = SlabCaches(make_memory(), 2).create("thing", 64, 8, constructor, verify)
+    kept = [cache.allocate() for _ in range(200)]
+    for address in kept[:150]:
+        if not constructor:
+            cache.object(address)[:4] = (0xDEADBEEF).to_bytes(4, "little")  # as if it were free
+        cache.free(address, address >> 3 & 1)
+    if reap:
+        cache.reap()
+    for address in kept[:150]:
+        for cpu in (0, 1):
+            with pytest.raises(SlabError, match="is freed twice|lies in none of its slabs"):
+                cache.free(address, cpu)
+    cache.check()
+    assert cache.objects == 50
+    again = {cache.allocate(cpu) for cpu in (0, 1) for _ in range(75)}
+    assert len(again) == 150 and not again & set(kept[150:])
+    cache.check()
+
+
+def test_an_object_freed_twice_in_a_kernel_is_found_by_check() -> None:
+    """Kernels look at nothing: the next check does."""
+    cache = SlabCaches(make_memory(), 2).create("thing", 64)
+    address = cache.allocate()
+    for cpu in (0, 1):
+        slabkernels.free_object(cache.pfns.words, cache.ram.link, cache.state, cpu, address >> 3)
+    with pytest.raises(AssertionError, match=f"cache thing: the object at {address:#x} is freed twice"):
+        cache.check()
+    for size in (64, 4096):  # and one that has its slab alone
+        cache = SlabCaches(make_memory(), 2).create("thing", size)
+        address, _ = cache.allocate(), cache.allocate()
+        cache.reap()
+        cache.check()
+        for _ in range(2):
+            slabkernels.push_object(cache.pfns.words, cache.ram.link, cache.state, address >> 3)
+        with pytest.raises(AssertionError, match=r"cache thing: .*(is damaged|freed twice)"):
+            cache.check()
+
+
+@pytest.mark.parametrize("kind", ["verified", "both"])
+def test_writing_after_free_is_found_by_check(kind: str) -> None:
+    """At each byte, and in the link of the free list; the object is not given out."""
+    constructor, verify = KINDS[kind]
+    cache = SlabCaches(make_memory()).create("inode", 24, 8, constructor, verify)
+    first, second = cache.allocate(), cache.allocate()
+    cache.free(first)
+    for byte in range(24):
+        cache.ram.bytes[first + byte] ^= 0x5A
+        for look in (cache.check, cache.allocate):
+            with pytest.raises(SlabError, match=f"cache inode: the object at {first:#x} was written .*after it was freed; last freed by test_writing_after"):
+                look()
+        cache.ram.bytes[first + byte] ^= 0x5A
+    link = first - cache.offset + cache.state[slabkernels.LINK_AT] >> 2
+    for wrong in (-1, -5, 0x7FFF, 1 << 30):
+        good, cache.ram.link[link] = cache.ram.link[link], wrong
+        for look in (cache.check, cache.allocate):
+            with pytest.raises(SlabError, match="cache inode: the free list of slab 0x[0-9a-f]* is damaged"):
+                look()
+        cache.ram.link[link] = good
+    cache.check()
+    assert cache.allocate() == first and second
+
+
+def test_the_link_of_a_constructed_object_is_guarded() -> None:
+    """It lies behind the object: who writes over its end is told by its free."""
+    cache = SlabCaches(make_memory()).create("inode", 28, 8, fill_with_c)
+    address = cache.allocate()
+    cache.ram.bytes[address + 28] ^= 1
+    for look in (cache.check, lambda: cache.free(address)):
+        with pytest.raises(SlabError, match=f"cache inode: the object at {address:#x} was written past its end"):
+            look()
+    cache.ram.bytes[address + 28] ^= 1
+    cache.free(address)
+    cache.check()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_wrong_frees_change_nothing(kind: str) -> None:
+    """In the middle of an object, in no slab, another cache's, a frame that somebody else holds: said by name."""
+    constructor, verify = KINDS[kind]
+    physical = make_memory()
+    caches = SlabCaches(physical)
+    cache, other = caches.create("one", 40, 8, constructor, verify), caches.create("two", 40)
+    mine, theirs = [cache.allocate() for _ in range(3)], other.allocate()
+    for i, address in enumerate(mine):
+        cache.object(address)[:] = bytes([i + 1]) * 40
+    wrong = [(a + d, "is not the beginning of an object") for a in mine for d in (1, 4, 8, 39)]
+    wrong += [(theirs, "lies in none of its slabs: its frame is held by slab two"), (0, "lies in none"), (-8, "lies in none"), (10**400, "a number of 1329 bits")]
+    for address, says in wrong:
+        with pytest.raises(SlabError, match=f"cache one: .*{says}"):
+            cache.free(address)
+    caches.check()
+    assert [bytes(cache.object(a)) for a in mine] == [bytes([i + 1]) * 40 for i in range(3)] and cache.objects == 3
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_a_constructor_that_fails_keeps_nothing(verify: bool) -> None:
+    """At each object of a slab in turn; afterwards the cache works."""
+    physical = make_memory()
+    left = -1
+
+    def construct(data: memoryview) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise StatusError(Status.INSUFFICIENT_RESOURCES, "the constructor has no more")
+        fill_with_c(data)
+
+    cache = SlabCaches(physical).create("thing", 500, 8, construct, verify)
+    for k in range(1, cache.state[slabkernels.PER] + 1):
+        left = k
+        with pytest.raises(StatusError, match="the constructor has no more"):
+            cache.allocate()
+        cache.check()
+        physical.check()
+        assert physical.buddy.free_frames == 64 and cache.objects == 0
+    assert bytes(cache.object(cache.allocate())) == b"C" * 500
+    cache.check()
+    physical.check()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [8, 100, 2000, 9000])
+def test_objects_to_the_last_frame(kind: str, size: int) -> None:
+    """Full three times: what is in them stays, one more is NO_MEMORY and takes nothing, one that is freed is had again."""
+    constructor, verify = KINDS[kind]
+    physical = make_memory(40)
+    cache = SlabCaches(physical).create("thing", size, 8, constructor, verify)
+    model: dict[int, bytes] = {}
+    for turn in range(3):
+        with pytest.raises(StatusError, match="cache thing: out of memory") as error:
+            while True:
+                address = cache.allocate()
+                assert address not in model
+                model[address] = (len(model) + turn).to_bytes(4, "little") * (size // 4)
+                cache.object(address)[:] = model[address]
+        assert error.value.status == Status.NO_MEMORY
+        cache.check()
+        physical.check()
+        last = max(model)
+        cache.free(last)
+        assert cache.allocate() == last
+        cache.object(last)[:] = model[last]
+        assert all(bytes(cache.object(a)) == data for a, data in model.items())
+        for address in sorted(model)[turn :: turn + 1]:
+            cache.free(address)
+            del model[address]
+        cache.check()
+    for address, data in model.items():
+        assert bytes(cache.object(address)) == data
+        cache.free(address)
+    cache.reap()
+    assert physical.buddy.free_frames == 40
+    physical.check()
+
+
 def test_slabinfo() -> None:
     """GNU Mach's columns and footer."""
     caches = SlabCaches(make_memory())
@@ -250,6 +441,7 @@ def test_no_object_is_lost_or_given_twice(threads: int) -> None:
     frames = cache.statistics()["slabs"] << cache.state[slabkernels.ORDER]
     physical.pfns.counts[State.FREE] -= frames
     physical.pfns.counts[State.ACTIVE] += frames
+    physical.pfns.wired += frames
     cache.check()
     physical.check()
     for granule in held:

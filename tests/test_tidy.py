@@ -15,7 +15,7 @@ LONG_FUNCTIONS: set[str] = set()
 
 # From the lowest layer up. A module may import from its own layer and from those before it.
 LAYERS = [
-    ["status", "version"],
+    ["status", "version", "printing"],
     ["machine"],
     ["threads"],
     ["memory"],
@@ -27,7 +27,7 @@ LAYERS = [
     ["files"],
     ["transfer", "system"],
     ["shell"],
-    ["cli"],
+    ["cli", "testing"],
 ]
 RANK = {name: i for i, names in enumerate(LAYERS) for name in names}
 

@@ -12,7 +12,6 @@ import pytest
 
 import octavo
 from octavo.drivers.image import ImageDisk
-from octavo.io.diskmodel import FLASH, HARD_DISK, DiskModel, ModelledDisk
 from octavo.io.rawfile import RawFile
 from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import READ, WRITE
@@ -23,6 +22,7 @@ from octavo.memory.spaces.protect import Protect
 from octavo.memory.spaces.sections import Attribute, SectionObject
 from octavo.status import Status, StatusError
 from octavo.system import System
+from octavo.testing.modelled import FLASH, HARD_DISK, DiskModel, ModelledDisk
 from tests.conftest import fsck, make_image, run
 from tests.machines import Machine, MemoryFile, fails
 from tests.stores import make
@@ -448,7 +448,7 @@ def test_an_image_fails_whole() -> None:
     data, outcomes = PROGRAM.read_bytes(), set[bool]()
     for limit, broken in [(k, 0) for k in range(12)] + [(100, n) for n in range(1, 5)]:
         machine = Machine(frames=80)
-        machine.virtual.limit = limit
+        machine.virtual.commitment.frames, machine.virtual.commitment.slots = 0, limit
         file = MemoryFile(machine, data)
         file.pager.fail_at = broken
         section = machine.run(machine.virtual.sections.create(0, Protect.READONLY, Attribute.IMAGE, file))

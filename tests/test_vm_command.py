@@ -15,7 +15,7 @@ from tests.test_cli import octavo as octavo_command
 def run(shell: Shell, *lines: str) -> list[str]:
     """What the commands print."""
     output: list[str] = []
-    shell.out = output.append
+    shell.out = shell.err = output.append
     for line in lines:
         shell.execute(line)
     return output

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from octavo.memory.pageout import Pageout
 from octavo.memory.policies import MODULES, lists
 from octavo.memory.policies.lists import key_of
 from octavo.memory.policies.policy import Policy
-from octavo.memory.spaces.addressspace import AddressSpace, Allocate
+from octavo.memory.spaces.addressspace import AddressSpace, Allocate, Free
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.balance import OutOfMemory
 from octavo.memory.spaces.profiles import make_profile
@@ -141,6 +142,84 @@ def test_minimum_and_maximum() -> None:
     for space, count in pages.items():
         for page in range(count):
             assert machine.read(bases[space] + page * PAGE_SIZE, 3, space).rstrip(b"\0") == b"%d" % page
+
+
+@pytest.mark.parametrize("kind", ["private", "view", "view twice", "forked"])
+@pytest.mark.parametrize("way", ["evict", "trim", "DONTNEED", "SEQUENTIAL", "pressure", "balance", "failing"])
+def test_a_minimum_is_kept_by_every_way_out(way: str, kind: str) -> None:
+    """25 of 40 pages stay in frames, at every moment, whoever wants them to leave; the contents of all are kept."""
+    machine, store = make(160, 600)
+    space, virtual = machine.space, machine.virtual
+    if kind in ("private", "forked"):
+        base, _ = space.allocate(0, 60 * PAGE_SIZE, COMMIT)
+    else:
+        section = machine.run(virtual.sections.create(60 * PAGE_SIZE))
+        base, _ = space.map(section)
+    for page in range(40):
+        machine.write(base + page * PAGE_SIZE, b"%d" % page)
+    if kind == "view twice":
+        second, _ = space.map(section)
+        for page in range(40):
+            machine.touch(second + page * PAGE_SIZE)
+    if kind == "forked":
+        virtual.fork(space, "child")
+    space.set_working_set(25, 30 if way == "balance" else None)
+    lowest = [space.pages.staying]
+    _use, begin = space.pages._use, space.pages.begin_write
+
+    def watched(call: Callable[..., Any]) -> Callable[..., Any]:
+        def watch(*arguments: Any) -> Any:
+            result = call(*arguments)
+            lowest.append(space.pages.staying)
+            return result
+
+        return watch
+
+    space.pages._use, space.pages.begin_write = watched(_use), watched(begin)  # type: ignore[method-assign]
+    store.fail_writes = way == "failing"
+    if way in ("evict", "failing"):
+        machine.run(virtual.eviction.evict(1000))
+        machine.run(virtual.eviction.evict(1000))
+    elif way == "trim":
+        machine.run(virtual.eviction.trim(space, 1000))
+    elif way == "DONTNEED":
+        machine.run(space.advise(base, 40 * PAGE_SIZE, Advice.DONTNEED))
+    elif way == "SEQUENTIAL":
+        machine.run(space.advise(base, PAGE_SIZE, Advice.SEQUENTIAL))
+        for page in range(60):
+            machine.touch(base + page * PAGE_SIZE)
+    else:
+        other = virtual.create("other")
+        more, _ = other.allocate(0, 400 * PAGE_SIZE, COMMIT)
+        for page in range(400):
+            machine.write(more + page * PAGE_SIZE, b"x", other)
+        machine.run(machine.scheduler.sleep(3 if way == "balance" else 0))
+    assert min(lowest) >= 25 and space.pages.staying >= 25
+    machine.check()
+    store.fail_writes = False
+    for page in range(40):
+        assert machine.read(base + page * PAGE_SIZE, 4).rstrip(b"\0") == b"%d" % page
+
+
+def test_a_space_that_shrinks_meanwhile_is_not_trimmed_below_its_maximum() -> None:
+    """Two are over their maximum; while pages of the first are written the second lets go of some itself."""
+    machine, _ = make(400, 1000)
+    spaces = [machine.space, machine.virtual.create("second")]
+    bases = [space.allocate(0, 180 * PAGE_SIZE, COMMIT)[0] for space in spaces]
+    for space, base, pages in zip(spaces, bases, (180, 170), strict=True):
+        for page in range(pages):
+            machine.write(base + page * PAGE_SIZE, b"x", space)
+        space.set_working_set(0, 100)
+
+    async def both() -> None:
+        thread = machine.scheduler.spawn(machine.virtual.balance.balance(), "balance")
+        await machine.scheduler.sleep(0.0005)
+        spaces[1].free(bases[1], 30 * PAGE_SIZE, Free.DECOMMIT)
+        await thread.join()
+
+    machine.run(both())
+    assert [space.pages.resident for space in spaces] == [100, 100]
+    machine.check()
 
 
 def test_shared_pages_count_once() -> None:

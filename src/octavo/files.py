@@ -15,11 +15,15 @@ from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any, Literal, cast, overload
 
 from octavo.fs.base import Problem, Space
+from octavo.fs.replace import open_beside, read_whole, write_whole
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from octavo.fs.protocol import FileInfo, FileSystemVolume, OpenFile
+
+
+Report = Callable[[StatusError], None]  # called with what could not be done, while the rest goes on
 
 
 class File(io.RawIOBase):
@@ -174,12 +178,29 @@ class Volume:
 
     def read_bytes(self, path: str) -> bytes:
         """The contents of a file."""
-        data: bytes = self._run(_read_whole(self.core, path))
+        data: bytes = self._run(read_whole(self.core, path))
         return data
 
     def write_bytes(self, path: str, data: bytes, modified: float | None = None) -> None:
-        """Makes `data` the contents of a file, which is made if need be, and sets its time of last writing."""
-        self._run(_write_whole(self.core, path, data, modified))
+        """Makes `data` the contents of a file, which is made if need be, and sets its time of last writing (seconds since 1970).
+
+        A file that is there keeps its old contents when that fails: the new ones are written beside it, unless there is no
+        room for both, or it is open; then they are written over the old ones, which are put back when that fails.
+        """
+        self._run(write_whole(self.core, path, data, modified))
+
+    def create_bytes(self, path: str, data: bytes, modified: float | None = None) -> None:
+        """As `write_bytes`, of a file that is not there: else StatusError OBJECT_NAME_COLLISION."""
+        if not self._run(self.core.create_whole(path, data, modified)):
+            raise StatusError(Status.OBJECT_NAME_COLLISION, f"{path}: exists already")
+
+    def open_beside(self, path: str) -> File:
+        """A new file with a name of its own in the directory of a path, open for writing: to take the place of what is at the path."""
+        return File(self._run(open_beside(self.core, path)), self.scheduler, False, True, False)
+
+    def set_modified(self, path: str, modified: float) -> None:
+        """Sets when a file or directory was last written, in seconds since 1970."""
+        self._run(self.core.set_modified(path, modified))
 
     def stat(self, path: str) -> FileInfo:
         """What the directory says of a path."""
@@ -203,15 +224,33 @@ class Volume:
         """The entries of a directory, in the order of the disk."""
         return cast(list["FileInfo"], self._run(self.core.entries(path)))
 
-    def walk(self, path: str = "") -> Iterator[tuple[str, list[FileInfo]]]:
-        """(path, entries) of a directory and of all below it, parents first. Paths have no leading "/"."""
-        pending = [path.strip("/\\")]
+    def walk(self, path: str = "", on_error: Report | None = None) -> Iterator[tuple[str, list[FileInfo]]]:
+        """(path, entries) of a directory and of all below it, parents first. Paths have no leading "/".
+
+        As with os.walk, directories that the caller takes out of the list are not entered. One that damage has put into two
+        places is entered once. What cannot be read is passed to `on_error`, and the rest goes on; without that, it is raised.
+        """
+        start = path.strip("/\\")
+        pending = [(start, self.stat(start).number if start else 0)]
+        seen: set[int] = set()
         while pending:
-            here = pending.pop()
-            entries = self.entries(here)
+            here, number = pending.pop()
+            try:
+                entries = self.entries(here)  # refuses a directory that contains itself
+            except StatusError as error:
+                if on_error is None:
+                    raise
+                on_error(error)
+                continue
+            if number and number in seen:
+                if on_error is not None:
+                    text = f"{here}: is in two places: what is in it was listed once; run check"
+                    on_error(StatusError(Status.FILE_CORRUPT_ERROR, text))
+                continue
+            seen.add(number)
             yield here, entries
             prefix = here + "/" if here else ""
-            pending += [prefix + e.name for e in reversed(entries) if e.is_directory]
+            pending += [(prefix + e.name, e.number) for e in reversed(entries) if e.is_directory]
 
     def mkdir(self, path: str, parents: bool = False) -> None:
         """Makes a directory; with `parents`, those above it too, and none of them needs to be new."""
@@ -231,14 +270,35 @@ class Volume:
         """Removes an empty directory; with `force` a read-only or unreadable one, too."""
         self._run(self.core.remove_directory(path, force))
 
-    def rmtree(self, path: str) -> None:
-        """Removes a directory and all below it."""
-        for here, entries in reversed(list(self.walk(path))):
+    def rmtree(self, path: str, on_error: Report | None = None, force: bool = False) -> None:
+        """Removes a directory and all below it; `force` as `remove` and `rmdir`.
+
+        What cannot be removed is passed to `on_error`, and the rest goes on; without that, it is raised.
+        """
+        kept: set[str] = set()  # directories in which something is left
+
+        def attempt(path: str, action: Callable[[str, bool], None]) -> None:
+            try:
+                action(path, force)
+            except StatusError as error:
+                if on_error is None:
+                    raise
+                on_error(error)
+                kept.add(path.rpartition("/")[0])
+
+        walked = dict(self.walk(path, _nobody if force else on_error))
+        for here, entries in reversed(walked.items()):
             for entry in entries:
+                inner = f"{here}/{entry.name}" if here else entry.name
                 if not entry.is_directory:
-                    self.remove(f"{here}/{entry.name}")
-            if here:
-                self.rmdir(here)
+                    attempt(inner, self.remove)
+                elif inner in kept or (inner not in walked and not force):
+                    kept.add(here)  # why was said already
+                else:
+                    attempt(inner, self.rmdir)
+        top = path.strip("/\\")
+        if top and top not in kept:
+            attempt(top, self.rmdir)
 
     def rename(self, old: str, new: str, replace: bool = False) -> None:
         """Renames or moves within the volume; an existing target is refused, or with `replace` replaced when both are files."""
@@ -271,21 +331,5 @@ def _buffered(file: File, write: bool) -> Any:
     return io.BufferedWriter(file) if write else io.BufferedReader(file)
 
 
-async def _read_whole(core: FileSystemVolume, path: str) -> bytes:
-    file = await core.open(path)
-    try:
-        return await file.read(0, file.size)
-    finally:
-        await file.close()
-
-
-async def _write_whole(core: FileSystemVolume, path: str, data: bytes, modified: float | None) -> None:
-    if await core.create_whole(path, data, modified):
-        return
-    file = await core.open(path, write=True, create=True, truncate=True)
-    try:
-        await file.write(0, data)
-        if modified is not None:
-            await file.set_modified(modified)
-    finally:
-        await file.close()
+def _nobody(error: StatusError) -> None:
+    """For errors that come again, where they can be told better."""

@@ -22,7 +22,9 @@ from octavo.files import Volume
 from octavo.fs.mount import mount
 from octavo.io.device import Device
 from octavo.machine.clock import RealClock, VirtualClock
-from octavo.machine.firmware import FirmwareRange, load_firmware_map
+from octavo.machine.firmware import FirmwareRange
+from octavo.machine.host import available_bytes
+from octavo.machine.mapsources import load_firmware_map
 from octavo.machine.ram import PAGE_SIZE, Ram
 from octavo.memory.manager import MemoryManager
 from octavo.memory.spaces.profiles import make_profile
@@ -40,7 +42,7 @@ DEFAULT_MAP = "server-24g"
 DEFAULT_ARCH = "x86-64"
 RAM_DISK_BYTES = 2 << 20
 
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", re.I)
+_SIZE = re.compile(r"\s*([0-9]{1,19})(?:\.([0-9]{1,19}))?\s*(?:([KMGT])(?:i?B)?|B)?\s*", re.I | re.ASCII)
 
 
 def parse_size(text: str | int) -> int:
@@ -49,8 +51,10 @@ def parse_size(text: str | int) -> int:
         return text
     found = _SIZE.fullmatch(text)
     if not found:
-        raise StatusError(Status.INVALID_PARAMETER, f"{text!r} is not a size: write 16M, 1.5G or a number of bytes")
-    return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+        raise StatusError(Status.INVALID_PARAMETER, f"{text[:40]!r} is not a size: write 16M, 1.5G or a number of bytes")
+    unit: int = 1 << 10 * " KMGT".index((found[3] or " ").upper())
+    fraction = found[2] or "0"
+    return int(found[1]) * unit + int(fraction) * unit // int(10 ** len(fraction))
 
 
 class System:
@@ -83,6 +87,7 @@ class System:
         self.plan = plan_boot(ranges, arch, None if memory is None else parse_size(memory))
         for line in self.plan.log():
             self.say(line)
+        self.plan.check_host(available_bytes())
         self.scheduler = Scheduler(clock, seed or 0)
         self.ram = Ram(self.plan.frames)
         bounds = [(s.name, s.first, s.end) for s in self.plan.segments]

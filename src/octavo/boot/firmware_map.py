@@ -3,6 +3,9 @@
 Rules: where ranges overlap the higher kind wins; RAM shrinks to whole pages, all others grow to whole pages;
 neighbours of one kind are joined; what lies at or beyond the architecture's physical limit is clipped.
 
+FIRMWARE_KEEPS are the frames that belong to the firmware whatever its map says, and where it says nothing: frame 0 (interrupt
+vectors, BIOS data), and the video memory and ROMs from 640 KiB to 1 MiB.
+
 Source: GNU Mach's biosmem (higher type wins, available ranges are narrowed).
 """
 
@@ -12,6 +15,8 @@ from collections.abc import Iterable
 
 from octavo.machine.firmware import FirmwareRange, MemoryKind
 from octavo.machine.ram import PAGE_SIZE
+
+FIRMWARE_KEEPS = (FirmwareRange(0, PAGE_SIZE, MemoryKind.RESERVED), FirmwareRange(0xA0000, 0x100000, MemoryKind.RESERVED))
 
 
 def normalise(ranges: Iterable[FirmwareRange], limit: int) -> list[FirmwareRange]:

@@ -21,6 +21,7 @@ Temporary regions are seen at their physical address while the loader runs, and 
     ACPI tables, NVS                           SPECIAL     yes
     unusable                                   BAD         no
     reserved                                   none        never: no descriptor at all
+    what the firmware keeps below 1 MiB        PERMANENT   no: the loader's own mappings begin above
 
 Source: ExectOS's loader (types by their numbers, XTLDR's regions). Departures: its amd64 maps firmware at KSEG0 + physical
 address, which collides with the kernel image when a region lies at 32 GiB; edits that fail there stay half done; bad memory
@@ -35,7 +36,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from octavo.boot.firmware_map import normalise
+from octavo.boot.firmware_map import FIRMWARE_KEEPS, normalise
 from octavo.machine.firmware import FirmwareRange, MemoryKind
 from octavo.machine.paging import PageTableFormat
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
@@ -131,12 +132,15 @@ class LoaderMap:
         return out
 
     def _apply_low_rules(self) -> None:
-        """Frame 0 and the video and ROM area belong to the firmware whatever it says; one low page is for starting processors."""
-        for first, end in ((0, 1), (0xA0, LOW_PAGES)):
+        """What the firmware keeps is its own, in holes and reserved ranges too; one low page is for starting processors."""
+        for kept in FIRMWARE_KEEPS:
+            first, end = kept.start >> PAGE_SHIFT, kept.end >> PAGE_SHIFT
             for item in [i for i in self.items if i.first < end and i.end > first]:
-                low, high = max(item.first, first), min(item.end, end)
                 if item.type in (LoaderType.FREE, LoaderType.TEMPORARY):
-                    self._replace([item], [item.part(item.first, low), item.part(high, item.end)])
+                    self._replace([item], [item.part(item.first, first), item.part(end, item.end)])
+            known = [first, *(edge for i in self.items if i.first < end and i.end > first for edge in (i.first, i.end)), end]
+            for low, high in zip(known[::2], known[1::2], strict=True):
+                if low < high:
                     self._insert(Descriptor(low, high - low, LoaderType.PERMANENT))
         trampoline = self.find(TRAMPOLINE)
         if trampoline is not None and trampoline.type == LoaderType.FREE:
@@ -231,13 +235,14 @@ class LoaderMap:
         placed = []
         for item in self.items:
             if item.type in (LoaderType.PERMANENT, LoaderType.SPECIAL) and not item.virtual and item.end > LOW_PAGES:
-                placed.append((item, address))
-                address += item.count << PAGE_SHIFT
+                mapped = item.part(max(item.first, LOW_PAGES), item.end)
+                placed.append((item, mapped, address))
+                address += mapped.count << PAGE_SHIFT
             elif item.type == LoaderType.TEMPORARY and item.end << PAGE_SHIFT <= _user_end(self.format):
-                placed.append((item, item.first << PAGE_SHIFT))
+                placed.append((item, item, item.first << PAGE_SHIFT))
         address = max(address, window.kernel)
-        for item, virtual in placed:
-            self._replace([item], [replace(item, virtual=virtual)])
+        for item, mapped, virtual in placed:
+            self._replace([item], [item.part(item.first, mapped.first), replace(mapped, virtual=virtual)])
         self.kernel = address
         for kind, first, pages in ((LoaderType.PROGRAM, kernel_first, kernel_pages), *extra):
             if address + (pages << PAGE_SHIFT) > window.end:

@@ -1,8 +1,8 @@
 """The boot plan: which frames Octavo manages, and where the PFN database lies in them.
 
-Usable frames are taken from the lowest address up until the memory limit is reached. Two are left alone: frame 0 (0 means "no
-frame" in every table), and the low page, a frame below 1 MiB at a multiple of 64 KiB, where further processors start. The PFN
-database covers frames 0 to the last one taken and lies at the end of the highest run that holds it: low memory is kept for
+Usable frames are taken from the lowest address up until the memory limit is reached. Left alone are what the firmware keeps (frame
+0, which means "no frame" in every table, and 640 KiB to 1 MiB), and the low page, a frame below 1 MiB at a multiple of 64 KiB,
+where further processors start. The PFN database covers frames 0 to the last one taken and lies at the end of the highest run that holds it: low memory is kept for
 devices that reach no higher.
 
     firmware map -> normalise -> clip to arch -> limit -> runs -> database out of them -> usable runs
@@ -13,15 +13,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from octavo.boot.firmware_map import normalise
+from octavo.boot.firmware_map import FIRMWARE_KEEPS, normalise
 from octavo.boot.segments import Segment, segments_of
-from octavo.machine.firmware import FirmwareRange
+from octavo.machine.firmware import FirmwareMap, FirmwareRange
 from octavo.machine.paging import PageTableFormat, page_table_format
 from octavo.machine.ram import MAX_FRAMES, PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.pfn import ENTRY_BYTES
 from octavo.status import Status, StatusError
 
 LEAST_FRAMES = 256  # 1 MiB
+HOST_SHARE = 4  # the part of the host's memory that the PFN database may take
 
 Run = tuple[int, int]
 
@@ -33,22 +34,39 @@ class BootPlan:
     arch: PageTableFormat
     ranges: Sequence[FirmwareRange]
     segments: Sequence[Segment]
-    found: int  # usable frames that the map has, less the two that are left alone
+    found: int  # usable frames that the map has, less those that are left alone
     beyond: int  # bytes of RAM that lie above what the page tables, or frame numbers of 30 bits, can name
     low_page: int  # 0 when there is none
     frames: int
     database: Run
     usable: Sequence[Run]
+    notes: Sequence[str] = ()  # of the firmware map's reader
 
     @property
     def managed(self) -> int:
         """Frames under the memory limit, the database's own included."""
         return self.database[1] + sum(count for _, count in self.usable)
 
+    def check_host(self, available: int | None) -> None:
+        """StatusError INSUFFICIENT_RESOURCES when the PFN database, which is written at boot, takes too much of what the host has (None: not known).
+
+        Frames cost the host nothing before they are used; the database costs 1/128 of all memory at once.
+        """
+        cost = self.database[1] * PAGE_SIZE
+        if available is not None and cost > available // HOST_SHARE:
+            reach = available // HOST_SHARE // ENTRY_BYTES  # frames that a database of that size describes
+            most = sum(max(0, min(first + count, reach) - first) for first, count in self.usable) >> 20 - PAGE_SHIFT
+            raise StatusError(
+                Status.INSUFFICIENT_RESOURCES,
+                f"the PFN database of {_mib(self.managed)} takes {cost >> 20} MiB of the host at boot, and the host has {available >> 20} MiB: "
+                f"set a memory limit of {most}M or less",
+            )
+
     def log(self) -> list[str]:
         """The boot log's lines on memory."""
         lines = ["Firmware memory map:"]
         lines += [f"  {r.start:#018x} - {r.end - 1:#018x}  {r.kind.name.lower()}" for r in self.ranges]
+        lines += [f"Note: {note}" for note in self.notes]
         lines.append("Segments:")
         for s in self.segments:
             lines.append(f"  {s.name:<10} frames {s.first:#x} - {s.end - 1:#x}, {s.usable} usable ({_mib(s.usable)})")
@@ -78,8 +96,11 @@ def plan_boot(ranges: Sequence[FirmwareRange], arch: str, memory: int | None) ->
     everything = normalise(ranges, 1 << 64)
     clean = normalise(ranges, limit)
     beyond = sum(r.end - max(r.start, limit) for r in everything if r.kind.ram and r.end > limit)
-    low_page, runs = _leave_low_page(_ram_runs(clean))
+    notes = ranges.notes if isinstance(ranges, FirmwareMap) else ()
+    low_page, runs = _leave_low_page(_ram_runs(normalise([*clean, *FIRMWARE_KEEPS], limit)))
     found = sum(count for _, count in runs)
+    if not found:
+        raise StatusError(Status.INSUFFICIENT_RESOURCES, _no_memory(arch, beyond, notes))
     wanted = found if memory is None else memory >> PAGE_SHIFT
     if wanted < LEAST_FRAMES:
         raise StatusError(Status.INSUFFICIENT_RESOURCES, f"{wanted} frames of memory are below the minimum of {LEAST_FRAMES} (1 MiB)")
@@ -95,16 +116,21 @@ def plan_boot(ranges: Sequence[FirmwareRange], arch: str, memory: int | None) ->
             left -= taken[-1][1]
     frames = sum(taken[-1])
     database, usable = _place_database(taken, frames)
-    return BootPlan(paging, clean, segments_of(paging, taken), found, beyond, low_page, frames, database, usable)
+    return BootPlan(paging, clean, segments_of(paging, taken), found, beyond, low_page, frames, database, usable, notes)
+
+
+def _no_memory(arch: str, beyond: int, notes: Sequence[str]) -> str:
+    above = f" that {arch} reaches; {beyond >> 20} MiB lie above it" if beyond else ""
+    return f"the firmware map has no usable memory{above}" + "".join(f"; {note}" for note in notes[:3])
 
 
 def _ram_runs(ranges: Sequence[FirmwareRange]) -> list[Run]:
-    """The frames that are RAM once boot is over, neighbours of different kinds joined, without frame 0."""
+    """The frames that are RAM once boot is over, neighbours of different kinds joined."""
     runs: list[Run] = []
     for r in ranges:
         if not r.kind.ram:
             continue
-        first, end = max(r.start >> PAGE_SHIFT, 1), r.end >> PAGE_SHIFT
+        first, end = r.start >> PAGE_SHIFT, r.end >> PAGE_SHIFT
         if runs and sum(runs[-1]) == first:
             runs[-1] = (runs[-1][0], end - runs[-1][0])
         elif first < end:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from argparse import REMAINDER, ArgumentParser, Namespace
 
+from octavo.cli.output import show
 from octavo.cli.target import Images, parse_image_target
 from octavo.cli.verb import Verb, wrong
 
@@ -29,7 +30,7 @@ def attrib(arguments: Namespace) -> int:
         if arguments.changes:
             volume.set_attributes(target.path, letters["+"], letters["-"])
         else:
-            print(f"{volume.stat(target.path).flags} {target.text}")
+            show(f"{volume.stat(target.path).flags} {target.text}")
     return 0
 
 

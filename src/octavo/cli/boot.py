@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
-from octavo.cli.output import print_json
+from octavo.cli.output import complain_at_end, print_json, show, tell
 from octavo.cli.verb import Verb, add_json, size
-from octavo.machine.firmware import recorded_maps
+from octavo.machine.mapsources import recorded_maps
 from octavo.machine.paging import FORMATS
 from octavo.memory.policies import MODULES
 from octavo.memory.spaces.profiles import PROFILES
@@ -29,7 +29,9 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--policy", choices=MODULES, help="which pages leave address spaces, if not as the profile says")
     parser.add_argument("--cluster", type=int, metavar="PAGES", help="most pages that a fault on a mapped file brings in, if not as the profile says")
     parser.add_argument("--page-file", metavar="FILE", action="append", default=[], help="a file or device whose contents are lost: it becomes a page file")
-    parser.add_argument("-c", dest="commands", metavar="COMMANDS", help="run these shell commands, separated by ';', and exit with the last status")
+    parser.add_argument("-c", dest="commands", metavar="COMMANDS", help="run these shell commands, separated by ';', up to one that fails, and exit with its status")
+    parser.add_argument("-k", "--keep-going", action="store_true", help="with -c, run all the commands; the exit code is the last status")
+    parser.add_argument("-q", "--quiet", action="store_true", help="do not print the boot log")
     parser.add_argument("--read-only", action="store_true", help="change nothing in the images")
     parser.add_argument("--seed", type=int, help="run in virtual time: one seed, one trace of events")
     add_json(parser)
@@ -40,15 +42,17 @@ def boot(arguments: Namespace) -> int:
     limit = None if arguments.memory == "all" else size(arguments, arguments.memory)
     json, output = arguments.json, list[str]()
     paging = arguments.profile, arguments.policy, arguments.cluster, arguments.codepage
-    system = boot_system(limit, arguments.images, arguments.arch, arguments.firmware_map, arguments.read_only, arguments.seed, True, None if json else print, *paging)
+    system = boot_system(
+        limit, arguments.images, arguments.arch, arguments.firmware_map, arguments.read_only, arguments.seed, True, None if json or arguments.quiet else show, *paging
+    )
     status = 1
     try:
         for path in arguments.page_file:
             system.add_page_file(path)
         if not arguments.images:
             system.attach_ram_disk()
-        shell = Shell(system, output.append if json else print)
-        status = _run(shell, arguments.commands, json)
+        shell = Shell(system, output.append) if json else Shell(system, print, tell)
+        status = _run(shell, arguments)
         if json:
             _report(system, output, status)
         elif arguments.seed is not None:
@@ -58,10 +62,10 @@ def boot(arguments: Namespace) -> int:
     return status
 
 
-def _run(shell: Shell, commands: str | None, json: bool) -> int:
-    if commands is not None:
-        return shell.run(commands)
-    if json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+def _run(shell: Shell, arguments: Namespace) -> int:
+    if arguments.commands is not None:
+        return shell.run(arguments.commands, arguments.keep_going)
+    if arguments.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         for line in sys.stdin:
             shell.execute(line)
             if shell.done:
@@ -85,7 +89,7 @@ def _close(system: System, status: int) -> int:
     try:
         system.close()
     except StatusError as error:
-        print(f"octavo: {error.text}", file=sys.stderr)
+        complain_at_end(error)
         system.abandon()
         return 1
     return status

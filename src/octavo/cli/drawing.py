@@ -1,11 +1,23 @@
 """Drawings of physical and virtual memory as SVG: two columns of stretches, low addresses at the bottom.
 
-Sizes go from 4 KiB to 128 PiB, so heights grow with the logarithm of a stretch's size; gaps are drawn as thin, hatched bands.
+    title
+    Physical memory                      Virtual addresses
+    address  +--------------+ ]          address  +--------------+
+             | kind    size | ] segment           | region  size |
+    address  +--------------+ ]          address  +--------------+
+    scale, legend
+
+Sizes go from 4 KiB to 128 PiB, so heights grow with the logarithm of a stretch's size: _LEAST for 4 KiB, _STEP more for each
+doubling; the drawing says so and shows samples. Gaps are thin, hatched bands of one height. A bracket beside the physical
+column is a segment: stretches are cut where a segment begins or ends, so that it reaches exactly as far as its frames.
+
+A kind, and a region, has one colour on every architecture.
 """
 
 from __future__ import annotations
 
 from html import escape
+from itertools import pairwise
 from math import log2
 
 from octavo.boot.layout import Region
@@ -21,77 +33,140 @@ _KINDS = {
     MemoryKind.RUNTIME: "#e7d4e8",
     MemoryKind.IO: "#c2a5cf",
     MemoryKind.RESERVED: "#cccccc",
-    MemoryKind.UNUSABLE: "#666666",
+    MemoryKind.UNUSABLE: "#8c8c8c",
 }
-_REGIONS = ["#92c5de", "#d1e5f0", "#fddbc7", "#f4a582", "#b8e186", "#e6f5d0", "#de77ae", "#fde0ef", "#80cdc1", "#c7eae5", "#dfc27d", "#f6e8c3"]
+REGION_COLOURS = {
+    "user": "#92c5de",
+    "reserved": "#cccccc",
+    "page tables": "#fddbc7",
+    "hyperspace": "#f4a582",
+    "shared page": "#ffffb3",
+    "working set": "#e6f5d0",
+    "loader": "#de77ae",
+    "system PTEs": "#fde0ef",
+    "paged pool": "#80cdc1",
+    "nonpaged pool": "#35978f",
+    "nonpaged expansion": "#c7eae5",
+    "session": "#b8e186",
+    "system cache": "#dfc27d",
+    "PFN database": "#f6e8c3",
+    "hardware": "#c2a5cf",
+}
 _LEFT, _WIDTH, _GAP, _TOP, _LEAST, _STEP, _HOLE = 150, 230, 560, 70, 17, 2.2, 9
+_LABEL = 30  # height of a segment's two lines
 MOST_STRETCHES = 400
+_MOST_NAME = 50  # characters of the map's name
+_SAMPLES = (12, 20, 30, 40)  # powers of two
 
 Stretch = tuple[int, int, str, str]  # start, end, label, colour
+Place = tuple[int, int, float, float]  # start, end, top, bottom
+
+
+def human(count: int) -> str:
+    """Bytes in the largest unit that has at least one."""
+    for unit, name in ((50, "PiB"), (40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if count >= 1 << unit:
+            number = count / (1 << unit)
+            return f"{number:.0f} {name}" if number == int(number) else f"{number:.1f} {name}"
+    return f"{count} B"
 
 
 def draw_maps(name: str, plan: BootPlan, layout: list[Region]) -> str:
     """The drawing for a boot plan and a layout, as SVG text."""
-    physical = [(r.start, r.end, r.kind.name.lower(), _KINDS[r.kind]) for r in plan.ranges]
-    virtual = [(r.start, r.end, r.name, _REGIONS[i % len(_REGIONS)]) for i, r in enumerate(layout)]
-    parts: list[str] = []
-    height = 0.0
-    for column, (title, stretches) in enumerate((("Physical memory", physical), ("Virtual addresses", virtual))):
-        body, used = _column(_LEFT + column * _GAP, title, _bounded(stretches))
-        parts += body
-        height = max(height, used)
-    parts += _segments(plan, _LEFT)
-    width = _LEFT + _GAP + _WIDTH + 130
-    title = f"{name}, {plan.arch.name}: {plan.managed >> 8} MiB managed, PFN database of {plan.database[1] * PAGE_SIZE >> 10} KiB"
+    virtual = [(r.start, r.end, r.name, REGION_COLOURS[r.name]) for r in layout]
+    left, places, low = _column(_LEFT, "Physical memory", _physical(plan))
+    right, _, deep = _column(_LEFT + _GAP, "Virtual addresses", virtual)
+    segments, lowest = _segments(plan, places)
+    legend, bottom = _legend(plan, max(low, deep, lowest) + 30)
+    shown = "".join(c if c.isprintable() else "?" for c in name)[-_MOST_NAME:]
+    title = f"{shown}, {plan.arch.name}: {human(plan.managed << PAGE_SHIFT)} managed, PFN database of {human(plan.database[1] * PAGE_SIZE)}"
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height + 30:.0f}" font-family="sans-serif" font-size="11">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_LEFT + _GAP + _WIDTH + 130}" height="{bottom:.0f}" font-family="sans-serif" font-size="11">'
         '<defs><pattern id="hole" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
         '<rect width="6" height="6" fill="#fff"/><rect width="2" height="6" fill="#ddd"/></pattern></defs>'
-        f'<rect width="100%" height="100%" fill="#fff"/><text x="20" y="26" font-size="15" font-weight="bold">{escape(title)}</text>'
+        f'<rect width="100%" height="100%" fill="#fff"/>{_text(20, 26, title, 15, "bold")}'
     )
-    return head + "".join(parts) + "</svg>\n"
+    return head + "".join([*left, *segments, *right, *legend]) + "</svg>\n"
 
 
-def _bounded(stretches: list[Stretch]) -> list[Stretch]:
-    """At most MOST_STRETCHES: the smallest are left out of a map that has more."""
-    if len(stretches) <= MOST_STRETCHES:
-        return stretches
-    keep = sorted(stretches, key=lambda s: s[0] - s[1])[:MOST_STRETCHES]
-    return sorted(keep)
+def _text(x: float, y: float, text: str, size: int = 11, weight: str = "", anchor: str = "", font: str = "") -> str:
+    style = "".join(f' {key}="{value}"' for key, value in (("font-weight", weight), ("text-anchor", anchor), ("font-family", font)) if value)
+    return f'<text x="{x:.0f}" y="{y:.1f}" font-size="{size}"{style}>{escape(text)}</text>'
 
 
-def _column(x: int, title: str, stretches: list[Stretch]) -> tuple[list[str], float]:
-    """One column, highest address on top; returns its elements and the height it took."""
-    parts = [f'<text x="{x}" y="52" font-size="13" font-weight="bold">{title}</text>']
-    y = float(_TOP)
-    above = None
+def _box(x: float, y: float, width: float, height: float, fill: str) -> str:
+    return f'<rect x="{x:.0f}" y="{y:.1f}" width="{width:.0f}" height="{height:.1f}" fill="{fill}" stroke="#555" stroke-width="0.5"/>'
+
+
+def _height(size: int) -> float:
+    return _LEAST + _STEP * max(0.0, log2(size / PAGE_SIZE))
+
+
+def _physical(plan: BootPlan) -> list[Stretch]:
+    """The firmware's ranges, cut where segments begin and end; RAM in no segment is said not to be managed."""
+    spans = [(s.first << PAGE_SHIFT, s.end << PAGE_SHIFT) for s in plan.segments]
+    cuts = sorted({edge for span in spans for edge in span})
+    out = []
+    for r in plan.ranges:
+        edges = [r.start, *(cut for cut in cuts if r.start < cut < r.end), r.end]
+        for start, end in pairwise(edges):
+            managed = not r.kind.ram or any(a <= start < b for a, b in spans)
+            out.append((start, end, r.kind.name.lower() + ("" if managed else ", not managed"), _KINDS[r.kind]))
+    return out
+
+
+def _column(x: int, title: str, stretches: list[Stretch]) -> tuple[list[str], list[Place], float]:
+    """One column, highest address on top: its elements, where each stretch is, and where the column ends."""
+    left_out = len(stretches) - MOST_STRETCHES
+    if left_out > 0:
+        stretches = sorted(sorted(stretches, key=lambda s: s[0] - s[1])[:MOST_STRETCHES])
+        title += f" (the {left_out} smallest of {left_out + MOST_STRETCHES} ranges are not shown)"
+    parts = [_text(x, 52, title, 13, "bold")]
+    places: list[Place] = []
+    y, above = float(_TOP), None
     for start, end, label, colour in reversed(stretches):
         if above is not None and end < above:
             parts.append(f'<rect x="{x}" y="{y:.1f}" width="{_WIDTH}" height="{_HOLE}" fill="url(#hole)"/>')
             y += _HOLE
-        height = _LEAST + _STEP * max(0.0, log2((end - start) / PAGE_SIZE))
-        parts.append(f'<rect x="{x}" y="{y:.1f}" width="{_WIDTH}" height="{height:.1f}" fill="{colour}" stroke="#555" stroke-width="0.5"/>')
+        height = _height(end - start)
         middle = y + height / 2 + 4
-        parts.append(f'<text x="{x + 8}" y="{middle:.1f}">{escape(label)}</text>')
-        parts.append(f'<text x="{x + _WIDTH - 8}" y="{middle:.1f}" text-anchor="end" fill="#333">{_size(end - start)}</text>')
-        parts.append(f'<text x="{x - 6}" y="{y + height - 2:.1f}" text-anchor="end" font-family="monospace" font-size="10" fill="#333">{start:#x}</text>')
-        y += height
-        above = start
-    return parts, y
+        parts += [_box(x, y, _WIDTH, height, colour), _text(x + 8, middle, label), _text(x + _WIDTH - 8, middle, human(end - start), anchor="end")]
+        parts.append(_text(x - 6, y + height - 2, f"{start:#x}", 10, anchor="end", font="monospace"))
+        places.append((start, end, y, y + height))
+        y, above = y + height, start
+    return parts, places, y
 
 
-def _segments(plan: BootPlan, x: int) -> list[str]:
-    """The legend of segments beside the physical column."""
-    parts = []
-    for i, s in enumerate(plan.segments):
-        y = _TOP + 14 + i * 30
-        parts.append(f'<text x="{x + _WIDTH + 14}" y="{y}" font-weight="bold">{s.name}</text>')
-        span = f"{s.first << PAGE_SHIFT:#x} - {(s.end << PAGE_SHIFT) - 1:#x}"
-        parts.append(f'<text x="{x + _WIDTH + 14}" y="{y + 13}" font-size="10" fill="#333">{span}, {_size(s.usable << PAGE_SHIFT)} usable</text>')
-    return parts
+def _segments(plan: BootPlan, places: list[Place]) -> tuple[list[str], float]:
+    """A bracket beside the stretches of each segment, and its name beside that, as near as the others let it be."""
+    x = _LEFT + _WIDTH + 8
+    parts: list[str] = []
+    free = float(_TOP)
+    for s in reversed(plan.segments):
+        inside = [p for p in places if p[0] < s.end << PAGE_SHIFT and p[1] > s.first << PAGE_SHIFT]
+        if not inside:
+            continue
+        top, bottom = min(p[2] for p in inside) + 1, max(p[3] for p in inside) - 1
+        y = max(free, (top + bottom) / 2 - _LABEL / 2)
+        free = y + _LABEL
+        bracket = f"M{x - 4} {top:.1f}H{x}V{bottom:.1f}H{x - 4}M{x} {(top + bottom) / 2:.1f}L{x + 12} {y + _LABEL / 2:.1f}"
+        parts.append(f'<path class="segment" d="{bracket}" fill="none" stroke="#333"/>')
+        parts.append(_text(x + 16, y + 12, s.name, weight="bold"))
+        parts.append(_text(x + 16, y + 25, f"{human(s.usable << PAGE_SHIFT)} usable", 10))
+    return parts, free
 
 
-def _size(count: int) -> str:
-    from octavo.cli.map import human
-
-    return human(count)
+def _legend(plan: BootPlan, y: float) -> tuple[list[str], float]:
+    """What heights, bands, brackets and colours mean; returns its elements and where the drawing ends."""
+    scale = f"Scale: heights grow with the logarithm of the size: {_LEAST} for 4 KiB, {_STEP} more for each doubling. Hatched bands are gaps, all of one height."
+    parts = [_text(20, y, scale), _text(20, y + 18, "Brackets are segments: memory that differs in who can reach it. Addresses are those of a stretch's first byte.")]
+    y += 30
+    parts.append(_text(20, y + 14, "Heights", weight="bold"))
+    for i, power in enumerate(_SAMPLES):
+        parts += [_box(120 + i * 130, y, 40, _height(1 << power), "#eee"), _text(168 + i * 130, y + 14, human(1 << power))]
+    y += _height(1 << _SAMPLES[-1]) + 14
+    parts.append(_text(20, y + 12, "Kinds", weight="bold"))
+    kinds = sorted({r.kind for r in plan.ranges})
+    for i, kind in enumerate(kinds):
+        parts += [_box(120 + i * 110, y, 16, 16, _KINDS[kind]), _text(142 + i * 110, y + 12, kind.name.lower())]
+    return parts, y + 36

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from octavo.cli.output import complain, info_record, print_json, progress
+from octavo.cli.output import Failures, info_record, print_json, progress, show
 from octavo.cli.target import Images, Target, parse_image_target, parse_target
 from octavo.cli.verb import Verb, add_json, add_recursive, wrong
 from octavo.files import Volume
+from octavo.printing import printable
 from octavo.status import Status, StatusError
-from octavo.transfer import plan_copy, refuse_overlap, run_copy
+from octavo.transfer.copy import run_copy
+from octavo.transfer.plan import plan_copy
 
 if TYPE_CHECKING:
     from octavo.fs.protocol import FileInfo
@@ -29,28 +32,30 @@ def ls(arguments: Namespace) -> int:
     wanted = [parse_image_target(t) for t in arguments.targets]
     headed = arguments.recursive or len(wanted) > 1
     records: list[dict[str, object]] = []
+    failures = Failures()
     with Images(wanted, codepage=arguments.codepage) as images:
         for target in wanted:
-            volume = images.volume(target)
-            info = volume.stat(target.path)
-            if not info.is_directory:
-                listing = [(target.path.strip("/").rpartition("/")[0], [info])]
-            elif arguments.recursive:
-                listing = list(volume.walk(target.path))
-            else:
-                listing = [(target.path.strip("/"), volume.entries(target.path))]
-            for directory, entries in listing:
-                if arguments.json:
-                    records += [info_record(e, f"/{directory}/{e.name}".replace("//", "/")) for e in entries]
-                    continue
-                if headed:
-                    print(f"{target.image}:/{directory}:")
-                _print_entries(entries, arguments.long)
-                if headed:
-                    print()
+            with failures.apart():
+                for directory, entries in _listing(images.volume(target), target.path, arguments.recursive, failures):
+                    if arguments.json:
+                        records += [info_record(e, f"/{directory}/{e.name}".replace("//", "/")) for e in entries]
+                        continue
+                    if headed:
+                        show(f"{target.image}:/{directory}:")
+                    _print_entries(entries, arguments.long)
+                    if headed:
+                        print()
     if arguments.json:
         print_json(records)
-    return 0
+    return failures.code
+
+
+def _listing(volume: Volume, path: str, recursive: bool, failures: Failures) -> Iterable[tuple[str, list[FileInfo]]]:
+    """(directory, entries) for all that a target names."""
+    info = volume.stat(path)
+    if not info.is_directory:
+        return [(path.strip("/").rpartition("/")[0], [info])]
+    return volume.walk(path, failures) if recursive else [(path.strip("/"), volume.entries(path))]
 
 
 def _print_entries(entries: list[FileInfo], long: bool) -> None:
@@ -59,7 +64,7 @@ def _print_entries(entries: list[FileInfo], long: bool) -> None:
         name = entry.name + "/" if entry.is_directory else entry.name
         lines.append(f"{entry.flags} {0 if entry.is_directory else entry.size:>12} {entry.modified:%Y-%m-%d %H:%M} {name}" if long else name)
     if lines:
-        print("\n".join(lines))
+        print("\n".join(map(printable, lines)))
 
 
 def _cat_arguments(parser: ArgumentParser) -> None:
@@ -89,23 +94,16 @@ def cp(arguments: Namespace) -> int:
     wanted, to = [parse_target(s) for s in arguments.sources], parse_target(arguments.target)
     if not to.image and not any(w.image for w in wanted):
         wrong(arguments, "neither side is in an image; write IMAGE:PATH, such as disk.img:/docs")
-    failed = False
+    failures = Failures()
     with Images([w for w in wanted if w.image], [to] if to.image else [], codepage=arguments.codepage) as images:
-        goal = images.tree(to)
-        if len(wanted) > 1 and not goal.is_dir(to.path):
-            raise StatusError(Status.NOT_A_DIRECTORY, f"{to.text}: is not a directory")
-        for source in wanted:
-            plan = plan_copy(images.tree(source), source.path, goal, to.path, arguments.recursive)
-            if source.image and source.image == to.image:
-                refuse_overlap(plan)
-            for line in plan.skipped:
-                complain(line)
-            with progress(f"Copying {source.text}", plan.size) as advance:
+        sources = [(images.tree(source), source.path) for source in wanted]
+        with failures.apart():
+            plan = plan_copy(sources, images.tree(to), to.path, arguments.recursive)
+            failures.all(plan.problems)
+            with progress(f"Copying to {to.text}", plan.size) as advance:
                 errors = run_copy(plan, advance)
-            for error in errors:
-                complain(error)
-            failed = failed or bool(errors)
-    return int(failed)
+            failures.all(errors)
+    return failures.code
 
 
 def _mv_arguments(parser: ArgumentParser) -> None:
@@ -121,12 +119,14 @@ def mv(arguments: Namespace) -> int:
         into = volume.is_dir(to.path)
         if len(wanted) > 1 and not into:
             raise StatusError(Status.NOT_A_DIRECTORY, f"{to.text}: is not a directory")
+        failures = Failures()
         for source in wanted:
-            if images.volume(source) is not volume:
-                raise StatusError(Status.NOT_SAME_DEVICE, f"{source.text}: is in another image than {to.text}; use cp and rm")
-            name = source.path.rstrip("/").rpartition("/")[2]
-            volume.rename(source.path, f"{to.path.rstrip('/')}/{name}" if into and not _same(source, to) else to.path)
-    return 0
+            with failures.apart():
+                if images.volume(source) is not volume:
+                    raise StatusError(Status.NOT_SAME_DEVICE, f"{source.text}: is in another image than {to.text}; use cp and rm")
+                name = source.path.rstrip("/").rpartition("/")[2]
+                volume.rename(source.path, f"{to.path.rstrip('/')}/{name}" if into and not _same(source, to) else to.path)
+    return failures.code
 
 
 def _same(source: Target, to: Target) -> bool:
@@ -136,22 +136,25 @@ def _same(source: Target, to: Target) -> bool:
 
 def _rm_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("targets", metavar="IMAGE:PATH", nargs="+", help="what to remove")
+    parser.add_argument("-f", "--force", action="store_true", help="read-only and broken files, too")
     add_recursive(parser)
 
 
 def rm(arguments: Namespace) -> int:
     """Removes files, and with -r directories and all below them."""
     wanted = [parse_image_target(t) for t in arguments.targets]
+    failures = Failures()
     with Images([], wanted, codepage=arguments.codepage) as images:
         for target in wanted:
             volume = images.volume(target)
-            if not volume.stat(target.path).is_directory:
-                volume.remove(target.path)
-            elif arguments.recursive:
-                volume.rmtree(target.path)
-            else:
-                raise StatusError(Status.FILE_IS_A_DIRECTORY, f"{target.text}: is a directory: use -r to remove it")
-    return 0
+            with failures.apart():
+                if not volume.stat(target.path).is_directory:
+                    volume.remove(target.path, arguments.force)
+                elif arguments.recursive:
+                    volume.rmtree(target.path, failures, arguments.force)
+                else:
+                    raise StatusError(Status.FILE_IS_A_DIRECTORY, f"{target.text}: is a directory: use -r to remove it")
+    return failures.code
 
 
 def _mkdir_arguments(parser: ArgumentParser) -> None:
@@ -162,10 +165,12 @@ def _mkdir_arguments(parser: ArgumentParser) -> None:
 def mkdir(arguments: Namespace) -> int:
     """Makes directories."""
     wanted = [parse_image_target(t) for t in arguments.targets]
+    failures = Failures()
     with Images([], wanted, codepage=arguments.codepage) as images:
         for target in wanted:
-            images.volume(target).mkdir(target.path, arguments.parents)
-    return 0
+            with failures.apart():
+                images.volume(target).mkdir(target.path, arguments.parents)
+    return failures.code
 
 
 def _df_arguments(parser: ArgumentParser) -> None:
@@ -185,7 +190,7 @@ def df(arguments: Namespace) -> int:
     for r in records:
         total, used, free = (int(str(r[key])) for key in ("total", "used", "free"))
         share = used * 100 // max(total, 1)
-        print(f"{r['image']:<24} {r['type']:<6} {r['label'] or '-':<11} {total >> 10:>12} {used >> 10:>12} {free >> 10:>12} {share:>4}%")
+        show(f"{r['image']:<24} {r['type']:<6} {r['label'] or '-':<11} {total >> 10:>12} {used >> 10:>12} {free >> 10:>12} {share:>4}%")
     return 0
 
 
@@ -202,7 +207,9 @@ VERBS = {
     "cat": Verb("Write files to standard output.", "  octavo cat disk.img:/docs/a.txt", _cat_arguments, cat),
     "cp": Verb(
         "Copy files and trees into, out of and between images.",
-        "  octavo cp -r tree disk.img:/\n  octavo cp -r disk.img:/ out/\n  octavo cp a.img:/x.txt b.img:/y.txt",
+        "  octavo cp -r tree disk.img:/\n  octavo cp -r disk.img:/ out/\n  octavo cp a.img:/x.txt b.img:/y.txt\n\n"
+        "A file that is replaced stays as it is until all of the new one is there. Of names that are one name in the target\n"
+        "(on FAT also readme, README and 'readme.') the first is copied, and each other is told and left out.",
         _cp_arguments, cp,
     ),
     "mv": Verb("Move or rename within an image.", "  octavo mv disk.img:/a.txt disk.img:/docs/", _mv_arguments, mv),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 
-from octavo.cli.output import print_json, progress
+from octavo.cli.output import print_json, progress, show
 from octavo.cli.target import Images, parse_image_target
 from octavo.cli.verb import Verb, add_json, size, wrong
+from octavo.drivers.host import host_error, require_storage
 from octavo.drivers.image import ImageDisk
 from octavo.fs.fat.mkfs import clean_label, make_fat, plan_volume
 from octavo.status import Status, StatusError
@@ -31,7 +32,9 @@ def mkfs(arguments: Namespace) -> int:
     exists = os.path.exists(path)
     if exists and not arguments.force:
         raise StatusError(Status.OBJECT_NAME_COLLISION, f"{path}: exists already: --force overwrites it")
-    if arguments.size is None and not exists:
+    if exists:
+        require_storage(path)
+    elif arguments.size is None:
         wrong(arguments, "a new image needs a size, such as --size 64M")
     try:
         length = size(arguments, arguments.size) if arguments.size is not None else _length(path)
@@ -41,7 +44,7 @@ def mkfs(arguments: Namespace) -> int:
             if arguments.size is not None and (not exists or os.path.isfile(path)):
                 file.truncate(length)
     except OSError as error:
-        raise StatusError(Status.ACCESS_DENIED, f"{path}: {error.strerror}") from None
+        raise host_error(error, path) from None
     try:
         with System("16M") as system:
             device = ImageDisk(path, system.scheduler)
@@ -53,7 +56,7 @@ def mkfs(arguments: Namespace) -> int:
         if not exists:
             os.unlink(path)
         raise
-    print(f"{path}: FAT{plan.bits}, {length >> 10} KiB, {plan.clusters} clusters of {plan.cluster} bytes")
+    show(f"{path}: FAT{plan.bits}, {length >> 10} KiB, {plan.clusters} clusters of {plan.cluster} bytes")
     return 0
 
 
@@ -64,13 +67,14 @@ def _length(path: str) -> int:
 
 def _check_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="the image to check")
+    parser.add_argument("--repair", action="store_true", help="mend what can be mended; what is in lost clusters is given up: copy out what matters before")
     add_json(parser)
 
 
 def check(arguments: Namespace) -> int:
-    """Checks a volume; changes nothing."""
+    """Checks a volume, and mends it if asked to."""
     target = parse_image_target(arguments.image)
-    with Images([target], codepage=arguments.codepage) as images:
+    with Images([target], [target] if arguments.repair else [], codepage=arguments.codepage) as images:
         volume = images.volume(target)
         space = volume.space()
         with progress("Checking", (space.total - space.free) // space.unit, "clusters") as advance:
@@ -82,20 +86,27 @@ def check(arguments: Namespace) -> int:
                     advance("", count - done)
                 done = count
 
-            problems = volume.check(on_progress)
+            problems = volume.check(on_progress, arguments.repair)
         kind = volume.kind
     if arguments.json:
-        print_json({"image": target.image, "type": kind, "problems": [{"where": p.where, "what": p.what} for p in problems]})
+        print_json({"image": target.image, "type": kind, "problems": [p._asdict() for p in problems]})
     else:
         for problem in problems:
-            print(problem)
-        print(f"{target.image}: {kind}, " + (f"{len(problems)} problems" if problems else "clean"))
-    return int(bool(problems))
+            show(str(problem))
+        left = sum(not p.mended for p in problems)
+        found = f"{len(problems)} problem{'s' * (len(problems) > 1)}" + (f", {left} left" if arguments.repair else "")
+        show(f"{target.image}: {kind}, {found if problems else 'clean'}")
+    return int(not all(p.mended for p in problems))
 
 
 VERBS = {
     "mkfs": Verb(
         "Make an image with an empty FAT volume.", "  octavo mkfs --size 1440K floppy.img\n  octavo mkfs --type fat32 --size 1G disk.img", _mkfs_arguments, mkfs
     ),
-    "check": Verb("Check a volume; changes nothing. Exit code 1 when something is wrong.", "  octavo check disk.img", _check_arguments, check),
+    "check": Verb(
+        "Check a volume; changes nothing without --repair. Exit code 1 when something is wrong, or left wrong.",
+        "  octavo check disk.img\n  octavo check --repair disk.img",
+        _check_arguments,
+        check,
+    ),
 }

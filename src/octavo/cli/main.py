@@ -1,4 +1,5 @@
-"""The `octavo` command. Exit codes: 0 done, 1 the work failed (one sentence says why), 2 the call was wrong, 130 interrupted.
+"""The `octavo` command. Exit codes: 0 done, 1 the work failed (one sentence says why), 2 the call was wrong, 128 and the
+signal's number (130 for Ctrl-C) when a signal ended it.
 
 Only the module of the verb that is called is imported: `octavo ls` must start at once.
 """
@@ -7,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import signal
 import sys
 
+from octavo.cli.output import complain, complain_at_end, told
+from octavo.cli.streams import give_up, prepare_streams
 from octavo.cli.verb import Verb, add_codepage
 from octavo.status import StatusError
-from octavo.threads.scheduler import Scheduler
+from octavo.threads.scheduler import Scheduler, Terminated
 from octavo.version import VERSION
 
 MODULES = {
@@ -48,24 +50,52 @@ def make_parser(verbs: list[str]) -> argparse.ArgumentParser:
 
 def run(argv: list[str]) -> int:
     """Runs one command line and returns its exit code; SystemExit(2) for a wrong one."""
+    told.clear()
     verbs = [argv[0]] if argv and argv[0] in MODULES else list(MODULES)
     arguments = make_parser(verbs).parse_args(argv)
     code: int = arguments.run(arguments)
     return code
 
 
+def _end_by(number: int, frame: object) -> None:
+    """Handles a signal that asks us to end: what was begun is cleaned up first, and volumes are left clean."""
+    Scheduler.interrupt(KeyboardInterrupt() if number == signal.SIGINT else Terminated(number))
+
+
 def main() -> None:
     """Runs the process's command line and exits."""
-    signal.signal(signal.SIGINT, lambda number, frame: Scheduler.interrupt())
+    prepare_streams()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as after nohup
+            signal.signal(number, _end_by)
     try:
-        code = run(sys.argv[1:])
+        code = run_whole(sys.argv[1:])
+    except KeyboardInterrupt as stop:
+        code = 128 + (stop.number if isinstance(stop, Terminated) else signal.SIGINT)
+    raise SystemExit(code)
+
+
+def run_whole(argv: list[str]) -> int:
+    """Runs one command line, tells its error, and has all output written; returns the exit code."""
+    try:
+        try:
+            code = run(argv)
+        except SystemExit as stop:  # argparse, after --help or a wrong call
+            code = int(stop.code or 0)
         sys.stdout.flush()
     except StatusError as error:
-        print(f"octavo: {error.text}", file=sys.stderr)
+        complain_at_end(error)
         code = 1
-    except KeyboardInterrupt:
-        code = 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read our output has gone: no more of it at exit
-        code = 0
-    raise SystemExit(code)
+    except BrokenPipeError:  # whoever read our output has gone, and wants no more of it
+        give_up(sys.stdout)
+        return 0
+    except OSError as error:
+        give_up(sys.stdout)
+        complain(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        return 1
+    try:
+        sys.stdout.flush()
+    except OSError:
+        give_up(sys.stdout)
+        code = code or 1
+    return code

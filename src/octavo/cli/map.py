@@ -9,9 +9,10 @@ from octavo.boot.layout import Region, compute_layout, minimum_pages
 from octavo.boot.loader import Descriptor, LoaderMap, LoaderType
 from octavo.boot.plan import BootPlan, plan_boot
 from octavo.boot.segments import FALLBACK, reach
+from octavo.cli.drawing import draw_maps, human
 from octavo.cli.output import print_json
 from octavo.cli.verb import Verb, add_json, size
-from octavo.machine.firmware import load_firmware_map, recorded_maps
+from octavo.machine.mapsources import load_firmware_map, recorded_maps
 from octavo.machine.paging import FORMATS
 from octavo.machine.ram import PAGE_SHIFT
 from octavo.memory.buddy import watermarks
@@ -25,7 +26,8 @@ _USES = {"any": "user pages, file cache", "dma32": "devices with 32 address bits
 def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "map", metavar="MAP",
-        help="a file (dmesg text, JSON, ranges, or binary E820, UEFI or Multiboot tables; 'uefi:FILE' names the form), 'host', "
+        help="a file (a boot log of Linux, Xen or FreeBSD, /proc/iomem, JSON, ranges, or binary E820, UEFI or Multiboot tables; "
+        "packed or not; 'uefi:FILE' names a binary form), 'host', "
         f"or a recorded map: {', '.join(recorded_maps())}",
     )  # fmt: skip
     parser.add_argument("--arch", choices=FORMATS, default=DEFAULT_ARCH, help=f"page-table format (default {DEFAULT_ARCH})")
@@ -34,64 +36,73 @@ def _arguments(parser: ArgumentParser) -> None:
     add_json(parser)
 
 
-def human(count: int) -> str:
-    """Bytes in the largest unit that has at least one."""
-    for unit, name in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
-        if count >= 1 << unit:
-            number = count / (1 << unit)
-            return f"{number:.0f} {name}" if number == int(number) else f"{number:.1f} {name}"
-    return f"{count} B"
-
-
 def show_map(arguments: Namespace) -> int:
     """Prints or draws what a firmware map leads to."""
     limit = size(arguments, arguments.memory) if arguments.memory else None
     ranges = load_firmware_map(arguments.map)
     plan = plan_boot(ranges, arguments.arch, limit)
     loader = LoaderMap.from_firmware(plan.arch, ranges)
-    first = loader.free_run(KERNEL_PAGES, loader.frames_limit)
-    if first:
-        loader.place(KERNEL_PAGES, first)
-    too_small = plan.managed < minimum_pages(plan.arch)
-    image = (loader.next - loader.window.start) >> PAGE_SHIFT if first else 1
-    layout = [] if too_small else compute_layout(plan.arch, plan.managed, plan.frames - 1, image)
+    unmapped = _place_kernel(loader)
+    layout, without = _layout(plan, 1 if unmapped else (loader.next - loader.window.start) >> PAGE_SHIFT)
     if arguments.svg:
-        from octavo.cli.drawing import draw_maps
-
         try:
             with open(arguments.svg, "w", encoding="utf-8") as file:
                 file.write(draw_maps(arguments.map, plan, layout))
         except OSError as error:
             raise StatusError(Status.ACCESS_DENIED, f"{arguments.svg}: cannot write the drawing: {error.strerror}") from None
     if arguments.json:
-        print_json(_as_data(plan, loader, layout))
+        missing = {"mappings": unmapped, "layout": without}
+        print_json(_as_data(plan, loader, layout) | {"missing": {what: why for what, why in missing.items() if why}})
     else:
-        print("\n".join(_report(plan, loader, layout)))
+        print("\n".join([*plan.log(), *_segments(plan), *_loader(loader, unmapped), *_regions(layout, without)]))
         if arguments.svg:
             print(f"\nDrawn: {arguments.svg}")
     return 0
 
 
-def _report(plan: BootPlan, loader: LoaderMap, layout: list[Region]) -> list[str]:
-    lines = plan.log()
-    lines.append("Watermarks (frames: ordinary allocation stops at min, pageout starts at low and ends at high):")
+def _place_kernel(loader: LoaderMap) -> str:
+    """Maps the firmware's regions and a kernel image; says why not, where that is impossible, and leaves everything unmapped."""
+    first = loader.free_run(KERNEL_PAGES, loader.frames_limit)
+    if not first:
+        return f"there is no room for a kernel image of {human(KERNEL_PAGES << PAGE_SHIFT)}"
+    try:
+        loader.place(KERNEL_PAGES, first)
+    except StatusError as error:
+        return error.text
+    return ""
+
+
+def _layout(plan: BootPlan, image: int) -> tuple[list[Region], str]:
+    """The layout of the virtual addresses; none, and why, where there is too little memory or too much."""
+    least = minimum_pages(plan.arch)
+    if plan.managed < least:
+        return [], f"{plan.managed} frames are below {plan.arch.name}'s minimum of {least}"
+    try:
+        return compute_layout(plan.arch, plan.managed, plan.frames - 1, image), ""
+    except StatusError as error:
+        return [], error.text
+
+
+def _segments(plan: BootPlan) -> list[str]:
+    lines = ["Watermarks (frames: ordinary allocation stops at min, pageout starts at low and ends at high):"]
     for s in plan.segments:
         least, low, high = watermarks(s.usable)
         lines.append(f"  {s.name:<10} min {least}, low {low}, high {high}")
     lines.append("What each use can reach:")
     for use, frames in reach(plan.segments).items():
         lines.append(f"  {use:<7} {human(frames << PAGE_SHIFT):>10}  {_USES[use]:<32} from {', '.join(FALLBACK[use])}")
-    size = human(KERNEL_PAGES << PAGE_SHIFT)
-    kernel = f"with a kernel image of {size} at {loader.kernel:#x}" if loader.kernel else f"nothing is mapped: there is no room for a kernel image of {size}"
-    lines.append(f"Loader's map ({len(loader.items)} descriptors; {kernel}):")
-    lines += _descriptors(loader.items)
-    if not layout:
-        least = minimum_pages(plan.arch)
-        lines.append(f"Layout: none, {plan.managed} frames are below {plan.arch.name}'s minimum of {least}")
-        return lines
-    lines.append("Layout of the virtual addresses:")
-    lines += [f"  {r.start:#018x} - {r.end - 1:#018x}  {human(r.end - r.start):>10}  {r.name}" for r in layout]
     return lines
+
+
+def _loader(loader: LoaderMap, unmapped: str) -> list[str]:
+    how = f"nothing is mapped: {unmapped}" if unmapped else f"with a kernel image of {human(KERNEL_PAGES << PAGE_SHIFT)} at {loader.kernel:#x}"
+    return [f"Loader's map ({len(loader.items)} descriptors; {how}):", *_descriptors(loader.items)]
+
+
+def _regions(layout: list[Region], without: str) -> list[str]:
+    if without:
+        return [f"Layout: none, {without}"]
+    return ["Layout of the virtual addresses:", *(f"  {r.start:#018x} - {r.end - 1:#018x}  {human(r.end - r.start):>10}  {r.name}" for r in layout)]
 
 
 def _descriptors(items: Iterable[Descriptor]) -> list[str]:
@@ -107,6 +118,7 @@ def _descriptors(items: Iterable[Descriptor]) -> list[str]:
 def _as_data(plan: BootPlan, loader: LoaderMap, layout: list[Region]) -> dict[str, object]:
     return {
         "arch": plan.arch.name,
+        "notes": list(plan.notes),
         "ranges": [{"start": r.start, "end": r.end, "kind": r.kind.name.lower()} for r in plan.ranges],
         "segments": [
             {"name": s.name, "first": s.first, "end": s.end, "usable": s.usable, "watermarks": dict(zip(("min", "low", "high"), watermarks(s.usable), strict=True))}

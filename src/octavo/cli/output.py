@@ -1,13 +1,15 @@
-"""What commands print: JSON, progress bars, errors."""
+"""What commands print: lines, JSON, progress bars, errors. Nothing of it can take over a terminal."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from octavo.cli.streams import give_up
+from octavo.printing import escaped, printable
 from octavo.status import StatusError
 
 if TYPE_CHECKING:
@@ -22,14 +24,64 @@ class Advance(Protocol):
     def __call__(self, name: str, count: int) -> None: ...
 
 
+told: list[str] = []  # what this command has said on standard error
+
+
+def show(line: str) -> None:
+    """One line on standard output."""
+    print(printable(line))
+
+
 def print_json(data: object) -> None:
     """One JSON document."""
-    print(json.dumps(data, indent=2, ensure_ascii=False))
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(escaped(json.dumps(data, indent=2, ensure_ascii=not unicode)))
+
+
+def tell(line: str) -> None:
+    """One line on standard error; nothing when that is closed or full."""
+    told.append(line)
+    try:
+        print(printable(line), file=sys.stderr, flush=True)
+    except OSError:
+        give_up(sys.stderr)
 
 
 def complain(error: StatusError | str) -> None:
-    """One line on standard error."""
-    print(f"octavo: {error if isinstance(error, str) else error.text}", file=sys.stderr)
+    """An error, as one line on standard error."""
+    tell(f"octavo: {error if isinstance(error, str) else error.text}")
+
+
+def complain_at_end(error: StatusError) -> None:
+    """The error that ends the program, unless its cause was told of something else: a full host is met again at unmounting."""
+    cause = error.text.partition(": ")[2]
+    if not cause or not any(line.endswith(cause) for line in told):
+        complain(error)
+
+
+class Failures:
+    """What could not be done while the rest was: each is told when it comes; `code` is the exit code."""
+
+    def __init__(self) -> None:
+        self.code = 0
+
+    def __call__(self, error: StatusError) -> None:
+        """Tells one."""
+        complain(error)
+        self.code = 1
+
+    def all(self, errors: Iterable[StatusError]) -> None:
+        """Tells several."""
+        for error in errors:
+            self(error)
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """A `with` block whose failure is told, so that what comes after it is done all the same."""
+        try:
+            yield
+        except StatusError as error:
+            self(error)
 
 
 def info_record(info: FileInfo, path: str) -> dict[str, object]:
@@ -54,7 +106,7 @@ def progress(title: str, total: int, unit: str = "bytes") -> Iterator[Advance | 
     from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TransferSpeedColumn
 
     amount = [DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), *amount, TextColumn("{task.fields[name]}"), console=Console(stderr=True))
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), *amount, TextColumn("{task.fields[name]}", markup=False), console=Console(stderr=True))
     with bar:
         task = bar.add_task(title, total=total, name="")
-        yield lambda name, count: bar.update(task, advance=count, name=name[-40:])
+        yield lambda name, count: bar.update(task, advance=count, name=printable(name[-40:]))

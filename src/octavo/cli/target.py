@@ -15,7 +15,9 @@ from octavo.files import Volume
 from octavo.fs.fat.names import CODE_PAGE
 from octavo.status import Status, StatusError
 from octavo.system import IMAGE_MEMORY, System
-from octavo.transfer import HostTree, Tree, VolumeTree
+from octavo.transfer.host import HostTree
+from octavo.transfer.tree import Tree
+from octavo.transfer.volume import VolumeTree
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import stat
 from collections.abc import Callable, Sequence
 
+from octavo.drivers.host import host_error, require_storage
 from octavo.io.device import SECTOR, Device, Extent
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
@@ -73,8 +73,7 @@ class ImageDisk(Device):
         try:
             await self.scheduler.call(work, f"{verb} {os.path.basename(self.path)}")
         except OSError as error:
-            status = Status.DISK_FULL if error.errno == errno.ENOSPC else Status.IO_DEVICE_ERROR
-            raise StatusError(status, f"{self.name}: the host cannot {verb} the image: {error.strerror}") from None
+            raise host_error(error, f"{self.name}: the host cannot {verb} the image", Status.IO_DEVICE_ERROR) from None
 
     def close(self) -> None:
         """Closes the image and gives up the lock."""
@@ -84,15 +83,14 @@ class ImageDisk(Device):
 
 
 def _open(path: str, read_only: bool, direct: bool) -> int:
+    require_storage(path)
     try:
-        fd = os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC | (os.O_DIRECT if direct else 0))
+        flags = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | (os.O_DIRECT if direct else 0)
+        fd = os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | flags)
     except OSError as error:
-        missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
-        status = Status.OBJECT_NAME_NOT_FOUND if missing else Status.ACCESS_DENIED
-        raise StatusError(status, f"{path}: cannot open the image: {error.strerror}") from None
+        raise host_error(error, f"{path}: cannot open the image") from None
     try:
-        if not (stat.S_ISREG(os.fstat(fd).st_mode) or stat.S_ISBLK(os.fstat(fd).st_mode)):
-            raise StatusError(Status.NO_SUCH_DEVICE, f"{path}: is neither a file nor a block device")
+        require_storage(path, os.fstat(fd).st_mode)
         fcntl.flock(fd, (fcntl.LOCK_SH if read_only else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(fd)

@@ -27,9 +27,9 @@ class RawFile:
     async def prepare_mapping(self) -> None:
         """A device needs no preparation."""
 
-    async def truncate(self, size: int) -> None:
+    async def grow(self, size: int) -> None:
         """StatusError INVALID_PARAMETER: a device has the size that it has."""
-        raise StatusError(Status.INVALID_PARAMETER, f"{self.path}: a device of {self.device.size} bytes cannot be made {size} bytes long")
+        raise StatusError(Status.INVALID_PARAMETER, f"{self.path}: a device of {self.device.size} bytes cannot grow to {size}")
 
     async def close(self) -> None:
         """The device stays open: it is its owner's."""

@@ -1,22 +1,19 @@
-"""Firmware memory maps: what a machine's firmware says of its physical addresses, read from the forms in which people have them.
+"""Firmware memory maps: what a machine's firmware says of its physical addresses, and how that is called.
 
-    sysfs    /sys/firmware/memmap/N/{start,end,type}     the running machine ("host")
-    dmesg    BIOS-e820: [mem 0x0-0x9fbff] usable         Linux 3.x and later, and the older "0000 - 0000 (usable)"
-             efi: mem00: [Conventional Memory| ...] range=[0x0-0x9ffff] (0MB)
-    raw      binary tables, see octavo.machine.rawmaps
-    ranges   JSON [{"start": 0, "end": 4096, "kind": "usable"}, ...], end exclusive, or text lines "0x0-0xfff usable", end inclusive
+    MemoryKind     what a range is good for
+    FirmwareRange  [start, end) in bytes, of one kind
+    FirmwareMap    the ranges of one map, with notes: sentences on what its reader left out, doubted or chose
+    Remarks        how a reader collects those sentences
 
-Readers only read: overlaps, order and alignment are `octavo.boot.firmware_map`'s affair.
-A range in this program is [start, end) in bytes.
+The forms in which people have maps are read by `maplogs` (boot logs), `maplists` (lists, /proc/iomem, JSON) and `rawmaps`
+(binary tables); `mapsources` opens them. Readers only read: overlaps, order and alignment are `octavo.boot.firmware_map`'s affair.
 
-Source: ACPI 6.5 section 15 (E820 types); UEFI 2.10 section 7.2 (memory types).
+Source: ACPI 6.5 section 15 (E820 types); UEFI 2.10 section 7.2 (memory types and attributes).
 """
 
 from __future__ import annotations
 
 import enum
-import json
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,8 +21,10 @@ from dataclasses import dataclass
 from octavo.status import Status, StatusError
 
 MAX_RANGES = 4096
-MOST_BYTES = 4 << 20  # of a file
 ADDRESS_LIMIT = 1 << 64
+EFI_SPECIFIC_PURPOSE = 0x40000  # an attribute: memory that is meant for a device or a special use, not for everybody's pages
+_MOST_REMARKS = 40
+_MOST_LINES = 4  # that a remark names
 
 
 class MemoryKind(enum.IntEnum):
@@ -55,147 +54,106 @@ class FirmwareRange:
     kind: MemoryKind
 
 
+class FirmwareMap(list[FirmwareRange]):
+    """The ranges of one map in its source's order; `notes` are sentences about the reading, each with its place."""
+
+    def __init__(self, ranges: Iterable[FirmwareRange] = (), notes: Iterable[str] = ()) -> None:
+        super().__init__(ranges)
+        self.notes = tuple(notes)
+
+
+class Remarks:
+    """What a reader has to say of the source `where`: each remark once, with the lines that it is about."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self._lines: dict[str, list[int]] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, text: str, line: int = 0) -> None:
+        """Remembers a remark about a line; 0 is the whole source."""
+        if text not in self._lines and len(self._lines) >= _MOST_REMARKS:
+            text, line = "there is more to say than is shown here", 0
+        lines = self._lines.setdefault(text, [])
+        self._counts[text] = self._counts.get(text, 0) + 1
+        if line and len(lines) < _MOST_LINES and line not in lines:
+            lines.append(line)
+
+    def sentences(self) -> list[str]:
+        """All remarks, each with its place."""
+        return [f"{self.where}{self._place(text, lines)}: {text}" for text, lines in self._lines.items()]
+
+    def _place(self, text: str, lines: list[int]) -> str:
+        if not lines:
+            return ""
+        more = self._counts[text] - len(lines)
+        return f", line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}" + (f" and {more} more" if more else "")
+
+
 _WORDS = {
-    MemoryKind.USABLE: "usable, system ram, ram, conventional memory, conventional, boot code",
+    MemoryKind.USABLE: "usable, kernel usable ram, system ram, ram, conventional memory, conventional, boot code, available, available ram",
     MemoryKind.TEMPORARY: "temporary, boot data, loader code, loader data",
-    MemoryKind.ACPI: "acpi, acpi data, acpi tables, acpi reclaim, acpi reclaim memory",
-    MemoryKind.NVS: "nvs, acpi nvs, acpi non-volatile storage, acpi memory nvs, acpi mem nvs, pal code",
+    MemoryKind.ACPI: "acpi, acpi data, acpi tables, acpi reclaim, acpi reclaim memory, acpi reclaimable, acpi reclaimable ram",
+    MemoryKind.NVS: "nvs, acpi nvs, acpi non-volatile storage, acpi non-volatile storage ram, acpi memory nvs, acpi mem nvs, pal code",
     MemoryKind.RUNTIME: "runtime, runtime code, runtime data",
-    MemoryKind.IO: "io, memory mapped i/o, mmio, mem mapped i/o port space, mmio port",
-    MemoryKind.UNUSABLE: "unusable, unusable memory",
+    MemoryKind.IO: "io, memory mapped i/o, mmio, mem mapped i/o port space, mmio port, mmio port space",
+    MemoryKind.RESERVED: "reserved, device reserved, soft reserved, reserved ram, reserved memory, persistent, persistent memory, unaccepted memory, "
+    "unaccepted, unknown e820 type",
+    MemoryKind.UNUSABLE: "unusable, unusable memory, bad, faulty ram (badram)",
 }
 _KINDS = {word: kind for kind, words in _WORDS.items() for word in words.split(", ")}
+_PHRASE = r"[\s(]*(" + "|".join(re.escape(word) for word in sorted(_KINDS, key=len, reverse=True)) + r")(?![a-z0-9])"  # compiled when needed
+_TYPE = r"[\s(]*type[\s=]+([0-9]{1,10})(?![0-9])"
 
-_E820 = re.compile(r"BIOS-e820:\s*\[mem (0x[0-9a-f]+)-(0x[0-9a-f]+)\]\s*(.+?)\s*$", re.I)
-_E820_OLD = re.compile(r"BIOS-e820:\s*([0-9a-f]{8,16}) - ([0-9a-f]{8,16}) \((.+?)\)", re.I)
-_EFI = re.compile(r"efi: mem\d+:\s*(?:type=\d+, )?\[\s*([A-Za-z /-]+?)\s*(?:\||\]).*range=\[(0x[0-9a-f]+)-(0x[0-9a-f]+)([\])])", re.I)
-_LINE = re.compile(r"^\s*(0x[0-9a-f]+|\d+)\s*-\s*(0x[0-9a-f]+|\d+)\s+(.+?)\s*$", re.I)
-
-
-_RECORDED = os.path.join(os.path.dirname(__file__), "maps")
-
-
-def _kind(word: str) -> MemoryKind:
-    """Anything that is not known to be usable is reserved: the firmware knows why."""
-    return _KINDS.get(word.strip().lower(), MemoryKind.RESERVED)
-
-
-def _make(start: int, end: int, kind: MemoryKind, where: str) -> FirmwareRange:
-    if not 0 <= start < end <= ADDRESS_LIMIT:
-        raise StatusError(Status.INVALID_PARAMETER, f"{where}: the range {start:#x} to {end:#x} is empty, backward or past 64 bits")
-    return FirmwareRange(start, end, kind)
-
-
-def _bounded(ranges: Iterable[FirmwareRange], where: str) -> list[FirmwareRange]:
-    out = []
-    for item in ranges:
-        out.append(item)
-        if len(out) > MAX_RANGES:
-            raise StatusError(Status.INVALID_PARAMETER, f"{where}: more than {MAX_RANGES} ranges")
-    if not out:
-        raise StatusError(
-            Status.INVALID_PARAMETER,
-            f"{where}: no memory range found; expected dmesg text with BIOS-e820 or efi lines, or lines such as '0x0-0x9fbff usable'",
-        )
-    return out
+_E820 = {1: MemoryKind.USABLE, 2: MemoryKind.RESERVED, 3: MemoryKind.ACPI, 4: MemoryKind.NVS, 5: MemoryKind.UNUSABLE}
+_UEFI = [
+    MemoryKind.RESERVED,
+    MemoryKind.TEMPORARY,  # loader code
+    MemoryKind.TEMPORARY,  # loader data
+    MemoryKind.USABLE,  # boot services code
+    MemoryKind.TEMPORARY,  # boot services data
+    MemoryKind.RUNTIME,
+    MemoryKind.RUNTIME,
+    MemoryKind.USABLE,  # conventional
+    MemoryKind.UNUSABLE,
+    MemoryKind.ACPI,
+    MemoryKind.NVS,
+    MemoryKind.IO,
+    MemoryKind.IO,  # port space
+    MemoryKind.NVS,  # PAL code
+    MemoryKind.RESERVED,  # persistent memory: outlives a boot, so it is not for pages
+]
 
 
-def read_sysfs(path: str = "/sys/firmware/memmap") -> list[FirmwareRange]:
-    """The running machine's map, from Linux's sysfs."""
-    out = []
-    try:
-        for name in sorted((n for n in os.listdir(path) if n.isdigit()), key=int):
-            start, end, kind = (_read(os.path.join(path, name, field)).strip() for field in ("start", "end", "type"))
-            out.append(_make(int(start, 16), int(end, 16) + 1, _kind(kind), f"{path}: range {name}"))
-    except (OSError, ValueError) as error:
-        raise StatusError(Status.NO_SUCH_DEVICE, f"{path}: cannot read the firmware map: {error}") from None
-    return _bounded(out, path)
+def e820_kind(number: int) -> MemoryKind:
+    """The kind of an E820 type; any unknown one is reserved, as ACPI demands."""
+    return _E820.get(number, MemoryKind.RESERVED)
 
 
-def _read(path: str) -> str:
-    with open(path, "rb") as file:
-        return file.read(MOST_BYTES).decode("utf-8", "replace")
+def uefi_kind(number: int, attributes: int = 0) -> MemoryKind:
+    """The kind of a UEFI type; unknown ones, unaccepted memory, and RAM that is kept for a specific purpose are reserved."""
+    kind = _UEFI[number] if number < len(_UEFI) else MemoryKind.RESERVED
+    return MemoryKind.RESERVED if kind.ram and attributes & EFI_SPECIFIC_PURPOSE else kind
 
 
-def parse_dmesg(text: str, where: str = "dmesg") -> list[FirmwareRange]:
-    """Ranges from `BIOS-e820:` lines, or from `efi: mem` lines where there are any (they say more)."""
-    e820, efi = [], []
-    for number, line in enumerate(text.splitlines(), 1):
-        place = f"{where}, line {number}"
-        if found := _E820.search(line):
-            e820.append(_make(int(found[1], 16), int(found[2], 16) + 1, _kind(found[3]), place))
-        elif found := _E820_OLD.search(line):
-            e820.append(_make(int(found[1], 16), int(found[2], 16), _kind(found[3]), place))
-        elif found := _EFI.search(line):
-            end = int(found[3], 16) + (found[4] == "]")  # "range=[a-b]" is inclusive, the old "[a-b)" is not
-            efi.append(_make(int(found[2], 16), end, _kind(found[1]), place))
-    return _bounded(efi or e820, where)
+def kind_of(word: str) -> MemoryKind | None:
+    """The kind that is called exactly `word`, in any case; None for words that nobody uses."""
+    return _KINDS.get(word.strip().lower())
 
 
-def parse_ranges(text: str, where: str = "map") -> list[FirmwareRange]:
-    """Ranges from JSON or from text lines; '#' begins a comment in text."""
-    if text.lstrip().startswith(("[", "{")):
-        return _parse_json(text, where)
-    out = []
-    for number, line in enumerate(text.splitlines(), 1):
-        line = line.split("#", 1)[0]
-        if not line.strip():
-            continue
-        found = _LINE.match(line)
-        if not found:
-            raise StatusError(Status.INVALID_PARAMETER, f"{where}, line {number}: expected 'START-END KIND', got {line.strip()[:60]!r}")
-        out.append(_make(int(found[1], 0), int(found[2], 0) + 1, _kind(found[3]), f"{where}, line {number}"))
-    return _bounded(out, where)
+def kind_before(text: str) -> MemoryKind | None:
+    """The kind that a text begins with ("usable", "(ACPI NVS)", "type 9"), whatever stands behind it; None for no known one."""
+    if found := re.match(_PHRASE, text, re.I):
+        return _KINDS[found[1].lower()]
+    number = re.match(_TYPE, text, re.I)
+    return e820_kind(int(number[1])) if number else None
 
 
-def _parse_json(text: str, where: str) -> list[FirmwareRange]:
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise StatusError(Status.INVALID_PARAMETER, f"{where}: not valid JSON: {error}") from None
-    items = data.get("ranges") if isinstance(data, dict) else data
-    out = []
-    for i, item in enumerate(items if isinstance(items, list) else []):
-        place = f"{where}: range {i}"
-        try:
-            start, end = (v if isinstance(v, int) else int(v, 0) for v in (item["start"], item["end"]))
-            kind = _kind(str(item["kind"]))
-        except (KeyError, TypeError, ValueError):
-            raise StatusError(Status.INVALID_PARAMETER, f"{place}: needs start, end (numbers, end exclusive) and kind") from None
-        out.append(_make(start, end, kind, place))
-    return _bounded(out, where)
+def possible(start: int, end: int) -> bool:
+    """True when [start, end) can be a range of addresses, an empty one included."""
+    return 0 <= start <= end <= ADDRESS_LIMIT
 
 
-def recorded_maps() -> list[str]:
-    """Names of the maps that come with Octavo, recorded on real machines."""
-    return sorted(name.removesuffix(".txt") for name in os.listdir(_RECORDED) if name.endswith(".txt"))
-
-
-def load_firmware_map(source: str) -> list[FirmwareRange]:
-    """A map by 'host', by the name of a recorded one, or from a file; StatusError with one sentence where that fails.
-
-    The form of a file is found out; a binary one can be named in front of it: "uefi:map.bin" (e820, uefi, multiboot1, multiboot2).
-    """
-    if source == "host":
-        return read_sysfs()
-    path = os.path.join(_RECORDED, source + ".txt")
-    if "/" in source or not os.path.isfile(path):
-        path = source
-    form, _, rest = source.partition(":")
-    if form not in ("e820", "uefi", "multiboot1", "multiboot2") or os.path.exists(path):
-        form, rest = "", path
-    if os.path.isdir(rest):
-        return read_sysfs(rest)
-    try:
-        with open(rest, "rb") as file:
-            data = file.read(MOST_BYTES)
-    except OSError as error:
-        raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"{rest}: {error.strerror}; give a file, 'host', or one of {', '.join(recorded_maps())}") from None
-    if form or b"\0" in data:
-        from octavo.machine.rawmaps import parse_raw  # binary maps are rare, and starts are many
-
-        return parse_raw(data, rest, form)
-    text = data.decode("utf-8", "replace")
-    if "bios-e820:" in text.lower() or "efi: mem" in text:
-        return parse_dmesg(text, source)
-    return parse_ranges(text, source)
+def too_many(where: str) -> StatusError:
+    """The error for a map of more than MAX_RANGES ranges."""
+    return StatusError(Status.INVALID_PARAMETER, f"{where}: more than {MAX_RANGES} ranges")

@@ -8,8 +8,9 @@
     multiboot2   the information structure: total size u32, reserved u32, tags (type u32, size u32, ...) on 8-byte boundaries;
                  tag 6 has entries of the size that it states (base u64, length u64, type u32, reserved u32), tag 17 a UEFI map
 
-All little-endian. Entries of length 0 are dropped. An entry that wraps past 64 bits is dropped when it claims to be RAM, and
-reaches to the end of the address space otherwise: memory that nobody has is not made up, memory that is taken is kept.
+All little-endian. RAM that a UEFI descriptor keeps for a specific purpose is reserved. Entries of length 0 are dropped. An entry
+that wraps past 64 bits is dropped when it claims to be RAM, and reaches to the end of the address space otherwise: memory that
+nobody has is not made up, memory that is taken is kept.
 
 Source: ACPI 6.5 section 15; UEFI 2.10 section 7.2; Multiboot specifications 0.6.96 and 2.0; QEMU's docs/specs/fw_cfg.
 """
@@ -19,27 +20,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from octavo.machine.firmware import ADDRESS_LIMIT, MAX_RANGES, FirmwareRange, MemoryKind
+from octavo.machine.firmware import ADDRESS_LIMIT, MAX_RANGES, FirmwareMap, FirmwareRange, MemoryKind, e820_kind, uefi_kind
 from octavo.status import Status, StatusError
 
-_E820 = {1: MemoryKind.USABLE, 2: MemoryKind.RESERVED, 3: MemoryKind.ACPI, 4: MemoryKind.NVS, 5: MemoryKind.UNUSABLE}
-_UEFI = [
-    MemoryKind.RESERVED,
-    MemoryKind.TEMPORARY,  # loader code
-    MemoryKind.TEMPORARY,  # loader data
-    MemoryKind.USABLE,  # boot services code
-    MemoryKind.TEMPORARY,  # boot services data
-    MemoryKind.RUNTIME,
-    MemoryKind.RUNTIME,
-    MemoryKind.USABLE,  # conventional
-    MemoryKind.UNUSABLE,
-    MemoryKind.ACPI,
-    MemoryKind.NVS,
-    MemoryKind.IO,
-    MemoryKind.IO,  # port space
-    MemoryKind.NVS,  # PAL code
-    MemoryKind.RESERVED,  # persistent memory: outlives a boot, so it is not for pages
-]
 _UEFI_SIZES = range(40, 257, 8)
 _PAGE_LIMIT = ADDRESS_LIMIT >> 12
 
@@ -53,11 +36,6 @@ def _range(start: int, length: int, kind: MemoryKind) -> list[FirmwareRange]:
     if length == 0 or (start + length > ADDRESS_LIMIT and kind.ram):
         return []
     return [FirmwareRange(start, min(start + length, ADDRESS_LIMIT), kind)]
-
-
-def _e820_type(number: int) -> MemoryKind:
-    """Anything unknown is reserved, as ACPI demands."""
-    return _E820.get(number, MemoryKind.RESERVED)
 
 
 def _entries(data: bytes, size: int, what: str) -> range:
@@ -89,7 +67,7 @@ def _parse_e820(data: bytes, size: int) -> list[FirmwareRange]:
         if attributes > 0xF:
             raise _MismatchError(f"entry {number}: attributes {attributes:#x} are none of ACPI's")
         if attributes & 1:
-            out += _range(start, length, _e820_type(kind))
+            out += _range(start, length, e820_kind(kind))
     return out
 
 
@@ -109,12 +87,12 @@ def _parse_uefi(data: bytes, size: int) -> list[FirmwareRange]:
         raise _MismatchError(f"a descriptor size of {size} bytes is not possible: at least 40, and a multiple of 8")
     out: list[FirmwareRange] = []
     for number, at in enumerate(_entries(data, size, "UEFI descriptors")):
-        kind, pad, start, _, pages = struct.unpack_from("<IIQQQ", data, at)
+        kind, pad, start, _, pages, attributes = struct.unpack_from("<IIQQQQ", data, at)
         if 16 <= kind < 0x70000000:
             raise _MismatchError(f"descriptor {number}: type {kind:#x} is none of UEFI's")
         if start & 0xFFF or pages > _PAGE_LIMIT or (size == 40 and pad):
             raise _MismatchError(f"descriptor {number}: start {start:#x} or page count {pages:#x} is not possible")
-        out += _range(start, pages << 12, _UEFI[kind] if kind < len(_UEFI) else MemoryKind.RESERVED)
+        out += _range(start, pages << 12, uefi_kind(kind, attributes))
     return out
 
 
@@ -127,7 +105,7 @@ def parse_multiboot1(data: bytes) -> list[FirmwareRange]:
         if not 20 <= size <= 256 or at + 4 + size > len(data):
             raise _MismatchError(f"the entry at byte {at} has size {size}, and {len(data) - at} bytes are left")
         start, length, kind = struct.unpack_from("<QQI", data, at + 4)
-        out += _range(start, length, _e820_type(kind))
+        out += _range(start, length, e820_kind(kind))
         at += 4 + size
         if len(out) > MAX_RANGES:
             raise _MismatchError(f"more than {MAX_RANGES} entries")
@@ -162,7 +140,7 @@ def _multiboot2_mmap(data: bytes, size: int) -> list[FirmwareRange]:
     out: list[FirmwareRange] = []
     for at in _entries(data, size, "memory map entries"):
         start, length, kind = struct.unpack_from("<QQI", data, at)
-        out += _range(start, length, _e820_type(kind))
+        out += _range(start, length, e820_kind(kind))
     return out
 
 
@@ -174,7 +152,7 @@ FORMS: dict[str, Callable[[bytes], list[FirmwareRange]]] = {
 }
 
 
-def parse_raw(data: bytes, where: str, form: str = "") -> list[FirmwareRange]:
+def parse_raw(data: bytes, where: str, form: str = "") -> FirmwareMap:
     """A binary map; without `form`, the first of FORMS in which all of it makes sense. StatusError INVALID_PARAMETER where none does."""
     reasons = []
     for name in (form,) if form else FORMS:
@@ -184,6 +162,6 @@ def parse_raw(data: bytes, where: str, form: str = "") -> list[FirmwareRange]:
             reasons.append(f"as {name}, {error}")
         else:
             if out:
-                return out
+                return FirmwareMap(out)
             reasons.append(f"as {name}, it has no range")
     raise StatusError(Status.INVALID_PARAMETER, f"{where}: not a firmware map: {'; '.join(reasons)}")

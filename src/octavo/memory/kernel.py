@@ -30,32 +30,36 @@ Place = tuple[int, int]  # address, pages
 class KernelMemory:
     """`places` has the address and size of "nonpaged pool", "nonpaged expansion", "paged pool" and "system PTEs".
 
-    StatusError NO_MEMORY when the nonpaged pool's initial pages are not to be had.
+    StatusError NO_MEMORY when the nonpaged pool's initial pages are not to be had, INVALID_PARAMETER; nothing is kept then.
     """
 
     def __init__(self, memory: MemoryManager, layout: PageTableFormat, places: Mapping[str, Place], cpus: int = 1) -> None:
         self.physical = memory.physical
         self.space = KernelSpace(memory.physical, layout)
-        self.caches = SlabCaches(memory.physical, cpus)
-        start, initial = places["nonpaged pool"]
-        expansion, more = places.get("nonpaged expansion", (0, 0))
         try:
-            self._nonpaged = RegionPages(self.space, start, initial, initial + more, "nonpaged pool", expansion)
+            self._make_parts(layout, places, cpus)
         except StatusError:
             self.space.close()
             raise
-        base, count = places["system PTEs"]
-        self.ptes = SystemPtes(count)
-        specials = SpecialPool(self.space, self.ptes, base)
-        unit = 8 if layout.virtual_bits == 32 else 16
-        self.nonpaged = Pool("nonpaged pool", self._nonpaged, unit, cpus, specials)
-        self._paged = RegionPages(self.space, places["paged pool"][0], 0, places["paged pool"][1], "paged pool")
-        self.paged = Pool("paged pool", self._paged, unit, cpus, specials)
-        self.stacks = KernelStacks(self.space, self.ptes, base)
+        self.caches = SlabCaches(memory.physical, cpus)
+        self.stacks = KernelStacks(self.space, self.ptes, places["system PTEs"][0])
         self._clock = memory.scheduler.clock
         self._reaped = self._clock.now() - REAP_SECONDS
         memory.pageout.trimmers.insert(0, self._reap_rarely)
         memory.pageout.trimmers.append(self.reap)
+
+    def _make_parts(self, layout: PageTableFormat, places: Mapping[str, Place], cpus: int) -> None:
+        """System PTEs and pools; what takes frames comes last, so that nothing is kept when anything fails."""
+        base, count = places["system PTEs"]
+        self.ptes = SystemPtes(count)
+        self._paged = RegionPages(self.space, places["paged pool"][0], 0, places["paged pool"][1], "paged pool")
+        specials = SpecialPool(self.space, self.ptes, base)
+        unit = 8 if layout.virtual_bits == 32 else 16
+        self.paged = Pool("paged pool", self._paged, unit, cpus, specials)
+        start, initial = places["nonpaged pool"]
+        expansion, more = places.get("nonpaged expansion", (0, 0))
+        self._nonpaged = RegionPages(self.space, start, initial, initial + more, "nonpaged pool", expansion)
+        self.nonpaged = Pool("nonpaged pool", self._nonpaged, unit, cpus, specials)
 
     def _reap_rarely(self, frames: int) -> int:
         """Before any view is given up, but not each time that files pass through memory: what was freed is soon needed again."""
@@ -66,7 +70,7 @@ class KernelMemory:
         return self.reap(frames)
 
     def reap(self, frames: int) -> int:
-        """Lets go of about `frames` frames that nobody uses; returns how many."""
+        """Lets go of about `frames` frames that nobody uses; returns how many. StatusError INVALID_PARAMETER."""
         done = self.caches.reap(frames)
         for part in (self.stacks, self._nonpaged, self._paged):
             if done < frames:

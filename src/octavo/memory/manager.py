@@ -39,6 +39,7 @@ class MemoryManager:
         if not ram.paper:
             self.pfns.claim(*database, State.ACTIVE)
         self.physical = PhysicalMemory(ram, self.pfns, segments)
+        self._contiguous = self.pfns.new_holder("devices and RAM disks")
         for run in usable:
             self.physical.buddy.add(*run)
         self.limit = sum(count for _, count in usable) + (0 if ram.paper else database[1])
@@ -55,14 +56,16 @@ class MemoryManager:
         return counts[State.ACTIVE] + counts[State.TRANSITION] + counts[State.STANDBY] + counts[State.MODIFIED]
 
     def allocate_contiguous(self, count: int) -> int:
-        """First frame of `count` consecutive zeroed frames, for a device or a RAM disk; 0 when there are none."""
-        first = self.physical.buddy.take_constrained(count, State.ACTIVE)
+        """First frame of `count` consecutive zeroed frames, for a device or a RAM disk; 0 when there are none that were not promised."""
+        first = self.physical.buddy.take_constrained(count, State.ACTIVE) if self.physical.promise(count) else 0
         if first:
+            self.pfns.hold(first, count, self._contiguous)
             self.physical.clear(first, count)
         return first
 
     def free_contiguous(self, first: int, count: int) -> None:
         """Gives frames from `allocate_contiguous` back."""
+        self.pfns.hold(first, count, 0)
         self.physical.buddy.free(first, count, State.ACTIVE)
 
     def explain(self, pfn: int) -> str:

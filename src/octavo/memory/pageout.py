@@ -104,8 +104,8 @@ class Pageout:
         return bool(groups)
 
     async def _write_group(self, pager: Pager, picks: list[Pick], failed: dict[Pager, StatusError]) -> None:
-        _, error = await self.writeback.write(picks, asked=False)
-        if error is not None:
+        clean, error = await self.writeback.write(picks, asked=False)
+        if error is not None and not clean:
             failed[pager] = error
 
     async def _evict(self, needed: int) -> int:

@@ -76,6 +76,8 @@ class PfnDatabase:
         self.counts = [0] * (max(State) + 1)
         self.counts[State.ABSENT] = frames
         self.holders = [""]  # names, by HOLDER
+        self.wired = 0  # frames of holders who have them for good
+        self._paged = {0}  # holders who can do without
         self.since: npt.NDArray[np.int64] | None = None  # debug: when each frame was last claimed, in claims
         self.claims = 0
 
@@ -83,13 +85,17 @@ class PfnDatabase:
         """From now on, notes for each frame when it changed its state: `since[pfn]` is the number of that claim. 8 bytes a frame."""
         self.since = np.zeros(self.frames, np.int64)
 
-    def new_holder(self, name: str) -> int:
-        """A number for somebody who holds frames."""
+    def new_holder(self, name: str, wired: bool = True) -> int:
+        """A number for somebody who holds frames; not `wired`, they can be had from him when memory is short."""
         self.holders.append(name)
+        if not wired:
+            self._paged.add(len(self.holders) - 1)
         return len(self.holders) - 1
 
     def hold(self, first: int, count: int, holder: int) -> None:
         """Says who has `count` frames from `first` on; 0 takes it back, with what the holder wrote into the entries."""
+        if (holder or self.words[first * WORDS + HOLDER]) not in self._paged:
+            self.wired += count if holder else -count
         self.fill(first, count, HOLDER, holder)
         if not holder:
             self.fill(first, count, USE, 0)
@@ -140,6 +146,7 @@ class PfnDatabase:
         assert not self.table[idle, PTE].any(), "a frame without contents has a PTE"
         assert not self.table[idle, HOLDER].any(), "a frame that nobody has has a holder"
         assert not (flags[states == State.STANDBY] & MODIFIED).any(), "a standby frame is modified"
+        assert self.wired == np.count_nonzero(~np.isin(self.table[:, HOLDER], list(self._paged))), "frames that somebody has for good are miscounted"
         assert (flags[states == State.MODIFIED] & MODIFIED).all(), "a frame on the modified list is clean"
 
 

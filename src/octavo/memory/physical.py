@@ -10,7 +10,7 @@ Prototype PTEs lie in frames, too, below 8 GiB: eight segments of 128 PTEs in a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -42,7 +42,10 @@ class PhysicalMemory:
         self.segments: dict[int, Segment] = {}  # by base
         self.repurposed = 0
         self.lowest_available = 1 << 30
+        self.promise: Callable[[int], bool] = lambda frames: True  # asked before somebody takes so many frames for good
+        self.base_frames = 0  # for prototype PTEs
         self._bases: dict[int, list[int]] = {}  # frame -> free bases in it
+        self._base_holder = pfns.new_holder("prototype PTEs")
         self.links = ram.array.view(np.int32) if not ram.paper else np.zeros(0, np.int32)
 
     @property
@@ -171,6 +174,8 @@ class PhysicalMemory:
             frame = self._base_frame()
             if not frame:
                 return None
+            self.pfns.hold(frame, 1, self._base_holder)
+            self.base_frames += 1
             first = frame << (PAGE_SHIFT - 2)
             self._bases[frame] = list(range(first, first + BASES_IN_FRAME * SEGMENT_PAGES, SEGMENT_PAGES))
         frame, bases = next(reversed(self._bases.items()))
@@ -205,6 +210,8 @@ class PhysicalMemory:
         bases.append(base)
         if len(bases) == BASES_IN_FRAME:
             del self._bases[frame]
+            self.pfns.hold(frame, 1, 0)
+            self.base_frames -= 1
             self.free([frame], State.ACTIVE)
 
     def _drop_use(self, segment: Segment, count: int) -> None:

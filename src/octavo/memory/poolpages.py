@@ -16,9 +16,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.arguments import hexed, invalid, shown, whole
 from octavo.memory.kernelspace import KernelSpace
 from octavo.memory.systemptes import SystemPtes
-from octavo.status import Status, StatusError
+from octavo.status import StatusError
 
 LISTS = 4
 KEPT = 3
@@ -45,10 +46,13 @@ class PoolPages(Protocol):
 class RegionPages:
     """Pages at `start` for the pool called `name`: `initial` of them backed at once, up to `most` in all, at `expansion` (0: behind).
 
-    StatusError NO_MEMORY without frames for the first part.
+    StatusError NO_MEMORY without frames for the first part, INVALID_PARAMETER.
     """
 
     def __init__(self, space: KernelSpace, start: int, initial: int, most: int, name: str = "nonpaged pool", expansion: int = 0) -> None:
+        whole(start, f"the address of the {name}", 0)
+        whole(expansion, f"the address of the {name}'s expansion", 0)
+        whole(most, f"the number of pages of the {name}", whole(initial, f"the number of initial pages of the {name}", 0))
         self.space, self.start, self.initial, self.most = space, start, initial, most
         self.further = (expansion or start + (initial << PAGE_SHIFT)) - (initial << PAGE_SHIFT)  # where page 0 would be, counted from the expansion
         self.holder = space.physical.pfns.new_holder(name)
@@ -61,14 +65,8 @@ class RegionPages:
             self._add(0, initial)
         self.allocated: dict[int, int] = {}
         self.expanded = 0  # pages backed in the expansion
-        if not initial:
-            return
-        frames = space.take_frames(initial, self.holder)
-        try:
-            space.map(start, frames)
-        except StatusError:
-            space.free_frames(frames)
-            raise
+        if initial:
+            space.back(start, initial, self.holder)
 
     def _address(self, page: int) -> int:
         return (self.start if page < self.initial else self.further) + (page << PAGE_SHIFT)
@@ -88,7 +86,9 @@ class RegionPages:
         return count
 
     def allocate(self, count: int) -> int:
-        """Address of `count` pages in a row; 0 when there are none."""
+        """Address of `count` pages in a row; 0 when there are none. StatusError INVALID_PARAMETER for less than one."""
+        if type(count) is not int or count < 1:
+            whole(count, "the number of pool pages", 1)
         for runs in self._lists[min(count, LISTS) - 1 :]:
             first = next((f for f in runs if self._free[f] == count or (self._free[f] > count and f < self.initial)), -1)
             if first >= 0:
@@ -107,24 +107,23 @@ class RegionPages:
         if not page:
             return 0
         address = self._address(page)
-        frames: list[int] = []
         try:
-            frames = self.space.take_frames(count, self.holder)
-            self.space.map(address, frames)
+            self.space.back(address, count, self.holder)
         except StatusError:
-            if frames:
-                self.space.free_frames(frames)
-            self.expansion.release(page)
+            self.expansion.release(page, count)
             return 0
         self.expanded += count
         self.allocated[page] = count
         return address
 
     def free(self, address: int, count: int) -> None:
-        """Gives a run back, whole."""
+        """Gives a run back, whole. StatusError INVALID_PARAMETER for what is none, or not of that size."""
+        if type(address) is not int or type(count) is not int:
+            whole(address, "the address of pool pages")
+            whole(count, "the number of pool pages")
         page = self._page(address)
         if address % PAGE_SIZE or self.allocated.get(page) != count:
-            raise StatusError(Status.INVALID_PARAMETER, f"{count} pool pages at {address:#x} are freed and were not allocated so")
+            raise invalid(f"{shown(count)} pool pages at {hexed(address)} are freed and were not allocated so")
         del self.allocated[page]
         if page >= self.initial and count > KEPT:
             self._give_back(page, count)
@@ -140,12 +139,13 @@ class RegionPages:
 
     def _give_back(self, page: int, count: int) -> None:
         assert self.expansion is not None
-        self.space.free_frames(self.space.unmap(self._address(page), count))
-        self.expansion.release(page)
+        self.space.release(self._address(page), count, self.holder)
+        self.expansion.release(page, count)
         self.expanded -= count
 
     def reap(self, frames: int = 1 << 30) -> int:
         """Gives kept expansion runs back until `frames` frames are free; returns how many are."""
+        whole(frames, "the number of frames", 0)
         done = 0
         for page in [p for p in self._free if p >= self.initial]:
             if done < frames:
@@ -165,7 +165,7 @@ class RegionPages:
         }
 
     def check(self) -> None:
-        """Runs tile what is backed; free runs of the initial part are merged; lists agree."""
+        """Runs tile what is backed, by as many frames; free runs of the initial part are merged; lists agree."""
         at, last_free = 0, False
         runs = sorted([(f, c, True) for f, c in self._free.items()] + [(f, c, False) for f, c in self.allocated.items()])
         for first, count, free in runs:
@@ -173,8 +173,12 @@ class RegionPages:
                 assert first == at, f"pool page {at} is in no run or in two"
                 assert not (free and last_free), f"free pool pages before {first} are not merged"
                 at, last_free = first + count, free
-            else:
-                assert self.expansion is not None and self.expansion.taken[first] == count
         assert at == self.initial
-        assert sum(c for f, c, _ in runs if f >= self.initial) == self.expanded
+        backed, held = self.initial + self.expanded, self.space.held(self.holder)
+        name = self.space.physical.pfns.holders[self.holder]
+        assert held == backed, f"{name}: {held} frames are held for {backed} pages"
+        beyond = {f: c for f, c, _ in runs if f >= self.initial}
+        taken = self.expansion.taken if self.expansion else {}
+        assert beyond == taken, "addresses of the expansion are taken, and no run has them"
+        assert sum(beyond.values()) == self.expanded
         assert {f: min(c, LISTS) - 1 for f, c in self._free.items()} == {f: i for i, runs in enumerate(self._lists) for f in runs}

@@ -28,7 +28,7 @@ from typing import Protocol
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.lists import PRIORITY
-from octavo.status import StatusError
+from octavo.status import Status, StatusError
 from octavo.threads.wait import Event, Waiters
 
 SEGMENT_SHIFT = 7
@@ -46,6 +46,14 @@ class DirtyRun:
     buffers: list[memoryview]
 
 
+class NoRoomError(StatusError):
+    """A pager has no room for all pages of a run: bit i of `kept` is set for page i of the run if it was kept, none perhaps."""
+
+    def __init__(self, status: Status, text: str, kept: int) -> None:
+        super().__init__(status, text)
+        self.kept = kept
+
+
 class Pager(Protocol):
     """Who keeps the data of sections that are not in memory."""
 
@@ -57,7 +65,7 @@ class Pager(Protocol):
         """
 
     async def data_return(self, runs: Sequence[DirtyRun]) -> list[StatusError | None]:
-        """Keeps the runs; for each, None or the error for which it could not. Never raises."""
+        """Keeps the runs; for each, None or the error for which it could not (`NoRoomError`: not all of it). Never raises."""
 
 
 class Mapped(Protocol):
@@ -74,6 +82,16 @@ class Mapped(Protocol):
 
     def clean(self, first: int, end: int) -> None:
         """Makes the section's pages [first, end) read-only in the page tables: the next write is to be noticed."""
+
+
+class Gate(Protocol):
+    """Who may prohibit accesses to a section's pages."""
+
+    def prohibits(self, page: int, write: bool) -> bool:
+        """True when a page may not be read, or written, now."""
+
+    async def admit(self, page: int, write: bool) -> None:
+        """Waits until an access is not prohibited; it may be again as soon as something else is waited for. Raises StatusError."""
 
 
 @dataclass(slots=True, eq=False)
@@ -112,8 +130,8 @@ class Section:
     `leads`, if there, is awaited before any of its pages is written: it brings to the medium what those pages point to, and
     raises StatusError when they may not be written now (DEVICE_BUSY: try again later).
 
-    For address spaces: at most `cluster` pages a request; no more than `quota` modified pages (0: no limit); `admit` is asked
-    before a page is entered into page tables; copies are made at the first reference where `eager`. `precious` pages count
+    For address spaces: at most `cluster` pages a request; no more than `quota` modified pages (0: no limit); its `gate` says
+    whether a page may be entered into page tables; copies are made at the first reference where `eager`. `precious` pages count
     as modified as soon as they are there, until somebody writes them or the pager has them back.
     """
 
@@ -133,7 +151,7 @@ class Section:
         "cluster",
         "number",
         "quota",
-        "admit",
+        "gate",
         "eager",
         "precious",
     )
@@ -151,7 +169,7 @@ class Section:
         self.lazy = True
         self.leads: Callable[[], Awaitable[None]] | None = None
         self.quota = 0
-        self.admit: Callable[[int, bool], Awaitable[None]] | None = None
+        self.gate: Gate | None = None
         self.eager = False
         self.precious: set[int] = set()
         self.number = 0  # to the replacement policy, see `octavo.memory.spaces.replacement`

@@ -7,7 +7,9 @@ A stack has system PTEs for its guard and for all that it may grow to, and frame
 the part reserved for growth commits the pages from there up, in whole steps. Touching the guard is STACK_OVERFLOW: the error
 says how large the stack was and which one.
 
-Freed stacks are kept with their frames, a few of each shape, and handed out again zeroed; `reap` gives them back.
+Freed stacks are zeroed and kept with their frames, a few of each shape, and handed out again; `reap` gives them back. One that
+was written after it was freed is told by `check`, and when it would be handed out, by the name of its last owner. A `Stack`
+is for one owner: who gets a kept stack gets another object, so that one that was freed is never taken for the new owner's.
 
 Source: ExectOS's kpool.cc (16 and 32 KiB, one guard PTE, arbitrary sizes); NT's growing kernel stacks. Departures: cached;
 freed frames go to the free lists, where the original put them on the modified list.
@@ -15,16 +17,22 @@ freed frames go to the free lists, where the original put them on the modified l
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.arguments import invalid, named, shown, whole
 from octavo.memory.kernelspace import KernelSpace
+from octavo.memory.physical import ZERO_PAGE
 from octavo.memory.systemptes import SystemPtes
 from octavo.status import Status, StatusError
 
 STEP = 4  # pages
 MOST_CACHED = 8  # of one shape
 MOST_PAGES = 1 << 14  # 64 MiB
+
+
+class StackError(AssertionError):
+    """A stack was written after it was freed."""
 
 
 @dataclass(eq=False)
@@ -55,19 +63,22 @@ class KernelStacks:
         self.made = self.reused = self.grown = self.overflows = 0
 
     def allocate(self, size: int, most: int = 0, name: str = "stack") -> Stack:
-        """A zeroed stack of `size` bytes that may grow to `most` (0: not at all), both rounded up to pages.
+        """A zeroed stack of `size` bytes that may grow to `most` (less than `size`: not at all), both rounded up to pages.
 
         StatusError INVALID_PARAMETER, INSUFFICIENT_RESOURCES without system PTEs, NO_MEMORY without frames; nothing is taken then.
+        StackError for a kept stack that was written after it was freed: it stays where it is.
         """
-        pages, limit = -(-size // PAGE_SIZE), -(-max(most, size) // PAGE_SIZE)
-        if not 0 < pages <= limit <= MOST_PAGES:
-            raise StatusError(Status.INVALID_PARAMETER, f"{name}: a stack of {size} bytes that grows to {most} is not possible: at most {MOST_PAGES} pages")
+        named(name, "the name of a stack")
+        pages = -(-whole(size, f"{name}: the size of a stack") // PAGE_SIZE)
+        limit = max(pages, -(-whole(most, f"{name}: the most that a stack grows to") // PAGE_SIZE))
+        if not 0 < pages <= limit <= MOST_PAGES or most < 0:
+            sizes = f"of {shown(size)} bytes that grows to {shown(most)}"
+            raise invalid(f"{name}: a stack {sizes} is not possible: at most {MOST_PAGES} pages")
         kept = self.cached.get((pages, limit))
         if kept:
-            stack = kept.pop()
-            stack.name = name
-            for frame in stack.frames:
-                self.space.physical.clear(frame, 1)
+            self._refuse_written(kept[-1])
+            old = kept.pop()
+            stack = replace(old, name=name, frames=list(old.frames))
             self.reused += 1
         else:
             stack = self._make(pages, limit, name)
@@ -86,19 +97,14 @@ class KernelStacks:
         try:
             self._commit(stack, pages)
         except StatusError:
-            self.ptes.release(index)
+            self.ptes.release(index, limit + 1)
             raise
         return stack
 
     def _commit(self, stack: Stack, pages: int) -> None:
         """Gives a stack `pages` more pages."""
-        frames = self.space.take_frames(pages, self.holder)
-        try:
-            self.space.map(stack.top - (stack.committed + pages << PAGE_SHIFT), frames[::-1])
-        except StatusError:
-            self.space.free_frames(frames)
-            raise
-        stack.frames += frames
+        frames = self.space.back(stack.top - (stack.committed + pages << PAGE_SHIFT), pages, self.holder)
+        stack.frames += frames[::-1]
         stack.committed += pages
 
     def _fault(self, stack: Stack, address: int) -> None:
@@ -106,44 +112,63 @@ class KernelStacks:
         needed = (stack.top - 1 - address >> PAGE_SHIFT) + 1
         if needed > limit:
             self.overflows += 1
-            raise StatusError(Status.STACK_OVERFLOW, f"{stack.name}: stack overflow at {address:#x}: its {limit} pages below {stack.top:#x} are used up")
+            below = self.live.get(stack.guard)
+            other = f"; or {below.name}, which ends there, was written past its top" if below else ""
+            text = f"{stack.name}: stack overflow at {address:#x}: its {limit} pages below {stack.top:#x} are used up{other}"
+            raise StatusError(Status.STACK_OVERFLOW, text)
         steps = min(limit, stack.committed + -(-(needed - stack.committed) // STEP) * STEP)
-        self.grown += 1
         try:
             self._commit(stack, steps - stack.committed)
         except StatusError as error:
-            if steps == needed:
-                raise
-            if error.status != Status.NO_MEMORY:
+            if steps == needed or error.status != Status.NO_MEMORY:
                 raise
             self._commit(stack, needed - stack.committed)
+        self.grown += 1
 
     def free(self, stack: Stack) -> None:
-        """Gives a stack back. StatusError INVALID_PARAMETER when it was freed already."""
-        if self.live.pop(stack.top, None) is not stack:
-            raise StatusError(Status.INVALID_PARAMETER, f"{stack.name}: the stack below {stack.top:#x} is freed and nobody has it")
+        """Gives a stack back.
+
+        StatusError INVALID_PARAMETER for one that was freed, whoever has its addresses now: nothing is changed then.
+        """
+        if not isinstance(stack, Stack):
+            raise invalid(f"{shown(stack)} is freed and is no stack")
+        owner = self.live.get(stack.top)
+        if owner is not stack:
+            now = f"belongs to {owner.name} now" if owner else "nobody has it"
+            raise invalid(f"{stack.name}: the stack below {stack.top:#x} is freed and is not this one's: {now}")
+        del self.live[stack.top]
         self.space.forget(stack.guard)
         kept = self.cached.setdefault(stack.shape, [])
         if len(kept) < MOST_CACHED:
             self._shrink(stack, stack.shape[0])
+            for frame in stack.frames:
+                self.space.physical.clear(frame, 1)
             kept.append(stack)
         else:
             self._destroy(stack)
 
+    def _refuse_written(self, stack: Stack) -> None:
+        """StackError for a kept stack that is not zeros any more."""
+        for page, frame in enumerate(stack.frames, 1):
+            data = bytes(self.space.physical.ram.frame(frame))
+            if data != ZERO_PAGE:
+                at = stack.top - page * PAGE_SIZE + next(i for i, byte in enumerate(data) if byte)
+                raise StackError(f"{stack.name}: the stack below {stack.top:#x} was written at {at:#x} after it was freed")
+
     def _shrink(self, stack: Stack, pages: int) -> None:
         extra = stack.committed - pages
         if extra:
-            self.space.unmap(stack.top - (stack.committed << PAGE_SHIFT), extra)
-            self.space.free_frames(stack.frames[pages:])
+            self.space.release(stack.top - (stack.committed << PAGE_SHIFT), extra, self.holder)
             del stack.frames[pages:]
             stack.committed = pages
 
     def _destroy(self, stack: Stack) -> None:
         self._shrink(stack, 0)
-        self.ptes.release((stack.guard - self.base) >> PAGE_SHIFT)
+        self.ptes.release(stack.guard - self.base >> PAGE_SHIFT, stack.shape[1] + 1)
 
     def reap(self, frames: int = 1 << 30) -> int:
         """Gives cached stacks back until `frames` frames are free; returns how many are."""
+        whole(frames, "the number of frames", 0)
         done = 0
         for kept in self.cached.values():
             while kept and done < frames:
@@ -166,10 +191,26 @@ class KernelStacks:
         }
 
     def check(self) -> None:
-        """Every stack's pages lead to its frames, its guard leads nowhere."""
-        for stack in [*self.live.values(), *(s for kept in self.cached.values() for s in kept)]:
-            assert len(stack.frames) == stack.committed <= stack.shape[1]
-            assert self.space.tables.translate(stack.guard) is None, f"{stack.name}: the guard page is mapped"
-            for i, frame in enumerate(stack.frames):
-                found = self.space.tables.translate(stack.top - (i + 1 << PAGE_SHIFT))
-                assert found is not None and found.physical == frame << PAGE_SHIFT, f"{stack.name}: page {i} leads to another frame"
+        """Every stack's pages lead to its frames, its guard and what it has not grown to lead nowhere.
+
+        Those that are kept are zeros (StackError, by name).
+        """
+        stacks = [*self.live.values(), *(s for kept in self.cached.values() for s in kept)]
+        for stack in stacks:
+            limit = stack.shape[1]
+            assert len(stack.frames) == stack.committed <= limit
+            ptes = self.ptes.taken.get(stack.guard - self.base >> PAGE_SHIFT)
+            assert ptes == limit + 1, f"{stack.name}: its system PTEs are not its own"
+            for page in range(1, limit + 2):
+                found = self.space.tables.translate(stack.top - (page << PAGE_SHIFT))
+                if page <= stack.committed:
+                    right = found is not None and found.physical == stack.frames[page - 1] << PAGE_SHIFT
+                    assert right, f"{stack.name}: page {page} leads to another frame"
+                else:
+                    what = "the guard page" if page > limit else "a page that it has not grown to"
+                    assert found is None, f"{stack.name}: {what} is mapped"
+        for kept in self.cached.values():
+            for stack in kept:
+                self._refuse_written(stack)
+        frames, held = sum(s.committed for s in stacks), self.space.held(self.holder)
+        assert held == frames, f"{held} frames are held for stacks that have {frames}"

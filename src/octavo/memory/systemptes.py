@@ -11,17 +11,17 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 
-from octavo.status import Status, StatusError
+from octavo.memory.arguments import invalid, shown, whole
 
 RESERVED = 33
 
 
 class SystemPtes:
-    """`count` page addresses, of which the first `reserved` are never given out."""
+    """`count` page addresses, of which the first `reserved` (at least 1) are never given out. StatusError INVALID_PARAMETER."""
 
     def __init__(self, count: int, reserved: int = RESERVED) -> None:
-        if count <= reserved:
-            raise StatusError(Status.INVALID_PARAMETER, f"{count} system PTEs are too few: {reserved} are reserved")
+        if whole(count, "the number of system PTEs") <= whole(reserved, "the number of reserved system PTEs", 1):
+            raise invalid(f"{shown(count)} system PTEs are too few: {shown(reserved)} are reserved")
         self.count, self.reserved = count, reserved
         self.free = count - reserved
         self._clusters = {reserved: count - reserved}  # first -> size
@@ -42,8 +42,8 @@ class SystemPtes:
         return size
 
     def reserve(self, count: int) -> int:
-        """Index of the first of `count` entries in a row; 0 when there are none."""
-        assert count > 0
+        """Index of the first of `count` entries in a row; 0 when there are none. StatusError INVALID_PARAMETER."""
+        whole(count, "the number of system PTEs in a row", 1)
         at = bisect_left(self._sizes, (count, 0))
         if at == len(self._sizes):
             self.failures += 1
@@ -57,11 +57,17 @@ class SystemPtes:
         self.free -= count
         return index
 
-    def release(self, index: int) -> int:
-        """Gives a run back, whole; returns its size. StatusError INVALID_PARAMETER for an index that nobody has."""
-        count = self.taken.pop(index, 0)
-        if not count:
-            raise StatusError(Status.INVALID_PARAMETER, f"system PTE {index} is released and no run begins there")
+    def release(self, index: int, count: int = 0) -> int:
+        """Gives a run back, whole; returns its size, which is `count` where that is told.
+
+        StatusError INVALID_PARAMETER for an index at which no run begins, and for another size; nothing is changed then.
+        """
+        whole(index, "a system PTE")
+        have = self.taken.get(index, 0)
+        if not have or whole(count, "the number of system PTEs released", 0) not in (0, have):
+            part = f" with {shown(count)} in a row" if count else ""
+            raise invalid(f"system PTE {shown(index)} is released{part} and {self._found(index)}")
+        count = self.taken.pop(index)
         self.free += count
         first, size = index, count
         if index in self._ends:
@@ -71,6 +77,13 @@ class SystemPtes:
             size += self._drop(index + count)
         self._add(first, size)
         return count
+
+    def _found(self, index: int) -> str:
+        """What lies at an index, for an error."""
+        first = next((f for f, size in self.taken.items() if f <= index < f + size), 0)
+        if first:
+            return f"its run has {self.taken[first]} from {first} on" + ("" if first == index else ": no run begins there")
+        return "no run begins there" + (": it is free" if self.reserved <= index < self.count else "")
 
     def statistics(self) -> dict[str, int]:
         """Entries in all and free, clusters, the largest of them, and requests that failed."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from octavo.memory.pfn import FLAGS, MODIFIED, STATE, WORDS, WRITING, State, runs_of
 from octavo.memory.physical import PhysicalMemory
-from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, DirtyRun, Pager, Section, Segment, mask_runs
+from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, DirtyRun, NoRoomError, Pager, Section, Segment, mask_runs
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 from octavo.threads.wait import Event
@@ -125,7 +125,9 @@ class WriteBack:
                         clean += pick.end - pick.first
                         continue
                     first_error = first_error or error
-                    if not asked and error.status != Status.DEVICE_BUSY:
+                    if isinstance(error, NoRoomError):  # the pages are safe where they are: nothing to be told later
+                        clean += error.kept.bit_count()
+                    elif not asked and error.status != Status.DEVICE_BUSY:
                         self.errors.setdefault(pick.segment.section, error)
         return clean, first_error
 
@@ -137,11 +139,10 @@ class WriteBack:
         self.returns += 1
         for pick in live:
             error = errors[id(pick)]
-            self._end(pick, error)
-            if error is None:
-                self.written += pick.end - pick.first
-            else:
-                self.failed += pick.end - pick.first
+            kept = _mask(pick) if error is None else error.kept << pick.first if isinstance(error, NoRoomError) else 0
+            self._end(pick, kept)
+            self.written += kept.bit_count()
+            self.failed += pick.end - pick.first - kept.bit_count()
         self.progress.signal()
         return [held.get(pick.segment.section) or errors.get(id(pick)) for pick in batch]
 
@@ -176,14 +177,14 @@ class WriteBack:
         buffers = [ram.frame(*run) for run in runs_of(frames)]
         return DirtyRun(segment.section, (segment.index << SEGMENT_SHIFT) + pick.first, buffers)
 
-    def _end(self, pick: Pick, error: StatusError | None) -> None:
+    def _end(self, pick: Pick, kept: int) -> None:
         segment, physical = pick.segment, self.physical
         words = physical.pfns.words
         entries = physical.ram.link[segment.base + pick.first : segment.base + pick.end].tolist()
         mask = _mask(pick)
         segment.writing &= ~mask
-        if error is not None:
-            self.mark(segment, mask)
+        if mask & ~kept:
+            self.mark(segment, mask & ~kept)
         idle: list[int] = []
         for entry in entries:
             at = abs(entry) * WORDS
@@ -231,8 +232,8 @@ class WriteBack:
 
     # -- dropping -------------------------------------------------------------------------------------------------
 
-    async def purge(self, section: Section, first_page: int, end_page: int = 1 << 52) -> None:
-        """Drops the pages [first_page, end_page), dirty ones too, after the I/O on them has ended and nobody works on their views."""
+    async def purge(self, section: Section, first_page: int, end_page: int = 1 << 52, dirty: bool = True) -> None:
+        """Drops the pages [first_page, end_page), those too that are `dirty` if so said, after the I/O on them has ended and nobody works on their views."""
         while True:
             await self.wait_idle(section)
             segments = section.segments.values()
@@ -251,24 +252,21 @@ class WriteBack:
             first = max(0, first_page - (segment.index << SEGMENT_SHIFT))
             end = min(SEGMENT_PAGES, end_page - (segment.index << SEGMENT_SHIFT))
             if first < end:
-                self._purge_segment(segment, first, end)
+                self._purge_segment(segment, (1 << end) - (1 << first) & ~(0 if dirty else segment.dirty))
 
-    def _purge_segment(self, segment: Segment, first: int, end: int) -> None:
+    def _purge_segment(self, segment: Segment, mask: int) -> None:
         physical = self.physical
         link, words = physical.ram.link, physical.pfns.words
-        mask = (1 << end) - (1 << first)
         if segment.dirty & mask:
             self._unmark(segment, segment.dirty & mask)
         segment.prefetched &= ~mask
         active, passive = [], []
-        for at in range(segment.base + first, segment.base + end):
+        for at in (segment.base + i for first, end in mask_runs(mask) for i in range(first, end)):
             entry = link[at]
-            if not entry:
-                continue
             link[at] = 0
             if entry > 0:
                 active.append(entry)
-            else:
+            elif entry:
                 passive.append(-entry)
         for pfn in passive:
             modified = words[pfn * WORDS + STATE] == State.MODIFIED

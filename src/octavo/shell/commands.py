@@ -5,8 +5,9 @@ The first line of a docstring is the usage, the rest says what the command does.
 
 from __future__ import annotations
 
+import enum
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,9 @@ from octavo.files import Volume
 from octavo.fs.fat.names import matcher
 from octavo.shell.shell import UsageError
 from octavo.status import Status, StatusError
-from octavo.transfer import VolumeTree, plan_copy, refuse_overlap, run_copy
+from octavo.transfer.copy import run_copy
+from octavo.transfer.plan import plan_copy
+from octavo.transfer.volume import VolumeTree
 
 if TYPE_CHECKING:
     from octavo.fs.protocol import FileInfo
@@ -23,13 +26,24 @@ if TYPE_CHECKING:
 Function = Callable[["Shell", list[str]], "int | None"]
 
 
+class Place(enum.Enum):
+    """Where the paths are that a word may be."""
+
+    VOLUME = enum.auto()
+    HOST = enum.auto()
+
+
+Complete = Callable[["Shell", list[str]], "Iterable[str] | Place"]  # what may come after these arguments
+
+
 @dataclass(frozen=True)
 class Command:
-    """A command: its function and how many arguments it takes."""
+    """A command: its function, how many arguments it takes, and what they may be."""
 
     function: Function
     least: int
     most: int
+    complete: Complete
 
     @property
     def help(self) -> list[str]:
@@ -46,11 +60,11 @@ class Command:
 COMMANDS: dict[str, Command] = {}
 
 
-def command(name: str, least: int, most: int) -> Callable[[Function], Function]:
+def command(name: str, least: int, most: int, complete: Complete = lambda shell, words: Place.VOLUME) -> Callable[[Function], Function]:
     """Makes a function a command."""
 
     def register(function: Function) -> Function:
-        COMMANDS[name] = Command(function, least, most)
+        COMMANDS[name] = Command(function, least, most, complete)
         return function
 
     return register
@@ -136,21 +150,15 @@ def copy(shell: Shell, arguments: list[str]) -> int | None:
     drive, volume, path = shell.resolve(arguments[0])
     to_drive, to_volume, to = shell.resolve(arguments[1])
     directory, entries = matches(volume, path) if path else ("", [volume.stat("")])
-    source, target = VolumeTree(volume, drive), VolumeTree(to_volume, to_drive)
-    if len(entries) > 1 and not target.is_dir(to):
-        raise StatusError(Status.NOT_A_DIRECTORY, f"{shell.shown(to_drive, to)}: is not a directory")
-    count, failed = 0, 0
-    for entry in entries:
-        name = f"{directory}/{entry.name}".strip("/")
-        plan = plan_copy(source, name, target, to, recursive=True)
-        if volume is to_volume:
-            refuse_overlap(plan)
-        for error in run_copy(plan):
-            shell.out(f"copy: {error.text}")
-            failed += 1
-        count += sum(1 for _, _, item in plan.steps if not item.directory)
-    shell.out(f"{count - failed:8d} files copied")
-    return 1 if failed else 0
+    source, target = VolumeTree(volume, drive + "\\"), VolumeTree(to_volume, to_drive + "\\")
+    plan = plan_copy([(source, f"{directory}/{entry.name}".strip("/")) for entry in entries], target, to, recursive=True)
+    errors = plan.problems + run_copy(plan)
+    for error in errors:
+        shell.err(f"copy: {error.text}")
+    failed = sum(1 for step in plan.steps if step.failed and not step.item.directory)
+    if plan.steps:
+        shell.out(f"{plan.files - failed:8d} files copied")
+    return 1 if errors else 0
 
 
 @command("move", 2, 2)
@@ -221,7 +229,7 @@ def rd(shell: Shell, arguments: list[str]) -> None:
 # -- volumes ----------------------------------------------------------------------------------------------------------
 
 
-@command("mount", 0, 1)
+@command("mount", 0, 1, lambda shell, words: Place.HOST)
 def mount(shell: Shell, arguments: list[str]) -> None:
     """mount [IMAGE]
 
@@ -237,7 +245,7 @@ def mount(shell: Shell, arguments: list[str]) -> None:
         shell.out(f"{letter} {volume.kind:<6} {space.total >> 10:>10} KiB, {space.free >> 10} KiB free  {volume.label or '-':<11} {volume.core.name}{how}")
 
 
-@command("umount", 1, 2)
+@command("umount", 1, 2, lambda shell, words: ["discard"] if words else sorted(shell.system.volumes))
 def umount(shell: Shell, arguments: list[str]) -> None:
     """umount DRIVE [discard]
 
@@ -251,7 +259,7 @@ def umount(shell: Shell, arguments: list[str]) -> None:
     shell.out(f"{drive} is unmounted")
 
 
-@command("sync", 0, 1)
+@command("sync", 0, 1, lambda shell, words: sorted(shell.system.volumes))
 def sync(shell: Shell, arguments: list[str]) -> None:
     """sync [DRIVE]
 
@@ -265,7 +273,7 @@ def sync(shell: Shell, arguments: list[str]) -> None:
 # -- the system -------------------------------------------------------------------------------------------------------
 
 
-@command("help", 0, 1)
+@command("help", 0, 1, lambda shell, words: sorted(COMMANDS))
 def help_(shell: Shell, arguments: list[str]) -> None:
     """help [COMMAND]
 
@@ -281,6 +289,15 @@ def help_(shell: Shell, arguments: list[str]) -> None:
         raise UsageError(f"{name}: no such command")
     for line in COMMANDS[name].help:
         shell.out(line)
+
+
+@command("cls", 0, 0)
+def cls(shell: Shell, arguments: list[str]) -> None:
+    """cls
+
+    Empties the screen.
+    """
+    shell.clear()
 
 
 @command("exit", 0, 0)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from octavo.shell import report, spaces
-from octavo.shell.commands import command
+from octavo.shell.commands import Place, command
 from octavo.shell.shell import UsageError
 from octavo.status import Status, StatusError
 
@@ -25,7 +25,11 @@ _VIEWS: dict[str, Callable[[System], list[str]]] = {
 }
 
 
-@command("memory", 0, 2)
+def _complete(shell: Shell, words: list[str]) -> Iterable[str] | Place:
+    return [*_VIEWS, "picture"] if not words else Place.HOST if words == ["picture"] else []
+
+
+@command("memory", 0, 2, _complete)
 def memory(shell: Shell, arguments: list[str]) -> None:
     """memory [buddy | slab | pool | spaces | sections | paging | stat | PFN | picture FILE.png]
 
@@ -35,7 +39,7 @@ def memory(shell: Shell, arguments: list[str]) -> None:
       spaces    address spaces, their working sets, allocations, and where their pages are       sections  what can be mapped into them
       paging    page lists by priority, the replacement policy, evictions, low and high memory
       PFN       why that frame is here, such as 0x1234
-      picture   writes a PNG to the host: one pixel a frame, its colour the frame's state
+      picture   writes a PNG to the host: a cell for each frame, coloured by state and owner, with addresses, segments and a legend
     """
     if len(arguments) == 2:
         if arguments[0].lower() != "picture":
@@ -55,16 +59,16 @@ def memory(shell: Shell, arguments: list[str]) -> None:
 
 
 def _picture(shell: Shell, path: str) -> None:
-    from octavo.shell.picture import COLOURS, picture, png
+    from octavo.shell.picture import PALETTE, picture
 
-    pixels, share = picture(shell.system.memory.pfns)
+    raster, grid = picture(shell.system.memory.pfns, shell.system.plan.segments)
     try:
         with open(path, "wb") as file:
-            file.write(png(pixels))
+            file.write(raster.png(PALETTE))
     except OSError as error:
         raise StatusError(Status.ACCESS_DENIED, f"{path}: cannot write the picture: {error.strerror}") from None
-    shell.out(f"{path}: {pixels.shape[1]} x {pixels.shape[0]} pixels, {share} frame{'s' if share > 1 else ''} a pixel")
-    shell.out("Colours: " + ", ".join(f"{state.name.lower()} #{r:02x}{g:02x}{b:02x}" for state, (r, g, b) in COLOURS.items()))
+    height, width = raster.pixels.shape
+    shell.out(f"{path}: {width} x {height} pixels, {grid.share} frame{'s' if grid.share > 1 else ''} a cell, {grid.width} cells a row")
 
 
 @command("cache", 0, 0)

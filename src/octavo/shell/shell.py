@@ -14,8 +14,11 @@ from collections.abc import Callable
 
 from octavo.files import Volume
 from octavo.fs.base import split_path
+from octavo.printing import printable
 from octavo.status import Status, StatusError
 from octavo.system import System
+
+Print = Callable[[str], None]
 
 _WORD = re.compile(r"""(?:"[^"]*"|'[^']*'|[^\s"']+)+""")
 _QUOTED = re.compile(r""""([^"]*)"|'([^']*)'""")
@@ -27,11 +30,16 @@ class UsageError(Exception):
 
 
 class Shell:
-    """A shell on `system` that writes lines to `out`. `status` is that of the last command; `done` is set by exit."""
+    """A shell on `system` that writes lines to `out`, and errors to `err` (None: to `out`, too).
 
-    def __init__(self, system: System, out: Callable[[str], None] = print) -> None:
+    `status` is that of the last command; `done` is set by exit. Nothing in a line can take over a terminal.
+    """
+
+    def __init__(self, system: System, out: Print = print, err: Print | None = None) -> None:
         self.system = system
-        self.out = out
+        self.out: Print = lambda line: out(printable(line))
+        self.err: Print = lambda line: (err or out)(printable(line))
+        self.clear: Callable[[], None] = lambda: None  # empties the screen, where there is one
         self.status = 0
         self.done = False
         self.space = "shell"  # the address space that `vm` works in
@@ -43,11 +51,14 @@ class Shell:
         r"""Such as C:\docs>."""
         return self.shown(self.drive, self._directories.get(self.drive, [])) + ">"
 
-    def run(self, text: str) -> int:
-        """Runs the commands in a text, separated by ";" or line ends; returns the status of the last one."""
+    def run(self, text: str, keep_going: bool = True) -> int:
+        """Runs the commands in a text, separated by ";" or line ends; returns the status of the last one.
+
+        Without `keep_going` the first that fails is the last.
+        """
         for line in split_commands(text):
             self.execute(line)
-            if self.done:
+            if self.done or (self.status and not keep_going):
                 break
         return self.status
 
@@ -70,10 +81,10 @@ class Shell:
             name = found[0]
             self.status = COMMANDS[name].run(self, words[1:]) or 0
         except StatusError as error:
-            self.out(f"{name}: {error.text}")
+            self.err(f"{name}: {error.text}")
             self.status = 1
         except UsageError as error:
-            self.out(f"{name}: {error}")
+            self.err(f"{name}: {error}")
             self.status = 2
         return self.status
 

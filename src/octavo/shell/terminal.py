@@ -1,21 +1,25 @@
-"""The shell on a terminal: prompt, history, completion of commands and paths.
+"""The shell on a terminal: prompt, history, completion.
 
 While the prompt waits, the system's kernel threads go on (the lazy writer, above all).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.completion import CompleteEvent, Completer
+from prompt_toolkit.completion import Completion as Offer
 from prompt_toolkit.document import Document
-from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.shortcuts import clear
 
-from octavo.shell import inspection  # noqa: F401 -- adds its commands
-from octavo.shell.commands import COMMANDS
+from octavo.shell.completion import completions
 from octavo.shell.shell import Shell
-from octavo.status import StatusError
+from octavo.threads.scheduler import Terminated
 
 IDLE_SECONDS = 0.05
 
@@ -24,29 +28,33 @@ class _Completer(Completer):
     def __init__(self, shell: Shell) -> None:
         self.shell = shell
 
-    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        text = document.text_before_cursor
-        word = text.rpartition(" ")[2].lstrip("\"'")
-        if " " not in text.lstrip():
-            for name in sorted(COMMANDS):
-                if name.startswith(word.lower()):
-                    yield Completion(name, -len(word))
-            return
-        cut = max(word.rfind(c) for c in "/\\:") + 1
-        try:
-            _, volume, path = self.shell.resolve(word[:cut] or ".")
-            entries = volume.entries(path)
-        except StatusError:
-            return
-        last = word[cut:].upper()
-        for entry in entries:
-            if entry.name.upper().startswith(last):
-                yield Completion(entry.name + ("\\" if entry.is_directory else ""), -len(last))
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Offer]:
+        for found in completions(self.shell, document.text_before_cursor):
+            yield Offer(found.text, -found.replaces, found.shown)
+
+
+class _History(FileHistory):
+    def store_string(self, string: str) -> None:
+        with suppress(OSError):  # a line that cannot be kept is no reason to end
+            super().store_string(string)
+
+
+def open_history() -> History:
+    """The lines of earlier sessions, kept in octavo/history below XDG_STATE_HOME; of this session only where that cannot be."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    path = Path(base) / "octavo" / "history"
+    try:
+        path.parent.mkdir(0o700, parents=True, exist_ok=True)
+        path.touch(0o600)
+    except OSError:
+        return InMemoryHistory()
+    return _History(str(path))
 
 
 def run_terminal(shell: Shell) -> int:
     """Reads and runs lines until exit or the end of input; returns the last status."""
-    session: PromptSession[str] = PromptSession(history=InMemoryHistory(), completer=_Completer(shell), complete_while_typing=False)
+    session: PromptSession[str] = PromptSession(history=open_history(), completer=_Completer(shell), complete_while_typing=False)
+    shell.clear = clear
 
     def idle(context: object) -> None:
         while not context.input_is_ready():  # type: ignore[attr-defined]
@@ -55,6 +63,8 @@ def run_terminal(shell: Shell) -> int:
     while not shell.done:
         try:
             shell.execute(session.prompt(shell.prompt, inputhook=idle))
+        except Terminated:
+            raise
         except KeyboardInterrupt:
             continue
         except EOFError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from octavo.machine.mmu import reference
@@ -11,7 +13,7 @@ from octavo.memory.spaces.addressspace import AddressSpace, Allocate, Free
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect
 from octavo.shell import spaces
-from octavo.shell.commands import command
+from octavo.shell.commands import Place, command
 from octavo.shell.shell import Shell, UsageError
 from octavo.status import Status, StatusError
 from octavo.system import parse_size
@@ -19,7 +21,20 @@ from octavo.system import parse_size
 MOST_SHOWN = 4096  # bytes
 
 
-@command("vm", 0, 4)
+def _complete(shell: Shell, words: list[str]) -> Iterable[str] | Place:
+    match words:
+        case []:
+            return [verb for verb in _VERBS if verb]
+        case ["map"]:
+            return Place.VOLUME
+        case ["use"]:
+            return [space.name for space in shell.system.virtual.spaces]
+        case ["advise", _]:
+            return [advice.name.lower() for advice in Advice]
+    return []
+
+
+@command("vm", 0, 4, _complete)
 def vm(shell: Shell, arguments: list[str]) -> None:
     """vm [VERB ...]
 
@@ -38,7 +53,8 @@ def vm(shell: Shell, arguments: list[str]) -> None:
         raise UsageError(f"{verb!r} is none of {', '.join(v for v in _VERBS if v)}; see help vm")
     action, least, most = _VERBS[verb]
     if not least <= len(rest) <= most:
-        raise UsageError(f"vm {verb} takes {least if least == most else f'{least} or {most}'} arguments; see help vm")
+        number = f"{least} argument{'' if least == 1 else 's'}" if least == most else f"{least} or {most} arguments"
+        raise UsageError(f"vm {verb} takes {number}; see help vm")
     for line in action(shell, rest):
         shell.out(line)
 

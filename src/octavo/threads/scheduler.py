@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from octavo.machine.clock import Clock, VirtualClock
@@ -66,6 +67,14 @@ class _Relay:
         self.woken.signal()
 
 
+class Terminated(KeyboardInterrupt):
+    """The program is asked to end, by the signal `number`; Ctrl-C only asks what it does now to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
 class Scheduler:
     """Runs kernel threads on the calling host thread; `seed` fixes all order in virtual time.
 
@@ -73,14 +82,15 @@ class Scheduler:
     """
 
     running = 0  # schedulers that are in `run` or `pump`
-    interrupted = False
+    interrupted: KeyboardInterrupt | None = None
 
     @classmethod
-    def interrupt(cls) -> None:
-        """A handler for SIGINT: KeyboardInterrupt now, or when the kernel thread that runs has ended."""
+    def interrupt(cls, error: KeyboardInterrupt) -> None:
+        """For handlers of signals: raises `error` now, or when the kernel thread that runs has ended."""
         if not cls.running:
-            raise KeyboardInterrupt
-        cls.interrupted = True
+            raise error
+        if not isinstance(cls.interrupted, Terminated):
+            cls.interrupted = error
 
     def __init__(self, clock: Clock, seed: int = 0) -> None:
         self.clock = clock
@@ -228,8 +238,7 @@ class Scheduler:
         self._running = False
         Scheduler.running -= 1
         if Scheduler.interrupted and not Scheduler.running:
-            Scheduler.interrupted = False
-            raise KeyboardInterrupt
+            interruption_point()
 
     # -- the loop -------------------------------------------------------------------------------------------------
 
@@ -299,6 +308,37 @@ class Scheduler:
     def _fire(self, now: float) -> None:
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """A `with` block in which an interrupt waits for `interruption_point`, or for the end of the block."""
+    Scheduler.running += 1
+    try:
+        yield
+    finally:
+        Scheduler.running -= 1
+        if not Scheduler.running:
+            interruption_point()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """A `with` block inside an uninterrupted one in which an interrupt comes at once."""
+    interruption_point()
+    running, Scheduler.running = Scheduler.running, 0
+    try:
+        yield
+    finally:
+        Scheduler.running = running
+
+
+def interruption_point() -> None:
+    """Raises the KeyboardInterrupt that was put off, if there is one."""
+    error = Scheduler.interrupted
+    if error is not None:
+        Scheduler.interrupted = None
+        raise error
 
 
 def _generator(seed: int) -> random.Random:

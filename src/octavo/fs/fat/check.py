@@ -3,46 +3,46 @@
     what is checked                                                      how it is mended
     dirty flag      the volume was not unmounted                         cleared
     FAT copies      all of them say the same                             the first one counts
-    chains          stay inside the volume, end, belong to one file      cut where they are wrong; the first owner keeps a
-                    each, and fit to the size of their entries           shared cluster; sizes and surplus clusters follow
+    chains          stay inside the volume, end, belong to one file      cut where they are wrong; who shares clusters gets
+                    each, and fit to the size of their entries           copies; sizes and surplus clusters follow
     directories     are not larger than FAT allows, can be reached       an entry whose directory cannot be read is erased
                     once, have "." and ".."                              both are written anew
     names           none is broken or illegal, no two are equal          a new short name; stray slots are erased
     clusters        used ones belong to a file                           freed
     FSInfo          counts the free clusters                             counted anew
 
-Nothing is taken from a file that its chain and its entry agree about, but for clusters that an earlier file claims as well.
+Nothing is taken from a file that its chain and its entry agree about. Of two names of one file (a power cut left both) each
+gets a file; without room the second is cut. A directory that is entered twice keeps its first entry.
+Where something cannot be read, no cluster is freed: what seems lost may belong to what is in there.
 Memory beyond frames: 4 bytes a cluster, and a path for each file. Problems beyond MOST_PROBLEMS are mended and not listed.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from octavo.cache.regions import RegionMap
 from octavo.fs.base import Problem
-from octavo.fs.fat.core import FSINFO_LEAD, FSINFO_MIDDLE, UNKNOWN
+from octavo.fs.fat.checktables import check_copies, check_fsinfo, check_lost, check_reserved, done
 from octavo.fs.fat.entry import DIRECTORY, FREE_SLOT, LONG_NAME, SLOT, VOLUME_LABEL, Entry, Parsed, new_entry, parse_directory
 from octavo.fs.fat.names import fold, is_label, is_short, make_short
 from octavo.fs.fat.node import Directory, Node
 from octavo.fs.fat.table import Run
-from octavo.io.regionpager import RegionPager, whole_device
-from octavo.machine.ram import PAGE_SIZE
+from octavo.io.regionpager import Mapping
 from octavo.memory.section import VIEW_SIZE, Section
-from octavo.status import StatusError
+from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:
     from octavo.fs.fat.volume import FatVolume
 
 MOST_PROBLEMS = 1000
-MEDIA_OFFSET = 21  # in the boot sector
 Progress = Callable[[int, int], None]
 
 
-class _Check:
+class Check:
     """One pass over a volume whose mutex the caller holds."""
 
     def __init__(self, volume: FatVolume, progress: Progress | None, repair: bool) -> None:
@@ -53,7 +53,9 @@ class _Check:
         self.owners = np.zeros(volume.geometry.clusters + 2, np.uint32)
         self.names = ["nobody"]  # owner number -> path
         self.claimed = 0
+        self.unseen = False  # something could not be read: what seems lost may be in there
         self.pending: list[Node] = []  # directories to look into
+        self.shared: list[tuple[Node, Entry, list[Run]]] = []  # files that are to get copies: directory, entry, clusters of their own
 
     async def say(self, where: str, what: str, mend: Coroutine[Any, Any, None] | None = None) -> None:
         """Notes a problem, and mends it if that is asked for and can be done."""
@@ -105,7 +107,9 @@ class _Check:
         if entry.attributes & VOLUME_LABEL:
             entry.attributes &= ~VOLUME_LABEL
             await self.say(path, "is marked as a directory and as a label", self._write(parent, entry))
-        if damage:
+        if damage.startswith("shares") and not entry.attributes & DIRECTORY:
+            await self.say(path, damage, self._share(parent, entry, runs))
+        elif damage:
             await self.say(path, damage, self._cut(parent, entry, runs, min(entry.size, held)))
             if self.repair and not entry.attributes & DIRECTORY:
                 await self._trim(parent, entry, runs)
@@ -134,6 +138,62 @@ class _Check:
             assert parent.directory is not None
             self.pending.append(_node(entry, parent.directory, f"{parent.path}/{entry.name}"))
 
+    async def _share(self, parent: Node, entry: Entry, own: list[Run]) -> None:
+        """A file that has clusters of another's is to get a copy of them, when all owners are known."""
+        self.shared.append((parent, entry, own))
+
+    async def copies(self) -> None:
+        """Gives files that share clusters copies of their own, and cuts them where there is no room."""
+        volume, unit = self.volume, self.volume.geometry.cluster
+        for parent, entry, own in self.shared:
+            runs, damage = await volume.table.follow(entry.cluster)
+            held = sum(count for _, count in runs) * unit
+            length = min(entry.size, held)
+            try:
+                made = await volume.table.allocate(-(-length // unit)) if length and not damage else []
+            except StatusError as error:
+                if error.status != Status.DISK_FULL:
+                    raise
+                made = []
+            if made:
+                await self._copy(runs, made, length)
+                await volume.table.free(own)
+                entry.cluster, entry.size = made[0][0], length
+                self._claim(made)
+                await self._write(parent, entry)
+            else:
+                await self._cut(parent, entry, own, min(entry.size, sum(count for _, count in own) * unit))
+                await self._trim(parent, entry, own)
+            await self._let_go(parent)
+
+    async def _copy(self, old: list[Run], new: list[Run], length: int) -> None:
+        """Copies `length` bytes from the clusters of one chain into those of another."""
+        volume, sections = self.volume, []
+        for runs, size in ((old, length), (new, 0)):
+            regions = RegionMap(volume.geometry.cluster)
+            for first, count in runs:
+                regions.append(volume.geometry.place(first), count)
+            sections.append(Section(volume.name, volume.pager, Mapping(regions), size))
+        try:
+            for at in range(0, length, VIEW_SIZE):
+                await volume.cache.copy_write(sections[1], at, await volume.cache.copy_read(sections[0], at, VIEW_SIZE))
+            await volume.cache.flush(sections[1])
+        finally:
+            for section in sections:
+                await volume.cache.drop(section)
+
+    def _claim(self, runs: list[Run]) -> None:
+        self.names.append("a copy")
+        for first, count in runs:
+            self.owners[first : first + count] = len(self.names) - 1
+
+    async def _let_go(self, node: Node) -> None:
+        """Writes a directory's pages and drops them."""
+        if node.section is not None:
+            await self.volume.cache.flush(node.section)
+            await self.volume.cache.drop(node.section)
+            node.section = node.mapping = None
+
     async def _trim(self, parent: Node, entry: Entry, runs: list[Run]) -> None:
         """Frees a file's clusters behind its end."""
         keep = -(-entry.size // self.volume.geometry.cluster)
@@ -161,12 +221,16 @@ class _Check:
             section = await volume._load(node)
             data = await volume.cache.copy_read(section, 0, section.size)
         except StatusError as error:
-            gone = None if node.entry is None or node.parent is None else self._erase(node.parent.node, node.entry)
-            await self.say(path, error.text, gone)
+            damaged = error.status == Status.FILE_CORRUPT_ERROR and node.entry is not None and node.parent is not None
+            if not damaged:
+                self.unseen = True
+            await self.say(path, error.text, self._erase(node.parent.node, node.entry) if damaged else None)  # type: ignore[union-attr, arg-type]
             return
         parsed = parse_directory(data, volume.geometry.bits == 32, volume.codepage)
         if node.entry is not None and not await self.dots(node, path, parsed.entries + parsed.labels):
             return
+        if self.repair and self.volume.was_dirty and data[parsed.end * SLOT :].strip(b"\0"):
+            await self._clear_behind(section, parsed.end * SLOT)  # entries that a power cut left there; others read on behind the end
         await self.names_of(node, path, parsed)
         await self.long_slots(node, path, data[: parsed.end * SLOT])
         for label in parsed.labels:
@@ -175,6 +239,11 @@ class _Check:
         for entry in parsed.entries:
             if entry.name not in (".", ".."):
                 await self.entry(node, entry)
+
+    async def _clear_behind(self, section: Section, at: int) -> None:
+        await self.volume._modify()
+        for start in range(at, section.size, SLOT):
+            await self.volume._put(section, start, bytes(SLOT))
 
     async def dots(self, node: Node, path: str, entries: list[Entry]) -> bool:
         """The first two entries of a subdirectory lead to itself and to its parent; False when it has become a file, having neither."""
@@ -279,89 +348,13 @@ class _Check:
                 last = runs[-1][0] + runs[-1][1] - 1 if runs else 0
                 await self.say("/", damage, volume.table.set(last, volume.table.end_mark) if runs else None)
                 if not self.repair or not runs:
+                    self.unseen = True
                     return
         self.pending.append(root)
         while self.pending:
             node = self.pending.pop()
             await self.directory(node)
-            if node.section is not None:
-                await volume.cache.flush(node.section)
-                await volume.cache.drop(node.section)
-                node.section = node.mapping = None
-
-    async def fats(self) -> None:
-        """All copies of the FAT say the same."""
-        volume, g = self.volume, self.volume.geometry
-        if not g.mirrored or g.fats < 2:
-            return
-        section = Section(volume.name, RegionPager(volume.device), whole_device(volume.device), volume.device.size)
-        try:
-            for copy in range(1, g.fats):
-                for at in range(0, g.fat_size, VIEW_SIZE):
-                    length = min(VIEW_SIZE, g.fat_size - at)
-                    first = await volume.cache.copy_read(section, g.fat_offset + at, length)
-                    other = await volume.cache.copy_read(section, g.fat_offset + copy * g.fat_size + at, length)
-                    if first != other:
-                        await self.say("volume", f"FAT {copy + 1} differs from FAT 1", self._copy_fat())
-                        break
-        except StatusError as error:
-            await self.say("volume", error.text)
-        finally:
-            await volume.cache.drop(section)
-
-    async def reserved(self) -> None:
-        """The two entries before the first cluster's: the media byte under ones, and an end of chain."""
-        volume, table = self.volume, self.volume.table
-        media = volume.cache.ram.bytes[await volume.cache.address(volume.section, MEDIA_OFFSET)]
-        for number, right in ((0, table.mask & ~0xFF | media), (1, table.end_mark)):
-            value = await table.get(number)
-            if value < right & ~0xF:  # Windows clears a high bit of entry 1 while it has the volume
-                what = f"entry {number} of the FAT is {value:#x} instead of {right:#x}"
-                await self.say("volume", what, table.set(number, right))
-
-    async def _copy_fat(self) -> None:
-        """Has all of the FAT written, which goes to each copy."""
-        volume = self.volume
-        for at in range(volume.table.offset // PAGE_SIZE * PAGE_SIZE, volume.section.size, PAGE_SIZE):
-            await volume.cache.address(volume.section, at)
-            volume.cache.mark(volume.section, at)
-
-    async def lost(self) -> None:
-        """Clusters in use that no file owns."""
-        table, cluster, lost, free = self.volume.table, 2, 0, 0
-        while cluster < table.limit:
-            values = await table._values(cluster, 4096)
-            used = (values != 0) & (values != table.bad)
-            stray = np.flatnonzero(used & (self.owners[cluster : cluster + len(values)] == 0))
-            if self.repair and len(stray):
-                await self.volume._modify()
-                await table.free([(cluster + int(i), 1) for i in stray])
-            lost += len(stray)
-            free += int(np.count_nonzero(values == 0)) + (len(stray) if self.repair else 0)
-            cluster += len(values)
-        table.free_count = free
-        if lost:
-            await self.say("volume", f"{lost} clusters are in use and belong to no file", _done())
-
-    async def fsinfo(self) -> None:
-        """The FSInfo sector has its signatures and the right count."""
-        volume, g = self.volume, self.volume.geometry
-        if not g.fsinfo_offset:
-            return
-        data = await volume.cache.copy_read(volume.section, g.fsinfo_offset, 512)
-        lead, middle = struct.unpack_from("<I", data)[0], struct.unpack_from("<I", data, 484)[0]
-        free = struct.unpack_from("<I", data, 488)[0]
-        if lead != FSINFO_LEAD or middle != FSINFO_MIDDLE:
-            await self.say("volume", "the FSInfo sector has no signature", self._sign_fsinfo())
-        elif free not in (volume.table.free_count, UNKNOWN):
-            what = f"FSInfo counts {free} free clusters, and there are {volume.table.free_count}"
-            await self.say("volume", what, volume._write_fsinfo())
-
-    async def _sign_fsinfo(self) -> None:
-        section, at = self.volume.section, self.volume.geometry.fsinfo_offset
-        blank = struct.pack("<I480xI8x12xI", FSINFO_LEAD, FSINFO_MIDDLE, 0xAA550000)
-        await self.volume._put(section, at, blank)
-        await self.volume._write_fsinfo()
+            await self._let_go(node)
 
 
 def _node(entry: Entry | None, parent: Directory | None, path: str) -> Node:
@@ -371,25 +364,22 @@ def _node(entry: Entry | None, parent: Directory | None, path: str) -> Node:
     return node
 
 
-async def _done() -> None:
-    """For what was mended on the way."""
-
-
 async def check_volume(volume: FatVolume, progress: Progress | None, repair: bool) -> list[Problem]:
     """All problems of a flushed volume, whose mutex the caller holds; with `repair` they are mended in its pages, for the next flush."""
-    check = _Check(volume, progress, repair)
+    check = Check(volume, progress, repair)
     g = volume.geometry
     if volume.was_dirty:
-        await check.say("volume", "was not unmounted: its dirty flag is set", _done())
+        await check.say("volume", "was not unmounted: its dirty flag is set", done())
     if g.unreachable or g.doubt:
         await check.say("volume", f"{g.misfit}: it is mounted read-only, and cannot be mended")
     if g.doubt:
         return check.problems  # whatever else is found may be other than it looks
     if g.truncated:
         await check.say("volume", f"has {g.size} bytes, and the device only {volume.device.size}")
-    await check.fats()
-    await check.reserved()
+    await check_copies(check)
+    await check_reserved(check)
     await check.tree()
-    await check.lost()
-    await check.fsinfo()
+    await check.copies()
+    await check_lost(check)
+    await check_fsinfo(check)
     return check.problems

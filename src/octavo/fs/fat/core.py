@@ -7,11 +7,12 @@ Whoever is pointed to is on the medium before who points, and nothing is given a
     2           chains of the medium are joined to what was appended
     3           directories: entries point to 1 and 2, and sizes fit
     4           names that were moved away from are erased
-    5           chains are cut, clusters freed, FSInfo
+    5           chains are cut
+    6           clusters are freed, FSInfo
     flag        the dirty flag is cleared
 
 `flush` writes all of this with a barrier (a device flush) between two lines; lines without work cost none. The lazy writer
-and pageout write lines 1 and 3 only, by `lead`. What waits for lines 2, 4 and 5 is kept in memory: `FatTable.joins`,
+and pageout write lines 1 and 3 only, by `lead`. What waits for lines 2 and 4 to 6 is kept in memory: `FatTable.joins`,
 `erasures`, `frees` and `FatTable.cuts`, MOST_WAITING of them at most.
 
 Source: soft updates (Ganger and Patt 1994), as far as FAT needs them. docs/decisions/0015.
@@ -67,7 +68,7 @@ class Core:
         self.stale: dict[Node, None] = {}
         self.paths: dict[str, Directory] = {}  # directories by the text of the paths that led to them
         self.fresh: dict[Section, None] = {}  # of directories that no entry on the medium names yet
-        self.erasures: list[tuple[Directory, Entry]] = []  # old names of what was moved, in directories that are kept for it
+        self.erasures: dict[tuple[Directory, str], Entry] = {}  # old names of what was moved, in directories that are kept for it
         self.frees: list[Run] = []  # clusters of files that entries on the medium may still point to
         self.modified = False  # something was changed since the last complete flush: the flag is on the medium
         self.flagged = False  # the flag may be on the medium
@@ -223,6 +224,7 @@ class Core:
         """Brings all changes to the medium but the clean flag; raises the first error after all was tried that may be tried."""
         self._flushing = True
         try:
+            await self.table.undo()
             error = await self._write_pages(directories=False)
             self._expect_clean(error, [self.section, *self.fresh])
             if self.table.joins:
@@ -235,9 +237,8 @@ class Core:
             if error is not None:
                 raise error
             if self.erasures:
-                await self.pager.barrier()
                 await self._erase_moved()
-                self._expect_clean(await self._write_pages(), self._dirty(True))
+                self._expect_clean(await self._write_pages(), self._dirty(True))  # `lead` has a barrier before them
             await self._give_back()
         finally:
             self._flushing = False
@@ -257,10 +258,9 @@ class Core:
             raise error
 
     async def _erase_moved(self) -> None:
-        while self.erasures:
-            directory, entry = self.erasures[0]
+        for (directory, key), entry in list(self.erasures.items()):
             await self._free_slots(directory, entry)
-            del self.erasures[0]
+            del self.erasures[directory, key]
             directory.live -= 1
 
     async def _free_slots(self, directory: Directory, entry: Entry) -> None:
@@ -279,7 +279,10 @@ class Core:
         """Cuts chains and frees clusters that no entry on the medium points to any more."""
         if self.frees or self.table.cuts:
             await self.pager.barrier()
-            await self.table.cut()
+            if self.table.cuts:
+                await self.table.cut()
+                self._expect_clean(await self._write_pages(), self._dirty(True))
+                await self.pager.barrier()
             while self.frees:
                 await self.table.free(self.frees[-1:])
                 self.frees.pop()

@@ -76,6 +76,10 @@ class Entry:
         """Attributes as letters: read-only, hidden, system, directory, archive."""
         return "".join(letter if self.attributes & bit else "-" for letter, bit in LETTERS.items())
 
+    def change_attributes(self, on: int, off: int) -> None:
+        """Sets some attributes and clears others."""
+        self.attributes = (self.attributes | on) & ~off
+
     def set_short(self, short: bytes, case: int) -> None:
         """Gives it another short name (11 bytes) and case bits."""
         self.raw = short + self.raw[11:12] + bytes((case,)) + self.raw[13:]

@@ -104,6 +104,7 @@ class FatFile:
             self._changed = True
             return
         async with volume.mutex:
+            section = self._for_writing()  # it may have been closed meanwhile
             await volume._modify()
             await volume.grow(self._node, end)
             try:
@@ -126,13 +127,21 @@ class FatFile:
 
     async def truncate(self, size: int) -> None:
         """Makes the file `size` bytes long; what is added is zero."""
-        section = self._for_writing()
+        await self._resize(size, shrink=True)
+
+    async def grow(self, size: int) -> None:
+        """Makes the file at least `size` bytes long; what is added is zero, and a longer file stays as it is."""
+        await self._resize(size, shrink=False)
+
+    async def _resize(self, size: int, shrink: bool) -> None:
+        self._for_writing()
         if size < 0:
             raise StatusError(Status.INVALID_PARAMETER, f"{self.path}: cannot be cut to {size} bytes")
         if size > MOST_BYTES:
             raise StatusError(Status.FILE_TOO_LARGE, f"{self.path}: a file on FAT has at most {MOST_BYTES} bytes")
         volume = self._volume
         async with volume.mutex:
+            section = self._for_writing()  # it may have been closed, and have another size, while another thread was at work
             await volume._modify()
             old = section.size
             if size >= old:
@@ -144,7 +153,7 @@ class FatFile:
                     raise
                 finally:
                     await self._cut(section, size)
-            else:
+            elif shrink:
                 await self._cut(section, size)
 
     async def _cut(self, section: Section, size: int) -> None:

@@ -14,6 +14,7 @@ medium is joined to what was appended to it only when that is there (`joins`), a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +48,7 @@ class FatTable:
         self.free_count = -1  # not known
         self.cursor = 2  # where to look for free clusters next
         self._free: list[Run] = []  # free runs before the cursor that were seen and not taken yet, ascending
+        self.begun: list[Run] = []  # clusters of an allocation that failed, some of them chained
         self.joins: dict[int, int] = {}  # last cluster of a chain -> first of what follows
         self.cuts: set[int] = set()  # clusters that are to be the last of their chains
         self.tails: set[int] = set()  # last clusters of chains that nothing on the medium points to
@@ -184,15 +186,18 @@ class FatTable:
 
         StatusError DISK_FULL when there are not so many; nothing is changed by a call that fails.
         """
+        await self.undo()
         runs = await self._find(count)
         try:
             for i in range(len(runs) - 1, -1, -1):
                 used = await self._write_run(runs[i], runs[i + 1][0] if i + 1 < len(runs) else self.end_mark)
                 assert not used, f"{used} clusters of {runs[i]} were in use already"
             await self.link(after, runs)
-        except StatusError:
-            await self._undo(runs)
-            raise
+        except StatusError as error:
+            self.begun = runs
+            with suppress(StatusError):  # where that fails, too, nothing is allocated and nothing flushed before it can be done
+                await self.undo()
+            raise error from None
         if self.free_count >= 0:
             self.free_count -= count
         return runs
@@ -209,12 +214,11 @@ class FatTable:
             self.tails.clear()
         self.tails.add(runs[-1][0] + runs[-1][1] - 1)
 
-    async def _undo(self, runs: list[Run]) -> None:
-        try:
-            for run in runs:
-                await self._write_run(run, 0, free=True)
-        except StatusError:
-            pass  # the device is gone: the clusters stay lost, which a check finds
+    async def undo(self) -> None:
+        """Frees what an allocation that failed had begun to chain; StatusError when that cannot be done yet."""
+        while self.begun:
+            await self._write_run(self.begun[-1], 0, free=True)
+            self.begun.pop()
 
     async def free(self, runs: Sequence[Run]) -> None:
         """Frees clusters; those that are free already (of a chain that another file shares) count once."""

@@ -37,7 +37,7 @@ class FatVolume(Storage):
     async def stat(self, path: str) -> FileInfo:
         """One entry; the root has the name ""."""
         entry = (await self._lookup(path)).entry
-        return entry if entry is not None else _root_entry()
+        return entry if entry is not None else new_entry("", DIRECTORY, (0, 0, 0))
 
     async def entries(self, path: str) -> list[FileInfo]:
         """The entries of a directory in the order of the disk, without "." and ".."."""
@@ -107,9 +107,7 @@ class FatVolume(Storage):
         The clusters of a damaged file may be another's: they stay in use, until a repair finds out whose they are.
         """
         async with self.mutex:
-            directory, entry, _ = await self._resolve(path)
-            if entry is None:
-                raise not_found(path)
+            directory, entry = await self._existing(path)
             if entry.attributes & DIRECTORY:
                 raise StatusError(Status.FILE_IS_A_DIRECTORY, f"{path}: is a directory")
             await self._remove(directory, entry, path, force)
@@ -117,9 +115,7 @@ class FatVolume(Storage):
     async def remove_directory(self, path: str, force: bool = False) -> None:
         """Removes an empty directory; with `force` a read-only one, and one that cannot be read, as `remove` does."""
         async with self.mutex:
-            directory, entry, _ = await self._resolve(path)
-            if entry is None:
-                raise not_found(path)
+            directory, entry = await self._existing(path)
             if not entry.attributes & DIRECTORY:
                 raise StatusError(Status.NOT_A_DIRECTORY, f"{path}: is not a directory")
             self.paths.clear()
@@ -140,15 +136,15 @@ class FatVolume(Storage):
         its name then leads to the old contents or to the new ones, at any moment, also after a power cut.
         """
         async with self.mutex:
-            source, entry, _ = await self._resolve(old)
-            if entry is None:
-                raise not_found(old)
+            source, entry = await self._existing(old)
             source.live += 1  # keeps it while the other path is looked up
             try:
                 target, existing, name = await self._resolve(new)
                 self._may_move(source, entry, target, old)
-                if existing is None or existing is entry:
-                    await self._move(source, entry, target, name, old)
+                if existing is entry and source is target:
+                    await self._respell(source, entry, name)
+                elif existing is None or existing is entry:
+                    await self._move(source, entry, target, name)
                 elif not replace or (existing.attributes | entry.attributes) & DIRECTORY:
                     raise StatusError(Status.OBJECT_NAME_COLLISION, f"{new}: exists already")
                 else:
@@ -157,19 +153,10 @@ class FatVolume(Storage):
                 source.live -= 1
 
     async def set_attributes(self, path: str, on: str = "", off: str = "") -> None:
-        """Sets some attributes of a file or directory and clears others: letters out of r, h, s and a, as in `flags`.
-
-        StatusError INVALID_PARAMETER for other letters. A file that is open for writing stays writable until it is closed.
-        """
+        """Sets attributes and clears others: letters out of r, h, s and a, as in `flags`; StatusError INVALID_PARAMETER."""
         change = attribute_bits(on), attribute_bits(off)
         async with self.mutex:
-            directory, entry, _ = await self._resolve(path)
-            if entry is None:
-                raise not_found(path)
-            self._writable(path)
-            await self._modify()
-            entry.attributes = (entry.attributes | change[0]) & ~change[1]
-            self.mark_stale(self._node(directory, entry))
+            (await self._to_change(path)).change_attributes(*change)
 
     def _may_move(self, source: Directory, entry: Entry, target: Directory, old: str) -> None:
         self._writable(old)
@@ -181,6 +168,12 @@ class FatVolume(Storage):
             if above.node.entry is entry:
                 raise StatusError(Status.INVALID_PARAMETER, f"{old}: cannot be moved into itself")
             above = above.node.parent
+
+    async def set_modified(self, path: str, wall: float) -> None:
+        """Sets when a file or directory was last written (seconds since 1970, brought into FAT's years)."""
+        written = self.stamp(wall)[:2]
+        async with self.mutex:
+            (await self._to_change(path)).set_written(*written)
 
     async def space(self) -> Space:
         """Size and free space of the cluster area."""
@@ -227,6 +220,21 @@ class FatVolume(Storage):
             self.paths[head] = directory
         return directory, directory.find(names[-1]), names[-1]
 
+    async def _existing(self, path: str) -> tuple[Directory, Entry]:
+        """As `_resolve`, of what must be there."""
+        directory, entry, _ = await self._resolve(path)
+        if entry is None:
+            raise not_found(path)
+        return directory, entry
+
+    async def _to_change(self, path: str) -> Entry:
+        """An entry whose attributes or times the caller changes now; the next flush writes it."""
+        directory, entry = await self._existing(path)
+        self._writable(path)
+        await self._modify()
+        self.mark_stale(self._node(directory, entry))
+        return entry
+
     async def _step(self, directory: Directory, name: str, path: str) -> Directory:
         entry = directory.find(name)
         if entry is None:
@@ -239,18 +247,14 @@ class FatVolume(Storage):
     async def _directory_at(self, path: str) -> Directory:
         if path in ("", "/") or not split_path(path):
             return self.root.directory or await self._directory(self.root)
-        directory, entry, name = await self._resolve(path)
-        if entry is None:
-            raise not_found(path)
-        return await self._step(directory, name, path)
+        directory, entry = await self._existing(path)
+        return await self._step(directory, entry.name, path)
 
     async def _lookup(self, path: str) -> Node:
         if not split_path(path):
             return self.root
         async with self.mutex:
-            directory, entry, _ = await self._resolve(path)
-        if entry is None:
-            raise not_found(path)
+            directory, entry = await self._existing(path)
         return Node(entry, directory, path) if entry.node is None else cast(Node, entry.node)
 
     # -- entries --------------------------------------------------------------------------------------------------
@@ -268,6 +272,8 @@ class FatVolume(Storage):
 
     async def _insert(self, directory: Directory, entry: Entry) -> None:
         """Gives an entry its short name and slots, and writes them."""
+        if (directory, fold(entry.name)) in self.erasures:
+            await self._write_in_order()  # a name that was moved away from: the medium is not to have it twice
         exact = exact_short(entry.name)
         if exact is not None and fold(entry.name) not in directory.shorts:
             entry.set_short(*exact)
@@ -319,7 +325,7 @@ class FatVolume(Storage):
                 raise
             runs = []
         await self._modify()
-        if node is not None and node.section is not None and any(waiting.node is node for waiting, _ in self.erasures):
+        if entry.attributes & DIRECTORY and any(waiting.node is node for waiting, _ in self.erasures):
             await self._write_in_order()  # what was moved out of a directory that goes must be found elsewhere before
         async with self.cache.hold(await self._load(directory.node), entry.slot * SLOT, entry.slots * SLOT):
             await self._free_slots(directory, entry)
@@ -338,7 +344,33 @@ class FatVolume(Storage):
             raise StatusError(Status.FILE_CORRUPT_ERROR, why)
         return runs
 
-    async def _move(self, source: Directory, entry: Entry, target: Directory, name: str, old: str) -> None:
+    async def _respell(self, directory: Directory, entry: Entry, name: str) -> None:
+        """Another case, or the long name in place of the short one: in the same slots where that can be, else never both for long.
+
+        The medium must not have two names that fold alike when a third file is to take one of them.
+        """
+        name = clean_name(name)
+        short = exact_short(name)
+        spelt = entry.renamed(name)
+        if entry.slots > 1 and fold(name) == fold(entry.name):
+            data = long_slots(name, entry.raw[:11]) + entry.pack()
+        elif short is not None and short[0] == entry.raw[:11] and entry.slots == 1:
+            spelt.set_short(*short)
+            data = spelt.pack()
+        else:
+            await self._move(directory, entry, directory, name)
+            await self._make_way()
+            return
+        await self._modify()
+        await self._put(await self._load(directory.node), entry.slot * SLOT, data)
+        self.paths.clear()
+        directory.drop(entry)
+        entry.name, entry.raw = name, spelt.raw
+        directory.add(entry)
+        if isinstance(entry.node, Node):
+            self._name_node(entry.node, directory, entry)
+
+    async def _move(self, source: Directory, entry: Entry, target: Directory, name: str) -> None:
         """Gives an entry another name, or place: the new one is inserted now, the old one erased when that is on the medium."""
         self.paths.clear()
         name = clean_name(name)
@@ -390,16 +422,19 @@ class FatVolume(Storage):
         """Takes a name that was moved away from out of its directory; its slots are erased in the order of writes."""
         source.drop(entry)
         source.live += 1
-        self.erasures.append((source, entry))
+        self.erasures[source, fold(entry.name)] = entry
 
     def _carry(self, node: Node, source: Directory, moved: Entry, target: Directory) -> None:
         """A node goes with its entry."""
         assert node.entry is not None
         node.entry.node, moved.node = None, node
         node.entry, node.parent = moved, target
-        node.path = f"{target.node.path}/{moved.name}"
         source.live -= 1
         target.live += 1
+        self._name_node(node, target, moved)
+
+    def _name_node(self, node: Node, directory: Directory, entry: Entry) -> None:
+        node.path = f"{directory.node.path}/{entry.name}"
         if node.section is not None:
             node.section.name = self._section_name(node.path)
 
@@ -411,7 +446,3 @@ class FatVolume(Storage):
             cluster = target.node.entry.cluster if target.node.entry is not None else 0
             low, high = (cluster & 0xFFFF).to_bytes(2, "little"), (cluster >> 16).to_bytes(2, "little")
             self.cache.write_held(inner, SLOT, head[:20] + high + head[22:26] + low + head[28:])
-
-
-def _root_entry() -> Entry:
-    return new_entry("", DIRECTORY, (0, 0, 0))

@@ -9,7 +9,6 @@ from octavo.cache.regions import RegionMap
 from octavo.fs.fat.entry import ARCHIVE, new_entry
 from octavo.fs.fat.file import MOST_BYTES
 from octavo.fs.fat.names import clean_name, fold
-from octavo.fs.fat.node import Node
 from octavo.fs.fat.volume import FatVolume
 from octavo.io.regionpager import Mapping
 from octavo.memory.section import Section
@@ -19,8 +18,8 @@ from octavo.status import Status, StatusError
 async def create_whole(volume: FatVolume, path: str, data: bytes, modified: float | None) -> bool:
     """Makes a file of `data`, last written at `modified` (None: now); False, and nothing done, when the path is there already.
 
-    StatusError as `FatVolume.open` and `FatFile.write`; on DISK_FULL and FILE_TOO_LARGE there is no file. When memory or the
-    device fails in the middle of the data, the file has what was written before.
+    StatusError as `FatVolume.open` and `FatFile.write`; there is no file then, also when memory or the device fails in the
+    middle of the data.
     """
     written = volume.stamp(modified)  # a wrong time is refused also for a file that is there
     async with volume.mutex:
@@ -54,14 +53,6 @@ async def create_whole(volume: FatVolume, path: str, data: bytes, modified: floa
         try:
             await volume.cache.copy_write(node.section, 0, data)
         except StatusError:
-            await _cut(volume, node)
+            await volume._remove(directory, entry, path, force=False)
             raise
         return True
-
-
-async def _cut(volume: FatVolume, node: Node) -> None:
-    """Makes a file end where its data ends."""
-    assert node.entry is not None and node.section is not None
-    node.entry.size = node.section.size
-    volume.mark_stale(node)
-    await volume.shrink(node, node.section.size)

@@ -24,6 +24,10 @@ class Request:
     error: StatusError | None = None
     event: Event = field(default_factory=Event)
 
+    def within(self, first: int, end: int) -> range:
+        """Its pages among [first, end)."""
+        return range(max(first, self.page), min(end, self.page + len(self.buffers)))
+
     def look(self) -> None:
         """Wakes who waits when all that is needed has been answered, or cannot be."""
         if self.error is not None or self.need & ~self.answered == 0:
@@ -40,6 +44,16 @@ def alike(ram: Ram, section: Section, page: int, count: int) -> list[tuple[int, 
             out[-1] = (out[-1][0], out[-1][1] + 1, *kind)
         else:
             out.append((number, 1, *kind))
+    return out
+
+
+def resident_pages(memory: MemoryManager, section: Section, first: int, end: int) -> list[int]:
+    """The pages among [first, end) that are in memory now, ascending."""
+    out: list[int] = []
+    for index in sorted(section.segments):
+        segment = section.segments[index]
+        low, high = max(first - (index << SEGMENT_SHIFT), 0), min(end - (index << SEGMENT_SHIFT), SEGMENT_PAGES)
+        out += [(index << SEGMENT_SHIFT) + i for i in range(low, high) if memory.ram.link[segment.base + i]]
     return out
 
 

@@ -20,9 +20,10 @@ import weakref
 from collections.abc import Awaitable, Callable, Sequence
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
-from octavo.memory.external.asking import Request, alike, want_back
+from octavo.memory.external.asking import Request, alike, resident_pages, want_back
 from octavo.memory.external.messages import Access, CopyStrategy, ExternalPager, Return
 from octavo.memory.manager import MemoryManager
+from octavo.memory.runs import run_at, with_run
 from octavo.memory.section import SEGMENT_PAGES, DirtyRun, Section, pages_of
 from octavo.memory.views import adopt, deactivate
 from octavo.status import Status, StatusError
@@ -42,10 +43,10 @@ class MemoryObject:
         self.section = Section(name, self, None, size)
         self.section.lazy = False
         self.section.quota = max(16, memory.physical.available // 8)
-        self.section.admit = self._admit
+        self.section.gate = self
         self.may_cache = True
         self.dead: StatusError | None = None
-        self.locks: dict[int, Access] = {}  # by page
+        self.locks = [(0, self.section.pages, Access.NONE)]  # runs of pages
         self.requests: list[Request] = []
         self.counts = dict.fromkeys(("requests", "messages", "supplied", "unasked", "ignored", "timeouts", "returned", "refused"), 0)
         self._ready, self._unlocked = Event(), Event()
@@ -174,7 +175,7 @@ class MemoryObject:
                 self.counts["ignored"] += 1
                 return i << PAGE_SHIFT
             if lock:
-                self.locks[first + i] = lock
+                self.locks = with_run(self.locks, first + i, first + i + 1, lock)
             if precious:  # who waits for the page runs later, and sees it
                 self.section.precious.add(first + i)
             self.counts["supplied"] += 1
@@ -184,7 +185,7 @@ class MemoryObject:
         """The pager has nothing for these pages: they are zeros."""
         first, count = self._pages(offset, length)
         self._silent = 0
-        for page in range(first, first + count):
+        for page in sorted({page for request in self.requests for page in request.within(first, first + count)}):
             self._answer(page, memoryview(bytes(PAGE_SIZE)))
 
     def data_error(self, offset: int, length: int, text: str) -> None:
@@ -192,7 +193,7 @@ class MemoryObject:
         first, count = self._pages(offset, length)
         self._silent = 0
         for request in self.requests:
-            for page in range(max(first, request.page), min(first + count, request.page + len(request.buffers))):
+            for page in request.within(first, first + count):
                 self._asked.pop(page, None)
                 bit = 1 << page - request.page
                 request.answered |= bit
@@ -237,32 +238,34 @@ class MemoryObject:
     async def lock_request(self, offset: int, length: int, give: Return = Return.NONE, flush: bool = False, lock: Access | None = None) -> None:
         """Changes locks (None: as they are), returns resident pages, then drops them with `flush`; then sends lock_completed.
 
-        StatusError INVALID_PARAMETER, or that of a return that failed; then nothing is dropped.
+        What is modified while others are returned stays. StatusError INVALID_PARAMETER, or that of a return that failed; then
+        nothing is dropped.
         """
         first, count = self._pages(offset, length)
         if lock is not None:
-            for page in range(first, first + count):
-                self.locks.pop(page, None)
-                if lock:
-                    self.locks[page] = lock
+            self.locks = with_run(self.locks, first, first + count, lock)
             for view in self.section.views:
                 view.forget(first, first + count)
             self._unlocked.signal()
             self._unlocked = Event()
         writeback = self.memory.writeback
         if give == Return.ALL:
-            for page in range(first, first + count):
+            for page in resident_pages(self.memory, self.section, first, first + count):
                 await want_back(self.memory, self.section, page)
         if give != Return.NONE:
             await writeback.flush(self.section, first, first + count)
         if flush:
-            await writeback.purge(self.section, first, first + count)
+            await writeback.purge(self.section, first, first + count, dirty=give == Return.NONE)
         self._post(lambda: self.pager.lock_completed(self, offset, length))
 
-    async def _admit(self, page: int, write: bool) -> None:
-        """Waits until an access to a page is not prohibited. StatusError IO_TIMEOUT."""
+    def prohibits(self, page: int, write: bool) -> bool:
+        """See `octavo.memory.section.Gate`."""
+        return bool(run_at(self.locks, page)[2] & (Access.WRITE if write else Access.READ))
+
+    async def admit(self, page: int, write: bool) -> None:
+        """See `octavo.memory.section.Gate`. StatusError IO_TIMEOUT."""
         wanted = Access.WRITE if write else Access.READ
-        while self.locks.get(page, Access.NONE) & wanted:
+        while self.prohibits(page, write):
             self._check_alive()
             event = self._unlocked
             self._post(lambda: self.pager.data_unlock(self, page << PAGE_SHIFT, PAGE_SIZE, wanted))
@@ -296,13 +299,16 @@ class MemoryObject:
     # -- the end --------------------------------------------------------------------------------------------------
 
     async def let_go(self) -> None:
-        """No view is left and the pager does not want its pages kept: modified ones are returned, all are dropped, unless returning fails."""
+        """No view is left and the pager does not want its pages kept: modified ones are returned, all are dropped, unless returning fails.
+
+        What is modified meanwhile, through another view, stays.
+        """
         try:
             await self.memory.writeback.flush(self.section)
         except StatusError as error:
             self.memory.writeback.errors[self.section] = error
         else:
-            await self.memory.writeback.purge(self.section, 0)
+            await self.memory.writeback.purge(self.section, 0, dirty=False)
 
     async def end(self) -> None:
         """The object ends: modified pages are returned if the pager takes them, and it is told."""

@@ -12,7 +12,6 @@ from octavo.memory.policies.lists import (
     CAPACITY,
     HAND,
     KEY,
-    LIST,
     NODE,
     TARGET,
     enter,
@@ -21,6 +20,7 @@ from octavo.memory.policies.lists import (
     leave,
     list_count,
     list_head,
+    list_of,
     move,
     remember,
 )
@@ -35,7 +35,7 @@ def miss(s: Ints, key: int) -> None:
     if ghost == 0:
         return
     ones, twos = list_count(s, 2), list_count(s, 3)
-    if s[BASE + ghost * NODE + LIST] == 2:
+    if list_of(s, ghost) == 2:
         s[TARGET] = min(s[CAPACITY], s[TARGET] + max(1, twos // ones))
     else:
         s[TARGET] = max(0, s[TARGET] - max(1, ones // twos))

@@ -6,7 +6,7 @@ Unlike second chance it keeps no order: a frame stays where it is, whichever pag
 from __future__ import annotations
 
 from octavo.machine.kernels import Ints
-from octavo.memory.policies.lists import BASE, HAND, LIST, NODE, REF, SLOTS, enter, leave
+from octavo.memory.policies.lists import BASE, HAND, NODE, REF, SLOTS, enter, leave, list_of
 
 
 def insert(s: Ints, node: int, key: int) -> None:
@@ -25,7 +25,7 @@ def victim(s: Ints) -> int:
     while True:
         node = node + 1 if node < s[SLOTS] else 1
         here = BASE + node * NODE
-        if s[here + LIST] == 0:
+        if list_of(s, node) == 0:
             if s[here + REF] == 0:
                 s[HAND] = node
                 leave(s, node)

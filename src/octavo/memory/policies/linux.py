@@ -17,7 +17,6 @@ from octavo.memory.policies.lists import (
     CLOCK,
     COUNT,
     KEY,
-    LIST,
     NODE,
     REF,
     enter,
@@ -26,6 +25,7 @@ from octavo.memory.policies.lists import (
     leave,
     list_count,
     list_head,
+    list_of,
     move,
     remember,
 )
@@ -49,10 +49,10 @@ def insert(s: Ints, node: int, key: int) -> None:
 def touch(s: Ints, node: int) -> None:
     """The first use of an inactive page marks it, the second makes it active."""
     here = BASE + node * NODE
-    if s[here + REF] and not s[here + LIST] & 1:
+    if s[here + REF] and not list_of(s, node) & 1:
         s[here + REF] = 0
         s[CLOCK] += 1
-        move(s, s[here + LIST] + 1, node)
+        move(s, list_of(s, node) + 1, node)
     else:
         s[here + REF] = 1
 

@@ -2,9 +2,10 @@
 
     s    0 SLOTS    frames have nodes 1 .. SLOTS, ghosts SLOTS + 1 .. SLOTS + GHOSTS       1 GHOSTS
          2 COUNT    frames on lists    3 CAPACITY  pages, for what targets refer to        4 HAND     5 TARGET
-         6 CLOCK    evictions and promotions so far       7 FREE  ghosts linked by NEXT     8 TABLE  where it begins    9 BITS  of it
+         6 CLOCK    evictions and promotions so far       7 FREE  ghosts given back, linked by NEXT     8 TABLE  where it begins    9 BITS  of it
         10 + 3 i    list i: head (next to go), tail, length;  LISTS of them
-        BASE ...    nodes of five words: NEXT, PREV, LIST (-1: on none), REF, KEY
+        28 MADE     ghosts that were ever used: those after them cost nothing yet
+        BASE ...    nodes of six words: NEXT, PREV, LIST (its number and 1; 0: on none), REF, KEY, FRESH
         TABLE ...   ghosts by key: open addressing, 0 is free
 
 A key says which page of whom it is: the same page has the same key when it comes back. Its lowest bit is 1 for external pages,
@@ -33,7 +34,12 @@ LISTS = 6
 BASE = 32
 NODE = 6
 NEXT, PREV, LIST, REF, KEY, FRESH = range(6)
-NONE = -1
+MADE = 28
+
+
+def list_of(s: Ints, node: int) -> int:
+    """The list that a node is on, -1 for none."""
+    return s[BASE + node * NODE + LIST] - 1
 
 
 def list_head(s: Ints, which: int) -> int:
@@ -52,7 +58,7 @@ def push(s: Ints, which: int, node: int) -> None:
     tail = s[there + 1]
     s[here + NEXT] = 0
     s[here + PREV] = tail
-    s[here + LIST] = which
+    s[here + LIST] = which + 1
     if tail:
         s[BASE + tail * NODE + NEXT] = node
     else:
@@ -64,7 +70,7 @@ def push(s: Ints, which: int, node: int) -> None:
 def unlink(s: Ints, node: int) -> None:
     """Takes a node off its list."""
     here = BASE + node * NODE
-    there = FIRST_LIST + 3 * s[here + LIST]
+    there = FIRST_LIST + 3 * (s[here + LIST] - 1)
     after, before = s[here + NEXT], s[here + PREV]
     if before:
         s[BASE + before * NODE + NEXT] = after
@@ -75,7 +81,7 @@ def unlink(s: Ints, node: int) -> None:
     else:
         s[there + 1] = before
     s[there + 2] -= 1
-    s[here + LIST] = NONE
+    s[here + LIST] = 0
 
 
 def move(s: Ints, which: int, node: int) -> None:
@@ -152,12 +158,16 @@ def remember(s: Ints, which: int, key: int, value: int, most: int) -> None:
     old = ghost_of(s, key)
     if old:  # live, two frames can have one key: a page that a fork shares, and a copy of it
         forget(s, old)
-    while list_count(s, which) >= most or (not s[FREE] and list_head(s, which)):
+    while list_count(s, which) >= most or (not s[FREE] and s[MADE] == s[GHOSTS] and list_head(s, which)):
         forget(s, list_head(s, which))
     node = s[FREE]
-    if node == 0:
+    if node:
+        s[FREE] = s[BASE + node * NODE + NEXT]
+    elif s[MADE] < s[GHOSTS]:
+        s[MADE] += 1
+        node = s[SLOTS] + s[MADE]
+    else:
         return
-    s[FREE] = s[BASE + node * NODE + NEXT]
     s[BASE + node * NODE + KEY] = key
     s[BASE + node * NODE + REF] = value
     push(s, which, node)
@@ -177,5 +187,5 @@ def remove(s: Ints, node: int) -> None:
     leave(s, node)
 
 
-KERNELS: tuple[str, ...] = ("list_head", "list_count", "push", "unlink", "move", "enter", "leave")
+KERNELS: tuple[str, ...] = ("list_of", "list_head", "list_count", "push", "unlink", "move", "enter", "leave")
 KERNELS += ("key_of", "home_of", "find_place", "clear_place", "ghost_of", "forget", "remember", "miss", "tick", "remove")

@@ -5,7 +5,7 @@
     misses, victims = Policy("lru", 1000, 1000).replay(keys)
 
 Live memory and replay call the same kernels (design rule 10; tests/test_policies.py shows that they decide alike).
-The array takes 48 bytes a frame, and as many for each ghost.
+The array takes 48 bytes a frame, and as many for each ghost, once they are used: what is 0 costs the host nothing.
 """
 
 from __future__ import annotations
@@ -37,10 +37,6 @@ class Policy:
         self.state: npt.NDArray[np.int64] = np.zeros(table + (1 << bits if ghosts else 0), np.int64)
         self.words: Ints = memoryview(self.state.data)
         self.state[[lists.SLOTS, lists.GHOSTS, lists.CAPACITY, lists.TABLE, lists.BITS]] = slots, ghosts, capacity, table, bits
-        self.state[lists.BASE + lists.LIST : table : lists.NODE] = lists.NONE
-        free = np.arange(slots + 1, slots + ghosts + 1)
-        self.state[lists.BASE + lists.NEXT + free[:-1] * lists.NODE] = free[1:]
-        self.state[lists.FREE] = slots + 1 if ghosts else 0
         self._kernels = interpreted(lists, self.module, replay)
 
     @property
@@ -55,16 +51,16 @@ class Policy:
 
     def has(self, frame: int) -> bool:
         """True when a frame is among them."""
-        return self.words[lists.BASE + frame * lists.NODE + lists.LIST] >= 0
+        return self.words[lists.BASE + frame * lists.NODE + lists.LIST] > 0
 
     def frames(self) -> set[int]:
         """All of them."""
         column = self.state[lists.BASE + lists.LIST : lists.BASE + (self.words[lists.SLOTS] + 1) * lists.NODE : lists.NODE]
-        return set(np.flatnonzero(column >= 0).tolist())
+        return set(np.flatnonzero(column).tolist())
 
     def list_of(self, frame: int) -> int:
         """Which of the policy's lists a frame is on, by its number in the policy's module; -1 for none."""
-        return self.words[lists.BASE + frame * lists.NODE + lists.LIST]
+        return lists.list_of(self.words, frame)
 
     def miss(self, key: int) -> None:
         """A page is about to be brought in."""
@@ -128,14 +124,14 @@ class Policy:
             node, before, length = self.words[lists.FIRST_LIST + 3 * which], 0, 0
             while node:
                 at = lists.BASE + node * lists.NODE
-                assert node not in seen and self.words[at + lists.LIST] == which and self.words[at + lists.PREV] == before
+                assert node not in seen and lists.list_of(self.words, node) == which and self.words[at + lists.PREV] == before
                 if node > slots:
                     assert lists.ghost_of(self.words, self.words[at + lists.KEY]) == node, "a ghost is not found"
                 seen.add(node)
                 node, before, length = self.words[at + lists.NEXT], node, length + 1
             assert length == self.words[lists.FIRST_LIST + 3 * which + 2] and before == self.words[lists.FIRST_LIST + 3 * which + 1]
         assert sum(1 for node in seen if node <= slots) == self.count
-        free, node = 0, self.words[lists.FREE]
+        free, node = ghosts - self.words[lists.MADE], self.words[lists.FREE]
         while node:
             free, node = free + 1, self.words[lists.BASE + node * lists.NODE + lists.NEXT]
         assert free + sum(1 for node in seen if node > slots) == ghosts, "ghosts are lost"

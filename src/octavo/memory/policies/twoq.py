@@ -6,7 +6,7 @@ Source: Johnson and Shasha, VLDB 1994, the full version, with their settings: th
 from __future__ import annotations
 
 from octavo.machine.kernels import Ints
-from octavo.memory.policies.lists import BASE, CAPACITY, KEY, LIST, NODE, enter, forget, ghost_of, leave, list_count, list_head, move, remember
+from octavo.memory.policies.lists import BASE, CAPACITY, KEY, NODE, enter, forget, ghost_of, leave, list_count, list_head, list_of, move, remember
 
 GHOSTS_PER_PAGE = 1
 
@@ -23,7 +23,7 @@ def insert(s: Ints, node: int, key: int) -> None:
 
 def touch(s: Ints, node: int) -> None:
     """Counts in the LRU list only."""
-    if s[BASE + node * NODE + LIST] == 1:
+    if list_of(s, node) == 1:
         move(s, 1, node)
 
 

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 from octavo.machine.pagetables import PageTables
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.arguments import whole
 from octavo.memory.spaces.privatepages import PrivatePages
 from octavo.memory.spaces.protect import Protect, check_protect, is_copy, may_write, read_only
 from octavo.memory.spaces.sections import Attribute
@@ -167,7 +168,7 @@ class AddressSpace(SpaceViews):
             protect = self._for_view(vad, protect)
             self.machine.sections.commit(made, vad.view.page_at(first), vad.view.page_at(end))
         else:
-            self._charge(end - first - vad.committed(first, end))
+            self._charge(end - first - vad.committed(first, end), [(first, end, protect)])
         self._set(vad, first, end, protect)
 
     def _set(self, vad: Vad, first: int, end: int, protect: Protect) -> None:
@@ -199,7 +200,7 @@ class AddressSpace(SpaceViews):
             protect = protect & ~(Protect.READWRITE | Protect.EXECUTE_READWRITE) | vad.protect & (Protect.WRITECOPY | Protect.EXECUTE_WRITECOPY)
         protect = self.machine.sections.allow(vad.view.object, protect)
         if is_copy(protect) and not vad.copies:
-            self._charge(vad.end - vad.start)
+            self._charge(vad.end - vad.start, vad.runs)
             vad.copies = True
         return protect
 
@@ -214,21 +215,32 @@ class AddressSpace(SpaceViews):
         return first << PAGE_SHIFT, end - first << PAGE_SHIFT
 
     def allocate_stack(self, size: int, commit: int) -> tuple[int, int]:
-        """A stack of `size` bytes that begins with `commit` of them, above a guard page; returns (lowest address, exclusive top)."""
+        """A stack of `size` bytes that begins with `commit` of them, a page at least, above a guard page.
+
+        Returns (lowest address, exclusive top).
+        StatusError INVALID_PARAMETER for less than two pages and for a commit that is not from 0 to `size`; NO_MEMORY,
+        COMMITMENT_LIMIT: nothing is kept then.
+        """
+        whole(size, f"{self.name}: the size of a stack", PAGE_SIZE + 1)
+        whole(commit, f"{self.name}: what a stack begins with", 0, size + -size % PAGE_SIZE)
         base, size = self.allocate(0, size, Allocate.RESERVE)
-        top = base + size
-        vad = self._whole(base >> PAGE_SHIFT, top >> PAGE_SHIFT, Status.CONFLICTING_ADDRESSES)
-        first = max(top - commit >> PAGE_SHIFT, vad.start + 1)
-        self._commit(vad, first, vad.end, Protect.READWRITE)
-        self._commit(vad, first - 1, first, Protect.READWRITE | Protect.GUARD)
+        vad = self._whole(base >> PAGE_SHIFT, base + size >> PAGE_SHIFT, Status.CONFLICTING_ADDRESSES)
+        guard = max(vad.end - max(-(-commit // PAGE_SIZE), 1) - 1, vad.start)
+        try:
+            self._commit(vad, guard, vad.end, Protect.READWRITE)
+        except StatusError:
+            self.free(base, 0, Free.RELEASE)
+            raise
+        self._set(vad, guard, guard + 1, Protect.READWRITE | Protect.GUARD)
         self.stacks.add(vad)
-        return base, top
+        return base, base + size
 
     def set_working_set(self, minimum: int, maximum: int | None = None) -> None:
         """Pages that the space keeps in frames, and pages beyond which it is trimmed first when memory is short. StatusError INVALID_PARAMETER."""
         total = sum(s.minimum for s in self.machine.spaces if s is not self) + minimum
-        if minimum < 0 or (maximum is not None and maximum < minimum) or total > self.machine.limit // 2:
-            raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: a working set of {minimum} to {maximum} pages cannot be promised on {self.machine.limit} pages")
+        frames = self.machine.commitment.frames_left
+        if minimum < 0 or (maximum is not None and maximum < minimum) or total > frames // 2:
+            raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: a working set of {minimum} to {maximum} pages cannot be promised with {frames} frames for pages")
         self.minimum, self.maximum = minimum, maximum
 
     # -- free, protect, lock, query -------------------------------------------------------------------------------

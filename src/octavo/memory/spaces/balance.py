@@ -64,7 +64,8 @@ class BalanceSetManager:
         machine.replacement.policy.tick()
         if machine.pageout.enabled and physical.available + physical.modified.count < self.plenty:
             for space, excess in sorted(self._excess(), key=lambda pair: -pair[1]):
-                if space in machine.spaces:
+                excess = min(excess, self._excess_of(space))  # some may have gone while the others were trimmed
+                if space in machine.spaces and excess > 0:
                     self.trimmed += await machine.eviction.trim(space, excess)
             if physical.available < self.minimum:
                 machine.pageout.trim(self.plenty - physical.available)
@@ -75,7 +76,11 @@ class BalanceSetManager:
 
     def _excess(self) -> list[tuple[AddressSpace, int]]:
         """The spaces over their maximum, and by how many pages."""
-        return [(s, s.pages.resident - s.maximum) for s in self.machine.spaces if s.maximum is not None and s.pages.resident > s.maximum]
+        return [(s, excess) for s in self.machine.spaces if (excess := self._excess_of(s)) > 0]
+
+    @staticmethod
+    def _excess_of(space: AddressSpace) -> int:
+        return 0 if space.maximum is None else space.pages.staying - space.maximum
 
     def last_resort(self) -> bool:
         """Called when no frame can be had; True when it has done something about that."""

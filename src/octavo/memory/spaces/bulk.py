@@ -73,7 +73,7 @@ class Bulk:
                 bits = bits - (1 << 64) if bits >> 63 else bits
                 if vad.view is None:
                     runs.records += [first, end, bits, 0, 0, 0]
-                elif not (is_copy(protect) or vad.view.object.frame or vad.view.object.section.admit):
+                elif not (is_copy(protect) or vad.view.object.frame or vad.view.object.section.gate):
                     section = vad.view.object.section
                     end = min(end, vad.start + (section.size >> PAGE_SHIFT) - vad.view.first)  # what lies behind its end is the executive's to clear
                     first, end = max(first, page - WINDOW // 2), min(end, page + WINDOW // 2)

@@ -1,8 +1,11 @@
 """The default pager: keeps the pages of page-file-backed sections in the page files (Mach's name for it).
 
-A section's token says in which slot a page is; a page without one was never written out and is zeros. Slots are taken when
-pages are returned, in runs where there are any, so that a cluster goes out as one stretch; a page that is returned again
-leaves its old slot. What a section may need is charged to the commit limit before, so that there is a frame or a slot.
+A section's token says in which slot a page is; a page without one was never written out and is zeros. A page that is
+returned goes into the slot that it has; others get new ones, in runs where there are any, so that a cluster goes out as one
+stretch. Where slots are short, pages that are on their way out of memory get theirs first, and what fits is written.
+
+What a section may need is charged to the commit limit before, so that there is a frame or a slot for each page. A page that
+is in use in a frame keeps its slot as well, as long as nobody is short of slots: `take_back` frees it then.
 """
 
 from __future__ import annotations
@@ -10,8 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
-from octavo.memory.section import DirtyRun, Section, pages_of
+from octavo.memory.physical import PhysicalMemory
+from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, DirtyRun, NoRoomError, Section, Segment, pages_of
 from octavo.memory.spaces.pagefile import PageFiles
+from octavo.memory.writeback import WriteBack
 from octavo.status import Status, StatusError
 
 Slots = dict[int, int]  # page -> entry that names its slot
@@ -20,8 +25,10 @@ Slots = dict[int, int]  # page -> entry that names its slot
 class DefaultPager:
     """Serves all page-file-backed sections of one machine."""
 
-    def __init__(self, files: PageFiles) -> None:
-        self.files = files
+    def __init__(self, files: PageFiles, physical: PhysicalMemory, writeback: WriteBack) -> None:
+        self.files, self.physical, self.writeback = files, physical, writeback
+        self.sections: dict[Section, None] = {}  # that have slots
+        files.spare = self.take_back
 
     @staticmethod
     def slots(section: Section) -> Slots:
@@ -46,34 +53,67 @@ class DefaultPager:
             i += count
 
     async def data_return(self, runs: Sequence[DirtyRun]) -> list[StatusError | None]:
-        """Writes each run into slots."""
+        """Writes each run into slots, as far as there are any."""
         return [await self._keep(run) for run in runs]
 
     async def _keep(self, run: DirtyRun) -> StatusError | None:
         files, slots, pages = self.files, self.slots(run.section), pages_of(run.buffers)
-        taken = files.take(len(pages))
-        entries = [files.entry(file, first + i) for file, first, size in taken for i in range(size)]
-        error: StatusError | None = None
-        if len(entries) < len(pages):
-            error = StatusError(Status.INSUFFICIENT_RESOURCES, f"{run.section.name}: the page files have {files.free} free slots and no room for {len(pages)} pages")
-        else:
-            try:
-                await files.write(taken, pages)
-            except StatusError as failure:
-                error = StatusError(failure.status, f"{run.section.name}: {failure.text}")
-        if error is not None:
-            for entry in entries:
+        places = self._places(run, len(pages))
+        try:
+            if places:
+                await files.write(files.runs(places.values()), [pages[i] for i in places])
+        except StatusError as failure:
+            for entry in places.values():
                 files.use(entry, -1)
-            return error
-        for i, entry in enumerate(entries):
-            old = slots.get(run.page + i)
-            if old is not None:
-                files.use(old, -1)
+            return StatusError(failure.status, f"{run.section.name}: {failure.text}")
+        self.sections[run.section] = None
+        for i, entry in places.items():
+            if slots.get(run.page + i) == entry:
+                files.use(entry, -1)  # the page's own counts once again
             slots[run.page + i] = entry
-        return None
+        if len(places) == len(pages):
+            return None
+        text = f"{run.section.name}: the page files have {files.free} free slots and no room for {len(pages) - len(places)} pages"
+        return NoRoomError(Status.INSUFFICIENT_RESOURCES, text, sum(1 << i for i in places))
+
+    def _places(self, run: DirtyRun, count: int) -> Slots:
+        """The entries of the slots, each used once more, that pages of a run are to be written to, by the page's index in the run."""
+        slots, files = self.slots(run.section), self.files
+        places = {i: own for i in range(count) if (own := slots.get(run.page + i)) is not None}
+        for own in places.values():
+            files.use(own, 1)
+        rest = [i for i in range(count) if i not in places]
+        if len(rest) > files.free:
+            rest.sort(key=lambda i: self._in_use(run.section, run.page + i))
+            leaving = sum(1 for i in rest if not self._in_use(run.section, run.page + i))
+            rest = rest[: max(leaving, files.free)]
+        new = [files.entry(file, first + i) for file, first, size in files.take(len(rest)) for i in range(size)]
+        return dict(sorted([*places.items(), *zip(rest, new, strict=False)]))
+
+    def _in_use(self, section: Section, page: int) -> bool:
+        return self.physical.ram.link[section.segments[page >> SEGMENT_SHIFT].base + page % SEGMENT_PAGES] > 0
+
+    def take_back(self, wanted: int) -> int:
+        """Frees up to `wanted` slots of pages that are in use in frames, and count as modified from then on; returns how many."""
+        done = 0
+        for section in self.sections:
+            for segment in section.segments.values():
+                if done < wanted:
+                    done += self._take_back(segment, wanted - done)
+        return done
+
+    def _take_back(self, segment: Segment, wanted: int) -> int:
+        slots, first = self.slots(segment.section), segment.index << SEGMENT_SHIFT
+        entries = self.physical.ram.link[segment.base : segment.base + SEGMENT_PAGES].tolist()
+        pages = [i for i, entry in enumerate(entries) if entry > 0 and first + i in slots and not segment.writing >> i & 1][:wanted]
+        for i in pages:
+            self.files.use(slots.pop(first + i), -1)
+        self.writeback.mark(segment, sum(1 << i for i in pages), written=False)
+        return len(pages)
 
     def forget(self, section: Section) -> None:
         """Frees the slots of a section that has ended."""
         for entry in self.slots(section).values():
             self.files.use(entry, -1)
         self.slots(section).clear()
+        self.sections.pop(section, None)

@@ -115,7 +115,7 @@ class Eviction:
             return True
         if self._private(frame):
             page = self.replacement.page_of(frame)
-            return any(page in s.locked or s.pages.resident <= s.minimum for s in self.replacement.sharers(frame))
+            return any(page in s.locked or s.pages.staying <= s.minimum for s in self.replacement.sharers(frame))
         section, number = self.replacement.section_page(frame)
         return any(view.must_keep(number) for view in section.views)
 

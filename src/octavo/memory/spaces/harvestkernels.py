@@ -8,7 +8,7 @@ from __future__ import annotations
 from octavo.machine.kernels import Ints
 from octavo.machine.mmukernels import lowest
 from octavo.memory.policies.fifo import insert, touch  # stand for the policy's own, see `Policy`
-from octavo.memory.policies.lists import BASE, FRESH, LIST, NODE, SLOTS, key_of
+from octavo.memory.policies.lists import BASE, FRESH, NODE, SLOTS, key_of, list_of
 
 _FRAMES = (1 << 52) - 4096
 _PRESENT_ACCESSED = 33
@@ -19,7 +19,7 @@ def look(s: Ints, frame: int) -> None:
     """An accessed bit was found set: the fault that brought the page did it the first time, from then on it was used again."""
     if frame <= s[SLOTS]:
         here = BASE + frame * NODE
-        if s[here + LIST] >= 0:
+        if list_of(s, frame) >= 0:
             if s[here + FRESH]:
                 s[here + FRESH] = 0
             else:
@@ -63,7 +63,7 @@ def enter_keys(s: Ints, words: Ints, pairs: Ints, count: int) -> None:
     """Tells the policy of sections' pages that have their first entry now: pairs of frame and key, in which a frame may stand twice."""
     for i in range(count):
         frame = pairs[2 * i]
-        if s[BASE + frame * NODE + LIST] < 0:
+        if list_of(s, frame) < 0:
             insert(s, frame, pairs[2 * i + 1])
 
 

@@ -12,7 +12,7 @@ Source: NT (up to 16 page files). Departure: a page that comes back gives its sl
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -27,6 +27,7 @@ GROWTH = 64
 MOST_SLOTS = 1 << 20  # what an entry of 32 bits can name
 
 Extents = Sequence[tuple[int, list[memoryview]]]
+SlotRun = tuple[int, int, int]  # file, first slot, slots
 
 
 class PageStore(Protocol):
@@ -52,8 +53,9 @@ class PageFiles:
         self._hints: list[int] = []
         self._most: list[int] = []
         self.grown = 0  # slots
-        self._writing: dict[object, Sequence[tuple[int, int, int]]] = {}  # runs of slots that no entry leads to yet
+        self._transfers: dict[object, Sequence[SlotRun]] = {}  # runs of slots that use them, beside the entries that do
         self.free = 0
+        self.spare: Callable[[int], int] = lambda wanted: 0  # asked to free so many slots that somebody can do without; returns how many
         self.written = self.read = self.requests = self.errors = 0
 
     def add(self, store: PageStore, initial: int | None = None, maximum: int | None = None) -> int:
@@ -103,8 +105,21 @@ class PageFiles:
         """(file, slot) of such an entry."""
         return entry >> 4 & 0xF, (entry & (1 << 52) - 1) >> PAGE_SHIFT
 
-    def take(self, count: int) -> list[tuple[int, int, int]]:
-        """Up to `count` slots as runs (file, first, slots), the longest that can be had first; [] when all are used."""
+    @staticmethod
+    def runs(entries: Iterable[int]) -> list[SlotRun]:
+        """The slots of entries as runs, in their order."""
+        out: list[SlotRun] = []
+        for file, slot in map(PageFiles.place, entries):
+            if out and (out[-1][0], sum(out[-1][1:])) == (file, slot):
+                out[-1] = (file, out[-1][1], out[-1][2] + 1)
+            else:
+                out.append((file, slot, 1))
+        return out
+
+    def take(self, count: int) -> list[SlotRun]:
+        """Up to `count` slots as runs (file, first, slots), the longest that can be had first; [] when all are needed."""
+        if count > self.free:
+            self.spare(count - self.free)
         out = []
         while count and self.free:
             file, first, size = self._run(count)
@@ -134,15 +149,15 @@ class PageFiles:
             self._taken[file][slot] = 0
             self.free += 1
 
-    async def write(self, runs: Sequence[tuple[int, int, int]], buffers: Sequence[memoryview]) -> None:
-        """Writes pages into the slots of runs from `take`, one request for each file. StatusError, and what was written is not known."""
+    async def write(self, runs: Sequence[SlotRun], buffers: Sequence[memoryview]) -> None:
+        """Writes pages into the slots of runs, each used once for that, one request for each file. StatusError, and what was written is not known."""
         at = 0
         by_file: dict[int, list[tuple[int, list[memoryview]]]] = {}
         for file, first, size in runs:
             by_file.setdefault(file, []).append((first << PAGE_SHIFT, list(buffers[at : at + size])))
             at += size
         ticket = object()
-        self._writing[ticket] = runs
+        self._transfers[ticket] = runs
         try:
             for file, extents in by_file.items():
                 self.requests += 1
@@ -151,18 +166,27 @@ class PageFiles:
             self.errors += 1
             raise
         finally:
-            del self._writing[ticket]
+            del self._transfers[ticket]
         self.written += at
 
     async def fetch(self, entry: int, buffers: list[memoryview]) -> None:
-        """Reads consecutive slots from an entry's on. StatusError IN_PAGE_ERROR."""
+        """Reads consecutive slots from an entry's on, which nobody else gets before that ends. StatusError IN_PAGE_ERROR."""
         file, slot = self.place(entry)
         self.requests += 1
+        ticket, end = object(), slot + len(buffers)
+        self._transfers[ticket] = [(file, slot, len(buffers))]
+        self._uses[file][slot:end] += 1
         try:
             await self.stores[file].read([(slot << PAGE_SHIFT, buffers)])
         except StatusError as error:
             self.errors += 1
             raise StatusError(Status.IN_PAGE_ERROR, f"page file {self.stores[file].name}, page {slot}: {error.text}") from None
+        finally:
+            del self._transfers[ticket]
+            self._uses[file][slot:end] -= 1
+            for left in np.flatnonzero(self._uses[file][slot:end] == 0).tolist():
+                self._taken[file][slot + left] = 0
+                self.free += 1
         self.read += len(buffers)
 
     def statistics(self) -> dict[str, int]:
@@ -173,7 +197,7 @@ class PageFiles:
     def check(self, entries: Sequence[int]) -> None:
         """Every slot is used by as many of the entries as it counts, or is being written."""
         found = [np.zeros(len(uses), np.int32) for uses in self._uses]
-        for runs in self._writing.values():
+        for runs in self._transfers.values():
             for file, first, size in runs:
                 found[file][first : first + size] += 1
         for entry in entries:

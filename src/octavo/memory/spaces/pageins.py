@@ -26,7 +26,8 @@ CLUSTER = 16  # pages that one page-in brings at most
 async def page_in(space: SpaceFaults, start: int, entry: int, frame: int) -> int:
     """Reads the page at address `start`, which is where `entry` says, into `frame`, with neighbours.
 
-    Returns the frame if somebody else was faster, else 0. StatusError IN_PAGE_ERROR.
+    Returns the frame if somebody else is doing so, else 0: a frame that has been filled and is not needed goes back, for it is
+    not of zeros any more. StatusError IN_PAGE_ERROR.
     """
     pages = space.pages
     coming = space.coming.get(start)
@@ -49,9 +50,8 @@ async def page_in(space: SpaceFaults, start: int, entry: int, frame: int) -> int
         arrived = pages.arrive(first + skip << PAGE_SHIFT, entry + (skip - before << PAGE_SHIFT), frames[skip:end], allowed)
         left = frames[:skip] + arrived + frames[end:]
     for other in left:
-        if other != frame:
-            pages.give_back(other)
-    return frame if frame in left else 0
+        pages.give_back(other)
+    return 0
 
 
 async def _fetch(space: SpaceFaults, start: int, entry: int, frames: list[int], before: int) -> tuple[list[int], int]:

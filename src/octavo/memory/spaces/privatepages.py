@@ -39,6 +39,11 @@ def is_paged(entry: int) -> bool:
     return entry & (PRESENT | PAGED) == PAGED
 
 
+def is_leaving(entry: int) -> bool:
+    """True for the entry of a page that is being written to a page file."""
+    return entry & (PRESENT | WRITING) == WRITING
+
+
 class PrivatePages:
     """The pages behind `tables`; `holder` is "private memory" in the PFN database."""
 
@@ -47,8 +52,14 @@ class PrivatePages:
         self.replacement, self.family = replacement, family
         self.resident = 0  # entries that have a frame
         self.shared = 0  # those of them that are of sections or devices
+        self.leaving = 0  # those that are being written to a page file
         self.paged = 0  # entries that lead to a page file
         self.copied = 0
+
+    @property
+    def staying(self) -> int:
+        """Pages in frames that are not on their way out."""
+        return self.resident - self.leaving
 
     # -- frames ---------------------------------------------------------------------------------------------------
 
@@ -126,6 +137,7 @@ class PrivatePages:
         if self.is_shared(entry):
             self.forget_shared(address, address + PAGE_SIZE)
             return
+        self.leaving -= is_leaving(entry)
         self.tables.put(address, self._make(self.frame_of(entry), protect, entry))
         self.mmu.invalidate(address)
 
@@ -144,6 +156,7 @@ class PrivatePages:
                 self.paged -= 1
             else:
                 self.mmu.invalidate(address)
+                self.leaving -= is_leaving(entry)
                 self._use(self.frame_of(entry), -1)
         self.tables.prune(start, end)
 
@@ -197,12 +210,12 @@ class PrivatePages:
         return not entry & WRITE and self.uses(self.frame_of(entry)) > 1
 
     def copy(self, address: int, entry: int, frame: int, protect: Protect) -> None:
-        """Gives a page a copy of its own in `frame`, from `try_frame`. The page may be a section's."""
+        """Gives a page a copy of its own in `frame`, from `try_frame`, which counts as written: it holds what the page held. The page may be a section's."""
         old, ram = self.frame_of(entry), self.physical.ram
         ram.frame(frame)[:] = ram.frame(old)
         self.physical.pfns.words[frame * WORDS + USE] = 1
         self.replacement.private(frame, self.family, address >> PAGE_SHIFT)
-        self.tables.put(address, self._make(frame, protect, entry))
+        self.tables.put(address, self._make(frame, protect, entry) | DIRTY)
         self.mmu.invalidate(address)
         self._use(old, -1)
         self.resident += 1
@@ -231,12 +244,14 @@ class PrivatePages:
         marked = self.frame_of(entry) << PAGE_SHIFT | HELD | WRITING
         self.tables.put(address, marked)
         self.mmu.invalidate(address)
+        self.leaving += 1
         return marked
 
     def end_write(self, address: int, marked: int, entry: int) -> None:
         """The page is in the page file now, as `entry` says."""
         self.tables.put(address, entry)
         self.paged += 1
+        self.leaving -= 1
         self._use(self.frame_of(marked), -1)
 
     def forget_zeros(self, address: int, entry: int) -> None:

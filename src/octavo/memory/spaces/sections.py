@@ -19,15 +19,18 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.external.memoryobject import TIMEOUT_SECONDS, MemoryObject
 from octavo.memory.external.messages import ExternalPager
 from octavo.memory.lists import PRIORITIES
-from octavo.memory.pfn import State
-from octavo.memory.section import Section
+from octavo.memory.pfn import STATE, State
+from octavo.memory.physical import BASES_IN_FRAME
+from octavo.memory.section import SEGMENT_SHIFT, Section
+from octavo.memory.spaces.commit import groups_in
 from octavo.memory.spaces.defaultpager import DefaultPager
+from octavo.memory.spaces.mappable import MappableFile
 from octavo.memory.spaces.protect import Protect, check_protect, is_copy, is_held, may_write
 from octavo.memory.spaces.vad import Vad
 from octavo.memory.spaces.view import View
@@ -46,21 +49,6 @@ class Attribute(enum.IntFlag):
     RESERVE = 0x4000000
     COMMIT = 0x8000000
     NOCACHE = 0x10000000
-
-
-class MappableFile(Protocol):
-    """An open file of a file system that has a section."""
-
-    path: str
-
-    @property
-    def writable(self) -> bool: ...
-    @property
-    def section(self) -> Section: ...
-    def duplicate(self) -> MappableFile: ...
-    async def prepare_mapping(self) -> None: ...
-    async def truncate(self, size: int) -> None: ...
-    async def close(self) -> None: ...
 
 
 @dataclass(eq=False)
@@ -100,7 +88,7 @@ class Sections:
 
     def __init__(self, machine: VirtualMemory) -> None:
         self.machine = machine
-        self.pager = DefaultPager(machine.files)
+        self.pager = DefaultPager(machine.files, machine.physical, machine.pageout.writeback)
         self.all: dict[SectionObject, None] = {}
         self.names: dict[str, SectionObject] = {}
         self.ending: dict[SectionObject, None] = {}  # those that still return or drop pages
@@ -122,20 +110,28 @@ class Sections:
         allowed = check_protect(protect, copies=True)
         if allowed & (Protect.NOACCESS | Protect.GUARD):
             raise StatusError(Status.INVALID_PAGE_PROTECTION, f"a section cannot be made with {allowed.name or hex(allowed)}")
-        if name in self.names:
-            raise StatusError(Status.OBJECT_NAME_COLLISION, f"there is a section {name} already")
+        self._check_name(name)
         if how & Attribute.IMAGE and (file is None or not file.section.size):
             raise StatusError(Status.INVALID_FILE_FOR_SECTION, "an image section needs a file that is not empty")
         if file is None:
-            made = self._create_paged(size, allowed, how, name)
-        else:
-            made = await self._create_mapped(size, allowed, how, name, file)
+            return self._add(self._create_paged(size, allowed, how, name))
+        own = file.duplicate()
+        try:
+            made = await self._create_mapped(size, allowed, how, name, own)
+            self._check_name(name)  # somebody else may have made one while this one waited
+        except StatusError:
+            await own.close()
+            raise
         return self._add(made)
+
+    def _check_name(self, name: str) -> None:
+        if name in self.names:
+            raise StatusError(Status.OBJECT_NAME_COLLISION, f"there is a section {name} already")
 
     def _check_attributes(self, attributes: int) -> Attribute:
         kind = attributes & (Attribute.COMMIT | Attribute.RESERVE | Attribute.IMAGE)
         known = Attribute.COMMIT | Attribute.RESERVE | Attribute.IMAGE | Attribute.BASED | Attribute.NOCACHE | Attribute.FILE
-        if kind.bit_count() != 1 or attributes & ~known:
+        if kind.bit_count() != 1 or attributes & ~int(known):  # a flag's own ~ has no bits above its highest
             raise StatusError(Status.INVALID_PARAMETER_6, f"{attributes:#x} does not say one of COMMIT, RESERVE and IMAGE")
         return Attribute(attributes)
 
@@ -159,30 +155,24 @@ class Sections:
             raise StatusError(Status.SECTION_PROTECTION, f"{file.path}: is opened for reading only and cannot be mapped {protect.name}")
         if size < 0:
             raise StatusError(Status.INVALID_PARAMETER_4, f"{file.path}: a section cannot have {size} bytes")
-        if not (size or file.section.size):
+        if may_write(protect) and (size or file.section.size):
+            await file.prepare_mapping()
+            if size > file.section.size:
+                await file.grow(size)
+        elif size > file.section.size:
+            raise StatusError(Status.SECTION_TOO_BIG, f"{file.path}: has {file.section.size} bytes, and a section of {size} that cannot be written is asked for")
+        size = size or file.section.size
+        if not size:
             raise StatusError(Status.MAPPED_FILE_SIZE_ZERO, f"{file.path}: is empty and cannot be mapped")
-        own = file.duplicate()
-        try:
-            if may_write(protect):
-                await own.prepare_mapping()
-            if size > own.section.size:
-                if not may_write(protect):
-                    raise StatusError(Status.SECTION_TOO_BIG, f"{file.path}: has {own.section.size} bytes, and a section of {size} that cannot be written is asked for")
-                await own.truncate(size)
-        except StatusError:
-            await own.close()
-            raise
-        size = size or own.section.size
         pages = size + PAGE_SIZE - 1 >> PAGE_SHIFT
         how = how & ~Attribute.RESERVE | Attribute.FILE | (Attribute.COMMIT if not how & Attribute.IMAGE else 0)
-        return SectionObject(name or own.section.name, own.section, size, protect, how, Vad(0, pages, protect, [(0, pages, protect)]), own)
+        return SectionObject(name or file.section.name, file.section, size, protect, how, Vad(0, pages, protect, [(0, pages, protect)]), file)
 
     def create_external(self, pager: ExternalPager, size: int, name: str, timeout: float = TIMEOUT_SECONDS) -> tuple[SectionObject, MemoryObject]:
         """A section whose data `pager` keeps (Mach: a memory object), and its control. StatusError INVALID_PARAMETER_4, OBJECT_NAME_COLLISION."""
         if size <= 0 or size + PAGE_SIZE - 1 >> PAGE_SHIFT > self.most_pages:
             raise StatusError(Status.INVALID_PARAMETER_4, f"a memory object cannot have {size} bytes")
-        if name in self.names:
-            raise StatusError(Status.OBJECT_NAME_COLLISION, f"there is a section {name} already")
+        self._check_name(name)
         control = MemoryObject(self.machine.memory, pager, name, size, timeout)
         pages, protect = control.section.pages, Protect.EXECUTE_READWRITE
         made = SectionObject(name, control.section, size, protect, Attribute.COMMIT, Vad(0, pages, protect, [(0, pages, protect)]), control=control)
@@ -191,7 +181,7 @@ class Sections:
     def create_device(self, first: int, pages: int, protect: int = Protect.READWRITE, name: str = "") -> SectionObject:
         """A section that shows frames from `first` on, of which none is managed memory. StatusError INVALID_PARAMETER_6."""
         table = self.machine.physical.pfns
-        if first <= 0 or pages <= 0 or first + pages > table.frames or any(table.state(f) != State.ABSENT for f in range(first, first + pages)):
+        if first <= 0 or pages <= 0 or first + pages > table.frames or (table.table[first : first + pages, STATE] != State.ABSENT).any():
             raise StatusError(Status.INVALID_PARAMETER_6, f"frames {first:#x} to {first + pages - 1:#x} are not all device memory below frame {table.frames:#x}")
         allowed = check_protect(protect, copies=False)
         section = Section(name or f"frames {first:#x}", self.pager, {}, pages << PAGE_SHIFT)
@@ -203,6 +193,11 @@ class Sections:
         self.names.setdefault(made.name, made)
         return made
 
+    def check_open(self, made: SectionObject) -> None:
+        """StatusError FILE_CLOSED for a section object that its maker has closed, or that another machine has."""
+        if made.closed or made not in self.all:
+            raise StatusError(Status.FILE_CLOSED, f"{made.name}: the section is closed")
+
     def open(self, name: str) -> SectionObject:
         """The section with a name. StatusError OBJECT_NAME_NOT_FOUND."""
         found = self.names.get(name)
@@ -213,8 +208,12 @@ class Sections:
     # -- changing -------------------------------------------------------------------------------------------------
 
     def _commit(self, made: SectionObject, first: int, end: int) -> None:
-        pages = end - first - made.shape.committed(first, end)
-        self.machine.charge(pages, made.name)
+        pages, commitment = end - first - made.shape.committed(first, end), self.machine.commitment
+        tables = 1 + (groups_in([(first, end, made.protect)], SEGMENT_SHIFT) // BASES_IN_FRAME)
+        for view in made.views:
+            low, high = view.vad.start + first - view.first, view.vad.start + end - view.first
+            tables += commitment.tables_for([(max(low, view.vad.start), min(high, view.vad.end), made.protect)]) if low < view.vad.end else 0
+        commitment.charge(pages, made.name, tables)
         self.charge += pages
         made.shape.set(first, end, made.protect)
 
@@ -231,7 +230,8 @@ class Sections:
                     vad.set(a, b, vad.protect)
 
     async def extend(self, made: SectionObject, size: int) -> None:
-        """Makes a section larger, with its file if it has one. StatusError SECTION_NOT_EXTENDED, COMMITMENT_LIMIT, DISK_FULL."""
+        """Makes a section larger, with its file if it has one. StatusError SECTION_NOT_EXTENDED, COMMITMENT_LIMIT, DISK_FULL, FILE_CLOSED."""
+        self.check_open(made)
         pages = size + PAGE_SIZE - 1 >> PAGE_SHIFT
         if size <= made.size or made.frame or made.control or made.attributes & Attribute.IMAGE or pages > self.most_pages:
             raise StatusError(Status.SECTION_NOT_EXTENDED, f"{made.name}: cannot be made {size} bytes long, it has {made.size}")
@@ -239,11 +239,12 @@ class Sections:
             if size > made.section.size:
                 if not may_write(made.protect):
                     raise StatusError(Status.SECTION_NOT_EXTENDED, f"{made.name}: its file has {made.section.size} bytes and may not be written")
-                await made.file.truncate(size)
-            made.size = size
+                await made.file.grow(size)
+                self.check_open(made)
+            made.size = max(size, made.size)  # somebody else may have made it larger still while this one waited
         else:
             if made.attributes & Attribute.COMMIT:
-                self.machine.charge(pages - made.shape.end, made.name)
+                self.machine.commitment.charge(pages - made.shape.end, made.name)
                 self.charge += pages - made.shape.end
             made.section.size = made.size = pages << PAGE_SHIFT
         committed = made.protect if made.attributes & Attribute.COMMIT else None
@@ -281,7 +282,7 @@ class Sections:
             del self.names[made.name]
         if made.paged:
             pages = made.shape.committed(0, made.shape.end)
-            self.machine.charge(-pages, made.name)
+            self.machine.commitment.charge(-pages, made.name)
             self.charge -= pages
         if not made.frame:
             self.ending[made] = None

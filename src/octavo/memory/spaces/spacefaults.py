@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from octavo.machine.mmukernels import READ, WRITE
+from octavo.machine.mmukernels import EXECUTE, READ, WRITE
 from octavo.machine.pagetables import PRESENT, PageTables
 from octavo.machine.pagetables import WRITE as WRITABLE
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
@@ -117,16 +117,34 @@ class SpaceFaults(ABC):
         StatusError INVALID_PARAMETER for no bytes, ACCESS_VIOLATION where a page may not be read, NO_MEMORY: none is locked then.
         """
         pages = self._locked_range(base, size)
-        was = any(page in self.locked for page in pages)
-        mine = [page for page in pages if page not in self.locked]
+        self._check_lockable(pages)
+        mine: list[int] = []
         try:
-            for page in mine:
-                await self.touch(page << PAGE_SHIFT)
-                self.locked.add(page)
+            for page in pages:
+                if page not in self.locked:
+                    await self.touch(page << PAGE_SHIFT)
+                if page not in self.locked:  # still: another thread may have locked it meanwhile
+                    self.locked.add(page)
+                    mine.append(page)
         except StatusError:
             self.locked.difference_update(mine)
             raise
-        return Status.WAS_LOCKED if was else Status.SUCCESS
+        return Status.WAS_LOCKED if len(mine) < len(pages) else Status.SUCCESS
+
+    def _check_lockable(self, pages: range) -> None:
+        """Refuses what cannot be locked by looking at allocations only, not at pages."""
+        self.check_alive()
+        page = pages.start
+        while page < pages.stop:
+            vad = self.vads.find(page)
+            _, end, protect = vad.run_at(page) if vad is not None else (0, 0, None)
+            if protect is None:
+                raise StatusError(Status.ACCESS_VIOLATION, f"{self.name}: {page << PAGE_SHIFT:#x} is not committed")
+            page = end
+        more = sum(1 for page in pages if page not in self.locked) if len(pages) <= self.machine.total else len(pages)
+        if not self.machine.commitment.keeps(more):
+            frames = self.machine.commitment.frames_left
+            raise StatusError(Status.NO_MEMORY, f"{self.name}: {len(pages)} pages cannot be locked with {frames} frames for pages, of which others are kept")
 
     def unlock(self, base: int, size: int) -> None:
         """Ends what `lock` began. StatusError NOT_LOCKED, and nothing is unlocked, where a page is not."""
@@ -164,6 +182,8 @@ class SpaceFaults(ABC):
             self._leave_guard(vad, page, protect, address)
             protect &= ~Protect.GUARD
         if not permits(protect, kind):
+            if not READ <= kind <= EXECUTE:
+                raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: {kind} is no kind of reference")
             what = ("read", "written", "executed")[kind]
             raise StatusError(Status.ACCESS_VIOLATION, f"{self.name}: {address:#x} is {what} and is {protect.name}")
         return vad, protect

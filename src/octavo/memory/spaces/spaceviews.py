@@ -13,24 +13,21 @@ allocation of private memory cannot be shared with children afterwards: map a se
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from octavo.machine.mmukernels import WRITE
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.memory.spaces.advice import Advice
-from octavo.memory.spaces.image import HEADER_BYTES, Image, parse_image
+from octavo.memory.spaces.image import HEADER_BYTES, Image, Part, parse_image
 from octavo.memory.spaces.privatepages import is_paged
-from octavo.memory.spaces.protect import Protect, check_protect, is_copy
+from octavo.memory.spaces.protect import Protect, check_protect, is_copy, is_held
 from octavo.memory.spaces.sections import Attribute, SectionObject
 from octavo.memory.spaces.spacefaults import SpaceFaults
 from octavo.memory.spaces.vad import Run, Vad
 from octavo.memory.spaces.view import Inherit, View
 from octavo.memory.views import settle
 from octavo.status import Status, StatusError
-
-if TYPE_CHECKING:
-    from octavo.memory.section import Section
 
 GRANULARITY = 16  # pages
 TOP_DOWN = 0x100000
@@ -60,8 +57,9 @@ class SpaceViews(SpaceFaults):
 
         For an image use `map_image`. StatusError INVALID_PARAMETER_3 (base or size), _4 (zero bits), _5 (commit), _8 (inherit),
         _9 (how), MAPPED_ALIGNMENT, INVALID_VIEW_SIZE, INVALID_PAGE_PROTECTION, SECTION_PROTECTION, CONFLICTING_ADDRESSES,
-        NO_MEMORY, COMMITMENT_LIMIT: nothing is mapped then.
+        NO_MEMORY, COMMITMENT_LIMIT, FILE_CLOSED (the section): nothing is mapped then.
         """
+        self.machine.sections.check_open(section)
         if section.attributes & Attribute.IMAGE:
             raise StatusError(Status.INVALID_PARAMETER, f"{section.name} is an image: map_image loads it")
         if size < 0 or size >= 1 << 63 or (base and not self.vads.low << PAGE_SHIFT <= base < self.vads.high << PAGE_SHIFT):
@@ -97,8 +95,8 @@ class SpaceViews(SpaceFaults):
         self.check_alive()
         below = self.vads.high
         if zero_bits:
-            below = min(below, 1 << max(32 - zero_bits, 0) >> PAGE_SHIFT)
-            if not 0 <= zero_bits <= 21 or (page and page + pages > below):
+            below = min(below, 1 << 32 - zero_bits >> PAGE_SHIFT) if 0 < zero_bits <= 21 else -1
+            if below < 0 or (page and page + pages > below):
                 raise StatusError(Status.INVALID_PARAMETER_4, f"{pages} pages at {page << PAGE_SHIFT:#x} do not leave {zero_bits} high bits zero")
         page = page or section.base
         if page:
@@ -114,7 +112,7 @@ class SpaceViews(SpaceFaults):
         runs: list[Run] = [(a - first + start, b - first + start, protect if p is not None else None) for a, b, p in section.shape.parts(first, first + pages)]
         vad = Vad(start, start + pages, protect, runs, None, inherit, is_copy(protect))
         if vad.copies:
-            self._charge(pages)
+            self._charge(pages, runs)
         vad.view = View(self, vad, section, first)
         self.watch(vad.view)
         self.vads.add(vad)
@@ -126,8 +124,9 @@ class SpaceViews(SpaceFaults):
         if not view.object.frame:
             view.object.section.views.append(view)
 
-    def _charge(self, pages: int) -> None:
-        self.machine.charge(pages, self.name)
+    def _charge(self, pages: int, runs: Sequence[Run] = ()) -> None:
+        """Charges private pages, which will lie in these runs, or gives charge back where they are negative."""
+        self.machine.commitment.charge(pages, self.name, self.machine.commitment.tables_for(runs))
         self.charge += pages
 
     # -- images ---------------------------------------------------------------------------------------------------
@@ -135,57 +134,73 @@ class SpaceViews(SpaceFaults):
     async def map_image(self, section: SectionObject) -> tuple[int, int]:
         """Loads an image section; returns where it begins and its entry point.
 
-        StatusError SECTION_NOT_IMAGE, INVALID_IMAGE_FORMAT, CONFLICTING_ADDRESSES, COMMITMENT_LIMIT, NO_MEMORY: nothing is mapped then.
+        StatusError SECTION_NOT_IMAGE, INVALID_IMAGE_FORMAT, CONFLICTING_ADDRESSES, COMMITMENT_LIMIT, NO_MEMORY, FILE_CLOSED (the
+        section), NOT_MAPPED_VIEW (somebody has unmapped it meanwhile): nothing is mapped then.
         """
+        self.machine.sections.check_open(section)
         if not section.attributes & Attribute.IMAGE:
             raise StatusError(Status.SECTION_NOT_IMAGE, f"{section.name} was not made as an image")
-        head = await self._head(section)
-        image = parse_image(section.name, head, section.section.size, self.tables.format.entry_size == 8 and self.tables.format.virtual_bits > 32)
-        low, high = image.pages
-        if image.fixed:
-            if not self.vads.free(low, high):
-                raise StatusError(Status.CONFLICTING_ADDRESSES, f"{section.name} must be at {low << PAGE_SHIFT:#x}, which is not free")
-            shift = 0
-        else:
-            place = self.vads.gap(high - low, GRANULARITY, False, self.vads.high)
-            if place < 0:
-                raise StatusError(Status.NO_MEMORY, f"{self.name} has no {high - low} free pages of addresses in a row for {section.name}")
-            shift = place - low
         parts: list[Vad] = []
         try:
-            await self._load(section, image, shift, parts)
+            head = await self._head(section)
+            self.machine.sections.check_open(section)
+            image = parse_image(section.name, head, section.section.size, self.tables.format.entry_size == 8 and self.tables.format.virtual_bits > 32)
+            shift = self._shift(section, image)
+            for part in image.parts:  # nothing waits before all of them are there
+                self._show_part(section, part, shift, parts)
+            for part in image.parts:
+                await self._clear_tail(section, part, shift, parts)
         except StatusError:
             for vad in parts:
                 self.remove(vad)
             self.machine.sections.release(section)
             raise
-        return low + shift << PAGE_SHIFT, image.entry + (shift << PAGE_SHIFT)
+        return image.pages[0] + shift << PAGE_SHIFT, image.entry + (shift << PAGE_SHIFT)
+
+    def _shift(self, section: SectionObject, image: Image) -> int:
+        """By how many pages an image is moved from where its headers say."""
+        low, high = image.pages
+        if image.fixed:
+            if not self.vads.free(low, high):
+                raise StatusError(Status.CONFLICTING_ADDRESSES, f"{section.name} must be at {low << PAGE_SHIFT:#x}, which is not free")
+            return 0
+        place = self.vads.gap(high - low, GRANULARITY, False, self.vads.high)
+        if place < 0:
+            raise StatusError(Status.NO_MEMORY, f"{self.name} has no {high - low} free pages of addresses in a row for {section.name}")
+        return place - low
 
     async def _head(self, section: SectionObject) -> bytes:
         """The first bytes of an image, seen through a view that is there for a moment."""
         pages = min(section.shape.end, HEADER_BYTES >> PAGE_SHIFT)
         vad = self._show(section, self._place(section, 0, pages, 0, True), pages, 0, Protect.READONLY, Inherit.NONE)
         try:
-            return await self.read(vad.start << PAGE_SHIFT, min(HEADER_BYTES, section.section.size))
+            head = await self.read(vad.start << PAGE_SHIFT, min(HEADER_BYTES, section.section.size))
+            if self.vads.find(vad.start) is not vad:
+                raise StatusError(Status.NOT_MAPPED_VIEW, f"{section.name} was unmapped from {self.name} while it was loaded")
+            return head
         finally:
             self.remove(vad)
 
-    async def _load(self, section: SectionObject, image: Image, shift: int, parts: list[Vad]) -> None:
-        for part in image.parts:
-            start, middle = part.page + shift, part.page + shift + part.mapped
-            if part.mapped:
-                vad = self._show(section, start, part.mapped, part.first, part.protect, Inherit.SHARE)
-                self._join(vad, parts)
-                if part.tail < PAGE_SIZE and is_copy(part.protect):
-                    last = middle - 1 << PAGE_SHIFT
-                    await self.touch(last, WRITE)
-                    await self.write(last + part.tail, bytes(PAGE_SIZE - part.tail))
-            if part.pages > part.mapped:
-                rest = Vad(middle, start + part.pages, Protect.READWRITE)
-                self._charge(part.pages - part.mapped)
-                rest.set(rest.start, rest.end, Protect.READWRITE)
-                self.vads.add(rest)
-                self._join(rest, parts)
+    def _show_part(self, section: SectionObject, part: Part, shift: int, parts: list[Vad]) -> None:
+        start, middle = part.page + shift, part.page + shift + part.mapped
+        if part.mapped:
+            self._join(self._show(section, start, part.mapped, part.first, part.protect, Inherit.SHARE), parts)
+        if part.pages > part.mapped:
+            rest = Vad(middle, start + part.pages, Protect.READWRITE)
+            self._charge(part.pages - part.mapped, [(rest.start, rest.end, Protect.READWRITE)])
+            rest.set(rest.start, rest.end, Protect.READWRITE)
+            self.vads.add(rest)
+            self._join(rest, parts)
+
+    async def _clear_tail(self, section: SectionObject, part: Part, shift: int, parts: list[Vad]) -> None:
+        """Fills what the last page of a part's file has behind it with zeros, in a copy."""
+        if not part.mapped or part.tail == PAGE_SIZE or not is_copy(part.protect):
+            return
+        last = part.page + shift + part.mapped - 1
+        physical = await self.touch(last << PAGE_SHIFT, WRITE)
+        if self.vads.find(last) not in parts:
+            raise StatusError(Status.NOT_MAPPED_VIEW, f"{section.name} was unmapped from {self.name} while it was loaded")
+        self.machine.physical.ram.bytes[physical + part.tail : physical + PAGE_SIZE] = bytes(PAGE_SIZE - part.tail)
 
     @staticmethod
     def _join(vad: Vad, image: list[Vad]) -> None:
@@ -258,7 +273,8 @@ class SpaceViews(SpaceFaults):
         if not vads:
             raise StatusError(Status.MEMORY_NOT_ALLOCATED, f"nothing is allocated at {base:#x}")
         for vad in vads:
-            await self._advise(vad, max(first, vad.start), min(end, vad.end), Advice(advice))
+            if self.vads.find(vad.start) is vad:  # it may have gone while those before it were attended to
+                await self._advise(vad, max(first, vad.start), min(end, vad.end), Advice(advice))
 
     async def _advise(self, vad: Vad, first: int, end: int, advice: Advice) -> None:
         view = vad.view
@@ -274,23 +290,29 @@ class SpaceViews(SpaceFaults):
         elif advice == Advice.DONTNEED:
             view.let_go(view.page_at(first), view.page_at(end))
         else:
-            await self._fetch(view.object.section, view.page_at(first), min(view.page_at(end), view.object.section.pages))
+            await self._fetch(view, view.page_at(first), view.page_at(end))
 
     async def _bring(self, first: int, end: int) -> None:
         """Brings private pages back from page files, as far as half of what is available goes."""
         end = min(end, first + self.machine.physical.available // 2)
         try:
             for address, entry in list(self.tables.entries(first << PAGE_SHIFT, end << PAGE_SHIFT)):
-                if is_paged(entry):
+                if is_paged(entry) and self._can_be_read(address >> PAGE_SHIFT):
                     await self.touch(address)
         except StatusError:
             pass  # whoever needs the page will hear of it
 
-    async def _fetch(self, section: Section, first: int, end: int) -> None:
-        """Brings pages to the standby list, as far as half of what is available goes."""
-        physical, faults = self.machine.physical, self.machine.faults
-        end = min(end, first + physical.available // 2)
-        while first < end:
+    def _can_be_read(self, page: int) -> bool:
+        """True for a page that can be touched without anybody noticing."""
+        vad = self.vads.find(page)
+        protect = vad.run_at(page)[2] if vad is not None else None
+        return protect is not None and not is_held(protect)
+
+    async def _fetch(self, view: View, first: int, end: int) -> None:
+        """Brings pages to the standby list, as far as half of what is available goes, while the view is there."""
+        physical, faults, section = self.machine.physical, self.machine.faults, view.object.section
+        most = first + physical.available // 2
+        while first < (end := min(end, most, section.pages)) and view in section.views:
             segment = physical.try_segment(section, first >> SEGMENT_SHIFT)
             if segment is None:
                 return

@@ -16,6 +16,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from octavo.memory.runs import parts_of, run_at, with_run
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect, read_only
 from octavo.memory.spaces.view import Inherit, View
@@ -48,22 +49,15 @@ class Vad:
 
     def run_at(self, page: int) -> Run:
         """The run that a page is in."""
-        return self.runs[bisect_right(self.runs, page, key=lambda r: r[0]) - 1]
+        return run_at(self.runs, page)
 
     def parts(self, first: int, end: int) -> list[Run]:
         """The runs of pages [first, end), cut to them."""
-        return [(max(a, first), min(b, end), p) for a, b, p in self.runs if a < end and b > first]
+        return parts_of(self.runs, first, end)
 
     def set(self, first: int, end: int, protect: Protect | None) -> None:
         """Gives pages [first, end) one protection; runs that continue each other become one."""
-        rest = [part for a, b, p in self.runs for part in ((a, min(b, first), p), (max(a, end), b, p)) if part[0] < part[1]]
-        merged: list[Run] = []
-        for a, b, p in sorted([*rest, (first, end, protect)], key=lambda r: r[0]):
-            if merged and merged[-1][1] == a and merged[-1][2] == p:
-                merged[-1] = (merged[-1][0], b, p)
-            else:
-                merged.append((a, b, p))
-        self.runs = merged
+        self.runs = with_run(self.runs, first, end, protect)
 
     def committed(self, first: int, end: int) -> int:
         """Committed pages of [first, end)."""

@@ -14,7 +14,7 @@ import enum
 from typing import TYPE_CHECKING
 
 from octavo.machine.pagetables import PRESENT, WRITE
-from octavo.machine.ram import PAGE_SHIFT
+from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.spaces.advice import Advice, Pattern
 
 if TYPE_CHECKING:
@@ -56,12 +56,11 @@ class View:
         self.space.pages.forget_shared(*self._span(first, end))
 
     def let_go(self, first: int, end: int) -> None:
-        """As `forget`, but locked pages stay."""
-        shift = self.vad.start - self.first
-        for page in sorted(p - shift for p in self.space.locked if first <= p - shift < end):
-            self.forget(first, page)
-            first = page + 1
-        self.forget(first, end)
+        """As `forget`, but locked pages stay, and as many as the space keeps whatever others want."""
+        pages, space = self.space.pages, self.space
+        for address, _ in list(space.tables.entries(*self._span(first, end))):
+            if pages.staying > space.minimum and address >> PAGE_SHIFT not in space.locked:
+                pages.forget_shared(address, address + PAGE_SIZE)
 
     def where(self, number: int) -> str:
         """See `octavo.memory.section.Mapped`."""
@@ -75,7 +74,8 @@ class View:
         space = self.space
         if not self.vad.start <= page < self.vad.end or not space.tables.get(page << PAGE_SHIFT):
             return False
-        return page in space.locked or space.pages.resident <= space.minimum
+        others = sum(1 for view in self.object.section.views if isinstance(view, View) and view.space is space)  # may all show it, and leave with it
+        return page in space.locked or space.pages.staying < space.minimum + others
 
     def clean(self, first: int, end: int) -> None:
         """See `octavo.memory.section.Mapped`."""

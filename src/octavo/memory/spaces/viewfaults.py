@@ -48,12 +48,14 @@ async def view_fault(space: SpaceFaults, vad: Vad, page: int, kind: int, protect
     if view.object.frame:
         space.pages.map_device(page << PAGE_SHIFT, view.object.frame + view.page_at(page), protect)
         return False
-    number = view.page_at(page)
+    number, gate = view.page_at(page), section.gate
     _check_end(space, view, page)
-    if section.admit is not None:
-        await section.admit(number, kind == WRITE)
+    if gate is not None and gate.prohibits(number, kind == WRITE):
+        await gate.admit(number, kind == WRITE)
+        return False
     if kind == WRITE and section.quota and section.dirty >= section.quota:
         await _below_quota(space, section, page)
+        return False
     physical = space.machine.physical
     segment = physical.try_segment(section, number >> SEGMENT_SHIFT)
     if segment is None:
@@ -68,7 +70,8 @@ async def view_fault(space: SpaceFaults, vad: Vad, page: int, kind: int, protect
     try:
         await _resident(space, segment, page, i, low, high)
         now = space.vads.find(page)
-        if now is vad and vad.run_at(page)[2] == protect and number < section.pages:
+        alike = now is vad and vad.run_at(page)[2] == protect and number < section.pages
+        if alike and not (gate is not None and gate.prohibits(number, kind == WRITE)):
             return _enter(space, view, segment, page, i, kind, protect, spare)
         return False
     finally:
@@ -133,7 +136,8 @@ def _enter(space: SpaceFaults, view: View, segment: Segment, page: int, i: int, 
         return False  # somebody has made a copy meanwhile
     if not entry:
         space.machine.faults.clear_behind_end(segment)
-        noticed = segment.dirty >> i & 1 and view.page_at(page) not in segment.section.precious
+        number, gate = view.page_at(page), segment.section.gate
+        noticed = segment.dirty >> i & 1 and number not in segment.section.precious and not (gate is not None and gate.prohibits(number, True))
         pages.map_shared(address, segment, frame, protect, may_write(protect) and bool(noticed))
         entry = pages.tables.get(address)
     assert entry & PRESENT and pages.frame_of(entry) == frame

@@ -1,26 +1,25 @@
 """Virtual memory of one machine: its address spaces, the soft MMU, and the commit limit.
 
-Committed pages are charged when they are committed, so that a promise to keep them can be held: what is charged never
-passes the limit: the frames there are, less a reserve, and the slots of the page files.
-
-Source: NT's commit accounting.
+Committed pages are charged when they are committed, so that a promise to keep them can be held: `octavo.memory.spaces.commit`.
 """
 
 from __future__ import annotations
+
+import numpy as np
 
 from octavo.machine.mmu import References, SoftMmu
 from octavo.machine.mmukernels import EXECUTE, READ, WRITE
 from octavo.machine.paging import PageTableFormat
 from octavo.memory.manager import MemoryManager
 from octavo.memory.pfn import HOLDER, USE, WORDS
-from octavo.memory.physical import RESERVE
 from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.memory.spaces.addressspace import AddressSpace
 from octavo.memory.spaces.balance import BalanceSetManager
 from octavo.memory.spaces.bulk import Bulk
+from octavo.memory.spaces.commit import Commitment
 from octavo.memory.spaces.eviction import Eviction
 from octavo.memory.spaces.pagefile import PageFiles, PageStore
-from octavo.memory.spaces.privatepages import PrivatePages, is_paged
+from octavo.memory.spaces.privatepages import PrivatePages, is_leaving, is_paged
 from octavo.memory.spaces.profiles import Profile, make_profile
 from octavo.memory.spaces.replacement import Replacement
 from octavo.memory.spaces.sections import Sections
@@ -42,17 +41,16 @@ class VirtualMemory:
         self.scheduler = memory.scheduler
         # Frames that pages can be in, whatever the cache has in them now.
         self.total = self.physical.buddy.free_frames + self.physical.zeroed.count + sum(s.used for s in self.physical.segments.values())
-        self.limit = max(self.total - self.total // 16 - 2 * RESERVE, 0)  # pages; a sixteenth is for page tables
         profile = profile or make_profile()
         self.cluster = profile.cluster  # pages that one fault on a view brings in at most
         self.format = layout
         self.mmu = SoftMmu(memory.ram, layout, cpus)
-        self.holder = memory.pfns.new_holder("private memory")
+        self.holder = memory.pfns.new_holder("private memory", wired=False)
         self.table_frames = TableFrames(self.physical, "address spaces")
         self.spaces: list[AddressSpace] = []
-        self.charged = 0
         self.files = PageFiles()
         self.sections = Sections(self)
+        self.commitment = Commitment(self)
         self.replacement = Replacement(self, profile.policy)
         self.eviction = Eviction(self, self.replacement, profile.standby)
         self.bulk = Bulk(self)
@@ -63,15 +61,17 @@ class VirtualMemory:
 
     def add_page_file(self, store: PageStore, initial: int | None = None, maximum: int | None = None) -> None:
         """Puts a device to use as a page file, which raises the commit limit; sizes in bytes. StatusError as `PageFiles.add`."""
-        self.limit += self.files.add(store, initial, maximum)
+        self.commitment.slots += self.files.add(store, initial, maximum)
 
-    def charge(self, pages: int, who: str) -> None:
-        """Charges pages, or gives charge back where they are negative. StatusError COMMITMENT_LIMIT with the figures."""
-        if pages > 0 and self.charged + pages > self.limit:
-            self.limit += self.files.grow(self.charged + pages - self.limit)
-        if pages > 0 and self.charged + pages > self.limit:
-            raise StatusError(Status.COMMITMENT_LIMIT, f"{who} asks for {pages} pages, and {self.charged} of the limit of {self.limit} are committed")
-        self.charged += pages
+    @property
+    def limit(self) -> int:
+        """Pages that may be promised."""
+        return self.commitment.limit
+
+    @property
+    def charged(self) -> int:
+        """Pages that are promised."""
+        return self.commitment.charged
 
     def create(self, name: str) -> AddressSpace:
         """An empty space. StatusError INSUFFICIENT_RESOURCES without a frame for its root table."""
@@ -90,6 +90,8 @@ class VirtualMemory:
         StatusError COMMITMENT_LIMIT or INSUFFICIENT_RESOURCES: there is no new space then.
         """
         parent.check_alive()
+        if parent not in self.spaces:
+            raise StatusError(Status.INVALID_PARAMETER, f"{parent.name} is a space of another machine")
         child = self._create(name, parent.pages.family)
         try:
             for vad in parent.vads.all:
@@ -104,7 +106,7 @@ class VirtualMemory:
     def _inherit(self, parent: AddressSpace, child: AddressSpace, vad: Vad) -> None:
         if vad.inherit == Inherit.NONE:
             return
-        self.charge(vad.charge, child.name)
+        self.commitment.charge(vad.charge, child.name, self.commitment.tables_for(vad.runs))
         child.charge += vad.charge
         copy = Vad(vad.start, vad.end, vad.protect, list(vad.runs), None, vad.inherit, vad.copies, vad.advice)
         child.vads.add(copy)
@@ -134,8 +136,13 @@ class VirtualMemory:
 
         Several threads may share a CPU: it changes spaces when one of them waits.
 
-        StatusError of the first fault that cannot be resolved; those before it have been made.
+        StatusError of the first fault that cannot be resolved; those before it have been made. INVALID_PARAMETER for a CPU that
+        is not there; TypeError for references that are not a row of int64.
         """
+        if not isinstance(refs, np.ndarray) or refs.dtype != np.int64 or refs.ndim != 1:
+            raise TypeError("references are a NumPy array of int64 in one dimension: see octavo.machine.mmu.reference")
+        if not 0 <= cpu < len(self.mmu.states):
+            raise StatusError(Status.INVALID_PARAMETER, f"there is no CPU {cpu}: there are {len(self.mmu.states)}, from 0 on")
         at = faults = 0
         while True:
             space.check_alive()
@@ -171,7 +178,7 @@ class VirtualMemory:
 
     def explain(self, pfn: int) -> str:
         """Which pages of which spaces lead to a frame, in words; "" for none."""
-        if not self.replacement.policy.has(pfn):
+        if not 0 < pfn < self.physical.pfns.frames or not self.replacement.policy.has(pfn):
             return ""
         if self.physical.pfns.words[pfn * WORDS + HOLDER] == self.holder:
             address = self.replacement.page_of(pfn) << 12
@@ -220,7 +227,7 @@ class VirtualMemory:
 
     def check(self) -> None:
         """Charges add up; every entry leads to a frame of private memory inside a committed run; share counts are the entries counted."""
-        assert self.charged == sum(s.charge for s in self.spaces) + self.sections.charge <= self.limit
+        assert self.charged == sum(s.charge for s in self.spaces) + self.sections.charge
         self.sections.check()
         uses: dict[int, int] = {}
         shares: dict[int, int] = {}
@@ -228,7 +235,7 @@ class VirtualMemory:
         for space in self.spaces:
             space.vads.check()
             assert space.charge == sum(v.charge for v in space.vads.all)
-            count = away = 0
+            count = away = leaving = 0
             for vad in space.vads.all:
                 for first, end, protect in vad.runs:
                     for address, entry in space.tables.entries(first << 12, end << 12):
@@ -238,13 +245,14 @@ class VirtualMemory:
                             away += 1
                             continue
                         count += 1
+                        leaving += is_leaving(entry)
                         if space.pages.is_shared(entry):
                             self._check_shared(vad, address >> 12, entry, shares)
                         else:
                             frame = PrivatePages.frame_of(entry)
                             uses[frame] = uses.get(frame, 0) + 1
             assert away == space.pages.paged, f"{space.name}: {away} pages are in page files and {space.pages.paged} are counted"
-            assert count == space.pages.resident, f"{space.name}: {count} pages are there and {space.pages.resident} are counted"
+            assert (count, leaving) == (space.pages.resident, space.pages.leaving), f"{space.name}: {count} pages are there and {space.pages.resident} are counted"
         self.files.check(paged)
         table = self.physical.pfns.table
         held = table[:, HOLDER] == self.holder

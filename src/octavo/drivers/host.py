@@ -1,0 +1,55 @@
+"""What the host's errors are here: a status for each errno, and a sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from octavo.status import Status, StatusError
+
+_STATUSES = {
+    errno.ENOSPC: Status.DISK_FULL,
+    errno.EDQUOT: Status.DISK_FULL,
+    errno.EROFS: Status.MEDIA_WRITE_PROTECTED,
+    errno.EIO: Status.IO_DEVICE_ERROR,
+    errno.ENODEV: Status.NO_SUCH_DEVICE,
+    errno.ENXIO: Status.NO_SUCH_DEVICE,
+    errno.ESTALE: Status.NO_SUCH_DEVICE,
+    errno.ENOTCONN: Status.NO_SUCH_DEVICE,
+    errno.EMFILE: Status.INSUFFICIENT_RESOURCES,
+    errno.ENFILE: Status.INSUFFICIENT_RESOURCES,
+    errno.ENOMEM: Status.NO_MEMORY,
+    errno.ENOENT: Status.OBJECT_NAME_NOT_FOUND,
+    errno.ENOTDIR: Status.OBJECT_PATH_NOT_FOUND,
+    errno.EEXIST: Status.OBJECT_NAME_COLLISION,
+    errno.EISDIR: Status.FILE_IS_A_DIRECTORY,
+    errno.ENAMETOOLONG: Status.OBJECT_NAME_INVALID,
+    errno.EFBIG: Status.FILE_TOO_LARGE,
+}
+_KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a character device", stat.S_IFBLK: "a block device", stat.S_IFDIR: "a directory"}
+
+
+def host_error(error: OSError, what: str, other: Status = Status.ACCESS_DENIED) -> StatusError:
+    """The host's error as a StatusError, with the status `other` where there is no closer one; `what` begins the sentence."""
+    return StatusError(_STATUSES.get(error.errno or 0, other), f"{what}: {error.strerror or error}")
+
+
+def kind_of(mode: int) -> str:
+    """What an `st_mode` is, with its article: "a file", "a FIFO", "a link"."""
+    return _KINDS.get(stat.S_IFMT(mode), "a link" if stat.S_ISLNK(mode) else "a file")
+
+
+def require_storage(path: str, mode: int | None = None) -> None:
+    """StatusError NO_SUCH_DEVICE when a path (or what was opened there, with `mode`) has no bytes at places, as
+    files and block devices have.
+
+    Asked before a path is opened: opening a FIFO would wait, or be seen at its other end.
+    """
+    if mode is None:
+        try:
+            mode = os.stat(path).st_mode
+        except OSError as error:
+            raise host_error(error, f"{path}: cannot open the image") from None
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        raise StatusError(Status.NO_SUCH_DEVICE, f"{path}: is {kind_of(mode)}, not a file or a block device")

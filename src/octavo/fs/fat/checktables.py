@@ -1,0 +1,107 @@
+"""The tables of a FAT volume, checked and mended: the copies of the FAT, its first two entries, lost clusters, FSInfo.
+
+Parts of `octavo.fs.fat.check`; `check_lost` comes after all chains have been followed.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from octavo.fs.fat.core import FSINFO_LEAD, FSINFO_MIDDLE, UNKNOWN
+from octavo.io.regionpager import RegionPager, whole_device
+from octavo.machine.ram import PAGE_SIZE
+from octavo.memory.section import VIEW_SIZE, Section
+from octavo.status import StatusError
+
+if TYPE_CHECKING:
+    from octavo.fs.fat.check import Check
+
+MEDIA_OFFSET = 21  # in the boot sector
+
+
+async def done() -> None:
+    """For what was mended on the way."""
+
+
+async def check_copies(check: Check) -> None:
+    """All copies of the FAT say the same."""
+    volume, g = check.volume, check.volume.geometry
+    if not g.mirrored or g.fats < 2:
+        return
+    section = Section(volume.name, RegionPager(volume.device), whole_device(volume.device), volume.device.size)
+    try:
+        for copy in range(1, g.fats):
+            for at in range(0, g.fat_size, VIEW_SIZE):
+                length = min(VIEW_SIZE, g.fat_size - at)
+                first = await volume.cache.copy_read(section, g.fat_offset + at, length)
+                other = await volume.cache.copy_read(section, g.fat_offset + copy * g.fat_size + at, length)
+                if first != other:
+                    await check.say("volume", f"FAT {copy + 1} differs from FAT 1", _copy_fat(check))
+                    break
+    except StatusError as error:
+        await check.say("volume", error.text)
+    finally:
+        await volume.cache.drop(section)
+
+
+async def check_reserved(check: Check) -> None:
+    """The two entries before the first cluster's: the media byte under ones, and an end of chain."""
+    volume, table = check.volume, check.volume.table
+    media = volume.cache.ram.bytes[await volume.cache.address(volume.section, MEDIA_OFFSET)]
+    for number, right in ((0, table.mask & ~0xFF | media), (1, table.end_mark)):
+        value = await table.get(number)
+        if value < right & ~0xF:  # Windows clears a high bit of entry 1 while it has the volume
+            what = f"entry {number} of the FAT is {value:#x} instead of {right:#x}"
+            await check.say("volume", what, table.set(number, right))
+
+
+async def _copy_fat(check: Check) -> None:
+    """Has all of the FAT written, which goes to each copy."""
+    volume = check.volume
+    for at in range(volume.table.offset // PAGE_SIZE * PAGE_SIZE, volume.section.size, PAGE_SIZE):
+        await volume.cache.address(volume.section, at)
+        volume.cache.mark(volume.section, at)
+
+
+async def check_lost(check: Check) -> None:
+    """Clusters in use that no file owns; they are freed only when all that is reachable was seen."""
+    mend = check.repair and not check.unseen
+    table, cluster, lost, free = check.volume.table, 2, 0, 0
+    while cluster < table.limit:
+        values = await table._values(cluster, 4096)
+        used = (values != 0) & (values != table.bad)
+        stray = np.flatnonzero(used & (check.owners[cluster : cluster + len(values)] == 0))
+        if mend and len(stray):
+            await check.volume._modify()
+            await table.free([(cluster + int(i), 1) for i in stray])
+        lost += len(stray)
+        free += int(np.count_nonzero(values == 0)) + (len(stray) if mend else 0)
+        cluster += len(values)
+    table.free_count = free
+    if lost:
+        await check.say("volume", f"{lost} clusters are in use and belong to no file", done() if mend or not check.repair else None)
+
+
+async def check_fsinfo(check: Check) -> None:
+    """The FSInfo sector has its signatures and the right count."""
+    volume, g = check.volume, check.volume.geometry
+    if not g.fsinfo_offset:
+        return
+    data = await volume.cache.copy_read(volume.section, g.fsinfo_offset, 512)
+    lead, middle = struct.unpack_from("<I", data)[0], struct.unpack_from("<I", data, 484)[0]
+    free = struct.unpack_from("<I", data, 488)[0]
+    if lead != FSINFO_LEAD or middle != FSINFO_MIDDLE:
+        await check.say("volume", "the FSInfo sector has no signature", _sign_fsinfo(check))
+    elif free not in (volume.table.free_count, UNKNOWN):
+        what = f"FSInfo counts {free} free clusters, and there are {volume.table.free_count}"
+        await check.say("volume", what, volume._write_fsinfo())
+
+
+async def _sign_fsinfo(check: Check) -> None:
+    section, at = check.volume.section, check.volume.geometry.fsinfo_offset
+    blank = struct.pack("<I480xI8x12xI", FSINFO_LEAD, FSINFO_MIDDLE, 0xAA550000)
+    await check.volume._put(section, at, blank)
+    await check.volume._write_fsinfo()

@@ -1,0 +1,156 @@
+"""Firmware maps that people write, and lists of ranges that Linux shows.
+
+    ranges   0x0-0x9fbff usable          hexadecimal or decimal, end inclusive; "#" begins a comment
+             [mem 0x0-0x9fbff] usable    cut out of a log
+    iomem    00000000-0009fbff : System RAM       /proc/iomem, read as root; end inclusive
+               00001000-00001fff : Kernel code    what lies in the range before it is part of that
+    JSON     [{"start": 0, "end": "0x1000", "kind": "usable"}, ...] or {"ranges": [...]}, end exclusive; `octavo map --json` writes such
+
+A list is nothing but such lines: the first other one is an error that names it. A kind that nobody uses is taken as reserved,
+with a remark; in iomem, whose kinds are names of devices too, without one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from octavo.machine.firmware import ADDRESS_LIMIT, MAX_RANGES, FirmwareMap, FirmwareRange, MemoryKind, Remarks, kind_of, possible
+from octavo.status import Status, StatusError
+
+_NUMBER = r"0x[0-9a-f]+|[0-9]+"
+_LINE = re.compile(rf"(?:\[mem\s+)?({_NUMBER})\s*-\s*({_NUMBER})\s*\]?\s*:?\s+([a-z(].*)", re.I)
+_IOMEM = r"([0-9a-f]{8,16})-([0-9a-f]{8,16}) : (.+)"
+_JSON = r"\s*[\[{]\s*(?![0-9\s]|mem\b)"
+_MOST_DIGITS = 40
+
+
+def number_of(text: str) -> int:
+    """A number in hexadecimal with 0x, or in decimal. StatusError INVALID_PARAMETER for what may be octal, is too long, or is none."""
+    if not re.fullmatch(_NUMBER, text, re.I):
+        raise StatusError(Status.INVALID_PARAMETER, f"{text[:_MOST_DIGITS]!r} is no number")
+    if text[:2] in ("0x", "0X"):
+        return int(text, 16)
+    if text.startswith("0") and text.strip("0"):
+        raise StatusError(Status.INVALID_PARAMETER, f"{text[:_MOST_DIGITS]!r} begins with a zero: write 0x in front of hexadecimal, and decimal without zeros")
+    if len(text) > _MOST_DIGITS and text.strip("0"):
+        raise StatusError(Status.INVALID_PARAMETER, f"a number of {len(text)} digits is past 64 bits")
+    return int(text[:_MOST_DIGITS])
+
+
+class RangeList:
+    """Reads a list line by line, until there is something else in it."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self._remarks = Remarks(where)
+        self._ranges: list[FirmwareRange] = []
+        self._parent: tuple[int, int] = (0, 0)  # the range of iomem in which others may lie
+        self._hidden = False
+        self._error: StatusError | None = None
+
+    @property
+    def alive(self) -> bool:
+        """False once a line was no range: the text is no list."""
+        return self._error is None
+
+    def line(self, number: int, text: str) -> None:
+        """Looks at a line."""
+        text = text.split("#", 1)[0].strip()
+        if not text or self._error or "/proc/iomem" in text:
+            return
+        place = f"{self.where}, line {number}"
+        try:
+            if found := re.fullmatch(_IOMEM, text, re.I):
+                self._iomem(int(found[1], 16), int(found[2], 16) + 1, found[3])
+            elif found := _LINE.fullmatch(text):
+                add_range(self._ranges, self._remarks, number_of(found[1]), number_of(found[2]) + 1, found[3], number)
+            else:
+                other = "" if self._ranges else ", and no line of a boot log's map, such as 'BIOS-e820: ...', anywhere"
+                raise StatusError(Status.INVALID_PARAMETER, f"expected 'START-END KIND', got {text[:60]!r}{other}")
+        except StatusError as error:
+            self._error = StatusError(error.status, f"{place}: {error.text}")
+
+    def _iomem(self, start: int, end: int, name: str) -> None:
+        low, high = self._parent
+        if (start, end) == (0, 1):
+            self._hidden = True
+        elif not (low <= start and end <= high):
+            self._parent = start, end
+            _append(self._ranges, FirmwareRange(start, end, kind_of(name) or MemoryKind.RESERVED))
+
+    def result(self) -> FirmwareMap:
+        """The map. StatusError INVALID_PARAMETER that names the line that is no range, or says that there is none."""
+        if self._error:
+            raise self._error
+        if self._hidden and not self._ranges:
+            raise StatusError(Status.INVALID_PARAMETER, f"{self.where}: all addresses are 0; Linux shows those of /proc/iomem to root only: read it with sudo")
+        if not self._ranges:
+            raise no_range(self.where)
+        return FirmwareMap(self._ranges, self._remarks.sentences())
+
+
+def no_range(where: str) -> StatusError:
+    """The error for a source in which nothing is a range."""
+    return StatusError(
+        Status.INVALID_PARAMETER,
+        f"{where}: no memory range found; expected dmesg text with BIOS-e820 or efi lines, /proc/iomem, JSON, or lines such as '0x0-0x9fbff usable'",
+    )
+
+
+def _append(ranges: list[FirmwareRange], item: FirmwareRange) -> None:
+    ranges.append(item)
+    if len(ranges) > MAX_RANGES:
+        raise StatusError(Status.INVALID_PARAMETER, f"more than {MAX_RANGES} ranges")
+
+
+def add_range(ranges: list[FirmwareRange], remarks: Remarks, start: int, end: int, kind: str, line: int = 0) -> None:
+    """Adds a range that somebody wrote. StatusError INVALID_PARAMETER for an impossible one; an empty one only gets a remark."""
+    if not possible(start, end):
+        raise StatusError(Status.INVALID_PARAMETER, f"the range {_short(start)} to {_short(end)} is backward or past 64 bits")
+    if start == end:
+        remarks.add(f"the range of size zero at {start:#x} is left out", line)
+        return
+    found = kind_of(kind)
+    if found is None:
+        remarks.add(f"the kind {kind[:30]!r} is unknown, and is taken as reserved", line)
+    _append(ranges, FirmwareRange(start, end, found or MemoryKind.RESERVED))
+
+
+def _short(address: int) -> str:
+    return f"{address:#x}" if abs(address) <= ADDRESS_LIMIT << 8 else "a number of more than 64 bits"
+
+
+def is_json(text: str) -> bool:
+    """True for what begins as JSON; a log's "[    0.000000]" does not."""
+    return bool(re.match(_JSON, text))
+
+
+def parse_json(text: str, where: str) -> FirmwareMap:
+    """A map in JSON. StatusError INVALID_PARAMETER that names the range that is wrong."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise StatusError(Status.INVALID_PARAMETER, f"{where}: not valid JSON: {error}") from None
+    items = data.get("ranges") if isinstance(data, dict) else data
+    out: list[FirmwareRange] = []
+    remarks = Remarks(where)
+    for i, item in enumerate(items if isinstance(items, list) else []):
+        place = f"{where}: range {i}"
+        try:
+            start, end, kind = item["start"], item["end"], item["kind"]
+        except (KeyError, TypeError):
+            raise StatusError(Status.INVALID_PARAMETER, f"{place}: needs start, end (numbers, end exclusive) and kind") from None
+        try:
+            add_range(out, remarks, _json_number(start), _json_number(end), str(kind))
+        except StatusError as error:
+            raise StatusError(error.status, f"{place}: {error.text}") from None
+    if not out:
+        raise no_range(where)
+    return FirmwareMap(out, remarks.sentences())
+
+
+def _json_number(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return number_of(value if isinstance(value, str) else repr(value)[:_MOST_DIGITS])

@@ -1,0 +1,131 @@
+"""Where firmware maps come from: this machine, a machine recorded with Octavo, or a file in whatever form people have it.
+
+    sysfs    /sys/firmware/memmap/N/{start,end,type}     the running machine ("host"), or a copy of that directory
+    text     see octavo.machine.mapdialects, octavo.machine.maplogs and octavo.machine.maplists
+    binary   see octavo.machine.rawmaps
+
+The form of a file is found out by its contents. A boot log wins over a list, since nothing in a list looks like a log.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from octavo.machine.firmware import FirmwareMap, FirmwareRange, Remarks
+from octavo.machine.mapdialects import may_have_entry
+from octavo.machine.maplists import RangeList, add_range, is_json, no_range, parse_json
+from octavo.machine.maplogs import MapLog
+from octavo.machine.maptext import MOST_HEAD, clean, encoding_of, is_binary, open_unpacked, pieces, text_blocks
+from octavo.machine.rawmaps import FORMS, parse_raw
+from octavo.status import Status, StatusError
+
+_RECORDED = os.path.join(os.path.dirname(__file__), "maps")
+_MOST_FIELD = 256  # bytes of a file of sysfs
+
+
+def recorded_maps() -> list[str]:
+    """Names of the maps that come with Octavo, recorded on real machines."""
+    return sorted(name.removesuffix(".txt") for name in os.listdir(_RECORDED) if name.endswith(".txt"))
+
+
+def load_firmware_map(source: str) -> FirmwareMap:
+    """A map by 'host', by the name of a recorded one, or from a file; StatusError with one sentence where that fails.
+
+    The form of a file is found out; a binary one can be named in front of it: "uefi:map.bin" (e820, uefi, multiboot1, multiboot2).
+    """
+    if source == "host":
+        return read_sysfs()
+    if not _can_be_name(source):
+        raise StatusError(Status.OBJECT_NAME_INVALID, f"{source!r} can be no name of a file")
+    path = os.path.join(_RECORDED, source + ".txt")
+    if "/" in source or not os.path.isfile(path):
+        path = source
+    form, _, rest = source.partition(":")
+    if form not in FORMS or os.path.exists(path):
+        form, rest = "", path
+    try:
+        return read_sysfs(rest) if os.path.isdir(rest) else _read_file(rest, form, source if path != source else rest)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"{rest}: {reason}; give a file, 'host', or one of {', '.join(recorded_maps())}") from None
+
+
+def _can_be_name(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
+def read_sysfs(path: str = "/sys/firmware/memmap") -> FirmwareMap:
+    """The running machine's map, from Linux's sysfs."""
+    ranges: list[FirmwareRange] = []
+    remarks = Remarks(path)
+    try:
+        for name in sorted((n for n in os.listdir(path) if n.isascii() and n.isdigit() and len(n) < 10), key=int):
+            start, end, kind = (_read(os.path.join(path, name, field)).strip() for field in ("start", "end", "type"))
+            add_range(ranges, remarks, int(start, 16), int(end, 16) + 1, kind)
+    except StatusError as error:
+        raise StatusError(error.status, f"{path}: range {name}: {error.text}") from None
+    except (OSError, ValueError) as error:
+        raise StatusError(Status.NO_SUCH_DEVICE, f"{path}: cannot read the firmware map: {error}") from None
+    if not ranges:
+        raise no_range(path)
+    return FirmwareMap(ranges, remarks.sentences())
+
+
+def _read(path: str) -> str:
+    with open(path, "rb") as file:
+        return file.read(_MOST_FIELD).decode("ascii", "replace")
+
+
+def _read_file(path: str, form: str, where: str) -> FirmwareMap:
+    with open_unpacked(path) as file:
+        head = file.read(MOST_HEAD)
+        encoding = encoding_of(head)
+        if form or (encoding == "utf-8-sig" and is_binary(head)):
+            if len(head) == MOST_HEAD:
+                raise StatusError(Status.INVALID_PARAMETER, f"{where}: a binary file of {MOST_HEAD >> 20} MiB or more is no firmware map")
+            return parse_raw(head, where, form)
+        return _read_text(text_blocks(head, file, encoding, where), where)
+
+
+def parse_text(text: str, where: str = "map") -> FirmwareMap:
+    """The map in a text: a boot log, a list, or JSON. StatusError INVALID_PARAMETER that names the line that is wrong."""
+    return _read_text(iter([text]), where)
+
+
+def _read_text(blocks: Iterator[str], where: str) -> FirmwareMap:
+    first, more = next(blocks, ""), False
+    log, ranges, remarks = MapLog(where), RangeList(where), Remarks(where)
+
+    def again() -> Iterator[str]:
+        nonlocal more
+        yield first
+        for block in blocks:
+            more = more or bool(block)
+            yield block
+
+    for number, piece in pieces(again(), remarks):
+        _read_lines(number, piece, log, ranges)
+    found = log.result()
+    if found is None and is_json(first):
+        if more:
+            raise StatusError(Status.FILE_TOO_LARGE, f"{where}: JSON of more than {MOST_HEAD >> 20} MiB is no firmware map")
+        return parse_json(first, where)
+    found = ranges.result() if found is None else found
+    return FirmwareMap(found, (*remarks.sentences(), *found.notes))
+
+
+def _read_lines(number: int, piece: str, log: MapLog, ranges: RangeList) -> None:
+    """Shows the lines of a piece to the readers, those without anything of a map to nobody: logs are long."""
+    marked = may_have_entry(piece.lower())
+    for at, line in enumerate(piece.split("\n") if marked or ranges.alive or log.waiting else (), number):
+        if ranges.alive or log.waiting or may_have_entry(line.lower()):
+            for part in clean(line).split("\r"):
+                log.line(at, part)
+                if ranges.alive:
+                    ranges.line(at, part)
+        elif not marked:
+            break

@@ -1,0 +1,119 @@
+"""Files that hold maps, as people keep them: packed, in other encodings, with colours, and of any size.
+
+    file -> unpack (gzip, bzip2, xz) -> head, blocks -> text (UTF-8 or UTF-16) -> pieces of whole lines -> clean lines
+
+Nothing here holds more than a head of MOST_HEAD bytes and one block, so that a log of many GiB is read in a few MiB. Binary files are
+told from text by their head: text has hardly any control characters, NUL bytes aside (crashed file systems leave runs of
+them in logs).
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import lzma
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+from octavo.machine.firmware import Remarks
+from octavo.status import Status, StatusError
+
+MOST_HEAD = 4 << 20  # bytes: larger than a binary table of 4096 ranges, and the most that JSON may have
+MOST_UNPACKED = 8 << 30  # bytes: a log that is larger is a bomb
+MOST_LINE = 1 << 20  # characters
+_BLOCK = 256 << 10  # bytes
+_OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+_FOREIGN = {
+    b"PK\x03\x04": "a zip archive; unpack it first",
+    b"\x28\xb5\x2f\xfd": "packed by zstd; unpack it first",
+    b"7z\xbc\xaf": "a 7z archive; unpack it first",
+    b"LPKSHHRH": "a journal in systemd's own form; write it as text with 'journalctl -k -b --file'",
+}
+_CONTROLS = bytes(sorted({*range(1, 32)} - {*b"\b\t\n\v\f\r\x1a\x1b"}))
+_COLOUR = r"(?:\x1b|\^\[|\\u001b|\\x1b|\\033|#033|\u241b)\[[0-9;?]*[A-Za-z]|(?:\ufffd|\?)?\[[0-9;]+m"
+
+
+@contextmanager
+def open_unpacked(path: str) -> Iterator[IO[bytes]]:
+    """The bytes of a file, unpacked when it is packed. StatusError INVALID_PARAMETER for packed data that is damaged, or of a kind that is not read."""
+    with open(path, "rb") as file:
+        start = file.peek(8)[:8]
+        for magic, what in _FOREIGN.items():
+            if start.startswith(magic):
+                raise StatusError(Status.INVALID_PARAMETER, f"{path}: this is {what}")
+        opener = next((f for magic, f in _OPENERS.items() if start.startswith(magic)), None)
+        if opener is None:
+            yield file
+            return
+        try:
+            with opener(file, "rb") as unpacked:
+                yield unpacked
+        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+            raise StatusError(Status.INVALID_PARAMETER, f"{path}: the packed data is damaged: {error}") from None
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise StatusError(Status.INVALID_PARAMETER, f"{path}: the packed data is damaged: {error}") from None
+
+
+def encoding_of(head: bytes) -> str:
+    """The name of a text's encoding by its first bytes: a byte order mark, or zeros in every other byte; else UTF-8."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    sample = head[:4096]
+    half = len(sample) // 2
+    for offset, name in ((1, "utf-16-le"), (0, "utf-16-be")):
+        zeros, others = sample[offset::2].count(0), sample[1 - offset :: 2]
+        if half >= 8 and zeros * 10 >= half * 9 and not others.count(0) and not is_binary(others):
+            return name
+    return "utf-8-sig"
+
+
+def is_binary(head: bytes) -> bool:
+    """True when bytes are no text: NUL bytes alone, or one in twenty of the others is a control character."""
+    rest = head.replace(b"\0", b"")
+    return bool(head) and (len(rest) - len(rest.translate(None, _CONTROLS))) * 20 >= len(rest)
+
+
+def text_blocks(head: bytes, file: IO[bytes], encoding: str, where: str) -> Iterator[str]:
+    """The text of a file whose first bytes are `head`, without NUL characters. StatusError FILE_TOO_LARGE beyond MOST_UNPACKED."""
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    block, size = head, 0
+    while block:
+        size += len(block)
+        if size > MOST_UNPACKED:
+            raise StatusError(Status.FILE_TOO_LARGE, f"{where}: more than {MOST_UNPACKED >> 30} GiB of text; cut the boot's lines out of it")
+        yield decoder.decode(block).replace("\0", "")
+        block = file.read(_BLOCK)
+    yield decoder.decode(b"", True)
+
+
+def pieces(blocks: Iterator[str], remarks: Remarks) -> Iterator[tuple[int, str]]:
+    """Pieces of whole lines, each with the number of its first line; what a line has beyond MOST_LINE is left out, with a remark."""
+    number, rest, cut = 1, "", False
+    for block in blocks:
+        if cut:
+            _, newline, block = block.partition("\n")
+            if not newline:
+                continue
+            yield number, rest
+            number, rest, cut = number + 1, "", False
+        whole, newline, rest = (rest + block).rpartition("\n")
+        if newline:
+            yield number, whole
+            number += whole.count("\n") + 1
+        if len(rest) > MOST_LINE:
+            remarks.add(f"the line is longer than {MOST_LINE} characters; what is behind is not read", number)
+            rest, cut = rest[:MOST_LINE], True
+    yield number, rest
+
+
+def clean(line: str) -> str:
+    """A line without colours, without the mail encoding of "=", and without what surrounds it."""
+    if "[" in line:
+        line = re.sub(_COLOUR, "", line)
+    return line.replace("=3D", "=").strip()

@@ -1,0 +1,18 @@
+"""Texts for people: what would take over a terminal, or turn a line round, is shown as "?"."""
+
+from __future__ import annotations
+
+import re
+
+# Control characters (C0 but the tab, DEL, C1), what breaks lines, and what changes the direction of text.
+_HOSTILE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """One line for a terminal: names and labels from images, arguments and firmware may have anything in them."""
+    return text if text.isprintable() else _HOSTILE.sub("?", text)
+
+
+def escaped(json: str) -> str:
+    """A JSON document with the same in its strings as \\u escapes, which are the same data."""
+    return re.sub("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]", lambda found: f"\\u{ord(found[0]):04x}", json)

@@ -1,0 +1,78 @@
+"""What a line may go on with: commands, their verbs, and paths of volumes or of the host, with quotes around blanks."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from octavo.printing import printable
+from octavo.shell import inspection, vm  # noqa: F401 -- they add their commands
+from octavo.shell.commands import COMMANDS, Place
+from octavo.shell.shell import Shell, split_words
+from octavo.status import StatusError
+
+_TOKEN = re.compile(r"""\s+|(?:"[^"]*"?|'[^']*'?|[^\s"'])+""")
+
+
+class Completion(NamedTuple):
+    """`text` for the last `replaces` characters of a line; `shown` is what a menu has."""
+
+    text: str
+    replaces: int
+    shown: str
+
+
+def completions(shell: Shell, line: str) -> Iterator[Completion]:
+    """What the last word of a line may be, in the order of names."""
+    tokens = _TOKEN.findall(line.lstrip())
+    raw = tokens[-1] if tokens and not tokens[-1].isspace() else ""
+    before = split_words("".join(tokens[:-1] if raw else tokens))
+    word = raw.replace('"', "").replace("'", "")
+    for text, shown in _words(shell, before, word):
+        quoted = f'"{text}' + ("" if text.endswith(("\\", "/")) else '"') if " " in text or raw.startswith('"') else text
+        yield Completion(quoted, len(raw), printable(shown))
+
+
+def _words(shell: Shell, before: list[str], word: str) -> Iterable[tuple[str, str]]:
+    """(word, what a menu has) for all words that begin as `word` does."""
+    if not before:
+        return _choices(COMMANDS, word)
+    found = COMMANDS.get(before[0].lower())
+    if found is None or len(before) > found.most:
+        return []
+    offered = found.complete(shell, [w.lower() for w in before[1:]])
+    if offered is Place.VOLUME:
+        return _volume_paths(shell, word)
+    return _host_paths(word) if offered is Place.HOST else _choices(offered, word)
+
+
+def _choices(words: Iterable[str], word: str) -> list[tuple[str, str]]:
+    return [(w, w) for w in sorted(words) if w.lower().startswith(word.lower())]
+
+
+def _volume_paths(shell: Shell, word: str) -> Iterator[tuple[str, str]]:
+    cut = max(word.rfind(c) for c in "/\\:") + 1
+    try:
+        _, volume, path = shell.resolve(word[:cut] or ".")
+        entries = volume.entries(path)
+    except StatusError:
+        return
+    for entry in sorted(entries, key=lambda e: e.name.lower()):
+        if entry.name.upper().startswith(word[cut:].upper()):
+            name = entry.name + ("\\" if entry.is_directory else "")
+            yield word[:cut] + name, name
+
+
+def _host_paths(word: str) -> Iterator[tuple[str, str]]:
+    cut = word.rfind("/") + 1
+    try:
+        with os.scandir(word[:cut] or ".") as found:
+            names = sorted(e.name + ("/" if e.is_dir() else "") for e in found)
+    except OSError:
+        return
+    hidden = word[cut:].startswith(".")
+    for name in names:
+        if name.startswith(word[cut:]) and (hidden or not name.startswith(".")):
+            yield word[:cut] + name, name

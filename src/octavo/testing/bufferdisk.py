@@ -1,0 +1,33 @@
+"""A disk whose sectors lie in a buffer of the host's: a bytearray, or a mapped file that another program looks at meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from octavo.io.device import SECTOR, Device, Extent
+from octavo.status import Status, StatusError
+
+
+class BufferDisk(Device):
+    """Keeps its sectors in `buffer`, which stays the caller's; StatusError INVALID_PARAMETER when that is not whole sectors."""
+
+    def __init__(self, name: str, buffer: bytearray | memoryview, read_only: bool = False, removable: bool = False) -> None:
+        if len(buffer) % SECTOR:
+            raise StatusError(Status.INVALID_PARAMETER, f"{name}: {len(buffer)} bytes are not whole sectors of {SECTOR} bytes")
+        super().__init__(name, len(buffer), read_only, removable)
+        self.buffer = buffer
+
+    async def _read(self, extents: Sequence[Extent]) -> None:
+        for offset, buffers in extents:
+            for buffer in buffers:
+                buffer[:] = self.buffer[offset : offset + len(buffer)]
+                offset += len(buffer)
+
+    async def _write(self, extents: Sequence[Extent]) -> None:
+        for offset, buffers in extents:
+            for buffer in buffers:
+                self.buffer[offset : offset + len(buffer)] = buffer
+                offset += len(buffer)
+
+    async def _flush(self) -> None:
+        pass

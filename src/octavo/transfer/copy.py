@@ -1,0 +1,89 @@
+"""Doing what a plan says.
+
+A file that cannot be copied is reported and the rest goes on, but not in a directory that could not be made.
+The first error that will not go away ends the copy: the target is full, read-only or gone. An interrupt comes
+between two chunks, so that what was begun is always cleaned up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from octavo.status import Status, StatusError
+from octavo.threads.scheduler import interruption_point, uninterrupted
+from octavo.transfer.plan import Plan
+from octavo.transfer.tree import Step
+
+Progress = Callable[[str, int], None]  # called with the target and the size of each chunk
+
+_LASTING = frozenset(
+    {Status.DISK_FULL, Status.NO_MEMORY, Status.INSUFFICIENT_RESOURCES, Status.MEDIA_WRITE_PROTECTED, Status.NO_SUCH_DEVICE}
+)  # fmt: skip
+
+
+def run_copy(plan: Plan, on_bytes: Progress | None = None) -> list[StatusError]:
+    """Does the steps; returns the errors of what could not be copied, or was changed meanwhile."""
+    run = _Run(plan, on_bytes)
+    with uninterrupted():
+        run.steps()
+    return run.errors
+
+
+class _Run:
+    def __init__(self, plan: Plan, on_bytes: Progress | None) -> None:
+        self.plan = plan
+        self.target = plan.target
+        self.on_bytes = on_bytes
+        self.errors: list[StatusError] = []
+        self._reading = False  # the source is being read: an error now is its
+        self._count = 0
+
+    def steps(self) -> None:
+        """Copies everything, then gives new directories their times."""
+        for step in self.plan.steps:
+            interruption_point()
+            if step.above is not None and step.above.failed:
+                step.failed = True
+                continue
+            try:
+                self._step(step)
+            except StatusError as error:
+                step.failed = True
+                self.errors.append(error)
+                if error.status in _LASTING or (error.status == Status.IO_DEVICE_ERROR and not self._reading):
+                    return
+        for step in reversed(self.plan.steps):
+            if step.item.directory and not step.replaces and not step.failed:
+                self._set_time(step)
+
+    def _step(self, step: Step) -> None:
+        self._reading = False
+        item = step.item
+        if item.directory:
+            if step.replaces is None:
+                self.target.mkdir(step.to)
+            return
+        self._count = 0
+        self.target.write(step.to, item.size, self._chunks(step), item.modified, step.replaces)
+        if self._count != item.size:
+            how = "grown" if self._count > item.size else "shrunk"
+            text = f"has {how} from {item.size} to {self._count} bytes while it was copied: the copy may be of no moment"
+            self.errors.append(StatusError(Status.SHARING_VIOLATION, f"{step.source.shown(step.path)}: {text}"))
+
+    def _chunks(self, step: Step) -> Iterator[bytes]:
+        self._reading = True
+        for data in step.source.read(step.path, step.item.size):
+            self._reading = False
+            self._count += len(data)
+            if self.on_bytes is not None:
+                self.on_bytes(step.to, len(data))
+            interruption_point()
+            yield data
+            self._reading = True
+        self._reading = False
+
+    def _set_time(self, step: Step) -> None:
+        try:
+            self.target.set_modified(step.to, step.item.modified)
+        except StatusError as error:
+            self.errors.append(error)

@@ -1,0 +1,191 @@
+"""The files of a volume as one side of a copy.
+
+A new file is made with all its data at once where it fits a chunk, else written and removed when it cannot be
+finished. A file that replaces another is written beside it and renamed into its place; `octavo.fs.replace`
+says when a small one is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from octavo.files import File, Report, Volume
+from octavo.fs.base import split_path
+from octavo.fs.fat.entry import SLOT
+from octavo.fs.fat.file import MOST_BYTES
+from octavo.fs.fat.names import UNITS_IN_SLOT, clean_name, exact_short, fold
+from octavo.status import Status, StatusError
+from octavo.transfer.tree import CHUNK, Item, Step
+
+_ABSENT = (Status.OBJECT_NAME_NOT_FOUND, Status.OBJECT_PATH_NOT_FOUND)
+
+
+class VolumeTree:
+    """The files of a volume; `prefix` stands before paths in messages."""
+
+    largest = MOST_BYTES
+
+    def __init__(self, volume: Volume, prefix: str) -> None:
+        self.volume = volume
+        self.prefix = prefix
+        self._moments: dict[datetime, float] = {}
+
+    @property
+    def store(self) -> object:
+        """The volume."""
+        return self.volume
+
+    def shown(self, path: str) -> str:
+        """The path as messages have it."""
+        return self.prefix + path
+
+    def join(self, path: str, name: str) -> str:
+        """A path below a path."""
+        return f"{path.rstrip('/')}/{name}" if name else path
+
+    def split(self, path: str) -> tuple[str, str]:
+        """The directory and the name; no name for the root."""
+        names = split_path(path)
+        return "/".join(names[:-1]), names[-1] if names else ""
+
+    def parts(self, path: str) -> list[str]:
+        """The names that lead to a path, as they are compared."""
+        return [self.key(name) for name in split_path(path)]
+
+    def is_dir(self, path: str) -> bool:
+        """True for a directory."""
+        return self.volume.is_dir(path)
+
+    def stat(self, path: str) -> Item:
+        """The file or directory at a path."""
+        info = self.volume.stat(path)
+        return Item(info.name, info.is_directory, info.size, self._seconds(info.modified))
+
+    def find(self, path: str) -> Item | None:
+        """What stands at a path, under its long or its short name."""
+        try:
+            return self.stat(path)
+        except StatusError as error:
+            if error.status in _ABSENT:
+                return None
+            raise
+
+    def walk(self, path: str, report: Report) -> Iterator[tuple[str, list[Item]]]:
+        """A directory and all below it; what cannot be read, and what is in two places, is reported."""
+        strip = len(path.strip("/\\")) + 1 if path.strip("/\\") else 0
+        for here, entries in self.volume.walk(path, lambda error: report(self._told(error))):
+            items = [Item(e.name, e.is_directory, e.size, self._seconds(e.modified)) for e in entries]
+            yield here[strip:], items
+            entries[:] = [e for e, item in zip(entries, items, strict=True) if item.directory and not item.skip]
+
+    def _told(self, error: StatusError) -> StatusError:
+        return StatusError(error.status, self.prefix + error.text)
+
+    def _seconds(self, moment: datetime) -> float:
+        """Seconds since 1970; the files of a tree have few moments, and each takes the host's tables of time zones."""
+        seconds = self._moments.get(moment)
+        if seconds is None:
+            seconds = self._moments[moment] = moment.timestamp()
+        return seconds
+
+    def fit(self, name: str) -> str:
+        """The name without trailing dots and spaces; StatusError when FAT has no such names."""
+        return clean_name(name)
+
+    def key(self, name: str) -> str:
+        """The name as FAT compares it."""
+        return fold(name.rstrip(". ")) or name
+
+    def names(self, path: str) -> dict[str, Item | str]:
+        """What a directory has, by long and by short names."""
+        found: dict[str, Item | str] = {}
+        entries = self.volume.entries(path)
+        items = [Item(e.name, e.is_directory, e.size, 0.0) for e in entries]
+        for entry, item in zip(entries, items, strict=True):
+            found[fold(entry.short_name)] = item
+        found.update({fold(item.name): item for item in reversed(items)})
+        return found
+
+    def admit(self, steps: Sequence[Step]) -> None:
+        """StatusError DISK_FULL when the volume has too few free clusters for the steps, one after the other.
+
+        A file that replaces another gives clusters back after it has taken its own, unless it fits a chunk.
+        What directories need is at least what is counted, so that nothing is refused that would fit.
+        """
+        space = self.volume.space()
+        unit, free, taken, most = space.unit, space.free // space.unit, 0, 0
+        for step in steps:
+            new, old = _cost(step, unit)
+            small = step.item.size <= CHUNK  # written over the old one where there is no room beside it
+            peak = taken + new - (old if small else 0)
+            if peak > free >= taken + new - old:
+                text = "there is no room for the new file beside the old one, which stays until the new one is there: remove the old one first"
+                raise StatusError(Status.DISK_FULL, f"{self.shown(step.to)}: {text}; nothing was copied")
+            most, taken = max(most, peak), taken + new - old
+        if most > free:
+            text = f"the volume is full: {most * unit >> 10} KiB are needed, and {space.free >> 10} KiB are free; nothing was copied"
+            raise StatusError(Status.DISK_FULL, f"{self.volume.core.name}: {text}")
+
+    def read(self, path: str, size: int) -> Iterable[bytes]:
+        """The contents, in chunks."""
+        if size <= CHUNK:
+            yield self.volume.read_bytes(path)
+            return
+        with self.volume.open(path) as file:
+            while data := file.read(CHUNK):
+                yield data
+
+    def write(self, path: str, size: int, chunks: Iterable[bytes], modified: float, replaces: Item | None) -> None:
+        """Makes a file of chunks, or puts one into the place of what is there."""
+        pieces = iter(chunks)
+        first = next(pieces, b"")
+        second = next(pieces, b"")
+        if not second and len(first) <= CHUNK:
+            (self.volume.write_bytes if replaces else self.volume.create_bytes)(path, first, modified)
+            return
+        file = self.volume.open_beside(path) if replaces else self.volume.open(path, "xb")
+        try:
+            self._fill(file, (first, second), modified)
+            self._fill(file, pieces, modified)
+            file.close()
+            if replaces:
+                self.volume.rename(file.name, path, replace=True)
+        except BaseException:
+            self._give_up(file)
+            raise
+
+    @staticmethod
+    def _fill(file: File, pieces: Iterable[bytes], modified: float) -> None:
+        for data in pieces:
+            file.write(data)
+        file.set_modified(modified)
+
+    def _give_up(self, file: File) -> None:
+        """Removes a file that was made here and cannot be finished."""
+        try:
+            file.close()
+        finally:
+            self.volume.remove(file.name)
+
+    def mkdir(self, path: str) -> None:
+        """Makes a directory."""
+        self.volume.mkdir(path)
+
+    def set_modified(self, path: str, modified: float) -> None:
+        """Sets when a directory was last changed."""
+        self.volume.set_modified(path, modified)
+
+
+def _clusters(size: int, unit: int) -> int:
+    return -(-size // unit)
+
+
+def _cost(step: Step, unit: int) -> tuple[int, int]:
+    """Clusters that a step takes, at least, and those that it gives back."""
+    if not step.item.directory:
+        return _clusters(step.item.size, unit), _clusters(step.replaces.size, unit) if step.replaces else 0
+    if step.replaces:
+        return 0, 0
+    slots = 2 + sum(1 if exact_short(name) else 1 + -(-len(name) // UNITS_IN_SLOT) for name in step.names)
+    return _clusters(slots * SLOT, unit), 0

@@ -1,0 +1,317 @@
+"""Do the tests notice? One-place faults, drawn by a seed over all of the code, each run against the tests of its layer.
+
+    python -m tests.mutants [--count 200] [--seed 1] [--jobs 2] [--layer fs] [--list]       (make mutants)
+
+A fault is one edit: a call left out, two statements swapped, a condition inverted, a comparison or a number off by one, an
+error lost. It is *killed* when a test of its layer fails (or hangs); what survives is printed with its place, to be looked at:
+either a test is missing, or the edit changes nothing that anybody can see (EQUIVALENT says which and why).
+NAMED are faults that once survived: they are tried first, whatever is drawn.
+
+Not touched: assertions and `check` methods (they are the tests' own), statistics, texts, type checking, __repr__.
+Considered: mutmut and cosmic-ray; neither leaves out calls, swaps statements, loses errors, or draws by a seed over layers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Queue
+
+from tests.mutants_named import EQUIVALENT, NAMED
+
+ROOT = Path(__file__).parents[1]
+TIMEOUT = 240  # seconds; a fault that makes a test hang is found, too
+UNTOUCHED = {"check", "statistics", "__repr__", "__str__", "explain", "log"}
+
+# (part of the path below src/octavo, tests of it, those that fail fastest first); the first that fits counts
+LAYERS: list[tuple[str, str]] = [
+    ("boot/", "layout loader map rawmaps machine"),
+    ("machine/mmu", "mmu virtual_memory spaces"),
+    ("machine/pagetables", "pagetables loader mmu"),
+    ("machine/firmware", "map machine"),
+    ("machine/raw", "rawmaps map"),
+    ("machine/", "machine map mmu allocators threads"),
+    ("threads/", "threads devices pagers"),
+    ("memory/policies/", "policies working_sets"),
+    ("memory/spaces/", "addressspace sections pagefile working_sets spaces views pagers paged_spaces view_machine vm_command"),
+    ("memory/external/", "pagers paged_spaces view_machine"),
+    ("memory/buddy", "buddy allocators"),
+    ("memory/slab", "slab kth hostile_heap"),
+    ("memory/pool", "pool kth hostile_heap"),
+    ("memory/specialpool", "pool kth hostile_heap"),
+    ("memory/stacks", "stacks kth hostile_heap"),
+    ("memory/systemptes", "stacks kth hostile_heap"),
+    ("memory/kernel", "stacks pool kth slab"),
+    ("memory/pagepools", "allocators"),
+    ("memory/cpupages", "allocators"),
+    ("memory/", "memory limits views addressspace fat_order devices view_machine"),
+    ("cache/", "memory limits views devices fat_order fat_machine"),
+    ("io/", "devices fat_order views damaged"),
+    ("drivers/", "devices cli machine"),
+    ("testing/", "devices crash fat_order"),
+    ("fs/", "fat_format fat_table fat_order repair damaged devices fat_machine fills crash"),
+    ("shell/", "shell vm_command"),
+    ("cli/", "cli map copy"),
+    ("", "cli copy shell devices fat_format limits"),
+]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One edit of one file: the text [start, end) becomes `new`."""
+
+    path: str  # below src/octavo
+    line: int
+    kind: str
+    start: int
+    end: int
+    new: str
+
+    def apply(self, text: str) -> str:
+        """The edited file."""
+        return text[: self.start] + self.new + text[self.end :]
+
+    @property
+    def name(self) -> str:
+        """What stands in the list."""
+        return f"{self.path}:{self.line} {self.kind}"
+
+
+class _Finder(ast.NodeVisitor):
+    """All edits that can be made in one file."""
+
+    def __init__(self, path: str, text: str) -> None:
+        self.path = path
+        self.text = text
+        self.offsets = [0]
+        for line in text.splitlines(keepends=True):
+            self.offsets.append(self.offsets[-1] + len(line.encode()))
+        self.bytes = text.encode()
+        self.found: list[Mutant] = []
+        self.functions: list[str] = []
+
+    def span(self, node: ast.AST) -> tuple[int, int]:
+        """The node's place in the text, in characters."""
+        first, last = node.lineno, node.end_lineno  # type: ignore[attr-defined]
+        start = self.offsets[first - 1] + node.col_offset  # type: ignore[attr-defined]
+        end = self.offsets[last - 1] + node.end_col_offset  # type: ignore[attr-defined]
+        return len(self.bytes[:start].decode()), len(self.bytes[:end].decode())
+
+    def add(self, node: ast.AST, kind: str, new: str) -> None:
+        """Notes an edit, inside functions only."""
+        if self.functions and not UNTOUCHED & set(self.functions):
+            start, end = self.span(node)
+            self.found.append(Mutant(self.path, node.lineno, kind, start, end, new))  # type: ignore[attr-defined]
+
+    def source(self, node: ast.AST) -> str:
+        """The node's text."""
+        start, end = self.span(node)
+        return self.text[start:end]
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        """Bodies, without defaults and annotations."""
+        self.functions.append(node.name)
+        self.body(node.body)
+        self.functions.pop()
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
+
+    def body(self, statements: list[ast.stmt]) -> None:
+        """Statements in a row: what can be swapped, and each."""
+        for one, two in zip(statements, statements[1:], strict=False):
+            if not _text(one) and self.related(one, two) and one.end_lineno < two.lineno:  # type: ignore[operator]
+                start, end = self.span(one)[0], self.span(two)[1]
+                between = self.text[self.span(one)[1] : self.span(two)[0]]
+                if self.functions and not UNTOUCHED & set(self.functions):
+                    new = self.source(two) + between + self.source(one)
+                    self.found.append(Mutant(self.path, one.lineno, "swap", start, end, new))
+        for statement in statements:
+            self.visit(statement)
+
+    def related(self, one: ast.stmt, two: ast.stmt) -> bool:
+        """Whether the order of two simple statements may matter: both call, or one uses what the other sets."""
+        if not all(isinstance(s, ast.Expr | ast.Assign | ast.AugAssign) for s in (one, two)):
+            return False
+        if isinstance(one, ast.Expr) and isinstance(two, ast.Expr):
+            return True
+        set_by = [{self.source(t) for t in getattr(s, "targets", [getattr(s, "target", None)]) if t is not None} for s in (one, two)]
+        return any(name in self.source(two) for name in set_by[0]) or any(name in self.source(one) for name in set_by[1])
+
+    def generic_visit(self, node: ast.AST) -> None:
+        """Blocks by `body`, the rest as usual."""
+        for _, value in ast.iter_fields(node):
+            if isinstance(value, list) and value and isinstance(value[0], ast.stmt):
+                self.body(value)
+            else:
+                for child in value if isinstance(value, list) else [value]:
+                    if isinstance(child, ast.AST):
+                        self.visit(child)
+
+    def visit_Assert(self, node: ast.Assert) -> None:
+        """Left alone."""
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
+        """Left alone."""
+
+    def visit_Expr(self, node: ast.Expr) -> None:
+        """A call left out."""
+        if _text(node):
+            return
+        inner = node.value.value if isinstance(node.value, ast.Await) else node.value
+        if isinstance(inner, ast.Call):
+            self.add(node, "drop", "pass")
+        self.generic_visit(node)
+
+    def visit_If(self, node: ast.If) -> None:
+        """A condition inverted."""
+        if "TYPE_CHECKING" not in self.source(node.test):
+            self.add(node.test, "invert", f"not ({self.source(node.test)})")
+        self.generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> None:
+        """An error lost."""
+        self.add(node, "lose", "pass")
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
+        """A count not counted."""
+        self.add(node, "drop", "pass")
+        self.generic_visit(node)
+
+    def visit_Compare(self, node: ast.Compare) -> None:
+        """Off by one."""
+        swaps: dict[type[ast.cmpop], str] = {ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">"}
+        if len(node.ops) == 1 and type(node.ops[0]) in swaps:
+            left, right = self.source(node.left), self.source(node.comparators[0])
+            self.add(node, "bound", f"{left} {swaps[type(node.ops[0])]} {right}")
+        self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        """Off by one."""
+        if type(node.value) is int and node.value < 1 << 20:
+            self.add(node, "number", str(node.value + 1))
+
+
+def _text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def layer_of(path: str) -> tuple[str, list[str]]:
+    """The layer of a file and the test files that are run for it."""
+    for part, tests in LAYERS:
+        if path.startswith(part):
+            files = [f"tests/test_{name}.py" for name in tests.split()]
+            return part or "top", [f for f in files if (ROOT / f).exists()]
+    raise AssertionError(path)
+
+
+def all_mutants() -> Iterator[Mutant]:
+    """Every edit that could be drawn."""
+    base = ROOT / "src" / "octavo"
+    for file in sorted(base.rglob("*.py")):
+        text = file.read_text()
+        finder = _Finder(str(file.relative_to(base)), text)
+        finder.visit(ast.parse(text))
+        yield from finder.found
+
+
+def draw(count: int, seed: int, layer: str) -> list[Mutant]:
+    """`count` edits, as many from each layer as it has of the code, no two in one line."""
+    rng = random.Random(seed)
+    candidates = [m for m in all_mutants() if layer in layer_of(m.path)[0]]
+    rng.shuffle(candidates)
+    seen: set[tuple[str, int]] = set()
+    out: list[Mutant] = []
+    for mutant in candidates:
+        if (mutant.path, mutant.line) not in seen and len(out) < count:
+            seen.add((mutant.path, mutant.line))
+            out.append(mutant)
+    return out
+
+
+def named() -> list[Mutant]:
+    """The faults of NAMED, as edits; an AssertionError when the code has changed under one."""
+    out = []
+    for path, old, new, what in NAMED:
+        text = (ROOT / "src" / "octavo" / path).read_text()
+        assert text.count(old) == 1, f"mutants_named: {path} has {text.count(old)} places {old!r}"
+        start = text.index(old)
+        out.append(Mutant(path, text.count("\n", 0, start) + 1, f"named: {what}", start, start + len(old), new))
+    return out
+
+
+def run(mutant: Mutant, home: Path) -> tuple[bool, str, float]:
+    """(killed, by what, seconds) in a copy of the project at `home`, which is put back afterwards."""
+    file = home / "src" / "octavo" / mutant.path
+    text = file.read_text()
+    file.write_text(mutant.apply(text))
+    _, tests = layer_of(mutant.path)
+    began = time.monotonic()
+    environment = {**os.environ, "PYTHONPATH": f"{home / 'src'}:{home}", "CI": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    temporary = home / "tmp"
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"--basetemp={temporary}", *tests]
+    try:
+        done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+        killed, by = done.returncode != 0, failed[0].split(" - ")[0] if failed else f"exit {done.returncode}"
+    except subprocess.TimeoutExpired:
+        killed, by = True, "hangs"
+    finally:
+        file.write_text(text)
+        shutil.rmtree(temporary, ignore_errors=True)
+    return killed, by, time.monotonic() - began
+
+
+def main() -> int:
+    """Prints a line for each fault and the sum; exit code 1 when fewer than 90 % of those that can be seen were killed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=200, help="faults to draw (default 200)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--layer", default="", help="only layers whose name has this in it, such as fs/ or memory/spaces/")
+    parser.add_argument("--list", action="store_true", help="print the faults, and run none")
+    arguments = parser.parse_args()
+    chosen = [m for m in named() if arguments.layer in layer_of(m.path)[0]] + draw(arguments.count, arguments.seed, arguments.layer)
+    print(f"{len(chosen)} faults, seed {arguments.seed}", flush=True)
+    if arguments.list:
+        for mutant in chosen:
+            print(mutant.name)
+        return 0
+    homes: Queue[Path] = Queue()
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.jobs) as pool:
+        for i in range(arguments.jobs):
+            home = Path(folder) / str(i)
+            shutil.copytree(ROOT, home, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__", ".hypothesis", ".*_cache"))
+            homes.put(home)
+
+        def work(mutant: Mutant) -> tuple[Mutant, bool, str]:
+            home = homes.get()
+            try:
+                killed, by, seconds = run(mutant, home)
+            finally:
+                homes.put(home)
+            reason = "" if killed else EQUIVALENT.get((mutant.path, (ROOT / "src/octavo" / mutant.path).read_text().splitlines()[mutant.line - 1].strip()), "")
+            state = "killed" if killed else "same" if reason else "SURVIVED"
+            print(f"{state:9} {mutant.name}  {by if killed else reason}  {seconds:.0f} s", flush=True)
+            return mutant, killed, reason
+
+        results = list(pool.map(work, chosen))
+    killed = sum(k for _, k, _ in results)
+    same = sum(not k and bool(r) for _, k, r in results)
+    share = killed / max(1, len(results) - same)
+    print(f"{killed} of {len(results)} killed, {same} change nothing that can be seen: {share:.1%} of the others; seed {arguments.seed}")
+    return int(share < 0.9)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
