@@ -304,6 +304,10 @@ class Volume:
         """Renames or moves within the volume; an existing target is refused, or with `replace` replaced when both are files."""
         self._run(self.core.rename(old, new, replace))
 
+    def set_attributes(self, path: str, on: str = "", off: str = "") -> None:
+        """Sets and clears attributes, as `flags` of a listing shows them: "r" read-only, "h" hidden, "s" system, "a" archive."""
+        self._run(self.core.set_attributes(path, on, off))
+
     def space(self) -> Space:
         """Bytes in all, free bytes, and the allocation unit."""
         return cast("Space", self._run(self.core.space()))

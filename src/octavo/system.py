@@ -71,9 +71,11 @@ class System:
         profile: str = "nt",
         policy: str | None = None,
         cluster: int | None = None,
+        codepage: str | int = 437,
     ) -> None:
         self.log: list[str] = []
         self.volumes: dict[str, Volume] = {}
+        self.codepage = codepage
         self._echo = echo
         self._kernel: KernelMemory | None = None
         self._virtual: VirtualMemory | None = None
@@ -131,12 +133,14 @@ class System:
         """Mounts the volume on a device; the device is closed when that fails."""
         try:
             letter = self._free_letter(device)
-            core = self.scheduler.run(mount(device, self.cache))
+            core = self.scheduler.run(mount(device, self.cache, self.codepage))
         except BaseException:
             device.close()
             raise
         volume = self.volumes[letter] = Volume(core, self.scheduler, letter)
         how = ", read-only" if core.read_only else ""
+        if core.geometry.misfit:
+            how += f": {core.geometry.misfit}"
         self.say(f"Device {device.name}: {device.size >> 10} KiB{how}")
         label = f", label {core.label}" if core.label else ""
         self.say(f"Volume {letter} {core.kind}{label}, serial {core.serial >> 16:04X}-{core.serial & 0xFFFF:04X}")
@@ -267,15 +271,16 @@ def boot(
     profile: str = "nt",
     policy: str | None = None,
     cluster: int | None = None,
+    codepage: str | int = 437,
 ) -> System:
     """Boots a system with at most `memory` ("16M", or bytes; None: all of the map) and mounts the images in `disks`.
 
     `firmware_map` is "host", the name of a recorded map, a file, or a list of ranges. With `seed` the system runs in virtual
     time. With `pageout=False` memory only fills up. `echo` is called with each line of the boot log.
     `profile` is how address spaces page ("nt", "mach", "linux": `octavo.memory.spaces.profiles`), `policy` and `cluster` change
-    its replacement policy and its pages a fault.
+    its replacement policy and its pages a fault. `codepage` is that of FAT's short names: 437, 850, 932 or Python's name.
     """
-    system = System(memory, arch, firmware_map, seed, pageout, echo, profile, policy, cluster)
+    system = System(memory, arch, firmware_map, seed, pageout, echo, profile, policy, cluster, codepage)
     try:
         for path in disks:
             system.attach(path, read_only)
@@ -286,7 +291,9 @@ def boot(
 
 
 @contextmanager
-def open_image(path: str | PathLike[str], read_only: bool = False, memory: str | int = IMAGE_MEMORY) -> Iterator[Volume]:
-    """The volume in an image, on a system of its own that is closed at the end of the `with` block."""
-    with boot(memory, [path], read_only=read_only) as system:
+def open_image(
+    path: str | PathLike[str], read_only: bool = False, memory: str | int = IMAGE_MEMORY, codepage: str | int = 437
+) -> Iterator[Volume]:  # fmt: skip
+    """The volume in an image, on a system of its own that is closed at the end of the `with` block; `codepage` as in `boot`."""
+    with boot(memory, [path], read_only=read_only, codepage=codepage) as system:
         yield next(iter(system.volumes.values()))

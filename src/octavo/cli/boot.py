@@ -41,7 +41,7 @@ def boot(arguments: Namespace) -> int:
     """Boots on a firmware map, mounts images, and runs the shell."""
     limit = None if arguments.memory == "all" else size(arguments, arguments.memory)
     json, output = arguments.json, list[str]()
-    paging = arguments.profile, arguments.policy, arguments.cluster
+    paging = arguments.profile, arguments.policy, arguments.cluster, arguments.codepage
     system = boot_system(
         limit, arguments.images, arguments.arch, arguments.firmware_map, arguments.read_only, arguments.seed, True, None if json or arguments.quiet else show, *paging
     )

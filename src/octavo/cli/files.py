@@ -33,7 +33,7 @@ def ls(arguments: Namespace) -> int:
     headed = arguments.recursive or len(wanted) > 1
     records: list[dict[str, object]] = []
     failures = Failures()
-    with Images(wanted) as images:
+    with Images(wanted, codepage=arguments.codepage) as images:
         for target in wanted:
             with failures.apart():
                 for directory, entries in _listing(images.volume(target), target.path, arguments.recursive, failures):
@@ -74,7 +74,7 @@ def _cat_arguments(parser: ArgumentParser) -> None:
 def cat(arguments: Namespace) -> int:
     """Writes files to standard output."""
     wanted = [parse_image_target(t) for t in arguments.targets]
-    with Images(wanted) as images:
+    with Images(wanted, codepage=arguments.codepage) as images:
         for target in wanted:
             with images.volume(target).open(target.path) as file:
                 while data := file.read(1 << 20):
@@ -95,7 +95,7 @@ def cp(arguments: Namespace) -> int:
     if not to.image and not any(w.image for w in wanted):
         wrong(arguments, "neither side is in an image; write IMAGE:PATH, such as disk.img:/docs")
     failures = Failures()
-    with Images([w for w in wanted if w.image], [to] if to.image else []) as images:
+    with Images([w for w in wanted if w.image], [to] if to.image else [], codepage=arguments.codepage) as images:
         sources = [(images.tree(source), source.path) for source in wanted]
         with failures.apart():
             plan = plan_copy(sources, images.tree(to), to.path, arguments.recursive)
@@ -114,7 +114,7 @@ def _mv_arguments(parser: ArgumentParser) -> None:
 def mv(arguments: Namespace) -> int:
     """Moves or renames within an image."""
     wanted, to = [parse_image_target(s) for s in arguments.sources], parse_image_target(arguments.target)
-    with Images([], [*wanted, to]) as images:
+    with Images([], [*wanted, to], codepage=arguments.codepage) as images:
         volume = images.volume(to)
         into = volume.is_dir(to.path)
         if len(wanted) > 1 and not into:
@@ -144,7 +144,7 @@ def rm(arguments: Namespace) -> int:
     """Removes files, and with -r directories and all below them."""
     wanted = [parse_image_target(t) for t in arguments.targets]
     failures = Failures()
-    with Images([], wanted) as images:
+    with Images([], wanted, codepage=arguments.codepage) as images:
         for target in wanted:
             volume = images.volume(target)
             with failures.apart():
@@ -166,7 +166,7 @@ def mkdir(arguments: Namespace) -> int:
     """Makes directories."""
     wanted = [parse_image_target(t) for t in arguments.targets]
     failures = Failures()
-    with Images([], wanted) as images:
+    with Images([], wanted, codepage=arguments.codepage) as images:
         for target in wanted:
             with failures.apart():
                 images.volume(target).mkdir(target.path, arguments.parents)
@@ -181,7 +181,7 @@ def _df_arguments(parser: ArgumentParser) -> None:
 def df(arguments: Namespace) -> int:
     """Shows size and free space of volumes."""
     wanted = [parse_image_target(i) for i in arguments.images]
-    with Images(wanted) as images:
+    with Images(wanted, codepage=arguments.codepage) as images:
         records = [_space_record(target, images.volume(target)) for target in wanted]
     if arguments.json:
         print_json(records)

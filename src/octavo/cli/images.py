@@ -22,7 +22,7 @@ def _mkfs_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("-s", "--size", help="size of a new image, such as 1440K, 64M, 1G")
     parser.add_argument("-t", "--type", choices=_TYPES, default="fat", help="fat (the default) is what fits the size")
     parser.add_argument("-n", "--label", default="", help="volume label, at most 11 characters")
-    parser.add_argument("--cluster", metavar="SIZE", help="bytes in a cluster: a power of two from 512 to 64K")
+    parser.add_argument("--cluster", metavar="SIZE", help="bytes in a cluster: a power of two from 512 to 256K; sectors have 4096 bytes with more than 64K")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite an image that exists; all in it is lost")
 
 
@@ -56,7 +56,7 @@ def mkfs(arguments: Namespace) -> int:
         if not exists:
             os.unlink(path)
         raise
-    show(f"{path}: FAT{plan.bits}, {length >> 10} KiB, {plan.clusters} clusters of {plan.per_cluster * 512} bytes")
+    show(f"{path}: FAT{plan.bits}, {length >> 10} KiB, {plan.clusters} clusters of {plan.cluster} bytes")
     return 0
 
 
@@ -74,7 +74,7 @@ def _check_arguments(parser: ArgumentParser) -> None:
 def check(arguments: Namespace) -> int:
     """Checks a volume, and mends it if asked to."""
     target = parse_image_target(arguments.image)
-    with Images([target], [target] if arguments.repair else []) as images:
+    with Images([target], [target] if arguments.repair else [], codepage=arguments.codepage) as images:
         volume = images.volume(target)
         space = volume.space()
         with progress("Checking", (space.total - space.free) // space.unit, "clusters") as advance:

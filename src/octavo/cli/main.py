@@ -13,14 +13,14 @@ import sys
 
 from octavo.cli.output import complain, complain_at_end, told
 from octavo.cli.streams import give_up, prepare_streams
-from octavo.cli.verb import Verb
+from octavo.cli.verb import Verb, add_codepage
 from octavo.status import StatusError
 from octavo.threads.scheduler import Scheduler, Terminated
 from octavo.version import VERSION
 
 MODULES = {
     "boot": "boot", "ls": "files", "cat": "files", "cp": "files", "mv": "files", "rm": "files", "mkdir": "files", "df": "files",
-    "mkfs": "images", "check": "images", "map": "map",
+    "attrib": "attrib", "mkfs": "images", "check": "images", "map": "map",
 }  # fmt: skip
 DESCRIPTION = """Octavo: an operating system's memory and storage executive.
 Works on FAT disk images with no root, and boots to a shell."""
@@ -42,6 +42,8 @@ def make_parser(verbs: list[str]) -> argparse.ArgumentParser:
         verb: Verb = importlib.import_module(f"octavo.cli.{MODULES[name]}").VERBS[name]
         sub = below.add_parser(name, help=verb.summary, description=verb.summary, epilog="examples:\n" + verb.examples, formatter_class=raw)
         verb.add_arguments(sub)
+        if name not in ("mkfs", "map"):  # all others open images
+            add_codepage(sub)
         sub.set_defaults(run=verb.run, error=sub.error)
     return parser
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from octavo.files import Volume
+from octavo.fs.fat.names import CODE_PAGE
 from octavo.status import Status, StatusError
 from octavo.system import IMAGE_MEMORY, System
 from octavo.transfer.host import HostTree
@@ -54,10 +55,12 @@ def parse_image_target(text: str) -> Target:
 class Images:
     """The images that one command works on, each mounted once, on one system."""
 
-    def __init__(self, targets: Sequence[Target], write: Sequence[Target] = (), memory: str = IMAGE_MEMORY) -> None:
+    def __init__(
+        self, targets: Sequence[Target], write: Sequence[Target] = (), memory: str = IMAGE_MEMORY, codepage: str = CODE_PAGE
+    ) -> None:  # fmt: skip
         writable = {os.path.realpath(t.image) for t in write if t.image}
         self._volumes: dict[str, Volume] = {}
-        self.system = System(memory)
+        self.system = System(memory, codepage=codepage)
         try:
             for target in (*targets, *write):
                 key = os.path.realpath(target.image)

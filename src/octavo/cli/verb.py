@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
+from octavo.fs.fat.names import CODE_PAGE
 from octavo.status import StatusError
 from octavo.system import parse_size
 
@@ -41,3 +42,9 @@ def add_json(parser: ArgumentParser) -> None:
 def add_recursive(parser: ArgumentParser) -> None:
     """The -r option."""
     parser.add_argument("-r", "-R", "--recursive", action="store_true", help="with all that is below directories")
+
+
+def add_codepage(parser: ArgumentParser) -> None:
+    """The --codepage option of verbs that open images."""
+    explained = "code page of short names: 437 (the default), 850, 932 or the like"
+    parser.add_argument("--codepage", metavar="PAGE", default=CODE_PAGE, help=explained)

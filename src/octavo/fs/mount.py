@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from octavo.cache.manager import CacheManager
 from octavo.fs.fat.bpb import DIRTY_FLAG, Geometry, parse_boot_sector
+from octavo.fs.fat.entry import parse_directory
+from octavo.fs.fat.names import check_code_page
 from octavo.fs.fat.volume import FatVolume
 from octavo.io.device import SECTOR, Device
-from octavo.io.partition import fat_partition
+from octavo.io.partition import partitions
 from octavo.io.regionpager import RegionPager, whole_device
 from octavo.memory.section import Section
-from octavo.status import StatusError
+from octavo.status import Status, StatusError
 
 
 async def read_device(device: Device, cache: CacheManager, offset: int, length: int) -> bytes:
@@ -21,22 +25,51 @@ async def read_device(device: Device, cache: CacheManager, offset: int, length: 
         await cache.drop(section)
 
 
-async def mount(device: Device, cache: CacheManager) -> FatVolume:
-    """The volume on a device, or on the first FAT partition of it; StatusError UNRECOGNIZED_VOLUME says why there is none."""
+async def mount(device: Device, cache: CacheManager, codepage: str | int = 437) -> FatVolume:
+    """The volume on a device, or in the first of its partitions that has one.
+
+    `codepage` is that of short names (437, 850, 932 or what Python calls it). StatusError UNRECOGNIZED_VOLUME says of the
+    device, or of each of its partitions, why there is none, INVALID_PARAMETER that there is no such code page.
+    """
+    page = check_code_page(codepage)
     sector = await read_device(device, cache, 0, SECTOR)
     try:
         geometry = parse_boot_sector(sector, device.name, device.size)
     except StatusError:
-        partition = fat_partition(device, sector)
-        if partition is None:
+        candidates, why = partitions(device, sector)
+        if not candidates and not why:
             raise
-        device = partition
-        sector = await read_device(device, cache, 0, SECTOR)
-        geometry = parse_boot_sector(sector, device.name, device.size)
-    return _volume(device, geometry, cache, sector)
+    else:
+        return await _volume(device, geometry, cache, sector, page)
+    for partition in candidates:
+        try:
+            sector = await read_device(partition, cache, 0, SECTOR)
+            name = f"partition {partition.number} of type {partition.kind:#04x}"
+            geometry = parse_boot_sector(sector, name, partition.size)
+        except StatusError as error:
+            why.append(error.text)
+        else:
+            return await _volume(partition, geometry, cache, sector, page)
+    raise StatusError(Status.UNRECOGNIZED_VOLUME, f"{device.name}: has no FAT volume: {'; '.join(sorted(why))}")
 
 
-def _volume(device: Device, geometry: Geometry, cache: CacheManager, sector: bytes) -> FatVolume:
-    volume = FatVolume(device, geometry, cache, device.read_only or geometry.truncated)
+async def _volume(device: Device, geometry: Geometry, cache: CacheManager, sector: bytes, codepage: str) -> FatVolume:
+    if geometry.unreachable and not geometry.doubt and not await _fat_fits(device, geometry, cache):
+        geometry = replace(geometry, doubt=f"{geometry.misfit}, and what follows it is not where it should be")
+    volume = FatVolume(device, geometry, cache, device.read_only or geometry.misfit != "", codepage)
     volume.was_dirty = bool(sector[geometry.flags_offset] & DIRTY_FLAG)
+    await volume.read_label()
     return volume
+
+
+async def _fat_fits(device: Device, g: Geometry, cache: CacheManager) -> bool:
+    """Whether the size of a FAT is right: a second one begins as the first does, or names are where the root directory is."""
+    if g.fats > 1:
+        first = g.root_offset - g.fats * g.fat_size
+        heads = [(await read_device(device, cache, first + i * g.fat_size, 4))[: g.bits // 8] for i in (0, 1)]
+        return heads[0] == heads[1]
+    root = g.root_offset if g.root_size else g.place(g.root_cluster)
+    if root + SECTOR > device.size:
+        return False
+    parsed = parse_directory(await read_device(device, cache, root, SECTOR), g.bits == 32)
+    return bool(parsed.entries or parsed.labels) and not parsed.broken

@@ -2,6 +2,10 @@
 
     446  4 entries of 16 bytes: 0 active  4 type  8 first sector  12 sectors      510  55 AA
 
+Types say little about what is in a partition: EFI system partitions (0xEF) have FAT volumes, boot managers hide partitions
+under other types (0x11 for 0x01), and some cards have FAT volumes in partitions of types that belong to others. So all but
+the extended ones are candidates, those of FAT's types first.
+
 Departures: primary partitions only; extended partitions and GPT are refused with a sentence.
 """
 
@@ -11,19 +15,22 @@ import struct
 from collections.abc import Sequence
 
 from octavo.io.device import SECTOR, Device, Extent
-from octavo.status import Status, StatusError
 
-FAT_TYPES = frozenset((0x01, 0x04, 0x06, 0x0B, 0x0C, 0x0E))
+_PLAIN = (0x01, 0x04, 0x06, 0x0B, 0x0C, 0x0E)
+FAT_TYPES = frozenset((*_PLAIN, *(0x10 | kind for kind in _PLAIN), 0xEF))
+EXTENDED_TYPES = frozenset((0x05, 0x0F, 0x15, 0x1F, 0x85))
 GPT_TYPE = 0xEE
 
 
 class Partition(Device):
-    """Bytes [start, start + size) of another device. Closing it closes that device."""
+    """Bytes [start, start + size) of another device, of a type that the MBR gives it. Closing it closes that device."""
 
-    def __init__(self, device: Device, number: int, start: int, size: int) -> None:
+    def __init__(self, device: Device, number: int, start: int, size: int, kind: int = 0) -> None:
         super().__init__(f"{device.name}, partition {number}", size, device.read_only, device.removable)
         self.device = device
+        self.number = number
         self.start = start
+        self.kind = kind
 
     def _shift(self, extents: Sequence[Extent]) -> list[Extent]:
         return [(self.start + offset, buffers) for offset, buffers in extents]
@@ -42,27 +49,27 @@ class Partition(Device):
         self.device.close()
 
 
-def fat_partition(device: Device, sector: bytes) -> Partition | None:
-    """The first FAT partition that a device's MBR names; None when sector 0 is no MBR. StatusError for a damaged entry."""
+def partitions(device: Device, sector: bytes) -> tuple[list[Partition], list[str]]:
+    """Where a device's MBR says that volumes may be, likeliest first, and why each other of its partitions is none.
+
+    Both lists are empty when sector 0 is no MBR. A partition ends with the device at the latest.
+    """
     if len(sector) < SECTOR or sector[510:512] != b"\x55\xaa" or any(sector[446 + 16 * i] & 0x7F for i in range(4)):
-        return None
-    kinds = []
+        return [], []
+    found: list[Partition] = []
+    others: list[str] = []
     for i in range(4):
-        kind, first, count = struct.unpack_from("<4xB3xII", sector, 446 + 16 * i)[0:3]
+        kind, first, count = struct.unpack_from("<4xB3xII", sector, 446 + 16 * i)
         if not kind:
             continue
-        kinds.append(kind)
-        if kind not in FAT_TYPES:
-            continue
-        if not first or first * SECTOR >= device.size:
-            raise StatusError(
-                Status.UNRECOGNIZED_VOLUME,
-                f"{device.name}: partition {i + 1} begins at sector {first}, outside the device of {device.size // SECTOR} sectors",
-            )
-        return Partition(device, i + 1, first * SECTOR, min(count * SECTOR, device.size - first * SECTOR))
-    if kinds and all(k == GPT_TYPE for k in kinds):
-        raise StatusError(Status.UNRECOGNIZED_VOLUME, f"{device.name}: has GPT partitions, which Octavo does not read yet")
-    if kinds:
-        found = ", ".join(f"{k:#04x}" for k in kinds)
-        raise StatusError(Status.UNRECOGNIZED_VOLUME, f"{device.name}: has no FAT partition among its primary ones (types {found})")
-    return None
+        start = first * SECTOR
+        if kind == GPT_TYPE:
+            others.append(f"partition {i + 1} stands for GPT partitions, which Octavo does not read yet")
+        elif kind in EXTENDED_TYPES:
+            others.append(f"partition {i + 1} is an extended one, which Octavo does not read yet")
+        elif not first or start >= device.size:
+            sectors = device.size // SECTOR
+            others.append(f"partition {i + 1} begins at sector {first}, and the device has {sectors} sectors")
+        else:
+            found.append(Partition(device, i + 1, start, min(count * SECTOR, device.size - start), kind))
+    return sorted(found, key=lambda p: p.kind not in FAT_TYPES), others

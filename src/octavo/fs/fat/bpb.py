@@ -11,6 +11,14 @@
 Source: Microsoft FAT specification (fatgen103). Departures: a volume is FAT32 if its 16-bit FAT size is 0, else FAT12 or
 FAT16 by its number of clusters, as Linux has it (mkfs.fat makes FAT32 volumes with fewer clusters than the specification
 allows); a missing 55 AA signature is overlooked when all else makes sense, since many real images lack it.
+Clusters may have any size that 128 sectors give (512 KiB with sectors of 4096 bytes), as Linux has it; the specification
+warns of more than 32 KiB, and Windows makes up to 256 KiB on such disks.
+
+Two things leave it open where clusters are, and such a volume is read-only:
+ - A FAT with fewer entries than there are clusters (`unreachable` of them). Either the volume was enlarged without it,
+   or its size is wrong, and what follows lies elsewhere: `mount` looks whether that is where it should be.
+ - Root entries that do not fill whole sectors, which the specification forbids: it rounds up, Windows does not, Linux
+   and fsck.fat refuse. The root directory can be read, and nothing behind it (`doubt`).
 """
 
 from __future__ import annotations
@@ -21,7 +29,7 @@ from dataclasses import dataclass
 from octavo.status import Status, StatusError
 
 BOOT_SECTOR_BYTES = 512
-MAX_CLUSTER_BYTES = 65536
+MAX_SECTORS_PER_CLUSTER = 128
 FAT12_CLUSTERS = 4085  # fewer: FAT12
 FAT16_CLUSTERS = 65525  # fewer: FAT16
 MAX_CLUSTERS = 0x0FFFFFF5
@@ -44,18 +52,29 @@ class Geometry:
     root_size: int  # FAT12/16; 0 for FAT32
     root_cluster: int  # FAT32; 0 for FAT12/16
     data_offset: int
-    clusters: int
+    clusters: int  # that the FAT has entries for
+    unreachable: int  # clusters behind them
     size: int
     flags_offset: int  # of the byte that holds the dirty flag
     fsinfo_offset: int  # 0 for none
     serial: int
-    label: str
+    label: bytes  # 11, in a code page
     truncated: bool  # the device is shorter than the volume
+    doubt: str = ""  # why nobody can say where clusters are
 
     @property
     def name(self) -> str:
         """FAT12, FAT16 or FAT32."""
         return f"FAT{self.bits}"
+
+    @property
+    def misfit(self) -> str:
+        """Why nothing may be changed on such a volume; "" when nothing is wrong with it."""
+        if self.doubt:
+            return self.doubt
+        if self.unreachable:
+            return f"its FAT has entries for {self.clusters} of {self.clusters + self.unreachable} clusters"
+        return "the image is shorter than its volume" if self.truncated else ""
 
     def place(self, cluster: int) -> int:
         """Byte offset of a cluster on the device."""
@@ -74,7 +93,7 @@ def parse_boot_sector(data: bytes, name: str, device_size: int) -> Geometry:
     total32, fat32 = struct.unpack_from("<II", data, 32)
     if sector not in (512, 1024, 2048, 4096):
         raise _refuse(name, f"{sector} bytes per sector")
-    if not per_cluster or per_cluster & (per_cluster - 1) or per_cluster * sector > MAX_CLUSTER_BYTES:
+    if not per_cluster or per_cluster & (per_cluster - 1):  # one byte: at most 128
         raise _refuse(name, f"{per_cluster} sectors per cluster")
     if not reserved:
         raise _refuse(name, "no reserved sectors")
@@ -85,8 +104,8 @@ def parse_boot_sector(data: bytes, name: str, device_size: int) -> Geometry:
     wide = fat16 == 0
     fat_sectors = fat32 if wide else fat16
     total = total16 or total32
-    root_size = -(-root_entries * ENTRY_BYTES // sector) * sector
-    data_sector = reserved + fats * fat_sectors + root_size // sector
+    root_size = root_entries * ENTRY_BYTES
+    data_sector = reserved + fats * fat_sectors + -(-root_size // sector)
     if not fat_sectors or data_sector >= total:
         raise _refuse(name, f"{fats} FATs of {fat_sectors} sectors do not fit into {total} sectors")
     if wide and root_entries:
@@ -97,15 +116,19 @@ def parse_boot_sector(data: bytes, name: str, device_size: int) -> Geometry:
     bits = 32 if wide else 12 if clusters < FAT12_CLUSTERS else 16
     if not clusters or clusters > (MAX_CLUSTERS if wide else FAT16_CLUSTERS - 1):
         raise _refuse(name, f"{clusters} clusters")
-    clusters = min(clusters, fat_sectors * sector * 8 // bits - 2)
-    if clusters < 1 or data_sector * sector > device_size:
+    reachable = min(clusters, fat_sectors * sector * 8 // bits - 2)
+    if reachable < 1 or data_sector * sector > device_size:
         raise _refuse(name, f"its tables need {data_sector * sector} bytes and the device has {device_size}")
-    return _finish(data, name, device_size, bits, sector, per_cluster * sector, reserved, fats, fat_sectors, root_size, clusters, total)
+    return _finish(
+        data, name, device_size, bits, sector, per_cluster * sector, reserved, fats, fat_sectors, root_size,
+        reachable, clusters - reachable, total,
+    )  # fmt: skip
 
 
 def _finish(
     data: bytes, name: str, device_size: int, bits: int, sector: int, cluster: int,
-    reserved: int, fats: int, fat_sectors: int, root_size: int, clusters: int, total: int,
+    reserved: int, fats: int, fat_sectors: int, root_size: int, clusters: int,
+    unreachable: int, total: int,
 ) -> Geometry:  # fmt: skip
     wide = bits == 32
     active, mirrored, root_cluster, fsinfo = 0, True, 0, 0
@@ -127,11 +150,14 @@ def _finish(
         serial = struct.unpack_from("<I", data, extended + 1)[0]
         label = data[extended + 5 : extended + 16] if data[extended] == 0x29 else b""
     fat_size = fat_sectors * sector
-    text = label.decode("cp437").rstrip(" \0")
+    root_offset = reserved * sector + fats * fat_size
+    doubt = ""
+    if root_size % sector:
+        doubt = f"its {root_size // ENTRY_BYTES} root entries do not fill whole sectors of {sector} bytes"
     return Geometry(
         bits=bits, sector=sector, cluster=cluster, fats=fats, fat_offset=reserved * sector + active * fat_size, fat_size=fat_size,
-        mirrored=mirrored, root_offset=reserved * sector + fats * fat_size, root_size=root_size, root_cluster=root_cluster,
-        data_offset=reserved * sector + fats * fat_size + root_size, clusters=clusters, size=total * sector,
+        mirrored=mirrored, root_offset=root_offset, root_size=root_size, root_cluster=root_cluster,
+        data_offset=root_offset + -(-root_size // sector) * sector, clusters=clusters, unreachable=unreachable, size=total * sector,
         flags_offset=65 if wide else 37, fsinfo_offset=fsinfo * sector, serial=serial,
-        label="" if text == "NO NAME" else text, truncated=total * sector > device_size,
+        label=label, truncated=total * sector > device_size, doubt=doubt,
     )  # fmt: skip

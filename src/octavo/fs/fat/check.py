@@ -19,7 +19,6 @@ Memory beyond frames: 4 bytes a cluster, and a path for each file. Problems beyo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +28,7 @@ from octavo.cache.regions import RegionMap
 from octavo.fs.base import Problem
 from octavo.fs.fat.checktables import check_copies, check_fsinfo, check_lost, check_reserved, done
 from octavo.fs.fat.entry import DIRECTORY, FREE_SLOT, LONG_NAME, SLOT, VOLUME_LABEL, Entry, Parsed, new_entry, parse_directory
-from octavo.fs.fat.names import fold, is_short, make_short
+from octavo.fs.fat.names import fold, is_label, is_short, make_short
 from octavo.fs.fat.node import Directory, Node
 from octavo.fs.fat.table import Run
 from octavo.io.regionpager import Mapping
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from octavo.fs.fat.volume import FatVolume
 
 MOST_PROBLEMS = 1000
-_ODD_LABEL = re.compile(rb'[\x00-\x1f"*+,./:;<=>?\[\\\]|\x7f]')
 Progress = Callable[[int, int], None]
 
 
@@ -228,7 +226,7 @@ class Check:
                 self.unseen = True
             await self.say(path, error.text, self._erase(node.parent.node, node.entry) if damaged else None)  # type: ignore[union-attr, arg-type]
             return
-        parsed = parse_directory(data, volume.geometry.bits == 32)
+        parsed = parse_directory(data, volume.geometry.bits == 32, volume.codepage)
         if node.entry is not None and not await self.dots(node, path, parsed.entries + parsed.labels):
             return
         if self.repair and self.volume.was_dirty and data[parsed.end * SLOT :].strip(b"\0"):
@@ -236,7 +234,7 @@ class Check:
         await self.names_of(node, path, parsed)
         await self.long_slots(node, path, data[: parsed.end * SLOT])
         for label in parsed.labels:
-            if label.cluster or label.size or node.entry is not None or _ODD_LABEL.search(label.raw[:11]):
+            if label.cluster or label.size or node.entry is not None or not is_label(label.raw[:11], label.codepage):
                 await self.say(path, f"the label in slot {label.slot} is none", self._erase(node, label))
         for entry in parsed.entries:
             if entry.name not in (".", ".."):
@@ -279,14 +277,17 @@ class Check:
         strays = {first + count: (first, count) for first, count in parsed.strays}  # by the slot behind them
         broken = {id(entry) for entry in parsed.broken}
         seen: set[str] = set()
+        taken: set[str] = set()  # by all of them, once one needs another name
         for entry in parsed.entries:
             if entry.name in (".", ".."):
                 continue
             if twin := {fold(entry.name), fold(entry.short_name)} & seen:
-                await self.say(path, f"two entries have the name {min(twin)}", self._rename(node, entry, seen))
-            elif (id(entry) in broken and fold(entry.name) != fold(entry.short_name)) or (entry.slots == 1 and not is_short(entry.raw[:11])):
+                await self.say(path, f"two entries have the name {min(twin)}", self._rename(node, entry, parsed, taken))
+            elif (id(entry) in broken and fold(entry.name) != fold(entry.short_name)) or (entry.slots == 1 and not is_short(entry.raw[:11], entry.codepage)):
                 what = f"the name that is shown as {entry.name} has characters that no short name may have"
-                await self.say(path, what, self._rename(node, entry, seen))
+                if not entry.raw[:11].isascii():
+                    what += f", if its code page is {entry.codepage}"
+                await self.say(path, what, self._rename(node, entry, parsed, taken))
             elif id(entry) in broken:
                 mine = [strays.pop(entry.slot, (entry.slot, 0))]
                 await self.say(path, f"the long name of {entry.name} is damaged", self._free_slots(node, mine))
@@ -310,13 +311,16 @@ class Check:
             await self.volume._put(section, slot * SLOT + 12, b"\0")
             await self.volume._put(section, slot * SLOT + 26, b"\0\0")
 
-    async def _rename(self, parent: Node, entry: Entry, taken: set[str]) -> None:
-        """Gives an entry a short name that nobody has, and no long one."""
+    async def _rename(self, parent: Node, entry: Entry, parsed: Parsed, taken: set[str]) -> None:
+        """Gives an entry a short name that nobody in its directory has, and no long one."""
+        if not taken:
+            taken.update(fold(name) for e in parsed.entries for name in (e.name, e.short_name))
         if entry.slots > 1:
             await self._free_slots(parent, [(entry.slot, entry.slots - 1)])
             entry.slot, entry.slots = entry.slot + entry.slots - 1, 1
         entry.set_short(make_short(entry.name, taken), 0)
         entry.name = entry.short_name
+        taken.add(entry.name)
         await self._write(parent, entry)
 
     async def _erase(self, parent: Node, entry: Entry) -> None:
@@ -366,6 +370,10 @@ async def check_volume(volume: FatVolume, progress: Progress | None, repair: boo
     g = volume.geometry
     if volume.was_dirty:
         await check.say("volume", "was not unmounted: its dirty flag is set", done())
+    if g.unreachable or g.doubt:
+        await check.say("volume", f"{g.misfit}: it is mounted read-only, and cannot be mended")
+    if g.doubt:
+        return check.problems  # whatever else is found may be other than it looks
     if g.truncated:
         await check.say("volume", f"has {g.size} bytes, and the device only {volume.device.size}")
     await check_copies(check)

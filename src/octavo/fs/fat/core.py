@@ -26,7 +26,8 @@ from collections import OrderedDict
 from octavo.cache.manager import CacheManager
 from octavo.cache.regions import RegionMap
 from octavo.fs.fat.bpb import DIRTY_FLAG, Geometry
-from octavo.fs.fat.entry import FREE_SLOT, SLOT, Entry, to_dos
+from octavo.fs.fat.entry import FREE_SLOT, SLOT, Entry, clean_wall, to_dos
+from octavo.fs.fat.names import CODE_PAGE, shown_label
 from octavo.fs.fat.node import Directory, Node
 from octavo.fs.fat.table import FatTable, Run
 from octavo.io.device import Device
@@ -44,12 +45,15 @@ MOST_TRIES = 4  # of a writer in the background, while others change the FAT
 class Core:
     """One volume on `device`; `nodes` are its nodes that have an entry, oldest first."""
 
-    def __init__(self, device: Device, geometry: Geometry, cache: CacheManager, read_only: bool) -> None:
+    def __init__(
+        self, device: Device, geometry: Geometry, cache: CacheManager, read_only: bool, codepage: str = CODE_PAGE
+    ) -> None:  # fmt: skip
         self.device = device
         self.name = device.name
         self.geometry = geometry
         self.kind = geometry.name
-        self.label = geometry.label
+        self.label = shown_label(geometry.label, codepage)
+        self.codepage = codepage  # of short names
         self.serial = geometry.serial
         self.cache = cache
         self.clock = cache.memory.scheduler.clock
@@ -92,9 +96,9 @@ class Core:
     # -- changing and writing -------------------------------------------------------------------------------------
 
     def stamp(self, wall: float | None = None) -> tuple[int, int, int]:
-        """A time (now, if not given) as an entry has it."""
+        """A time (now, if not given) as an entry has it; StatusError INVALID_PARAMETER when it is no number."""
         if wall is not None:
-            return to_dos(self.clock.local(wall))
+            return to_dos(self.clock.local(clean_wall(wall)))
         second = int(self.clock.wall())
         if second != self._stamp[0]:
             self._stamp = (second, to_dos(self.clock.local(second)))
@@ -102,7 +106,7 @@ class Core:
 
     def _writable(self, path: str) -> None:
         if self.read_only:
-            why = "the image is shorter than its volume" if self.geometry.truncated else "opened for reading only"
+            why = self.geometry.misfit or "opened for reading only"
             raise StatusError(Status.MEDIA_WRITE_PROTECTED, f"{self.name}: cannot change {path or '/'}: the volume is read-only ({why})")
 
     def mark_stale(self, node: Node) -> None:

@@ -17,12 +17,15 @@ from codecs import utf_16_le_decode
 from datetime import datetime
 from time import struct_time
 
-from octavo.fs.fat.names import ILLEGAL, checksum, shown_short
+from octavo.fs.fat.names import CODE_PAGE, ILLEGAL, checksum, shown_short
+from octavo.status import Status, StatusError
 
 READ_ONLY, HIDDEN, SYSTEM, VOLUME_LABEL, DIRECTORY, ARCHIVE = 1, 2, 4, 8, 16, 32
+LETTERS = {"r": READ_ONLY, "h": HIDDEN, "s": SYSTEM, "d": DIRECTORY, "a": ARCHIVE}
 LONG_NAME = 15
 SLOT = 32
 FREE_SLOT = 0xE5
+BEYOND = 4_400_000_000  # seconds since 1970, in 2109: FAT ends with 2107
 
 _numbers = struct.Struct("<11xB8xH4xHI").unpack  # attributes, cluster (high, low), size
 
@@ -30,7 +33,7 @@ _numbers = struct.Struct("<11xB8xH4xHI").unpack  # attributes, cluster (high, lo
 class Entry:
     """A file or directory as its directory describes it. `raw` holds the short name, its case bits and the times."""
 
-    __slots__ = ("attributes", "cluster", "is_directory", "name", "node", "raw", "size", "slot", "slots")
+    __slots__ = ("attributes", "cluster", "codepage", "is_directory", "name", "node", "raw", "size", "slot", "slots")
 
     name: str
     raw: bytes  # 32, as on the disk when it was read; attributes, cluster and size are kept beside it
@@ -40,6 +43,7 @@ class Entry:
     size: int
     slot: int  # index of its first slot in the directory, long name included
     slots: int
+    codepage: str  # of its short name
     node: object  # the volume's Node while it has one
 
     @property
@@ -50,7 +54,12 @@ class Entry:
     @property
     def short_name(self) -> str:
         """The 8.3 name."""
-        return shown_short(self.raw[:11], 0)
+        return shown_short(self.raw[:11], 0, self.codepage)
+
+    @property
+    def shown(self) -> str:
+        """The name of an entry without a long one: the 8.3 name, in lower case where its case bits say so."""
+        return shown_short(self.raw[:11], self.raw[12], self.codepage)
 
     @property
     def modified(self) -> datetime:
@@ -65,8 +74,11 @@ class Entry:
     @property
     def flags(self) -> str:
         """Attributes as letters: read-only, hidden, system, directory, archive."""
-        pairs = ((READ_ONLY, "r"), (HIDDEN, "h"), (SYSTEM, "s"), (DIRECTORY, "d"), (ARCHIVE, "a"))
-        return "".join(letter if self.attributes & bit else "-" for bit, letter in pairs)
+        return "".join(letter if self.attributes & bit else "-" for letter, bit in LETTERS.items())
+
+    def change_attributes(self, on: int, off: int) -> None:
+        """Sets some attributes and clears others."""
+        self.attributes = (self.attributes | on) & ~off
 
     def set_short(self, short: bytes, case: int) -> None:
         """Gives it another short name (11 bytes) and case bits."""
@@ -91,12 +103,23 @@ class Entry:
         entry.attributes, entry.is_directory = self.attributes, self.is_directory
         entry.cluster, entry.size = self.cluster, self.size
         entry.slot = entry.slots = 0
-        entry.node = None
+        entry.codepage, entry.node = self.codepage, None
         return entry
 
 
 def _word(raw: bytes, at: int) -> int:
     return raw[at] | raw[at + 1] << 8
+
+
+def attribute_bits(letters: str) -> int:
+    """The attributes that letters of `Entry.flags` stand for; StatusError INVALID_PARAMETER for others than r, h, s and a."""
+    bits = 0
+    for letter in letters.lower():
+        if letter not in LETTERS or letter == "d":
+            why = f"{letter!r} is no attribute that can be changed: it takes r, h, s and a"
+            raise StatusError(Status.INVALID_PARAMETER, why)
+        bits |= LETTERS[letter]
+    return bits
 
 
 def new_entry(name: str, attributes: int, stamp: tuple[int, int, int], short: bytes = b" " * 11, cluster: int = 0) -> Entry:
@@ -107,16 +130,29 @@ def new_entry(name: str, attributes: int, stamp: tuple[int, int, int], short: by
     entry.raw = struct.pack("<11sBBBHHHHHHHI", short, attributes, 0, tenths, time, date, date, 0, time, date, 0, 0)
     entry.attributes, entry.is_directory, entry.cluster = attributes, bool(attributes & DIRECTORY), cluster
     entry.size = entry.slot = entry.slots = 0
-    entry.node = None
+    entry.codepage, entry.node = CODE_PAGE, None
     return entry
 
 
 def to_dos(fields: struct_time, fraction: float = 0.0) -> tuple[int, int, int]:
-    """(date, time, tenths) of a local time, brought into FAT's years 1980 to 2107."""
-    year = min(max(fields.tm_year, 1980), 2107)
-    date = year - 1980 << 9 | fields.tm_mon << 5 | fields.tm_mday
+    """(date, time, tenths) of a local time; the first or last moment of FAT's years 1980 to 2107 when it lies outside."""
+    if fields.tm_year < 1980:
+        return 1 << 5 | 1, 0, 0
+    if fields.tm_year > 2107:
+        return 127 << 9 | 12 << 5 | 31, 23 << 11 | 59 << 5 | 29, 199
+    date = fields.tm_year - 1980 << 9 | fields.tm_mon << 5 | fields.tm_mday
     second = min(fields.tm_sec, 59)
     return date, fields.tm_hour << 11 | fields.tm_min << 5 | second >> 1, (second & 1) * 100 + int(fraction * 100)
+
+
+def clean_wall(wall: float) -> float:
+    """A wall time (seconds since 1970) that has calendar fields: what lies far outside FAT's years is brought near them.
+
+    StatusError INVALID_PARAMETER when it is no number.
+    """
+    if not isinstance(wall, int | float) or wall != wall:
+        raise StatusError(Status.INVALID_PARAMETER, f"{wall!r} is no time: it takes the seconds since 1970")
+    return min(max(wall, 0), BEYOND)
 
 
 def from_dos(date: int, time: int, tenths: int) -> datetime:
@@ -128,6 +164,17 @@ def from_dos(date: int, time: int, tenths: int) -> datetime:
             return datetime(1980 + (date >> 9), month, day, hour, minute, second, tenths % 100 * 10000)
         except ValueError:
             day -= 1
+
+
+def find_label(data: bytes) -> tuple[bytes, bool]:
+    """The 11 bytes of the first label in a part of a directory (b"": none), and whether the directory ends in it."""
+    for slot, (first, attributes) in enumerate(zip(data[::SLOT], data[11::SLOT], strict=True)):
+        if not first:
+            return b"", True
+        label = attributes & (VOLUME_LABEL | DIRECTORY) == VOLUME_LABEL and attributes & 0x3F != LONG_NAME
+        if label and first != FREE_SLOT:
+            return data[slot * SLOT : slot * SLOT + 11], False
+    return b"", False
 
 
 class Parsed:
@@ -152,8 +199,8 @@ _GROUP = re.compile(rb"((?:[^\x00\xe5].{10}[\x0f\x4f\x8f\xcf].{20})*)([^\x00\xe5
 _ORDER = [bytes([n | 0x40, *range(n - 1, 0, -1)]) for n in range(1, 21)]  # first bytes of n + 1 long slots
 
 
-def parse_directory(data: bytes, wide: bool) -> Parsed:
-    """Parses a whole directory; `wide` says that entries have 32-bit cluster numbers (FAT32)."""
+def parse_directory(data: bytes, wide: bool, codepage: str = CODE_PAGE) -> Parsed:
+    """Parses a whole directory; `wide`: entries have 32-bit cluster numbers (FAT32); `codepage` is that of short names."""
     parsed = Parsed()
     make, entries = Entry.__new__, parsed.entries
     parsed.end = data[::SLOT].find(0)
@@ -172,12 +219,12 @@ def parse_directory(data: bytes, wide: bool) -> Parsed:
             parsed.strays.append((start // SLOT, (at - start) // SLOT))
             continue
         entry = make(Entry)
-        entry.raw, entry.attributes, entry.size, entry.node = raw, attributes, size, None
+        entry.raw, entry.attributes, entry.size, entry.node, entry.codepage = raw, attributes, size, None, codepage
         entry.cluster = high << 16 | low if wide else low
         entry.is_directory = attributes & DIRECTORY != 0
         name, entry.slots = _long_name(long, raw) if long else ("", 1)
         if not name:
-            name = shown_short(raw[:11], raw[12])
+            name = shown_short(raw[:11], raw[12], codepage)
         if entry.slots * SLOT < at - start:
             parsed.strays.append((start // SLOT, (at - start) // SLOT - entry.slots))
             if entry.slots == 1:
@@ -206,7 +253,7 @@ def _clean(parsed: Parsed) -> None:
             parsed.strays.append((entry.slot, entry.slots - 1))
             entry.slot += entry.slots - 1
             entry.slots = 1
-            entry.name = shown_short(entry.raw[:11], entry.raw[12])
+            entry.name = entry.shown
         entry.name = ILLEGAL.sub("_", entry.name)
         if not entry.name.strip("."):
             entry.name = "_" * max(1, len(entry.name))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from octavo.cache.readahead import ReadAhead
-from octavo.fs.fat.entry import ARCHIVE
+from octavo.fs.fat.entry import ARCHIVE, clean_wall
 from octavo.fs.fat.node import Node
 from octavo.memory.section import VIEW_SIZE, Section
 from octavo.status import Status, StatusError
@@ -164,9 +164,12 @@ class FatFile:
         self._changed = True
 
     async def set_modified(self, wall: float) -> None:
-        """Sets the time of last writing (seconds since 1970); it holds when the file is closed."""
+        """Sets the time of last writing (seconds since 1970, brought into FAT's years); it holds when the file is closed.
+
+        StatusError INVALID_PARAMETER when it is no number.
+        """
         self._for_writing()
-        self._modified = wall
+        self._modified = clean_wall(wall)
         self._changed = True
 
     async def flush(self) -> None:

@@ -2,7 +2,8 @@
 
 Sizes of clusters and FATs follow the tables in Microsoft's specification, and the layout is what mkfs.fat makes: FAT12 and
 FAT16 with 1 reserved sector and 512 root entries (floppies as their formats have it), FAT32 with 32 reserved sectors,
-FSInfo in sector 1 and a copy of the boot sector in sector 6.
+FSInfo in sector 1 and a copy of the boot sector in sector 6. Sectors have 512 bytes; with clusters of more than 64 KiB,
+which 128 of those cannot make, they have 4096. A label is in the boot sector and in the root directory.
 
 Everything is written through a section of the device, and flushed before `make_fat` returns.
 """
@@ -14,7 +15,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from octavo.cache.manager import CacheManager
-from octavo.fs.fat.bpb import ENTRY_BYTES, FAT12_CLUSTERS, FAT16_CLUSTERS, MAX_CLUSTER_BYTES, MAX_CLUSTERS
+from octavo.fs.fat.bpb import ENTRY_BYTES, FAT12_CLUSTERS, FAT16_CLUSTERS, MAX_CLUSTERS, MAX_SECTORS_PER_CLUSTER
 from octavo.fs.fat.core import FSINFO_LEAD, FSINFO_MIDDLE
 from octavo.fs.fat.entry import VOLUME_LABEL, new_entry, to_dos
 from octavo.fs.fat.names import ILLEGAL
@@ -30,6 +31,8 @@ FLOPPIES = {
     720: (2, 112, 0xF9, 9, 2), 1200: (1, 224, 0xF9, 15, 2), 1440: (1, 224, 0xF0, 18, 2), 2880: (2, 240, 0xF0, 36, 2),
 }  # fmt: skip
 FAT32_LEAST = 512 * MIB  # from here on FAT32 is the default
+LARGE_SECTOR = 4096
+MAX_CLUSTER_BYTES = 256 << 10  # Windows makes no larger ones
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Plan:
     """A volume to be made; counts in sectors unless the name says otherwise."""
 
     bits: int
+    sector: int  # bytes
     total: int
     per_cluster: int
     reserved: int
@@ -48,26 +52,32 @@ class Plan:
     heads: int
     clusters: int
 
+    @property
+    def cluster(self) -> int:
+        """Bytes in a cluster."""
+        return self.per_cluster * self.sector
+
 
 def plan_volume(size: int, bits: int = 0, cluster: int = 0, fats: int = 2) -> Plan:
     """The plan for a volume of `size` bytes; 0 stands for what fits best. StatusError INVALID_PARAMETER when it cannot be."""
-    total = size // SECTOR
+    sector = SECTOR if cluster <= MAX_SECTORS_PER_CLUSTER * SECTOR else LARGE_SECTOR
+    total = size // sector
     if total > 0xFFFFFFFF:
-        raise _impossible(f"{size} bytes: FAT's limit is 2 TiB")
+        raise _impossible(f"{size} bytes: FAT's limit is {sector >> 8} TiB with sectors of {sector} bytes")
     if fats not in (1, 2):
         raise _impossible(f"{fats} FATs: there can be 1 or 2")
     if cluster and (cluster % SECTOR or cluster & (cluster - 1) or cluster > MAX_CLUSTER_BYTES):
-        raise _impossible(f"a cluster of {cluster} bytes: it must be a power of two from 512 to 65536")
+        raise _impossible(f"a cluster of {cluster} bytes: it must be a power of two from 512 to {MAX_CLUSTER_BYTES}")
     floppy = FLOPPIES.get(size // 1024) if size % 1024 == 0 and bits in (0, 12) else None
-    if not bits:
-        bits = 12 if floppy or size < 4 * MIB else 16 if size < FAT32_LEAST else 32
+    best = bits or (12 if floppy or size < 4 * MIB else 16 if size < FAT32_LEAST else 32)
     per_cluster, root_entries, media, track, heads = floppy or (0, 512, 0xF8, 63, 255)
-    choices = [cluster // SECTOR] if cluster else [per_cluster] if per_cluster else _choices(bits, size)
-    for choice in choices:
-        plan = _fit(bits, total, choice, fats, root_entries, media, track, heads)
-        if plan is not None:
-            return plan
-    raise _impossible(f"{size} bytes as FAT{bits}" + (f" with clusters of {cluster} bytes" if cluster else ""))
+    for kind in [bits] if bits else sorted((12, 16, 32), key=lambda kind: kind != best):
+        fixed = cluster // sector or per_cluster
+        for choice in [fixed] if fixed else _choices(kind, size):
+            plan = _fit(kind, sector, total, choice, fats, root_entries, media, track, heads)
+            if plan is not None:
+                return plan
+    raise _impossible(f"{size} bytes as FAT{bits or ''}" + (f" with clusters of {cluster} bytes" if cluster else ""))
 
 
 def _impossible(what: str) -> StatusError:
@@ -86,23 +96,25 @@ def _choices(bits: int, size: int) -> list[int]:
     return [best] + [n for n in powers if n > best] + [n for n in reversed(powers) if n < best]
 
 
-def _fit(bits: int, total: int, per_cluster: int, fats: int, root_entries: int, media: int, track: int, heads: int) -> Plan | None:
+def _fit(
+    bits: int, sector: int, total: int, per_cluster: int, fats: int, root_entries: int, media: int, track: int, heads: int
+) -> Plan | None:  # fmt: skip
     """The plan with these clusters, or None when their number does not suit the type."""
     reserved = 32 if bits == 32 else 1
     root_entries = 0 if bits == 32 else root_entries
-    root = -(-root_entries * ENTRY_BYTES // SECTOR)
+    root = -(-root_entries * ENTRY_BYTES // sector)
 
     def clusters_with(fat: int) -> int:
         return (total - reserved - root - fats * fat) // per_cluster
 
     # The least FAT that holds the clusters that it leaves room for: larger FATs leave fewer, so it can be searched.
-    fat = bisect_left(range(total // fats), True, key=lambda fat: (clusters_with(fat) + 2) * bits <= fat * 8 * SECTOR)
+    fat = bisect_left(range(total // fats), True, key=lambda fat: (clusters_with(fat) + 2) * bits <= fat * 8 * sector)
     clusters = clusters_with(fat)
     # FAT32 with fewer clusters than the specification wants is FAT32 to Octavo and Linux, but not to all: refused.
     least, most = {12: (1, FAT12_CLUSTERS - 1), 16: (FAT12_CLUSTERS, FAT16_CLUSTERS - 1), 32: (FAT16_CLUSTERS, MAX_CLUSTERS)}[bits]
     if not least <= clusters <= most:
         return None
-    return Plan(bits, total, per_cluster, reserved, fats, fat, root_entries, media, track, heads, clusters)
+    return Plan(bits, sector, total, per_cluster, reserved, fats, fat, root_entries, media, track, heads, clusters)
 
 
 def clean_label(label: str) -> bytes:
@@ -114,12 +126,12 @@ def clean_label(label: str) -> bytes:
 
 
 def boot_sector(plan: Plan, label: bytes, serial: int) -> bytes:
-    """The 512 bytes of sector 0."""
+    """The first 512 bytes of sector 0; the others are zero."""
     small = plan.total < 65536 and plan.bits != 32
     sector = bytearray(SECTOR)
     sector[0:11] = b"\xeb\x58\x90OCTAVO  " if plan.bits == 32 else b"\xeb\x3c\x90OCTAVO  "
     struct.pack_into(
-        "<HBHBHHBHHHII", sector, 11, SECTOR, plan.per_cluster, plan.reserved, plan.fats, plan.root_entries, plan.total if small else 0,
+        "<HBHBHHBHHHII", sector, 11, plan.sector, plan.per_cluster, plan.reserved, plan.fats, plan.root_entries, plan.total if small else 0,
         plan.media, 0 if plan.bits == 32 else plan.fat_sectors, plan.track, plan.heads, 0, 0 if small else plan.total,
     )  # fmt: skip
     drive = 0x80 if plan.media == 0xF8 else 0
@@ -147,12 +159,12 @@ async def make_fat(device: Device, cache: CacheManager, plan: Plan, label: str, 
     name = clean_label(label)
     serial = int(stamp_clock.wall()) & 0xFFFFFFFF
     section = Section(device.name, RegionPager(device), whole_device(device), device.size)
-    fat_bytes, root_bytes = plan.fat_sectors * SECTOR, plan.root_entries * ENTRY_BYTES
-    first_fat = plan.reserved * SECTOR
+    fat_bytes, root_bytes = plan.fat_sectors * plan.sector, plan.root_entries * ENTRY_BYTES
+    first_fat = plan.reserved * plan.sector
     root = first_fat + plan.fats * fat_bytes
     try:
         if not blank:
-            end = root + (root_bytes or plan.per_cluster * SECTOR)
+            end = root + (root_bytes or plan.cluster)
             for at in range(0, end, VIEW_SIZE):
                 await cache.copy_write(section, at, bytes(min(VIEW_SIZE, end - at)))
         sector = boot_sector(plan, name, serial)
@@ -160,7 +172,7 @@ async def make_fat(device: Device, cache: CacheManager, plan: Plan, label: str, 
         if plan.bits == 32:
             info = _fsinfo(plan.clusters - 1)
             for at, data in ((1, info), (6, sector), (7, info)):
-                await cache.copy_write(section, at * SECTOR, data)
+                await cache.copy_write(section, at * plan.sector, data)
         head = {
             12: bytes((plan.media, 0xFF, 0xFF)),
             16: bytes((plan.media, 0xFF, 0xFF, 0xFF)),

@@ -7,12 +7,16 @@ A long name lies in front of its short entry, last slot first, 13 UTF-16 units a
 A name that is 8.3 and all upper case, or all lower case in its base or extension, has no long name: two bits of byte 12
 of its entry say "base in lower case" (8) and "extension in lower case" (16).
 
-Source: Microsoft FAT specification; the case bits are NT's. Departures: characters outside ASCII always take a long name
-(the code page of a short name is not known); the short name of such a one is made with "_".
+Nothing on a volume says which code page its short names are in: DOS wrote in that of its country. 437 is taken unless
+another is named.
+
+Source: Microsoft FAT specification; the case bits are NT's. Departures: characters outside ASCII always take a long name,
+and the short name of such a one is made with "_": it is the same in every code page.
 """
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Container
 from functools import lru_cache
@@ -23,10 +27,13 @@ MAX_NAME_UNITS = 255
 LOWER_BASE = 0x08
 LOWER_EXTENSION = 0x10
 UNITS_IN_SLOT = 13
+CODE_PAGE = "cp437"
+_PRINTABLE = bytes(range(0x20, 0x7F))
 
 ILLEGAL = re.compile(r'[\x00-\x1f"*/:<>?\\|]')
 _SHORT = re.compile(r"([A-Za-z0-9!#$%&'()\-@^_`{}~]{1,8})(?:\.([A-Za-z0-9!#$%&'()\-@^_`{}~]{1,3}))?", re.ASCII)
-_NEVER_SHORT = re.compile(rb'[\x00-\x20"*+,./:;<=>?\[\\\]a-z|\x7f]')
+_NEVER_SHORT = re.compile(r'[\x00-\x20"*+,./:;<=>?\[\\\]a-z|\x7f]')
+_NEVER_LABEL = re.compile(r'[\x00-\x1f"*+,./:;<=>?\[\\\]|\x7f]')
 _NOT_SHORT = re.compile(r"[^A-Z0-9!#$%&'()\-@^_`{}~]")
 
 
@@ -75,10 +82,15 @@ def exact_short(name: str) -> tuple[bytes, int] | None:
     return (base.upper().ljust(8) + extension.upper().ljust(3)).encode("ascii"), flags
 
 
-def is_short(raw: bytes) -> bool:
+def is_short(raw: bytes, codepage: str) -> bool:
     """Whether 11 bytes can be a short name: capitals, no space inside, none of the characters that FAT forbids."""
-    base, extension = raw[:8].rstrip(b" "), raw[8:].rstrip(b" ")
-    return bool(base) and not _NEVER_SHORT.search(base[:1].replace(b"\x05", b"_") + base[1:] + extension)
+    base, extension = _parts(raw, codepage)
+    return bool(base) and not _NEVER_SHORT.search(base + extension)
+
+
+def is_label(raw: bytes, codepage: str) -> bool:
+    """Whether 11 bytes can be a volume label."""
+    return not _NEVER_LABEL.search(_decode(raw, codepage))
 
 
 def make_short(name: str, taken: Container[str]) -> bytes:
@@ -129,18 +141,60 @@ def long_slots(name: str, short: bytes) -> bytes:
     return b"".join(out)
 
 
+def check_code_page(page: str | int) -> str:
+    """The codec of a code page, given as 850, "850" or Python's name.
+
+    StatusError INVALID_PARAMETER when there is none, or it is not ASCII where that is printable, as short names need it.
+    """
+    text = str(page)
+    try:
+        name = codecs.lookup(f"cp{text}" if text.isdecimal() else text).name
+        if _PRINTABLE.decode(name) == _PRINTABLE.decode("ascii"):
+            return name
+    except (LookupError, ValueError):  # ValueError: a NUL in the name, or what is no text
+        pass
+    why = f"{text!r} is no code page of short names: it takes 437, 850, 932 or the like"
+    raise StatusError(Status.INVALID_PARAMETER, why)
+
+
+def _private(error: UnicodeError) -> tuple[str, int]:
+    """Bytes that a code page does not have become U+F080 to U+F0FF: names that differ stay different."""
+    assert isinstance(error, UnicodeDecodeError)
+    return "".join(chr(0xF000 | byte) for byte in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("octavo.private", _private)
+
+
+def _decode(raw: bytes, codepage: str) -> str:
+    if raw[:1] == b"\x05":  # stands for 0xE5, which would mean a free slot
+        raw = b"\xe5" + raw[1:]
+    return raw.decode(codepage, "octavo.private")
+
+
+def _parts(short: bytes, codepage: str) -> tuple[str, str]:
+    """Base and extension of a short name; where characters have two bytes, none lies in both."""
+    if short.isascii() and short[0] != 5:
+        text = short.decode("ascii")  # ten times as fast as other code pages
+        return text[:8].rstrip(" "), text[8:].rstrip(" ")
+    return _decode(short[:8], codepage).rstrip(" "), short[8:].decode(codepage, "octavo.private").rstrip(" ")
+
+
 @lru_cache(4096)  # ".", "..", "__init__.py", "Makefile": trees are full of the same names
-def shown_short(short: bytes, flags: int) -> str:
-    """A short name for people: dot, case bits, code page 437."""
-    if short[0] == 5:  # stands for 0xE5, which would mean a free slot
-        short = b"\xe5" + short[1:]
-    text = short.decode("ascii" if short.isascii() else "cp437")  # the latter is ten times as slow
-    base, extension = text[:8].rstrip(" "), text[8:].rstrip(" ")
+def shown_short(short: bytes, flags: int, codepage: str) -> str:
+    """A short name for people: dot, and lower case where the case bits say so."""
+    base, extension = _parts(short, codepage)
     if flags & LOWER_BASE:
         base = base.lower()
     if flags & LOWER_EXTENSION:
         extension = extension.lower()
     return f"{base}.{extension}" if extension else base
+
+
+def shown_label(raw: bytes, codepage: str) -> str:
+    """A volume label for people; "" for none."""
+    text = _decode(raw, codepage).rstrip(" \0")
+    return "" if text == "NO NAME" else text
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:

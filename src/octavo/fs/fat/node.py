@@ -42,11 +42,10 @@ class Node:
 class Directory:
     """The names of one directory, by folded long name, and its free slots."""
 
-    __slots__ = ("node", "names", "label", "free", "end", "live", "_loose", "_shorts")
+    __slots__ = ("node", "names", "free", "end", "live", "_loose", "_shorts")
 
     def __init__(self, node: Node, parsed: Parsed) -> None:
         self.node = node
-        self.label = parsed.labels[0] if parsed.labels else None
         self.free = parsed.free
         self._loose = False  # `free` may have neighbours
         self.end = parsed.end  # first slot that was never used

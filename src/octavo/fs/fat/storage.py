@@ -10,7 +10,8 @@ from typing import cast
 from octavo.cache.regions import RegionMap
 from octavo.fs.fat.bpb import ENTRY_BYTES
 from octavo.fs.fat.core import Core
-from octavo.fs.fat.entry import DIRECTORY, SLOT, Entry, new_entry, parse_directory
+from octavo.fs.fat.entry import DIRECTORY, SLOT, Entry, find_label, new_entry, parse_directory
+from octavo.fs.fat.names import shown_label
 from octavo.fs.fat.node import Directory, Node
 from octavo.fs.fat.table import Run
 from octavo.io.regionpager import Mapping
@@ -41,9 +42,12 @@ class Storage(Core):
             return node.section
         g, entry = self.geometry, node.entry
         what = self._section_name(node.path)
-        if entry is None and g.root_size:
+        fixed = entry is None and g.root_size > 0  # the root directory of FAT12 and FAT16
+        if g.doubt and (g.unreachable or not fixed):
+            raise StatusError(Status.FILE_CORRUPT_ERROR, f"{what}: nobody can say where it is: {g.doubt}")
+        if fixed:
             regions = RegionMap(512)
-            regions.append(g.root_offset, g.root_size // 512)
+            regions.append(g.root_offset, -(-g.root_size // 512))
         else:
             regions = RegionMap(g.cluster)
             first = g.root_cluster if entry is None else entry.cluster
@@ -52,7 +56,7 @@ class Storage(Core):
                     regions.append(g.place(start), count)
         if entry is None or entry.attributes & DIRECTORY:
             self._check_directory(node, regions, what)
-            size = regions.total
+            size = g.root_size if fixed else regions.total
         else:
             size = entry.size
             if size > regions.total:
@@ -80,7 +84,7 @@ class Storage(Core):
         if node.directory is None:
             section = await self._load(node)
             data = await self.cache.copy_read(section, 0, section.size, None) if section.size <= 65536 else await self._long(section)
-            node.directory = Directory(node, parse_directory(data, self.geometry.bits == 32))
+            node.directory = Directory(node, parse_directory(data, self.geometry.bits == 32, self.codepage))
         return node.directory
 
     async def _long(self, section: Section) -> bytes:
@@ -91,6 +95,22 @@ class Storage(Core):
             if parts[-1][-SLOT] == 0:
                 break
         return b"".join(parts)
+
+    async def read_label(self) -> None:
+        """Takes the label from the root directory, in whatever slot it is.
+
+        The boot sector's stays where there is none, or the root directory cannot be read.
+        """
+        try:
+            section = await self._load(self.root)
+            for offset in range(0, section.size, 65536):
+                label, ends = find_label(await self.cache.copy_read(section, offset, 65536))
+                if label:
+                    self.label = shown_label(label, self.codepage)
+                if label or ends:
+                    return
+        except StatusError:
+            return
 
     async def _trim_nodes(self) -> None:
         """Drops the older nodes that nobody needs, after writing what they have. Only between operations, when nobody holds one."""

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from octavo.fs.base import Problem, Space, not_found, split_path
-from octavo.fs.fat.entry import ARCHIVE, DIRECTORY, READ_ONLY, SLOT, Entry, new_entry
+from octavo.fs.fat.entry import ARCHIVE, DIRECTORY, READ_ONLY, SLOT, Entry, attribute_bits, new_entry
 from octavo.fs.fat.file import FatFile
 from octavo.fs.fat.names import clean_name, exact_short, fold, long_slots, make_short
 from octavo.fs.fat.node import Directory, Node, slots_in
@@ -37,7 +37,7 @@ class FatVolume(Storage):
     async def stat(self, path: str) -> FileInfo:
         """One entry; the root has the name ""."""
         entry = (await self._lookup(path)).entry
-        return entry if entry is not None else _root_entry()
+        return entry if entry is not None else new_entry("", DIRECTORY, (0, 0, 0))
 
     async def entries(self, path: str) -> list[FileInfo]:
         """The entries of a directory in the order of the disk, without "." and ".."."""
@@ -107,9 +107,7 @@ class FatVolume(Storage):
         The clusters of a damaged file may be another's: they stay in use, until a repair finds out whose they are.
         """
         async with self.mutex:
-            directory, entry, _ = await self._resolve(path)
-            if entry is None:
-                raise not_found(path)
+            directory, entry = await self._existing(path)
             if entry.attributes & DIRECTORY:
                 raise StatusError(Status.FILE_IS_A_DIRECTORY, f"{path}: is a directory")
             await self._remove(directory, entry, path, force)
@@ -117,9 +115,7 @@ class FatVolume(Storage):
     async def remove_directory(self, path: str, force: bool = False) -> None:
         """Removes an empty directory; with `force` a read-only one, and one that cannot be read, as `remove` does."""
         async with self.mutex:
-            directory, entry, _ = await self._resolve(path)
-            if entry is None:
-                raise not_found(path)
+            directory, entry = await self._existing(path)
             if not entry.attributes & DIRECTORY:
                 raise StatusError(Status.NOT_A_DIRECTORY, f"{path}: is not a directory")
             self.paths.clear()
@@ -140,9 +136,7 @@ class FatVolume(Storage):
         its name then leads to the old contents or to the new ones, at any moment, also after a power cut.
         """
         async with self.mutex:
-            source, entry, _ = await self._resolve(old)
-            if entry is None:
-                raise not_found(old)
+            source, entry = await self._existing(old)
             source.live += 1  # keeps it while the other path is looked up
             try:
                 target, existing, name = await self._resolve(new)
@@ -158,6 +152,12 @@ class FatVolume(Storage):
             finally:
                 source.live -= 1
 
+    async def set_attributes(self, path: str, on: str = "", off: str = "") -> None:
+        """Sets attributes and clears others: letters out of r, h, s and a, as in `flags`; StatusError INVALID_PARAMETER."""
+        change = attribute_bits(on), attribute_bits(off)
+        async with self.mutex:
+            (await self._to_change(path)).change_attributes(*change)
+
     def _may_move(self, source: Directory, entry: Entry, target: Directory, old: str) -> None:
         self._writable(old)
         node = entry.node
@@ -170,15 +170,10 @@ class FatVolume(Storage):
             above = above.node.parent
 
     async def set_modified(self, path: str, wall: float) -> None:
-        """Sets when a file or directory was last written (seconds since 1970)."""
+        """Sets when a file or directory was last written (seconds since 1970, brought into FAT's years)."""
+        written = self.stamp(wall)[:2]
         async with self.mutex:
-            directory, entry, _ = await self._resolve(path)
-            if entry is None:
-                raise not_found(path)
-            self._writable(path)
-            await self._modify()
-            entry.set_written(*self.stamp(wall)[:2])
-            self.mark_stale(self._node(directory, entry))
+            (await self._to_change(path)).set_written(*written)
 
     async def space(self) -> Space:
         """Size and free space of the cluster area."""
@@ -225,6 +220,21 @@ class FatVolume(Storage):
             self.paths[head] = directory
         return directory, directory.find(names[-1]), names[-1]
 
+    async def _existing(self, path: str) -> tuple[Directory, Entry]:
+        """As `_resolve`, of what must be there."""
+        directory, entry, _ = await self._resolve(path)
+        if entry is None:
+            raise not_found(path)
+        return directory, entry
+
+    async def _to_change(self, path: str) -> Entry:
+        """An entry whose attributes or times the caller changes now; the next flush writes it."""
+        directory, entry = await self._existing(path)
+        self._writable(path)
+        await self._modify()
+        self.mark_stale(self._node(directory, entry))
+        return entry
+
     async def _step(self, directory: Directory, name: str, path: str) -> Directory:
         entry = directory.find(name)
         if entry is None:
@@ -237,18 +247,14 @@ class FatVolume(Storage):
     async def _directory_at(self, path: str) -> Directory:
         if path in ("", "/") or not split_path(path):
             return self.root.directory or await self._directory(self.root)
-        directory, entry, name = await self._resolve(path)
-        if entry is None:
-            raise not_found(path)
-        return await self._step(directory, name, path)
+        directory, entry = await self._existing(path)
+        return await self._step(directory, entry.name, path)
 
     async def _lookup(self, path: str) -> Node:
         if not split_path(path):
             return self.root
         async with self.mutex:
-            directory, entry, _ = await self._resolve(path)
-        if entry is None:
-            raise not_found(path)
+            directory, entry = await self._existing(path)
         return Node(entry, directory, path) if entry.node is None else cast(Node, entry.node)
 
     # -- entries --------------------------------------------------------------------------------------------------
@@ -440,7 +446,3 @@ class FatVolume(Storage):
             cluster = target.node.entry.cluster if target.node.entry is not None else 0
             low, high = (cluster & 0xFFFF).to_bytes(2, "little"), (cluster >> 16).to_bytes(2, "little")
             self.cache.write_held(inner, SLOT, head[:20] + high + head[22:26] + low + head[28:])
-
-
-def _root_entry() -> Entry:
-    return new_entry("", DIRECTORY, (0, 0, 0))

@@ -21,6 +21,7 @@ async def create_whole(volume: FatVolume, path: str, data: bytes, modified: floa
     StatusError as `FatVolume.open` and `FatFile.write`; there is no file then, also when memory or the device fails in the
     middle of the data.
     """
+    written = volume.stamp(modified)  # a wrong time is refused also for a file that is there
     async with volume.mutex:
         directory, entry, name = await volume._resolve(path)
         if entry is not None:
@@ -34,7 +35,7 @@ async def create_whole(volume: FatVolume, path: str, data: bytes, modified: floa
         await volume._modify()
         entry = new_entry(name, ARCHIVE, volume.stamp())
         if modified is not None:
-            entry.set_written(*volume.stamp(modified)[:2])
+            entry.set_written(*written[:2])
         runs = await volume._allocate(-(-len(data) // volume.geometry.cluster)) if data else []
         if runs:
             entry.cluster, entry.size = runs[0][0], len(data)

@@ -1,0 +1,38 @@
+"""Showing and changing attributes: attrib."""
+
+from __future__ import annotations
+
+import re
+from argparse import REMAINDER, ArgumentParser, Namespace
+
+from octavo.cli.output import show
+from octavo.cli.target import Images, parse_image_target
+from octavo.cli.verb import Verb, wrong
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("target", metavar="IMAGE:PATH", help="a file or directory in an image")
+    changes = "+ sets and - clears r (read-only), h (hidden), s (system), a (archive), such as +r -ha; none: show them"
+    parser.add_argument("changes", metavar="CHANGE", nargs=REMAINDER, help=changes)
+
+
+def attrib(arguments: Namespace) -> int:
+    """Shows or changes attributes of a file or directory."""
+    letters = {"+": "", "-": ""}
+    for change in arguments.changes:
+        if not re.fullmatch("[+-][rhsaRHSA]+", change):
+            wrong(arguments, f"{change}: is no change of attributes, such as +r or -ha")
+        letters[change[0]] += change[1:]
+    target = parse_image_target(arguments.target)
+    reads, writes = ([], [target]) if arguments.changes else ([target], [])
+    with Images(reads, writes, codepage=arguments.codepage) as images:
+        volume = images.volume(target)
+        if arguments.changes:
+            volume.set_attributes(target.path, letters["+"], letters["-"])
+        else:
+            show(f"{volume.stat(target.path).flags} {target.text}")
+    return 0
+
+
+EXAMPLES = "  octavo attrib disk.img:/docs/a.txt\n  octavo attrib disk.img:/docs/a.txt -r +ha"
+VERBS = {"attrib": Verb("Show attributes of a file or directory, or change them.", EXAMPLES, _arguments, attrib)}
