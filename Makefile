@@ -1,6 +1,7 @@
 # make demo      boots Octavo on an image that it makes and fills itself; on a terminal it leaves you at the prompt
 # make test      types, style and tests (needs mtools and dosfstools for all of them: apt install mtools dosfstools)
 # make bench     benchmarks against C (needs gcc), mtools, pyfatfs, dissect.fat and FATtools; prints tables, never fails
+# make measurements  runs the same and writes docs/measurements.md; needs a quiet machine
 # make crash     judges what power cuts leave on FAT volumes, 10,000 states of each type; the seed is SEED (needs dosfstools)
 # make mutants   puts 200 one-place faults into the code, one at a time, and says which the tests notice; the seed is SEED
 # make fills     fills 10,000 small FAT volumes to their last cluster and slot and beyond; the seed is SEED (needs both)
@@ -10,7 +11,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEED ?= 1
 
-.PHONY: demo test bench crash fills mutants clean
+.PHONY: demo test bench measurements crash fills mutants clean
 
 demo: .venv/octavo
 	$(BIN)/python demo.py
@@ -26,6 +27,9 @@ bench: .venv/bench
 	$(BIN)/python -m benchmarks.virtual
 	$(BIN)/python -m benchmarks.paging
 	$(BIN)/python benchmarks/files.py
+
+measurements: .venv/bench
+	$(BIN)/python -m benchmarks.report
 
 crash: .venv/test
 	$(BIN)/python -m tests.crashes --states 10000 --seed $(SEED)
