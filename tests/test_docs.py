@@ -10,6 +10,9 @@ A page's fenced blocks are run in their order, in an empty folder with `octavo` 
 
 A line of sh ends with exit code 0, or with the one of its comment "# exits with 1". <!-- not run: REASON --> stands before a
 block that cannot be run here.
+
+Considered: pytest-markdown-docs, which runs Python only, and sybil, for which sh and consoles would have to be written all
+the same, and they are most of this.
 """
 
 from __future__ import annotations
