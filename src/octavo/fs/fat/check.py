@@ -5,14 +5,15 @@
     FAT copies      all of them say the same                             the first one counts
     chains          stay inside the volume, end, belong to one file      cut where they are wrong; who shares clusters gets
                     each, and fit to the size of their entries           copies; sizes and surplus clusters follow
-    directories     are not larger than FAT allows, can be reached       an entry whose directory cannot be read is erased
-                    once, have "." and ".."                              both are written anew
+    directories     can be reached once, have "." and ".."               a second entry is erased, both are written anew;
+                    are not larger than FAT allows                       told, not mended
     names           none is broken or illegal, no two are equal          a new short name; stray slots are erased
     clusters        used ones belong to a file                           freed
     FSInfo          counts the free clusters                             counted anew
 
 Nothing is taken from a file that its chain and its entry agree about. Of two names of one file (a power cut left both) each
-gets a file; without room the second is cut. A directory that is entered twice keeps its first entry.
+gets a file; without room the second is cut. A directory that shares clusters with another file or directory is left alone: what
+is in it may be that file's bytes. No cluster is freed before all that is reachable was followed.
 Where something cannot be read, no cluster is freed: what seems lost may belong to what is in there.
 Memory beyond frames: 4 bytes a cluster, and a path for each file. Problems beyond MOST_PROBLEMS are mended and not listed.
 """
@@ -28,7 +29,7 @@ from octavo.cache.regions import RegionMap
 from octavo.fs.base import Problem
 from octavo.fs.fat.checktables import check_copies, check_fsinfo, check_lost, check_reserved, done
 from octavo.fs.fat.entry import DIRECTORY, FREE_SLOT, LONG_NAME, SLOT, VOLUME_LABEL, Entry, Parsed, new_entry, parse_directory
-from octavo.fs.fat.names import fold, is_label, is_short, make_short
+from octavo.fs.fat.names import LOWER_BASE, LOWER_EXTENSION, fold, is_label, is_short, make_short
 from octavo.fs.fat.node import Directory, Node
 from octavo.fs.fat.table import Run
 from octavo.io.regionpager import Mapping
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from octavo.fs.fat.volume import FatVolume
 
 MOST_PROBLEMS = 1000
+CASE_BITS = LOWER_BASE | LOWER_EXTENSION
 Progress = Callable[[int, int], None]
 
 
@@ -55,7 +57,10 @@ class Check:
         self.claimed = 0
         self.unseen = False  # something could not be read: what seems lost may be in there
         self.pending: list[Node] = []  # directories to look into
-        self.shared: list[tuple[Node, Entry, list[Run]]] = []  # files that are to get copies: directory, entry, clusters of their own
+        self.shared: list[tuple[Node, Entry, list[Run], list[Run]]] = []  # files to copy: directory, entry, clusters of their own, all
+        self.firsts = [0]  # owner number -> first cluster of a directory, 0 for files
+        self.riddles: set[str] = set()  # directories that share clusters
+        self.avoid: set[str] = set()  # those of an earlier pass: they are not touched
 
     async def say(self, where: str, what: str, mend: Coroutine[Any, Any, None] | None = None) -> None:
         """Notes a problem, and mends it if that is asked for and can be done."""
@@ -73,22 +78,28 @@ class Check:
 
     # -- chains ---------------------------------------------------------------------------------------------------
 
-    async def chain(self, path: str, first: int) -> tuple[list[Run], str]:
-        """The clusters that a path has to itself from `first` on, which it owns now, and what is wrong with its chain then."""
+    async def chain(self, path: str, first: int, most: int | None = None) -> tuple[list[Run], str]:
+        """The clusters from `first` on, as far as they are the path's own and sound, and what is wrong with its chain then.
+
+        A directory (`most` is None) owns all of its chain, a file the first `most` clusters: what is behind its end may be another's.
+        """
         runs, damage = await self.volume.table.follow(first)
+        if damage and most is not None:
+            runs = _first(runs, most)
         self.names.append(path)
+        self.firsts.append(first if most is None else 0)
+        left = self.volume.geometry.clusters if most is None else most
         for i, (start, count) in enumerate(runs):
-            part = self.owners[start : start + count]
+            part = self.owners[start : start + min(count, left)]
             taken = np.flatnonzero(part)
             if len(taken):
-                other = int(part[taken[0]])
-                if other != len(self.names) - 1:
-                    damage = f"shares cluster {start + int(taken[0])} with {self.names[other]}"
+                damage = self._meet(int(part[taken[0]]), start + int(taken[0])) or damage
                 runs = [*runs[:i], (start, int(taken[0]))]
                 part = part[: int(taken[0])]
             part[:] = len(self.names) - 1
             self.claimed += len(part)
-            if len(taken):
+            left -= len(part)
+            if len(taken) or not left:
                 break
         if self.progress is not None:
             self.progress(self.claimed, self.volume.geometry.clusters)
@@ -96,10 +107,24 @@ class Check:
             damage = f"its cluster chain {damage}"
         return [run for run in runs if run[1]], damage
 
+    def _meet(self, other: int, cluster: int) -> str:
+        """The last path that was named has come upon a cluster of another, or of its own ("")."""
+        me = len(self.names) - 1
+        if other == me:
+            return ""
+        if not self.firsts[me] == self.firsts[other] == cluster:  # one directory that is entered twice is no riddle
+            self.riddles |= {self.names[i] for i in (me, other) if self.firsts[i]}
+        return f"shares cluster {cluster} with {self.names[other]}"
+
     async def entry(self, parent: Node, entry: Entry) -> None:
         """Checks what one entry leads to."""
         path = f"{parent.path}/{entry.name}"
-        runs, damage = await self.chain(path, entry.cluster) if entry.cluster else ([], "")
+        if entry.attributes & DIRECTORY and path in self.avoid:
+            self.unseen = True
+            await self.say(path, "shares clusters with others, and whose they are cannot be told: copy out what is there and remove it")
+            return
+        most = None if entry.attributes & DIRECTORY else -(-entry.size // self.volume.geometry.cluster)
+        runs, damage = await self.chain(path, entry.cluster, most) if entry.cluster else ([], "")
         held = sum(count for _, count in runs) * self.volume.geometry.cluster
         if entry.attributes & DIRECTORY and entry.size:
             await self.say(path, f"is a directory and has a size, {entry.size}", self._write(parent, entry))
@@ -140,30 +165,29 @@ class Check:
 
     async def _share(self, parent: Node, entry: Entry, own: list[Run]) -> None:
         """A file that has clusters of another's is to get a copy of them, when all owners are known."""
-        self.shared.append((parent, entry, own))
+        runs, damage = await self.volume.table.follow(entry.cluster)
+        self.shared.append((parent, entry, own, [] if damage else runs))
 
     async def copies(self) -> None:
-        """Gives files that share clusters copies of their own, and cuts them where there is no room."""
+        """Gives files that share clusters copies of their own, and cuts them where there is no room; frees nothing."""
         volume, unit = self.volume, self.volume.geometry.cluster
-        for parent, entry, own in self.shared:
-            runs, damage = await volume.table.follow(entry.cluster)
-            held = sum(count for _, count in runs) * unit
-            length = min(entry.size, held)
+        for parent, entry, own, runs in self.shared:
+            length = min(entry.size, sum(count for _, count in runs) * unit)
             try:
-                made = await volume.table.allocate(-(-length // unit)) if length and not damage else []
+                made = await volume.table.allocate(-(-length // unit)) if length else []
             except StatusError as error:
                 if error.status != Status.DISK_FULL:
                     raise
                 made = []
             if made:
                 await self._copy(runs, made, length)
-                await volume.table.free(own)
+                for first, count in own:
+                    self.owners[first : first + count] = 0
                 entry.cluster, entry.size = made[0][0], length
                 self._claim(made)
                 await self._write(parent, entry)
             else:
                 await self._cut(parent, entry, own, min(entry.size, sum(count for _, count in own) * unit))
-                await self._trim(parent, entry, own)
             await self._let_go(parent)
 
     async def _copy(self, old: list[Run], new: list[Run], length: int) -> None:
@@ -195,18 +219,10 @@ class Check:
             node.section = node.mapping = None
 
     async def _trim(self, parent: Node, entry: Entry, runs: list[Run]) -> None:
-        """Frees a file's clusters behind its end."""
-        keep = -(-entry.size // self.volume.geometry.cluster)
-        at = last = 0
-        for first, count in runs:
-            kept = min(max(keep - at, 0), count)
-            last = first + kept - 1 if kept else last
-            if kept < count:
-                await self.volume.table.free([(first + kept, count - kept)])
-                self.owners[first + kept : first + count] = 0
-            at += count
-        if keep:
-            await self.volume.table.set(last, self.volume.table.end_mark)
+        """Ends a file's chain at its end; what was behind it is freed with all that is lost, if it is nobody else's."""
+        kept = _first(runs, -(-entry.size // self.volume.geometry.cluster))
+        if kept:
+            await self.volume.table.set(sum(kept[-1]) - 1, self.volume.table.end_mark)
         else:
             entry.cluster = 0
             await self._write(parent, entry)
@@ -221,10 +237,8 @@ class Check:
             section = await volume._load(node)
             data = await volume.cache.copy_read(section, 0, section.size)
         except StatusError as error:
-            damaged = error.status == Status.FILE_CORRUPT_ERROR and node.entry is not None and node.parent is not None
-            if not damaged:
-                self.unseen = True
-            await self.say(path, error.text, self._erase(node.parent.node, node.entry) if damaged else None)  # type: ignore[union-attr, arg-type]
+            self.unseen = True
+            await self.say(path, error.text)
             return
         parsed = parse_directory(data, volume.geometry.bits == 32, volume.codepage)
         if node.entry is not None and not await self.dots(node, path, parsed.entries + parsed.labels):
@@ -246,31 +260,29 @@ class Check:
             await self.volume._put(section, start, bytes(SLOT))
 
     async def dots(self, node: Node, path: str, entries: list[Entry]) -> bool:
-        """The first two entries of a subdirectory lead to itself and to its parent; False when it has become a file, having neither."""
+        """The first two entries of a subdirectory lead to itself and to its parent; False when it has neither: it may be none."""
         assert node.entry is not None and node.parent is not None
-        heads = {e.name for e in entries if e.slot <= 1}
-        if heads and not heads & {".", ".."}:
-            await self.say(path, "is marked as a directory and holds none", self._make_file(node.parent.node, node))
-            return not self.repair
         above = node.parent.node.entry
         wanted = {".": node.entry.cluster, "..": above.cluster if above is not None else 0}
+        bad = 0
         for slot, (name, cluster) in enumerate(wanted.items()):
-            entry = next((e for e in entries[:2] if e.name == name), None)
+            entry = next((e for e in entries if e.slot <= slot < e.slot + e.slots), None)
+            made = new_entry("", DIRECTORY, self.volume.stamp(), name.encode().ljust(11), cluster)
+            made.slot, made.slots = slot, 1
             if entry is None:
-                used = any(e.slot <= slot < e.slot + e.slots for e in entries)
-                made = new_entry("", DIRECTORY, self.volume.stamp(), name.encode().ljust(11), cluster)
-                made.slot, made.slots = slot, 1
-                await self.say(path, f'has no "{name}"', None if used else self._write(node, made))
-            elif entry.cluster != cluster:
-                wrong, entry.cluster = entry.cluster, cluster
-                await self.say(path, f'"{name}" points to cluster {wrong} instead of {cluster}', self._write(node, entry))
-        return True
-
-    async def _make_file(self, parent: Node, node: Node) -> None:
-        assert node.entry is not None
-        node.entry.attributes &= ~DIRECTORY
-        node.entry.size = node.regions.total
-        await self._write(parent, node.entry)
+                await self.say(path, f'has no "{name}"', self._write(node, made))
+            elif entry.name == name and entry.cluster != cluster:
+                await self.say(path, f'"{name}" points to cluster {entry.cluster} instead of {cluster}', self._write(node, made))
+            elif entry.slots == 1 and entry.attributes & DIRECTORY and entry.cluster == cluster:
+                if entry.name != name or entry.raw[12]:
+                    entry.name = name  # it is its name that is damaged
+                    await self.say(path, f'has a damaged "{name}"', self._write(node, made))
+            elif entry.name != name:
+                bad += 1
+                await self.say(path, f'has no "{name}", and another entry in its place')
+        if bad == 2:
+            self.unseen = True
+        return bad < 2
 
     async def names_of(self, node: Node, path: str, parsed: Parsed) -> None:
         """Names that are broken, illegal or there twice, and slots of long names that belong to no entry."""
@@ -291,6 +303,9 @@ class Check:
             elif id(entry) in broken:
                 mine = [strays.pop(entry.slot, (entry.slot, 0))]
                 await self.say(path, f"the long name of {entry.name} is damaged", self._free_slots(node, mine))
+            if entry.raw[12] & ~CASE_BITS:
+                entry.set_short(entry.raw[:11], entry.raw[12] & CASE_BITS)
+                await self.say(path, f"{entry.name} has stray bits beside those for the case of its name", self._write(node, entry))
             seen |= {fold(entry.name), fold(entry.short_name)}
         for first, count in strays.values():
             what = f"{count} slots of long names belong to no entry"
@@ -357,6 +372,17 @@ class Check:
             await self._let_go(node)
 
 
+def _first(runs: list[Run], most: int) -> list[Run]:
+    """The first `most` clusters of a chain."""
+    out: list[Run] = []
+    for first, count in runs:
+        if most <= 0:
+            break
+        out.append((first, min(count, most)))
+        most -= count
+    return out
+
+
 def _node(entry: Entry | None, parent: Directory | None, path: str) -> Node:
     """A node with an empty parsed form, so that children can name it as their parent."""
     node = Node(entry, parent, path)
@@ -367,6 +393,10 @@ def _node(entry: Entry | None, parent: Directory | None, path: str) -> Node:
 async def check_volume(volume: FatVolume, progress: Progress | None, repair: bool) -> list[Problem]:
     """All problems of a flushed volume, whose mutex the caller holds; with `repair` they are mended in its pages, for the next flush."""
     check = Check(volume, progress, repair)
+    if repair:
+        look = Check(volume, None, False)
+        await look.tree()
+        check.avoid = look.riddles
     g = volume.geometry
     if volume.was_dirty:
         await check.say("volume", "was not unmounted: its dirty flag is set", done())

@@ -27,7 +27,7 @@ from octavo.cache.manager import CacheManager
 from octavo.cache.regions import RegionMap
 from octavo.fs.fat.bpb import DIRTY_FLAG, Geometry
 from octavo.fs.fat.entry import FREE_SLOT, SLOT, Entry, clean_wall, to_dos
-from octavo.fs.fat.names import CODE_PAGE, shown_label
+from octavo.fs.fat.names import CODE_PAGE, fold, shown_label
 from octavo.fs.fat.node import Directory, Node
 from octavo.fs.fat.table import FatTable, Run
 from octavo.io.device import Device
@@ -262,6 +262,7 @@ class Core:
             await self._free_slots(directory, entry)
             del self.erasures[directory, key]
             directory.live -= 1
+            directory.leaving -= {key, fold(entry.short_name)}
 
     async def _free_slots(self, directory: Directory, entry: Entry) -> None:
         """Marks the slots of an entry as free."""

@@ -1,6 +1,7 @@
 """An open file on FAT: bytes at offsets, through the cache.
 
-Reading and overwriting need no lock; growing and shrinking hold the volume's mutex. A file has no holes on FAT: what lies
+Reading needs no lock; writing, growing and shrinking hold the volume's mutex, so that no write goes beyond an end that another
+thread has just set. A file has no holes on FAT: what lies
 between the old end and a write beyond it is filled with zeros.
 """
 
@@ -96,16 +97,13 @@ class FatFile:
         if end > MOST_BYTES:
             raise StatusError(Status.FILE_TOO_LARGE, f"{self.path}: a file on FAT has at most {MOST_BYTES} bytes")
         volume = self._volume
-        if end <= section.size:
-            if not volume.modified:
-                async with volume.mutex:
-                    await volume._modify()
-            await volume.cache.copy_write(section, offset, data)
-            self._changed = True
-            return
         async with volume.mutex:
-            section = self._for_writing()  # it may have been closed meanwhile
+            section = self._for_writing()  # it may have been closed meanwhile, or cut
             await volume._modify()
+            if end <= section.size:
+                self._changed = True
+                await volume.cache.copy_write(section, offset, data)
+                return
             await volume.grow(self._node, end)
             try:
                 await self._fill(section, offset)
@@ -197,9 +195,11 @@ class FatFile:
         changed = self._changed
         self._settle()
         self._section = None
-        node.opens -= 1
-        if changed or node.stale:
-            await self._give_back(section)
+        try:
+            if changed or node.stale:
+                await self._give_back(section)
+        finally:
+            node.opens -= 1  # only now may another thread remove the file
         error = volume.cache.memory.writeback.errors.pop(section, None)
         if error is not None:
             raise error
@@ -207,8 +207,8 @@ class FatFile:
     async def _give_back(self, section: Section) -> None:
         """Gives back clusters that a failed write left behind the end."""
         node, volume = self._node, self._volume
-        if section.size + volume.geometry.cluster > node.regions.total or node.opens:
+        if section.size + volume.geometry.cluster > node.regions.total or node.opens > 1:
             return
         async with volume.mutex:
-            if section.size + volume.geometry.cluster <= node.regions.total and not node.opens:
+            if section.size + volume.geometry.cluster <= node.regions.total and node.opens == 1:
                 await volume.shrink(node, section.size)

@@ -42,11 +42,12 @@ class Node:
 class Directory:
     """The names of one directory, by folded long name, and its free slots."""
 
-    __slots__ = ("node", "names", "free", "end", "live", "_loose", "_shorts")
+    __slots__ = ("node", "names", "free", "end", "live", "_loose", "_shorts", "leaving")
 
     def __init__(self, node: Node, parsed: Parsed) -> None:
         self.node = node
         self.free = parsed.free
+        self.leaving: set[str] = set()  # folded names, short ones too, of entries that wait for being erased
         self._loose = False  # `free` may have neighbours
         self.end = parsed.end  # first slot that was never used
         self.live = 0  # entries that have a Node

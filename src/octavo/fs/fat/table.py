@@ -13,6 +13,7 @@ medium is joined to what was appended to it only when that is there (`joins`), a
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -249,10 +250,15 @@ class FatTable:
     def forget(self, runs: Sequence[Run]) -> None:
         """Drops what waits for clusters that are to be freed."""
         self.tails.clear()
-        waiting = [c for c in (*self.joins, *self.cuts) if any(first <= c < first + count for first, count in runs)]
-        for cluster in waiting:
-            self.joins.pop(cluster, None)
-            self.cuts.discard(cluster)
+        if not (self.joins or self.cuts):
+            return
+        ordered = sorted(runs)
+        firsts = [first for first, _ in ordered]
+        for cluster in (*self.joins, *self.cuts):
+            i = bisect_right(firsts, cluster) - 1
+            if i >= 0 and cluster < sum(ordered[i]):
+                self.joins.pop(cluster, None)
+                self.cuts.discard(cluster)
 
     async def join(self) -> None:
         """Writes the joins into the pages: all that they point to is on the medium."""
@@ -269,10 +275,11 @@ class FatTable:
 
     def _until_cut(self, runs: list[Run]) -> list[Run]:
         """The part of a chain up to the first cut in it."""
+        cuts = sorted(self.cuts)
         for i, (first, count) in enumerate(runs):
-            inside = [c for c in self.cuts if first <= c < first + count]
-            if inside:
-                return [*runs[:i], (first, min(inside) - first + 1)]
+            at = bisect_left(cuts, first)
+            if at < len(cuts) and cuts[at] < first + count:
+                return [*runs[:i], (first, cuts[at] - first + 1)]
         return runs
 
     async def _find(self, count: int) -> list[Run]:

@@ -272,8 +272,6 @@ class FatVolume(Storage):
 
     async def _insert(self, directory: Directory, entry: Entry) -> None:
         """Gives an entry its short name and slots, and writes them."""
-        if (directory, fold(entry.name)) in self.erasures:
-            await self._write_in_order()  # a name that was moved away from: the medium is not to have it twice
         exact = exact_short(entry.name)
         if exact is not None and fold(entry.name) not in directory.shorts:
             entry.set_short(*exact)
@@ -282,6 +280,8 @@ class FatVolume(Storage):
             short = make_short(entry.name, directory)
             entry.set_short(short, 0)
             data = long_slots(entry.name, short) + entry.pack()
+        if directory.leaving & {fold(entry.name), fold(entry.short_name)}:
+            await self._write_in_order()  # a name that was moved away from: the medium is not to have it twice
         count = len(data) // SLOT
         section = directory.node.section or await self._load(directory.node)
         first = await self._take_slots(directory, count)
@@ -352,8 +352,9 @@ class FatVolume(Storage):
         name = clean_name(name)
         short = exact_short(name)
         spelt = entry.renamed(name)
-        if entry.slots > 1 and fold(name) == fold(entry.name):
-            data = long_slots(name, entry.raw[:11]) + entry.pack()
+        long = long_slots(name, entry.raw[:11])
+        if entry.slots > 1 and fold(name) == fold(entry.name) and len(long) == (entry.slots - 1) * SLOT:
+            data = long + entry.pack()
         elif short is not None and short[0] == entry.raw[:11] and entry.slots == 1:
             spelt.set_short(*short)
             data = spelt.pack()
@@ -422,6 +423,7 @@ class FatVolume(Storage):
         """Takes a name that was moved away from out of its directory; its slots are erased in the order of writes."""
         source.drop(entry)
         source.live += 1
+        source.leaving |= {fold(entry.name), fold(entry.short_name)}
         self.erasures[source, fold(entry.name)] = entry
 
     def _carry(self, node: Node, source: Directory, moved: Entry, target: Directory) -> None:
