@@ -14,12 +14,14 @@ import pytest
 
 import octavo
 from octavo.drivers.image import ImageDisk
-from octavo.files import Volume
+from octavo.files import File, Volume
+from octavo.fs.fat.names import checksum
 from octavo.fs.fat.volume import FatVolume
 from octavo.io.device import Device, Extent
 from octavo.status import Status, StatusError
 from octavo.system import System
 from octavo.testing.faulty import FaultyDevice, never
+from octavo.testing.modelled import FLASH, ModelledDisk
 from tests.conftest import fsck, make_image
 
 SIZES = {12: 360 << 10, 16: 4 << 20, 32: 34 << 20}
@@ -357,3 +359,57 @@ def test_truncation_forgets_nothing_before_the_fat_lets_go(image: Path) -> None:
                 assert all(p.mended for p in volume.check(repair=True))
         with octavo.open_image(image) as volume:
             assert volume.check() == []
+
+
+def test_a_write_does_not_go_beyond_an_end_that_another_thread_has_set(image: Path) -> None:
+    """Overwritten in place while it is cut, with pages that must be waited for: what is flushed afterwards is there."""
+    for size in (0, 1000, 600_000):
+        system = octavo.boot("2M", seed=size + 1)
+        volume = system.attach_device(ModelledDisk(ImageDisk(image, system.scheduler), system.scheduler, FLASH))
+        volume.write_bytes("f", b"f" * 3_000_000)
+        volume.flush()
+        one, two = volume.open("f", "r+b"), volume.open("f", "r+b")
+
+        async def both(one: File = one, two: File = two, size: int = size) -> None:
+            scheduler = system.scheduler
+            writer = scheduler.spawn(one.core.write(100, b"W" * 2_900_000), "writer")
+            await scheduler.sleep(0.001)
+            await two.core.truncate(size)
+            await writer.join()
+
+        system.scheduler.run(both())
+        one.seek(0)
+        one.write(b"N" * 1_000_000)
+        one.flush()
+        length = one.size
+        one.close()
+        two.close()
+        system.close()
+        with octavo.open_image(image) as volume:
+            assert volume.read_bytes("f")[:1_000_000] == b"N" * 1_000_000 and volume.stat("f").size == length
+            assert volume.check() == []
+
+
+@pytest.mark.dosfstools
+def test_respelling_a_name_with_a_spare_slot(image: Path) -> None:
+    """Another writer gave the end of a 13-character name a slot of its own; afterwards there is one entry."""
+    with octavo.open_image(image) as volume:
+        volume.write_bytes("exactly13.txx", b"x" * 600)
+        at = volume.core.geometry.root_offset  # type: ignore[attr-defined]
+        short = volume.stat("exactly13.txx").raw  # type: ignore[attr-defined]
+        cluster = volume.stat("exactly13.txx").number
+    total = checksum(short[:11])
+    name = "exactly13.txx".encode("utf-16-le")
+    spare = bytes((0x42,)) + b"\0\0" + b"\xff" * 8 + b"\x0f\0" + bytes((total,)) + b"\xff" * 12 + b"\0\0" + b"\xff" * 4
+    long = bytes((1,)) + name[:10] + b"\x0f\0" + bytes((total,)) + name[10:22] + b"\0\0" + name[22:]
+    data = bytearray(image.read_bytes())
+    entry = bytes(data[at + 32 : at + 64])
+    data[at : at + 96] = spare + long + entry
+    image.write_bytes(data)
+    with octavo.open_image(image) as volume:
+        assert [e.name for e in volume.entries()] == ["exactly13.txx"] and volume.check() == []
+        volume.rename("exactly13.txx", "Exactly13.txx")
+    with octavo.open_image(image) as volume:
+        assert [(e.name, e.number) for e in volume.entries()] == [("Exactly13.txx", cluster)]
+        assert volume.check() == []
+    fsck(image)

@@ -274,3 +274,52 @@ def test_directories_entered_twice_are_walked_once(image: Path) -> None:
         assert len(volume.check()) == 31  # thirty shared clusters, and what is lost of the others
         assert all(p.mended for p in volume.check(repair=True))
         assert volume.check() == []
+
+
+def test_a_lost_end_mark_costs_no_other_file(filled: Path) -> None:
+    """a.bin's chain runs on into b.bin: what is behind a.bin's end is b.bin's, and stays so; three files in a row, too."""
+    set_fat(filled, 4, 5)
+    with octavo.open_image(filled) as volume:
+        assert all(p.mended for p in volume.check(repair=True)) and volume.check() == []
+        assert volume.read_bytes("a.bin") == b"a" * 3000 and volume.read_bytes("b.bin") == b"b" * 3000
+        volume.write_bytes("c.bin", b"c" * 3000)
+        first = volume.stat("c.bin").number
+    set_fat(filled, first, 5)  # c -> the first of b -> the second of a
+    set_fat(filled, 5, 3)
+    with octavo.open_image(filled) as volume:
+        said = volume.check(repair=True)
+        assert all(p.mended for p in said) and volume.check() == []
+        assert volume.read_bytes("a.bin") == b"a" * 3000
+        assert volume.read_bytes("b.bin")[:1024] == b"b" * 1024 and volume.read_bytes("c.bin")[:1024] == b"c" * 1024
+
+
+def test_a_directory_that_runs_into_a_file_is_left_alone(filled: Path) -> None:
+    """Whose the bytes are cannot be told: no byte of the file is taken for an entry, and nothing is freed."""
+    set_fat(filled, 8, 5)
+    before = filled.read_bytes()
+    with octavo.open_image(filled) as volume:
+        said = volume.check(repair=True)
+        assert any("whose they are cannot be told" in p.what and not p.mended for p in said)
+        assert volume.read_bytes("b.bin") == b"b" * 3000
+    after = filled.read_bytes()
+    assert before[data_offset(filled, 2) :] == after[data_offset(filled, 2) :]
+
+
+@pytest.mark.dosfstools
+def test_names_of_dots_that_are_damaged(filled: Path) -> None:
+    """They lead where they must, so only their names are wrong; what is in the directory stays."""
+    for at in (0, 32 + 3):
+        patch(filled, data_offset(filled, 8) + at, b"Z")
+    assert sum("damaged" in said for said in mend(filled)) == 2
+    with octavo.open_image(filled, read_only=True) as volume:
+        assert volume.read_bytes("d/inner.txt") == b"inner"
+
+
+def test_two_names_of_one_file_without_room_both_stay(filled: Path) -> None:
+    """As a rename over a file leaves them after a power cut, on a full volume: told, and not cut to nothing."""
+    patch(filled, entry_at(filled, b"B       BIN") + 26, b"\x02\0")
+    with octavo.open_image(filled) as volume:
+        volume.write_bytes("ballast", bytes(volume.space().free))
+        said = volume.check(repair=True)
+        assert any("no room for a copy" in p.what and not p.mended for p in said)
+        assert volume.read_bytes("a.bin") == volume.read_bytes("b.bin") == b"a" * 3000

@@ -12,7 +12,7 @@
     FSInfo          counts the free clusters                             counted anew
 
 Nothing is taken from a file that its chain and its entry agree about. Of two names of one file (a power cut left both) each
-gets a file; without room the second is cut. A directory that shares clusters with another file or directory is left alone: what
+gets a file; without room both stay as they are, and that is told. A directory that shares clusters with another file or directory is left alone: what
 is in it may be that file's bytes. No cluster is freed before all that is reachable was followed.
 Where something cannot be read, no cluster is freed: what seems lost may belong to what is in there.
 Memory beyond frames: 4 bytes a cluster, and a path for each file. Problems beyond MOST_PROBLEMS are mended and not listed.
@@ -58,6 +58,7 @@ class Check:
         self.unseen = False  # something could not be read: what seems lost may be in there
         self.pending: list[Node] = []  # directories to look into
         self.shared: list[tuple[Node, Entry, list[Run], list[Run]]] = []  # files to copy: directory, entry, clusters of their own, all
+        self.ends: list[int] = []  # clusters that are to end chains, once nobody needs what follows for a copy
         self.firsts = [0]  # owner number -> first cluster of a directory, 0 for files
         self.riddles: set[str] = set()  # directories that share clusters
         self.avoid: set[str] = set()  # those of an earlier pass: they are not touched
@@ -152,8 +153,10 @@ class Check:
 
     async def _cut(self, parent: Node, entry: Entry, runs: list[Run], size: int) -> None:
         """Ends a chain where it is sound still; a directory without a sound cluster goes."""
-        if runs:
-            await self.volume.table.set(runs[-1][0] + runs[-1][1] - 1, self.volume.table.end_mark)
+        if runs and entry.attributes & DIRECTORY:
+            await self.volume.table.set(sum(runs[-1]) - 1, self.volume.table.end_mark)  # it is to be read now
+        elif runs:
+            self.ends.append(sum(runs[-1]) - 1)
         elif entry.attributes & DIRECTORY:
             await self._erase(parent, entry)
             return
@@ -169,7 +172,7 @@ class Check:
         self.shared.append((parent, entry, own, [] if damage else runs))
 
     async def copies(self) -> None:
-        """Gives files that share clusters copies of their own, and cuts them where there is no room; frees nothing."""
+        """Gives files that share clusters copies of their own; without room, cuts those that share a part. Frees nothing."""
         volume, unit = self.volume, self.volume.geometry.cluster
         for parent, entry, own, runs in self.shared:
             length = min(entry.size, sum(count for _, count in runs) * unit)
@@ -186,9 +189,18 @@ class Check:
                 entry.cluster, entry.size = made[0][0], length
                 self._claim(made)
                 await self._write(parent, entry)
-            else:
+            elif own or not runs:
                 await self._cut(parent, entry, own, min(entry.size, sum(count for _, count in own) * unit))
+            else:
+                self._keep(f"{parent.path}/{entry.name}")
             await self._let_go(parent)
+        for cluster in self.ends:
+            await volume.table.set(cluster, volume.table.end_mark)
+
+    def _keep(self, path: str) -> None:
+        """Two names of one file, and no room for two files: which name is to stay is not ours to say."""
+        why = " and there is no room for a copy: remove one of them, or make room"
+        self.problems = [p._replace(what=p.what + why, mended=False) if p.where == path and p.what.startswith("shares") else p for p in self.problems]
 
     async def _copy(self, old: list[Run], new: list[Run], length: int) -> None:
         """Copies `length` bytes from the clusters of one chain into those of another."""
@@ -222,7 +234,7 @@ class Check:
         """Ends a file's chain at its end; what was behind it is freed with all that is lost, if it is nobody else's."""
         kept = _first(runs, -(-entry.size // self.volume.geometry.cluster))
         if kept:
-            await self.volume.table.set(sum(kept[-1]) - 1, self.volume.table.end_mark)
+            self.ends.append(sum(kept[-1]) - 1)
         else:
             entry.cluster = 0
             await self._write(parent, entry)
