@@ -39,8 +39,11 @@ def test_creation_arguments(machine: Machine) -> None:
     """46, 49 to 53, 55: sizes, attributes, protections, images and files that cannot be."""
     file = MemoryFile(machine, b"x" * 5000)
     fails(Status.INVALID_PARAMETER_4, create, machine, 0)
-    fails(Status.INVALID_PARAMETER_4, create, machine, -1)
-    for attributes in (0, COMMIT | RESERVE, IMAGE | COMMIT, NOCACHE, 0x80000000, COMMIT | 1):
+    for size in (-1, -(1 << 63), (1 << 64) - 1):
+        fails(Status.SECTION_TOO_BIG, create, machine, size)
+        fails(Status.SECTION_TOO_BIG, create, machine, size, RW, COMMIT, file)
+    large_pages = 0x80000000
+    for attributes in (0, COMMIT | RESERVE, IMAGE | COMMIT, NOCACHE, large_pages, COMMIT | large_pages, COMMIT | 1, COMMIT | 1 << 29, COMMIT | 1 << 40, -1):
         fails(Status.INVALID_PARAMETER_6, create, machine, 4096, RW, attributes)
     base, _ = machine.space.map(create(machine, 4096, RW, NOCACHE | COMMIT))
     machine.touch(base)

@@ -202,7 +202,7 @@ def test_an_image_is_loaded_whole_while_others_are_at_work(what: str, after: flo
 
     async def load() -> None:
         nonlocal loaded
-        loaded, _ = await space.map_image(section)
+        loaded, _, _ = await space.map_image(section)
 
     try:
         beside(machine, load(), (after, disturb()))
@@ -291,7 +291,7 @@ def test_a_lock_that_fails_leaves_the_locks_of_others() -> None:
     space.protect(base + 5 * PAGE_SIZE, PAGE_SIZE, Protect.NOACCESS)
     with pytest.raises(StatusError) as error:
         beside(machine, space.lock(base, 6 * PAGE_SIZE), (0.0005, space.lock(base + 3 * PAGE_SIZE, PAGE_SIZE)))
-    assert error.value.status == Status.ACCESS_VIOLATION and space.locked == {base // PAGE_SIZE + 3}
+    assert error.value.status == Status.ACCESS_VIOLATION and set(space.locked) == {base // PAGE_SIZE + 3}
     machine.run(machine.virtual.eviction.evict(200))
     assert not is_paged(space.tables.get(base + 3 * PAGE_SIZE))
     space.unlock(base + 3 * PAGE_SIZE, PAGE_SIZE)

@@ -16,6 +16,7 @@ class Status(enum.IntEnum):
     """NT status codes that Octavo uses, by NT's names and values."""
 
     SUCCESS = 0
+    IMAGE_NOT_AT_BASE = 0x40000003
     WAS_LOCKED = 0x40000019
     GUARD_PAGE_VIOLATION = 0x80000001
     DEVICE_BUSY = 0x80000011

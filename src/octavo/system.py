@@ -25,7 +25,8 @@ from octavo.machine.clock import RealClock, VirtualClock
 from octavo.machine.firmware import FirmwareRange
 from octavo.machine.host import available_bytes
 from octavo.machine.mapsources import load_firmware_map
-from octavo.machine.ram import PAGE_SIZE, Ram
+from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE, Ram
+from octavo.memory.arguments import invalid, named, shown, whole
 from octavo.memory.manager import MemoryManager
 from octavo.memory.spaces.profiles import make_profile
 from octavo.status import Status, StatusError
@@ -42,23 +43,45 @@ DEFAULT_MAP = "server-24g"
 DEFAULT_ARCH = "x86-64"
 RAM_DISK_BYTES = 2 << 20
 
-_SIZE = re.compile(r"\s*([0-9]{1,19})(?:\.([0-9]{1,19}))?\s*(?:([KMGT])(?:i?B)?|B)?\s*", re.I | re.ASCII)
+LARGEST = (1 << 64) - 1  # bytes
+
+_SIZE = re.compile(r"\s*([0-9]{1,20})(?:\.([0-9]{1,20}))?\s*(?:([KMGT])(?:i?B)?|B)?\s*", re.I | re.A)
 
 
 def parse_size(text: str | int) -> int:
-    """Bytes from "16M", "1.5G", "4096"; K, M, G and T are powers of 1024. StatusError INVALID_PARAMETER for anything else."""
-    if isinstance(text, int):
-        return text
+    """Bytes from "16M", "1.5G", "4096", below 2 ** 64; K, M, G and T are powers of 1024. StatusError INVALID_PARAMETER for anything else."""
+    if not isinstance(text, str):
+        return whole(text, "a size in bytes", 0, LARGEST)
     found = _SIZE.fullmatch(text)
-    if not found:
-        raise StatusError(Status.INVALID_PARAMETER, f"{text[:40]!r} is not a size: write 16M, 1.5G or a number of bytes")
-    unit: int = 1 << 10 * " KMGT".index((found[3] or " ").upper())
-    fraction = found[2] or "0"
-    return int(found[1]) * unit + int(fraction) * unit // int(10 ** len(fraction))
+    part = (found[2] or "") if found else ""
+    size = int(found[1] + part) * 1024 ** " KMGT".index((found[3] or " ").upper()) // 10 ** len(part) if found else LARGEST + 1
+    if size > LARGEST:
+        raise invalid(f"{shown(text)} is not a size: write 16M, 1.5G or a number of bytes, below 16777216T")
+    return size
+
+
+def _ranges(firmware_map: object) -> Sequence[FirmwareRange]:
+    """The firmware map that a caller means. StatusError INVALID_PARAMETER, or what reading it ends in."""
+    if isinstance(firmware_map, str):
+        return load_firmware_map(firmware_map)
+    if isinstance(firmware_map, Sequence) and all(isinstance(r, FirmwareRange) for r in firmware_map):
+        return firmware_map
+    raise invalid(f"{shown(firmware_map)} is no firmware map: give 'host', the name of a recorded one, a file, or a list of ranges")
+
+
+def _path(path: object) -> str | PathLike[str]:
+    """What may be a path of the host. StatusError INVALID_PARAMETER when it cannot be one."""
+    if isinstance(path, str | PathLike) and str(path) and "\0" not in str(path):
+        return path
+    raise invalid(f"{shown(path)} is no path of an image")
 
 
 class System:
-    """A running executive. `volumes` maps "A:", "C:" and so on to volumes; `log` has the lines of the boot log."""
+    """A running executive. `volumes` maps "A:", "C:" and so on to volumes; `log` has the lines of the boot log.
+
+    Arguments are those of `boot`. StatusError INVALID_PARAMETER for what one of them cannot be, INSUFFICIENT_RESOURCES when the map,
+    or the host, has not so much memory.
+    """
 
     def __init__(
         self,
@@ -80,15 +103,16 @@ class System:
         self._kernel: KernelMemory | None = None
         self._virtual: VirtualMemory | None = None
         self._page_files: list[Device] = []
+        limit = None if memory is None else parse_size(memory)
         self._profile = make_profile(profile, policy, cluster)
         clock = RealClock() if seed is None else VirtualClock()
-        self.say(f"Octavo {VERSION}" + ("" if seed is None else f", virtual time, seed {seed}"))
-        ranges = load_firmware_map(firmware_map) if isinstance(firmware_map, str) else firmware_map
-        self.plan = plan_boot(ranges, arch, None if memory is None else parse_size(memory))
+        seed = 0 if seed is None else whole(seed, "a seed", -LARGEST, LARGEST)
+        self.say(f"Octavo {VERSION}" + (f", virtual time, seed {seed}" if clock.virtual else ""))
+        self.plan = plan_boot(_ranges(firmware_map), named(arch, "an architecture"), limit)
         for line in self.plan.log():
             self.say(line)
         self.plan.check_host(available_bytes())
-        self.scheduler = Scheduler(clock, seed or 0)
+        self.scheduler = Scheduler(clock, seed)
         self.ram = Ram(self.plan.frames)
         bounds = [(s.name, s.first, s.end) for s in self.plan.segments]
         self.memory = MemoryManager(self.ram, self.plan.frames, self.plan.usable, self.plan.database, self.scheduler, pageout, bounds)
@@ -126,7 +150,7 @@ class System:
 
     def attach(self, path: str | PathLike[str], read_only: bool = False) -> Volume:
         """Opens an image and mounts its volume under the next free letter: A: and B: for floppies, C: on for disks."""
-        device = ImageDisk(path, self.scheduler, read_only)
+        device = ImageDisk(_path(path), self.scheduler, read_only)
         return self.attach_device(device)
 
     def attach_device(self, device: Device) -> Volume:
@@ -147,11 +171,11 @@ class System:
         return volume
 
     def attach_ram_disk(self, size: int = RAM_DISK_BYTES) -> Volume:
-        """Makes a RAM disk with an empty volume and mounts it."""
+        """Makes a RAM disk of `size` bytes with an empty volume and mounts it. StatusError INVALID_PARAMETER, INSUFFICIENT_RESOURCES."""
         from octavo.drivers.ramdisk import RamDisk  # not needed by most starts of the command line
         from octavo.fs.fat.mkfs import make_fat, plan_volume
 
-        device = RamDisk("ramdisk", size, self.memory)
+        device = RamDisk("ramdisk", whole(size, "the size of a RAM disk", 1, LARGEST), self.memory)
         try:
             plan = plan_volume(device.size)
             self.scheduler.run(make_fat(device, self.cache, plan, "RAMDISK", blank=True))
@@ -162,7 +186,7 @@ class System:
 
     def add_page_file(self, path: str | PathLike[str]) -> None:
         """Makes a host file or device a page file for address spaces; what is in it is lost. StatusError where that cannot be."""
-        device = ImageDisk(path, self.scheduler)
+        device = ImageDisk(_path(path), self.scheduler)
         try:
             self.virtual.add_page_file(device)
         except StatusError:
@@ -179,16 +203,23 @@ class System:
         raise StatusError(Status.NO_SUCH_DEVICE, f"{device.name}: every drive letter is taken")
 
     def unmount(self, letter: str, discard: bool = False) -> None:
-        """Writes everything to a volume's device and lets go of both; with `discard`, unwritten data is given up."""
-        volume = self.volumes.get(letter.upper())
+        """Writes everything to a volume's device and lets go of both; with `discard`, unwritten data is given up.
+
+        StatusError NO_SUCH_DEVICE, INVALID_PARAMETER, or that of a write.
+        """
+        volume = self.volumes.get(named(letter, "a drive letter").upper())
         if volume is None:
-            raise StatusError(Status.NO_SUCH_DEVICE, f"{letter}: no volume is mounted there")
+            raise StatusError(Status.NO_SUCH_DEVICE, f"{shown(letter)}: no volume is mounted there")
         self.scheduler.run(volume.core.unmount(discard))
         del self.volumes[letter.upper()]
         volume.core.device.close()
 
     def explain(self, pfn: int) -> str:
-        """Why a frame is here: its state, who has it, which spaces see it where, and which firmware range and segment it lies in."""
+        """Why a frame is here: its state, who has it, which spaces see it where, and which firmware range and segment it lies in.
+
+        StatusError INVALID_PARAMETER for what can be no frame's number.
+        """
+        whole(pfn, "a frame's number", 0, LARGEST >> PAGE_SHIFT)
         text = self.memory.explain(pfn)
         if self._virtual is not None and 0 < pfn < self.memory.pfns.frames:
             text += self._virtual.explain(pfn)
@@ -279,7 +310,10 @@ def boot(
     time. With `pageout=False` memory only fills up. `echo` is called with each line of the boot log.
     `profile` is how address spaces page ("nt", "mach", "linux": `octavo.memory.spaces.profiles`), `policy` and `cluster` change
     its replacement policy and its pages a fault. `codepage` is that of FAT's short names: 437, 850, 932 or Python's name.
+    StatusError as `System` and `System.attach`.
     """
+    if not isinstance(disks, Sequence) or isinstance(disks, str | bytes):
+        raise invalid(f"{shown(disks)} are no disks: give a list of paths")
     system = System(memory, arch, firmware_map, seed, pageout, echo, profile, policy, cluster, codepage)
     try:
         for path in disks:

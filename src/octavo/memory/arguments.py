@@ -1,17 +1,27 @@
 """Arguments from outside: each is what it must be, or the call ends at once in StatusError INVALID_PARAMETER.
 
 whole    a number without a fraction, within bounds (a bool is none)
+numbers  whole numbers of 64 bits, flags among them: what they mean is the call's own question
+seconds  a time that passes
 named    a text
+label    a name that a sentence, or a line of a report, can show
+given    an object of a class
+octets   bytes to be copied
 shown    a value as a sentence shows it, however long it is; `hexed` in hexadecimal
 """
 
 from __future__ import annotations
 
+import math
 import reprlib
+from typing import TypeVar
 
 from octavo.status import Status, StatusError
 
+T = TypeVar("T")
+
 MOST_CPUS = 4096  # of a machine: each costs a list or an array in every pool and cache
+LONGEST_NAME = 255  # characters
 _LONGEST = 1 << 64  # numbers beyond are described: Python refuses to write very long ones out
 
 
@@ -49,3 +59,41 @@ def named(value: object, what: str) -> str:
     if type(value) is str:
         return value
     raise invalid(f"{what} cannot be {shown(value)}: a text is needed")
+
+
+def label(value: object, what: str) -> str:
+    """`value`, a name of printable characters or none. StatusError INVALID_PARAMETER when it is no text, OBJECT_NAME_INVALID when it cannot be shown."""
+    text = named(value, what)
+    if len(text) > LONGEST_NAME or not text.isprintable():
+        raise StatusError(Status.OBJECT_NAME_INVALID, f"{what} cannot be {shown(value)}: at most {LONGEST_NAME} printable characters are needed")
+    return text
+
+
+def numbers(**values: object) -> None:
+    """Looks at arguments by their names: each is a whole number of at most 64 bits, signed or not; flags are. StatusError INVALID_PARAMETER."""
+    for name, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool) or not -_LONGEST >> 1 <= value < _LONGEST:
+            raise invalid(f"{name.replace('_', ' ')} cannot be {shown(value)}: a whole number of 64 bits is needed")
+
+
+def seconds(value: object, what: str) -> float:
+    """`value`, a time of more than no seconds that ends. StatusError INVALID_PARAMETER."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LONGEST and math.isfinite(value):
+        return float(value)
+    raise invalid(f"{what} cannot be {shown(value)}: seconds are needed, more than 0")
+
+
+def given(value: object, kind: type[T], what: str) -> T:
+    """`value`, an object of class `kind`. StatusError INVALID_PARAMETER when it is none."""
+    if isinstance(value, kind):
+        return value
+    raise invalid(f"{what} cannot be {shown(value)}: an object of {kind.__name__} is needed")
+
+
+def octets(value: object, what: str) -> memoryview:
+    """The bytes of `value`. StatusError INVALID_PARAMETER when it has none."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        view = memoryview(value)
+        if view.c_contiguous:
+            return view.cast("B")
+    raise invalid(f"{what} cannot be {shown(value)}: bytes in a row are needed")

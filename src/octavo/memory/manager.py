@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from octavo.machine.ram import PAGE_SIZE, Ram
+from octavo.memory.arguments import whole
 from octavo.memory.fault import Faults
 from octavo.memory.freeframes import Bounds
 from octavo.memory.pageout import Pageout
@@ -69,8 +70,8 @@ class MemoryManager:
         self.physical.buddy.free(first, count, State.ACTIVE)
 
     def explain(self, pfn: int) -> str:
-        """Why a frame is here: its state and who owns it, in words."""
-        if not 0 <= pfn < self.pfns.frames:
+        """Why a frame is here: its state and who owns it, in words. StatusError INVALID_PARAMETER for what can be no frame's number."""
+        if whole(pfn, "a frame's number", 0, 1 << 52) >= self.pfns.frames:
             return f"frame {pfn:#x}: outside the PFN database"
         pte, holder = self.pfns.words[pfn * WORDS + PTE], self.pfns.words[pfn * WORDS + HOLDER]
         state = self.pfns.state(pfn).name.lower()

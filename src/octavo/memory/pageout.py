@@ -4,8 +4,8 @@
                  \\-trim--> modified list --page writer---^
 
 `relieve` is for a thread that cannot go on without frames. It trims, then writes modified pages, then has private pages put
-into page files, then waits for I/O that is under way; when none of that can help, the allocation fails: pageout never waits
-for what cannot come (rule 7).
+into page files, then waits for I/O that is under way; when none of that can help, or nothing ends for MOST_QUIET_SECONDS, the
+allocation fails: pageout never waits for what cannot come (rule 7).
 The page writer is a kernel thread that does the same ahead of need. The zero-page thread keeps some frames zeroed.
 
 Writing needs no frame: pages are written from where they are, and pagers know where to before a page gets dirty.
@@ -29,6 +29,7 @@ MOST_TRIM_PAGES = 512
 WRITE_PAGES = 256  # modified pages to write in one go
 ZERO_PAGES = 64
 MOST_FUTILE = 64  # transfers of others that ended without a frame for a thread that waits
+MOST_QUIET_SECONDS = 60.0  # that a thread waits for transfers of others of which none ends
 PATIENCE_SECONDS = 0.1  # how long a thread that needs frames waits for writes before it looks elsewhere
 
 Trimmer = Callable[[int], int]  # asked to let go of n pages, returns how many it has let go of
@@ -68,7 +69,7 @@ class Pageout:
         """Returns when `needed` ordinary frames are available; StatusError NO_MEMORY when they cannot be had."""
         physical = self.physical
         failed: dict[Pager, StatusError] = {}
-        futile = 0
+        futile, quiet = 0, 0.0
         while physical.available - RESERVE < needed:
             if not self.enabled:
                 raise StatusError(Status.NO_MEMORY, "out of memory: every frame is in use and pageout is turned off")
@@ -81,9 +82,10 @@ class Pageout:
                 continue
             if physical.available - RESERVE >= needed or await self._evict(needed):
                 continue
-            if (self.writeback.in_flight or self.busy or self._reads()) and futile < MOST_FUTILE:
+            if (self.writeback.in_flight or self.busy or self._reads()) and futile < MOST_FUTILE and quiet < MOST_QUIET_SECONDS:
                 # Others clear the event, too: never wait for it without an end. When all that ends are failures, it is futile.
-                futile += await self.scheduler.wait(self.progress, PATIENCE_SECONDS)
+                ended = await self.scheduler.wait(self.progress, PATIENCE_SECONDS)
+                futile, quiet = futile + ended, 0.0 if ended else quiet + PATIENCE_SECONDS
                 continue
             if any(resort() for resort in self.resorts):
                 continue

@@ -20,6 +20,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Sequence
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.arguments import given, named, numbers, octets
 from octavo.memory.external.asking import Request, alike, resident_pages, want_back
 from octavo.memory.external.messages import Access, CopyStrategy, ExternalPager, Return
 from octavo.memory.manager import MemoryManager
@@ -166,8 +167,9 @@ class MemoryObject:
 
         `lock` prohibits accesses; a `precious` page is returned when it leaves, modified or not. StatusError INVALID_PARAMETER.
         """
-        first, count = self._pages(offset, len(data))
-        view = memoryview(data)
+        view = octets(data, f"{self.section.name}: what its pager supplies")
+        first, count = self._pages(offset, len(view))
+        given(lock, Access, f"{self.section.name}: a lock")
         self._silent = 0
         for i in range(count):
             part = view[i << PAGE_SHIFT : i + 1 << PAGE_SHIFT]
@@ -179,7 +181,7 @@ class MemoryObject:
             if precious:  # who waits for the page runs later, and sees it
                 self.section.precious.add(first + i)
             self.counts["supplied"] += 1
-        return len(data)
+        return len(view)
 
     def data_unavailable(self, offset: int, length: int) -> None:
         """The pager has nothing for these pages: they are zeros."""
@@ -191,6 +193,7 @@ class MemoryObject:
     def data_error(self, offset: int, length: int, text: str) -> None:
         """The pager cannot give these pages: who waits for one of them gets an error, the others are left out."""
         first, count = self._pages(offset, length)
+        named(text, f"{self.section.name}: an error of its pager")
         self._silent = 0
         for request in self.requests:
             for page in request.within(first, first + count):
@@ -202,6 +205,7 @@ class MemoryObject:
             request.look()
 
     def _pages(self, offset: int, length: int) -> tuple[int, int]:
+        numbers(offset=offset, length=length)
         if offset < 0 or length <= 0 or (offset | length) & PAGE_SIZE - 1 or offset + length > self.section.pages << PAGE_SHIFT:
             raise StatusError(Status.INVALID_PARAMETER, f"{self.section.name}: {length} bytes at {offset} are not whole pages of its {self.section.size} bytes")
         return offset >> PAGE_SHIFT, length >> PAGE_SHIFT
@@ -242,6 +246,8 @@ class MemoryObject:
         nothing is dropped.
         """
         first, count = self._pages(offset, length)
+        given(give, Return, f"{self.section.name}: the pages to give back")
+        given(Access.NONE if lock is None else lock, Access, f"{self.section.name}: a lock")
         if lock is not None:
             self.locks = with_run(self.locks, first, first + count, lock)
             for view in self.section.views:
@@ -277,7 +283,9 @@ class MemoryObject:
 
         StatusError INVALID_PARAMETER for a cluster that is not a power of two of pages, or more than a segment.
         """
+        given(CopyStrategy.DELAY if copy_strategy is None else copy_strategy, CopyStrategy, f"{self.section.name}: a copy strategy")
         if cluster_size is not None:
+            numbers(cluster_size=cluster_size)
             pages = max(cluster_size, PAGE_SIZE) >> PAGE_SHIFT
             if cluster_size & PAGE_SIZE - 1 or pages & pages - 1 or not 0 < pages <= SEGMENT_PAGES or cluster_size < 0:
                 raise StatusError(
@@ -290,7 +298,8 @@ class MemoryObject:
             self.section.eager = copy_strategy == CopyStrategy.NONE
 
     def destroy(self, text: str) -> None:
-        """The pager gives the object up: whoever waits, and whoever comes, gets an error."""
+        """The pager gives the object up: whoever waits, and whoever comes, gets an error. StatusError INVALID_PARAMETER."""
+        named(text, f"{self.section.name}: why its pager gives it up")
         self.dead = StatusError(Status.IO_DEVICE_ERROR, f"{self.section.name}: its pager has given it up: {text}")
         for request in self.requests:
             request.error = self.dead

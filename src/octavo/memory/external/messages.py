@@ -45,6 +45,9 @@ class CopyStrategy(enum.Enum):
     DELAY = 2  # at the first write
 
 
+MESSAGES = ("init", "data_request", "data_return", "data_unlock", "lock_completed", "terminate")  # that a pager takes
+
+
 class ExternalPager(Protocol):
     """Who keeps a memory object's data. A method that raises has refused; a StatusError's sentence reaches who waits."""
 

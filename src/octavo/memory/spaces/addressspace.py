@@ -16,8 +16,8 @@ Views of sections are mapped and unmapped in `octavo.memory.spaces.spaceviews`; 
 and committing pages of a RESERVE section is.
 
 Source: NT's virtual memory calls (the cases of reference/nt.md section 4 are in tests/test_addressspace.py).
-Departures: no handles, so a space is an object; physical (AWE) pages are refused; copy-on-write after fork
-counts commit for both sides at once; a page of a view whose protection changes leaves the tables until it is touched.
+Departures: no handles, so a space is an object; physical (AWE) pages are refused; zero bits that are a mask are refused; copy-on-write
+after fork counts commit for both sides at once; a page of a view whose protection changes leaves the tables until it is touched.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING
 
 from octavo.machine.pagetables import PageTables
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
-from octavo.memory.arguments import whole
+from octavo.memory.arguments import numbers, whole
 from octavo.memory.spaces.privatepages import PrivatePages
-from octavo.memory.spaces.protect import Protect, check_protect, is_copy, may_write, read_only
+from octavo.memory.spaces.protect import Protect, check_protect, copied, is_copy, read_only
 from octavo.memory.spaces.sections import Attribute
 from octavo.memory.spaces.spaceviews import GRANULARITY, SpaceViews
 from octavo.memory.spaces.vad import Vad, Vads
@@ -78,7 +78,7 @@ class PageState(enum.IntEnum):
 
 @dataclass(frozen=True)
 class MemoryInformation:
-    """Bytes [base, base + size) around an address that are alike; allocation and protection are those of `state` COMMIT and RESERVE."""
+    """Bytes [base, base + size) around an address that are alike. `protect` is NOACCESS where nothing is allocated, None where nothing is committed."""
 
     base: int
     size: int
@@ -99,7 +99,7 @@ class AddressSpace(SpaceViews):
         self.tables = PageTables(machine.physical.ram, machine.format, machine.table_frames.take, machine.table_frames.free)
         self.pages = PrivatePages(machine.physical, self.tables, machine.holder, machine.mmu, machine.files, machine.replacement, family)
         self.charge = 0
-        self.locked: set[int] = set()
+        self.locked: dict[int, int] = {}
         self.stacks: set[Vad] = set()
         self.faults = 0
         self.coming: dict[int, Event] = {}  # addresses of pages that are being read from a page file
@@ -111,14 +111,17 @@ class AddressSpace(SpaceViews):
 
     # -- allocate -------------------------------------------------------------------------------------------------
 
-    def allocate(self, base: int, size: int, how: int, protect: int = Protect.READWRITE) -> tuple[int, int]:
+    def allocate(self, base: int, size: int, how: int, protect: int = Protect.READWRITE, zero_bits: int = 0) -> tuple[int, int]:
         """Reserves or commits `size` bytes at `base` (0: anywhere); returns the base and size that it came to, in bytes.
 
-        StatusError INVALID_PARAMETER_2 (base), _4 (size), _5 (how), INVALID_PAGE_PROTECTION, CONFLICTING_ADDRESSES, NO_MEMORY
-        (no such gap), COMMITMENT_LIMIT.
+        Anywhere is where so many high bits of 32 are zero; with a base they are not heeded.
+        StatusError INVALID_PARAMETER_2 (base), _3 (zero bits), _4 (size), _5 (how), INVALID_PAGE_PROTECTION, CONFLICTING_ADDRESSES,
+        NO_MEMORY (no such gap), COMMITMENT_LIMIT.
         """
         self.check_alive()
+        numbers(how=how, protect=protect, zero_bits=zero_bits)
         self._check_range(base, size)
+        below = self.below(zero_bits, Status.INVALID_PARAMETER_3)
         watch = how & Allocate.WRITE_WATCH and not how & Allocate.RESERVE
         if how & ~0x383000 or not how & 0x83000 or watch or (how & Allocate.RESET and how != Allocate.RESET):
             raise StatusError(Status.INVALID_PARAMETER_5, f"{how:#x} is no way to allocate: RESERVE, COMMIT or both, with TOP_DOWN or not; RESET alone")
@@ -126,18 +129,19 @@ class AddressSpace(SpaceViews):
         if how & Allocate.RESET:
             return self._reset(base, size)
         if how & Allocate.RESERVE or not base:
-            return self._reserve(base, size, how, allowed)
+            return self._reserve(base, size, how, allowed, below)
         first, end = base >> PAGE_SHIFT, base + size + PAGE_SIZE - 1 >> PAGE_SHIFT
         self._commit(self._whole(first, end, Status.CONFLICTING_ADDRESSES), first, end, allowed)
         return first << PAGE_SHIFT, end - first << PAGE_SHIFT
 
     def _check_range(self, base: int, size: int) -> None:
+        numbers(base=base, size=size)
         if base and not self.vads.low << PAGE_SHIFT <= base < self.vads.high << PAGE_SHIFT:
             raise StatusError(Status.INVALID_PARAMETER_2, f"{base:#x} is no user address of {self.name}")
         if size <= 0 or base + size > self.vads.high << PAGE_SHIFT:
             raise StatusError(Status.INVALID_PARAMETER_4, f"{size} bytes at {base:#x} do not lie in user space")
 
-    def _reserve(self, base: int, size: int, how: int, protect: Protect) -> tuple[int, int]:
+    def _reserve(self, base: int, size: int, how: int, protect: Protect, below: int) -> tuple[int, int]:
         top_down = bool(how & Allocate.TOP_DOWN)
         if base:
             first, end = base >> PAGE_SHIFT & -GRANULARITY, base + size + PAGE_SIZE - 1 >> PAGE_SHIFT
@@ -145,9 +149,9 @@ class AddressSpace(SpaceViews):
                 raise StatusError(Status.CONFLICTING_ADDRESSES, f"{end - first} pages at {first << PAGE_SHIFT:#x} are not free")
         else:
             pages = size + PAGE_SIZE - 1 >> PAGE_SHIFT
-            first = self.vads.gap(pages, GRANULARITY, top_down, self.vads.high)
+            first = self.vads.gap(pages, GRANULARITY, top_down, below)
             if first < 0:
-                raise StatusError(Status.NO_MEMORY, f"{self.name} has no {pages} free pages of addresses in a row")
+                raise StatusError(Status.NO_MEMORY, f"{self.name} has no {pages} free pages of addresses in a row below {below << PAGE_SHIFT:#x}")
             end = first + pages
         vad = Vad(first, end, protect, written=set() if how & Allocate.WRITE_WATCH else None)
         if how & Allocate.COMMIT:
@@ -179,9 +183,12 @@ class AddressSpace(SpaceViews):
     def write_watch(self, base: int, size: int, reset: bool = False) -> list[int]:
         """The addresses of the pages of a WRITE_WATCH allocation, ascending, that were written since they were watched, or since the last reset.
 
-        StatusError INVALID_PARAMETER_2 where not all is in one such allocation.
+        StatusError INVALID_PARAMETER_2 where not all is in one such allocation, _3 for no bytes.
         """
-        first, end = base >> PAGE_SHIFT, base + max(size, 1) + PAGE_SIZE - 1 >> PAGE_SHIFT
+        numbers(base=base, size=size)
+        if size <= 0:
+            raise StatusError(Status.INVALID_PARAMETER_3, f"{size} bytes at {base:#x} have no pages that could be written")
+        first, end = base >> PAGE_SHIFT, base + size + PAGE_SIZE - 1 >> PAGE_SHIFT
         vad = self.vads.find(first)
         if vad is None or vad.written is None or end > vad.end:
             raise StatusError(Status.INVALID_PARAMETER_2, f"{size} bytes at {base:#x} do not lie in an allocation with write watch")
@@ -196,8 +203,8 @@ class AddressSpace(SpaceViews):
     def _for_view(self, vad: Vad, protect: Protect) -> Protect:
         """The protection that pages of a view get when they are to have this one; what may be copied is charged. StatusError SECTION_PROTECTION."""
         assert vad.view is not None
-        if is_copy(vad.protect) and may_write(protect):  # what is mapped copy-on-write stays it
-            protect = protect & ~(Protect.READWRITE | Protect.EXECUTE_READWRITE) | vad.protect & (Protect.WRITECOPY | Protect.EXECUTE_WRITECOPY)
+        if is_copy(vad.protect):  # what is mapped copy-on-write stays it
+            protect = copied(protect)
         protect = self.machine.sections.allow(vad.view.object, protect)
         if is_copy(protect) and not vad.copies:
             self._charge(vad.end - vad.start, vad.runs)
@@ -237,6 +244,7 @@ class AddressSpace(SpaceViews):
 
     def set_working_set(self, minimum: int, maximum: int | None = None) -> None:
         """Pages that the space keeps in frames, and pages beyond which it is trimmed first when memory is short. StatusError INVALID_PARAMETER."""
+        numbers(minimum=minimum, maximum=minimum if maximum is None else maximum)
         total = sum(s.minimum for s in self.machine.spaces if s is not self) + minimum
         frames = self.machine.commitment.frames_left
         if minimum < 0 or (maximum is not None and maximum < minimum) or total > frames // 2:
@@ -250,6 +258,7 @@ class AddressSpace(SpaceViews):
 
         StatusError MEMORY_NOT_ALLOCATED, FREE_VM_NOT_AT_BASE, UNABLE_TO_FREE_VM, INVALID_PARAMETER_4 for another `how`.
         """
+        numbers(base=base, size=size, how=how)
         if how not in (Free.DECOMMIT, Free.RELEASE):
             raise StatusError(Status.INVALID_PARAMETER_4, f"{how:#x} is neither DECOMMIT nor RELEASE")
         vad = self.vads.find(base >> PAGE_SHIFT)
@@ -266,7 +275,7 @@ class AddressSpace(SpaceViews):
             raise StatusError(Status.UNABLE_TO_FREE_VM, f"{size} bytes at {base:#x} do not lie in one allocation of {self.name}")
         self.pages.drop(first << PAGE_SHIFT, end << PAGE_SHIFT)
         self._charge(-vad.committed(first, end))
-        self.locked.difference_update(range(first, end) if end - first < len(self.locked) else [p for p in self.locked if first <= p < end])
+        self.forget_locks(first, end)
         if vad.written is not None:
             vad.written.difference_update([page for page in vad.written if first <= page < end])
         if how == Free.DECOMMIT:
@@ -284,6 +293,7 @@ class AddressSpace(SpaceViews):
         StatusError CONFLICTING_ADDRESSES, NOT_COMMITTED, INVALID_PAGE_PROTECTION, INVALID_PARAMETER_2 and _4: nothing is changed then.
         """
         self._check_range(base, size)
+        numbers(protect=protect)
         first, end = base >> PAGE_SHIFT, base + size + PAGE_SIZE - 1 >> PAGE_SHIFT
         found = self.vads.find(first)
         allowed = check_protect(protect, copies=found is not None and found.view is not None)
@@ -298,13 +308,14 @@ class AddressSpace(SpaceViews):
 
     def query(self, address: int) -> MemoryInformation:
         """What lies at an address, and how far it is alike. StatusError INVALID_PARAMETER above user space."""
+        numbers(address=address)
         page = address >> PAGE_SHIFT
         if not 0 <= page < self.vads.high:
             raise StatusError(Status.INVALID_PARAMETER, f"{address:#x} is above the highest user address of {self.name}")
         vad = self.vads.find(page)
         if vad is None:
             end = min((v.start for v in self.vads.all if v.start > page), default=self.vads.high)
-            return MemoryInformation(page << PAGE_SHIFT, end - page << PAGE_SHIFT, PageState.FREE)
+            return MemoryInformation(page << PAGE_SHIFT, end - page << PAGE_SHIFT, PageState.FREE, protect=Protect.NOACCESS)
         _, end, protect = vad.run_at(page)
         state = PageState.RESERVE if protect is None else PageState.COMMIT
         image = vad.view is not None and vad.view.object.attributes & Attribute.IMAGE

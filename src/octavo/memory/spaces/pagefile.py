@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from octavo.machine.ram import PAGE_SHIFT
+from octavo.memory.arguments import invalid, numbers, shown
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Waiters
 
@@ -61,8 +62,12 @@ class PageFiles:
     def add(self, store: PageStore, initial: int | None = None, maximum: int | None = None) -> int:
         """Puts a store to use, `initial` bytes of it at first and up to `maximum` (all of it, if not said); returns its slots at first.
 
-        StatusError INVALID_PARAMETER_2 (initial), _3 (maximum), TOO_MANY_PAGING_FILES, INVALID_PARAMETER for a store without room.
+        StatusError INVALID_PARAMETER_2 (initial), _3 (maximum), TOO_MANY_PAGING_FILES, INVALID_PARAMETER for a store without room or
+        what is none.
         """
+        if not isinstance(getattr(store, "size", None), int) or any(not callable(getattr(store, call, None)) for call in ("read", "write")):
+            raise invalid(f"{shown(store)} cannot be a page file: it has no bytes")
+        numbers(initial=0 if initial is None else initial, maximum=0 if maximum is None else maximum)
         slots = min(store.size >> PAGE_SHIFT, MOST_SLOTS)
         if len(self.stores) == MOST_FILES:
             raise StatusError(Status.TOO_MANY_PAGING_FILES, f"{store.name}: there are {MOST_FILES} page files already")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from octavo.memory.arguments import named, whole
 from octavo.memory.policies import MODULES
 from octavo.memory.section import SEGMENT_PAGES
 from octavo.status import Status, StatusError
@@ -33,11 +34,11 @@ PROFILES = {"nt": Profile("ageing", 16, True), "mach": Profile("mach", 1, False)
 
 def make_profile(name: str = "nt", policy: str | None = None, cluster: int | None = None) -> Profile:
     """A profile, with another policy or cluster size if given. StatusError INVALID_PARAMETER names what there is."""
-    if name not in PROFILES:
+    if named(name, "a paging profile") not in PROFILES:
         raise StatusError(Status.INVALID_PARAMETER, f"there is no paging profile {name!r}: {', '.join(PROFILES)}")
-    if policy is not None and policy not in MODULES:
+    if policy is not None and named(policy, "a replacement policy") not in MODULES:
         raise StatusError(Status.INVALID_PARAMETER, f"there is no replacement policy {policy!r}: {', '.join(MODULES)}")
-    if cluster is not None and not 1 <= cluster <= SEGMENT_PAGES:
-        raise StatusError(Status.INVALID_PARAMETER, f"a cluster has 1 to {SEGMENT_PAGES} pages, not {cluster}")
+    if cluster is not None:
+        whole(cluster, "the pages of a cluster", 1, SEGMENT_PAGES)
     found = PROFILES[name]
     return Profile(policy or found.policy, cluster or found.cluster, found.standby)

@@ -35,6 +35,8 @@ class Protect(enum.IntFlag):
 _ONE = 0xFF
 _NOACCESS, _GUARD, _NOCACHE, _WRITECOMBINE = 1, 0x100, 0x200, 0x400
 _COPIES, _WRITES, _EXECUTES = 0x88, 0x44, 0xF0
+_READ, _WRITE, _COPY, _EXECUTE = 1, 2, 4, 8  # what a view may be used for
+_RIGHTS = {1: 0, 2: _READ, 4: _READ | _WRITE, 8: _READ | _COPY, 0x10: _EXECUTE, 0x20: _READ | _EXECUTE, 0x40: _READ | _WRITE | _EXECUTE, 0x80: _READ | _COPY | _EXECUTE}
 
 
 def check_protect(value: int, copies: bool) -> Protect:
@@ -44,6 +46,18 @@ def check_protect(value: int, copies: bool) -> Protect:
     if wrong or (one == Protect.NOACCESS and more) or more & 0x600 == 0x600:
         raise StatusError(Status.INVALID_PAGE_PROTECTION, f"{value:#x} is no page protection{'' if copies else ' for private memory'}")
     return Protect(value)
+
+
+def is_within(protect: Protect, bounds: Protect) -> bool:
+    """True when a section made with `bounds` may be seen with `protect`: no access more than it has, but that what may be read may be copied."""
+    has = _RIGHTS[int(bounds) & _ONE]
+    return not _RIGHTS[int(protect) & _ONE] & ~(has | (_COPY if has & _READ else 0))
+
+
+def copied(protect: Protect) -> Protect:
+    """The same with writes that make a copy first."""
+    bits = int(protect)
+    return Protect(bits & ~_WRITES | (bits & _WRITES) << 1)
 
 
 def permits(protect: Protect, kind: int) -> bool:

@@ -6,13 +6,14 @@
     external           whatever a pager outside the executive keeps (`octavo.memory.external`)
     device             frames that are no memory: nothing is read, written or counted
 
-A section object lives until it is closed and its last view is gone. One with a name can be found by it; a BASED one is at
-the same addresses in every space. A mapped file stays in use, though its user may close it.
+A section object lives until it is closed and its last view is gone. One that was made with a name can be found by it until it
+is closed; then the name can be given again. A BASED one is at the same addresses in every space. A mapped file stays in use,
+though its user may close it.
 
 Source: NT's NtCreateSection, NtExtendSection, NtQuerySection (cases 46 to 82 of reference/nt.md are in tests/test_sections.py).
-Departures: no handles and no access masks; image and data views of a file see one another's writes, as on Linux; device
-sections cannot show RAM that Octavo manages; prototype PTEs of a RESERVE section come with its pages, so that its size is
-bounded by user space alone.
+Departures: no handles and no access masks; image and data views of a file see one another's writes, as on Linux, and a mapped
+file may be cut or purged; device sections cannot show RAM that Octavo manages; there are no LARGE_PAGES; prototype PTEs of a
+RESERVE section come with its pages, so that its size is bounded by user space alone.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.arguments import given, label, numbers, seconds, shown, whole
 from octavo.memory.external.memoryobject import TIMEOUT_SECONDS, MemoryObject
-from octavo.memory.external.messages import ExternalPager
+from octavo.memory.external.messages import MESSAGES, ExternalPager
 from octavo.memory.lists import PRIORITIES
 from octavo.memory.pfn import STATE, State
 from octavo.memory.physical import BASES_IN_FRAME
@@ -31,7 +33,7 @@ from octavo.memory.section import SEGMENT_SHIFT, Section
 from octavo.memory.spaces.commit import groups_in
 from octavo.memory.spaces.defaultpager import DefaultPager
 from octavo.memory.spaces.mappable import MappableFile
-from octavo.memory.spaces.protect import Protect, check_protect, is_copy, is_held, may_write
+from octavo.memory.spaces.protect import Protect, check_protect, copied, is_held, is_within, may_write
 from octavo.memory.spaces.vad import Vad
 from octavo.memory.spaces.view import View
 from octavo.status import Status, StatusError
@@ -101,20 +103,26 @@ class Sections:
     async def create(
         self, size: int, protect: int = Protect.READWRITE, attributes: int = Attribute.COMMIT, file: MappableFile | None = None, name: str = ""
     ) -> SectionObject:
-        """A section of `size` bytes, 0 for a file's own size; a writable file grows to it.
+        """A section of `size` bytes, 0 for a file's own size; a writable file grows to it. With a `name` it can be opened until it is closed.
 
         StatusError INVALID_PARAMETER_4 (size), _6 (attributes), INVALID_PAGE_PROTECTION, SECTION_PROTECTION (of the file),
-        MAPPED_FILE_SIZE_ZERO, INVALID_FILE_FOR_SECTION, SECTION_TOO_BIG, COMMITMENT_LIMIT, OBJECT_NAME_COLLISION.
+        MAPPED_FILE_SIZE_ZERO, INVALID_FILE_FOR_SECTION, COMMITMENT_LIMIT, OBJECT_NAME_COLLISION, OBJECT_NAME_INVALID; SECTION_TOO_BIG, for
+        a negative size, too: sizes are of 64 bits, and it is one of the largest.
         """
+        numbers(size=size, protect=protect, attributes=attributes)
+        if not 0 <= size < 1 << 63:
+            raise StatusError(Status.SECTION_TOO_BIG, f"a section cannot have {size & (1 << 64) - 1} bytes")
         how = self._check_attributes(attributes)
         allowed = check_protect(protect, copies=True)
         if allowed & (Protect.NOACCESS | Protect.GUARD):
             raise StatusError(Status.INVALID_PAGE_PROTECTION, f"a section cannot be made with {allowed.name or hex(allowed)}")
         self._check_name(name)
+        if file is not None and not isinstance(getattr(file, "section", None), Section):
+            raise StatusError(Status.INVALID_FILE_FOR_SECTION, f"{shown(file)} is no open file that can be mapped")
         if how & Attribute.IMAGE and (file is None or not file.section.size):
             raise StatusError(Status.INVALID_FILE_FOR_SECTION, "an image section needs a file that is not empty")
         if file is None:
-            return self._add(self._create_paged(size, allowed, how, name))
+            return self._add(self._create_paged(size, allowed, how, name), name)
         own = file.duplicate()
         try:
             made = await self._create_mapped(size, allowed, how, name, own)
@@ -122,22 +130,24 @@ class Sections:
         except StatusError:
             await own.close()
             raise
-        return self._add(made)
+        return self._add(made, name)
 
     def _check_name(self, name: str) -> None:
-        if name in self.names:
+        if label(name, "the name of a section") in self.names:
             raise StatusError(Status.OBJECT_NAME_COLLISION, f"there is a section {name} already")
 
     def _check_attributes(self, attributes: int) -> Attribute:
         kind = attributes & (Attribute.COMMIT | Attribute.RESERVE | Attribute.IMAGE)
         known = Attribute.COMMIT | Attribute.RESERVE | Attribute.IMAGE | Attribute.BASED | Attribute.NOCACHE | Attribute.FILE
-        if kind.bit_count() != 1 or attributes & ~int(known):  # a flag's own ~ has no bits above its highest
+        if kind.bit_count() != 1:
             raise StatusError(Status.INVALID_PARAMETER_6, f"{attributes:#x} does not say one of COMMIT, RESERVE and IMAGE")
+        if attributes & ~int(known):  # a flag's own ~ has no bits above its highest
+            raise StatusError(Status.INVALID_PARAMETER_6, f"{attributes & ~int(known):#x} is no attribute that a section can have here")
         return Attribute(attributes)
 
     def _create_paged(self, size: int, protect: Protect, how: Attribute, name: str) -> SectionObject:
-        if size <= 0:
-            raise StatusError(Status.INVALID_PARAMETER_4, f"a section without a file needs a size, not {size}")
+        if not size:
+            raise StatusError(Status.INVALID_PARAMETER_4, "a section without a file needs a size")
         pages = size + PAGE_SIZE - 1 >> PAGE_SHIFT
         if pages > self.most_pages:
             raise StatusError(Status.SECTION_TOO_BIG, f"a section of {size} bytes is larger than user space")
@@ -153,8 +163,6 @@ class Sections:
     async def _create_mapped(self, size: int, protect: Protect, how: Attribute, name: str, file: MappableFile) -> SectionObject:
         if may_write(protect) and not file.writable:
             raise StatusError(Status.SECTION_PROTECTION, f"{file.path}: is opened for reading only and cannot be mapped {protect.name}")
-        if size < 0:
-            raise StatusError(Status.INVALID_PARAMETER_4, f"{file.path}: a section cannot have {size} bytes")
         if may_write(protect) and (size or file.section.size):
             await file.prepare_mapping()
             if size > file.section.size:
@@ -169,39 +177,53 @@ class Sections:
         return SectionObject(name or file.section.name, file.section, size, protect, how, Vad(0, pages, protect, [(0, pages, protect)]), file)
 
     def create_external(self, pager: ExternalPager, size: int, name: str, timeout: float = TIMEOUT_SECONDS) -> tuple[SectionObject, MemoryObject]:
-        """A section whose data `pager` keeps (Mach: a memory object), and its control. StatusError INVALID_PARAMETER_4, OBJECT_NAME_COLLISION."""
+        """A section whose data `pager` keeps (Mach: a memory object), which has `timeout` seconds for an answer, and its control.
+
+        StatusError INVALID_PARAMETER, INVALID_PARAMETER_4 (size), OBJECT_NAME_COLLISION, OBJECT_NAME_INVALID.
+        """
+        numbers(size=size)
+        seconds(timeout, "the time that a pager has")
+        if any(not callable(getattr(pager, message, None)) for message in MESSAGES):
+            raise StatusError(Status.INVALID_PARAMETER, f"{shown(pager)} is no pager: it takes {', '.join(MESSAGES)}")
         if size <= 0 or size + PAGE_SIZE - 1 >> PAGE_SHIFT > self.most_pages:
             raise StatusError(Status.INVALID_PARAMETER_4, f"a memory object cannot have {size} bytes")
         self._check_name(name)
         control = MemoryObject(self.machine.memory, pager, name, size, timeout)
         pages, protect = control.section.pages, Protect.EXECUTE_READWRITE
         made = SectionObject(name, control.section, size, protect, Attribute.COMMIT, Vad(0, pages, protect, [(0, pages, protect)]), control=control)
-        return self._add(made), control
+        return self._add(made, name), control
 
     def create_device(self, first: int, pages: int, protect: int = Protect.READWRITE, name: str = "") -> SectionObject:
-        """A section that shows frames from `first` on, of which none is managed memory. StatusError INVALID_PARAMETER_6."""
+        """A section that shows frames from `first` on, of which none is managed memory.
+
+        StatusError INVALID_PARAMETER_6 (frames), INVALID_PAGE_PROTECTION, OBJECT_NAME_COLLISION, OBJECT_NAME_INVALID.
+        """
+        numbers(first=first, pages=pages, protect=protect)
+        self._check_name(name)
         table = self.machine.physical.pfns
         if first <= 0 or pages <= 0 or first + pages > table.frames or (table.table[first : first + pages, STATE] != State.ABSENT).any():
             raise StatusError(Status.INVALID_PARAMETER_6, f"frames {first:#x} to {first + pages - 1:#x} are not all device memory below frame {table.frames:#x}")
         allowed = check_protect(protect, copies=False)
         section = Section(name or f"frames {first:#x}", self.pager, {}, pages << PAGE_SHIFT)
         shape = Vad(0, pages, allowed, [(0, pages, allowed)])
-        return self._add(SectionObject(section.name, section, section.size, allowed, Attribute.COMMIT, shape, frame=first))
+        return self._add(SectionObject(section.name, section, section.size, allowed, Attribute.COMMIT, shape, frame=first), name)
 
-    def _add(self, made: SectionObject) -> SectionObject:
+    def _add(self, made: SectionObject, name: str) -> SectionObject:
+        """What was made without a name is called something, and cannot be found by that."""
         self.all[made] = None
-        self.names.setdefault(made.name, made)
+        if name:
+            self.names[name] = made
         return made
 
     def check_open(self, made: SectionObject) -> None:
-        """StatusError FILE_CLOSED for a section object that its maker has closed, or that another machine has."""
-        if made.closed or made not in self.all:
+        """StatusError FILE_CLOSED for a section object that its maker has closed, or that another machine has; INVALID_PARAMETER for what is none."""
+        if given(made, SectionObject, "a section").closed or made not in self.all:
             raise StatusError(Status.FILE_CLOSED, f"{made.name}: the section is closed")
 
     def open(self, name: str) -> SectionObject:
-        """The section with a name. StatusError OBJECT_NAME_NOT_FOUND."""
-        found = self.names.get(name)
-        if found is None or found.closed:
+        """The section that was made with a name and is not closed. StatusError OBJECT_NAME_NOT_FOUND, INVALID_PARAMETER."""
+        found = self.names.get(label(name, "the name of a section"))
+        if found is None:
             raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"there is no section {name!r}")
         return found
 
@@ -232,6 +254,7 @@ class Sections:
     async def extend(self, made: SectionObject, size: int) -> None:
         """Makes a section larger, with its file if it has one. StatusError SECTION_NOT_EXTENDED, COMMITMENT_LIMIT, DISK_FULL, FILE_CLOSED."""
         self.check_open(made)
+        numbers(size=size)
         pages = size + PAGE_SIZE - 1 >> PAGE_SHIFT
         if size <= made.size or made.frame or made.control or made.attributes & Attribute.IMAGE or pages > self.most_pages:
             raise StatusError(Status.SECTION_NOT_EXTENDED, f"{made.name}: cannot be made {size} bytes long, it has {made.size}")
@@ -254,19 +277,21 @@ class Sections:
 
     def set_priority(self, made: SectionObject, priority: int) -> None:
         """How late a section's standby pages are reused, 0 to 7, from now on; 5 is usual. StatusError INVALID_PARAMETER."""
-        if not 0 <= priority < PRIORITIES:
-            raise StatusError(Status.INVALID_PARAMETER, f"{made.name}: {priority} is no priority: 0 to {PRIORITIES - 1}")
-        made.section.priority = priority
+        section = given(made, SectionObject, "a section").section
+        section.priority = whole(priority, f"{made.name}: the priority", 0, PRIORITIES - 1)
 
     def query(self, made: SectionObject) -> SectionInformation:
-        """Base, attributes and size: whole pages without a file, to the byte with one."""
+        """Base, attributes and size: whole pages without a file, to the byte with one. StatusError INVALID_PARAMETER for what is no section."""
+        given(made, SectionObject, "a section")
         return SectionInformation(made.base << PAGE_SHIFT, made.attributes, made.size)
 
     # -- ending ---------------------------------------------------------------------------------------------------
 
     def close(self, made: SectionObject) -> None:
-        """Its maker needs it no more; it ends with its last view."""
-        made.closed = True
+        """Its maker needs it no more, and its name is free; it ends with its last view. Once more does nothing. StatusError INVALID_PARAMETER for what is no section."""
+        given(made, SectionObject, "a section").closed = True
+        if self.names.get(made.name) is made:
+            del self.names[made.name]
         self.release(made)
 
     def release(self, made: SectionObject) -> None:
@@ -278,8 +303,6 @@ class Sections:
                 self.machine.scheduler.start(made.control.let_go(), f"last view of {made.name}")
             return
         del self.all[made]
-        if self.names.get(made.name) is made:
-            del self.names[made.name]
         if made.paged:
             pages = made.shape.committed(0, made.shape.end)
             self.machine.commitment.charge(-pages, made.name)
@@ -306,14 +329,13 @@ class Sections:
             del self.ending[made]
 
     def allow(self, made: SectionObject, protect: Protect) -> Protect:
-        """The protection that a view gets which asks for this one. StatusError SECTION_PROTECTION."""
+        """The protection that a view gets which asks for this one; images are copied by who writes them. StatusError SECTION_PROTECTION."""
         if made.attributes & Attribute.NOCACHE and not is_held(protect):
             protect |= Protect.NOCACHE
-        if may_write(protect) and not may_write(made.protect):
-            if not is_copy(made.protect):
-                raise StatusError(Status.SECTION_PROTECTION, f"{made.name}: was made {made.protect.name} and cannot be seen {protect.name}")
-            writes = Protect.WRITECOPY if protect & Protect.READWRITE else Protect.EXECUTE_WRITECOPY
-            return protect & ~(Protect.READWRITE | Protect.EXECUTE_READWRITE) | writes
+        if made.attributes & Attribute.IMAGE:
+            return copied(protect)
+        if not is_within(protect, made.protect):
+            raise StatusError(Status.SECTION_PROTECTION, f"{made.name}: was made {made.protect.name} and cannot be seen {protect.name}")
         return protect
 
     def check(self) -> None:
@@ -323,6 +345,7 @@ class Sections:
         assert sorted(map(id, seen)) == sorted(id(view) for made in self.all for view in made.views), "views are lost"
         assert all(view in view.object.section.views or view.object.frame for view in seen), "a section does not know its view"
         assert all(made.views or not made.closed for made in self.all), "a section that should have ended is there"
+        assert all(made in self.all and not made.closed and made.name == name for name, made in self.names.items()), "a name leads to no open section"
 
     def slots(self) -> list[int]:
         """The page-file entries that sections have."""

@@ -15,6 +15,7 @@ Only paths that need a frame, or a page from a page file, wait; after a wait eve
 
 from __future__ import annotations
 
+import enum
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from octavo.machine.mmukernels import EXECUTE, READ, WRITE
 from octavo.machine.pagetables import PRESENT, PageTables
 from octavo.machine.pagetables import WRITE as WRITABLE
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.arguments import hexed, numbers, octets, whole
 from octavo.memory.spaces.pageins import page_in
 from octavo.memory.spaces.privatepages import PrivatePages, is_paged
 from octavo.memory.spaces.protect import Protect, is_guard, permits
@@ -35,6 +37,13 @@ if TYPE_CHECKING:
     from octavo.memory.spaces.virtual import VirtualMemory
 
 
+class Lock(enum.IntFlag):
+    """What `lock` keeps a page in, by NT's values: the space's working set, memory, or both. Each is ended by itself, and eviction heeds both."""
+
+    PROCESS = 1
+    SYSTEM = 2
+
+
 class SpaceFaults(ABC):
     """The part of an `AddressSpace` that resolves faults."""
 
@@ -44,7 +53,7 @@ class SpaceFaults(ABC):
     tables: PageTables
     pages: PrivatePages
     stacks: set[Vad]
-    locked: set[int]
+    locked: dict[int, int]  # pages, and how
     faults: int
     ended: str
     privileged: bool
@@ -56,8 +65,12 @@ class SpaceFaults(ABC):
     async def touch(self, address: int, kind: int = READ) -> int:
         """The physical address of a reference, after whatever fault it takes.
 
-        StatusError ACCESS_VIOLATION, GUARD_PAGE_VIOLATION, STACK_OVERFLOW, IN_PAGE_ERROR, NO_MEMORY.
+        StatusError ACCESS_VIOLATION, GUARD_PAGE_VIOLATION, STACK_OVERFLOW, IN_PAGE_ERROR, NO_MEMORY; INVALID_PARAMETER for what is
+        no address or none of the kinds of `octavo.machine.mmukernels`.
         """
+        if type(address) is not int or type(kind) is not int or not READ <= kind <= EXECUTE:
+            numbers(address=address)
+            whole(kind, f"{self.name}: a kind of reference", READ, EXECUTE)
         page = address >> PAGE_SHIFT
         start = page << PAGE_SHIFT
         spare = 0
@@ -111,25 +124,40 @@ class SpaceFaults(ABC):
             await self.machine.pageout.relieve(4)  # frames for tables
             return spare
 
-    async def lock(self, base: int, size: int) -> Status:
-        """Brings committed pages in and keeps them in frames; WAS_LOCKED when one of them was locked before, else SUCCESS.
+    async def lock(self, base: int, size: int, how: int = Lock.PROCESS) -> Status:
+        """Brings committed pages in and keeps them in frames; WAS_LOCKED when one of them was locked so before, else SUCCESS.
 
-        StatusError INVALID_PARAMETER for no bytes, ACCESS_VIOLATION where a page may not be read, NO_MEMORY: none is locked then.
+        StatusError INVALID_PARAMETER for no bytes or a `how` that is no `Lock`, ACCESS_VIOLATION where a page may not be read,
+        NO_MEMORY: none is locked then.
         """
-        pages = self._locked_range(base, size)
+        pages = self._locked_range(base, size, how)
         self._check_lockable(pages)
-        mine: list[int] = []
+        mine: list[tuple[int, int]] = []
+        was = False
         try:
             for page in pages:
                 if page not in self.locked:
                     await self.touch(page << PAGE_SHIFT)
-                if page not in self.locked:  # still: another thread may have locked it meanwhile
-                    self.locked.add(page)
-                    mine.append(page)
+                held = self.locked.get(page, 0)  # now: another thread may have locked it meanwhile
+                was |= bool(held & how)
+                self.locked[page] = held | how
+                mine.append((page, how & ~held))
         except StatusError:
-            self.locked.difference_update(mine)
+            for page, new in mine:
+                self._unlock(page, new)
             raise
-        return Status.WAS_LOCKED if len(mine) < len(pages) else Status.SUCCESS
+        return Status.WAS_LOCKED if was else Status.SUCCESS
+
+    def _unlock(self, page: int, how: int) -> None:
+        left = self.locked.pop(page, 0) & ~how
+        if left:
+            self.locked[page] = left
+
+    def forget_locks(self, first: int, end: int) -> None:
+        """Pages [first, end) are gone, and so is what kept them."""
+        pages = range(first, end)
+        for page in [p for p in (pages if len(pages) < len(self.locked) else self.locked) if p in pages and p in self.locked]:
+            del self.locked[page]
 
     def _check_lockable(self, pages: range) -> None:
         """Refuses what cannot be locked by looking at allocations only, not at pages."""
@@ -146,17 +174,21 @@ class SpaceFaults(ABC):
             frames = self.machine.commitment.frames_left
             raise StatusError(Status.NO_MEMORY, f"{self.name}: {len(pages)} pages cannot be locked with {frames} frames for pages, of which others are kept")
 
-    def unlock(self, base: int, size: int) -> None:
-        """Ends what `lock` began. StatusError NOT_LOCKED, and nothing is unlocked, where a page is not."""
-        pages = self._locked_range(base, size)
+    def unlock(self, base: int, size: int, how: int = Lock.PROCESS) -> None:
+        """Ends what `lock` began. StatusError NOT_LOCKED, and nothing is unlocked, where a page is not locked so; INVALID_PARAMETER as there."""
+        pages = self._locked_range(base, size, how)
         for page in pages:
-            if page not in self.locked:
+            if how & ~self.locked.get(page, 0):
                 raise StatusError(Status.NOT_LOCKED, f"{self.name}: the page at {page << PAGE_SHIFT:#x} is not locked")
-        self.locked.difference_update(pages)
+        for page in pages:
+            self._unlock(page, how)
 
-    def _locked_range(self, base: int, size: int) -> range:
+    def _locked_range(self, base: int, size: int, how: int) -> range:
+        numbers(base=base, size=size, how=how)
         if size <= 0 or base < 0:
             raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: {size} bytes at {base:#x} cannot be locked")
+        if not 0 < how <= Lock.PROCESS | Lock.SYSTEM:
+            raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: {how:#x} is no way to lock pages: PROCESS, SYSTEM or both")
         return range(base >> PAGE_SHIFT, base + size + PAGE_SIZE - 1 >> PAGE_SHIFT)
 
     async def _frame(self) -> int:
@@ -177,13 +209,11 @@ class SpaceFaults(ABC):
         protect = vad.run_at(page)[2] if vad is not None else None
         self.check_alive()
         if vad is None or protect is None:
-            raise StatusError(Status.ACCESS_VIOLATION, f"{self.name}: {address:#x} is not committed")
+            raise StatusError(Status.ACCESS_VIOLATION, f"{self.name}: {hexed(address)} is not committed")
         if is_guard(protect):
             self._leave_guard(vad, page, protect, address)
             protect &= ~Protect.GUARD
         if not permits(protect, kind):
-            if not READ <= kind <= EXECUTE:
-                raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: {kind} is no kind of reference")
             what = ("read", "written", "executed")[kind]
             raise StatusError(Status.ACCESS_VIOLATION, f"{self.name}: {address:#x} is {what} and is {protect.name}")
         return vad, protect
@@ -207,12 +237,16 @@ class SpaceFaults(ABC):
             size -= length
 
     async def read(self, address: int, size: int) -> bytes:
-        """Bytes of the space."""
+        """`size` bytes of the space. StatusError as `touch`; INVALID_PARAMETER for a negative size."""
+        numbers(address=address, size=size)
+        if size < 0:
+            raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: {size} bytes at {address:#x} cannot be read")
         return b"".join([bytes(piece) async for piece in self._pieces(address, size, READ)])
 
     async def write(self, address: int, data: bytes) -> None:
-        """Bytes into the space; those before a page that cannot be written have been."""
-        done = 0
-        async for piece in self._pieces(address, len(data), WRITE):
-            piece[:] = data[done : done + len(piece)]
+        """Bytes into the space; those before a page that cannot be written have been. StatusError as `touch`; INVALID_PARAMETER for what is no bytes."""
+        numbers(address=address)
+        view, done = octets(data, "what is written"), 0
+        async for piece in self._pieces(address, len(view), WRITE):
+            piece[:] = view[done : done + len(piece)]
             done += len(piece)

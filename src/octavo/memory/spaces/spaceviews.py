@@ -8,7 +8,8 @@
 
 Source: NT's NtMapViewOfSection and its relatives; Mach's vm_inherit and behaviours of map entries.
 Departures: a view of a file may be mapped with RESERVE and grows with `extend` and another `map`, not in place; an
-allocation of private memory cannot be shared with children afterwards: map a section instead.
+allocation of private memory cannot be shared with children afterwards: map a section instead; a view's pages may be given any
+protection that its section allows, whatever the view was mapped with; zero bits that are a mask are refused.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from collections.abc import Sequence
 
 from octavo.machine.mmukernels import WRITE
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.arguments import numbers
 from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.image import HEADER_BYTES, Image, Part, parse_image
 from octavo.memory.spaces.privatepages import is_paged
-from octavo.memory.spaces.protect import Protect, check_protect, is_copy, is_held
+from octavo.memory.spaces.protect import Protect, check_protect, is_copy, is_held, may_write
 from octavo.memory.spaces.sections import Attribute, SectionObject
 from octavo.memory.spaces.spacefaults import SpaceFaults
 from octavo.memory.spaces.vad import Run, Vad
@@ -31,6 +33,8 @@ from octavo.status import Status, StatusError
 
 GRANULARITY = 16  # pages
 TOP_DOWN = 0x100000
+MOST_ZERO_BITS = 21
+RESERVE = 0x2000
 _TYPES = 0x102000  # TOP_DOWN, and RESERVE for a file
 
 
@@ -55,10 +59,12 @@ class SpaceViews(SpaceFaults):
     ) -> tuple[int, int]:
         """Shows `size` bytes of a section (0: all to its end) from `offset` on, at `base` (0: anywhere); returns base and size.
 
-        For an image use `map_image`. StatusError INVALID_PARAMETER_3 (base or size), _4 (zero bits), _5 (commit), _8 (inherit),
+        With RESERVE in `how` the section is a file's that may be written. For an image use `map_image`.
+        StatusError INVALID_PARAMETER_3 (base or size), _4 (zero bits), _5 (commit), _8 (inherit),
         _9 (how), MAPPED_ALIGNMENT, INVALID_VIEW_SIZE, INVALID_PAGE_PROTECTION, SECTION_PROTECTION, CONFLICTING_ADDRESSES,
         NO_MEMORY, COMMITMENT_LIMIT, FILE_CLOSED (the section): nothing is mapped then.
         """
+        numbers(base=base, size=size, offset=offset, protect=protect, inherit=inherit, commit=commit, zero_bits=zero_bits, how=how)
         self.machine.sections.check_open(section)
         if section.attributes & Attribute.IMAGE:
             raise StatusError(Status.INVALID_PARAMETER, f"{section.name} is an image: map_image loads it")
@@ -66,11 +72,13 @@ class SpaceViews(SpaceFaults):
             raise StatusError(Status.INVALID_PARAMETER_3, f"{size} bytes at {base:#x} are no place for a view")
         if inherit not in (Inherit.SHARE, Inherit.NONE):
             raise StatusError(Status.INVALID_PARAMETER_8, f"{inherit} is no way for a view to be inherited: SHARE or NONE")
-        if how & ~_TYPES or (how & 0x2000 and section.paged):
+        if how & ~_TYPES or (how & RESERVE and section.paged):
             raise StatusError(Status.INVALID_PARAMETER_9, f"{how:#x} is no way to map {section.name}")
         if commit < 0 or commit > section.size or (commit and not section.paged):
             raise StatusError(Status.INVALID_PARAMETER_5, f"{commit} bytes of {section.name} cannot be committed by mapping it")
         allowed = self.machine.sections.allow(section, check_protect(protect, copies=True))
+        if how & RESERVE and not may_write(section.protect):
+            raise StatusError(Status.SECTION_PROTECTION, f"{section.name}: was made {section.protect.name}, and a view to grow in needs one that may be written")
         grain = 0xFFFF
         if offset & grain or base & grain:
             raise StatusError(Status.MAPPED_ALIGNMENT, f"offset {offset:#x} and base {base:#x} are not both multiples of 64 KiB")
@@ -93,11 +101,9 @@ class SpaceViews(SpaceFaults):
     def _place(self, section: SectionObject, page: int, pages: int, zero_bits: int, top_down: bool) -> int:
         """The page at which a view will begin."""
         self.check_alive()
-        below = self.vads.high
-        if zero_bits:
-            below = min(below, 1 << 32 - zero_bits >> PAGE_SHIFT) if 0 < zero_bits <= 21 else -1
-            if below < 0 or (page and page + pages > below):
-                raise StatusError(Status.INVALID_PARAMETER_4, f"{pages} pages at {page << PAGE_SHIFT:#x} do not leave {zero_bits} high bits zero")
+        below = self.below(zero_bits, Status.INVALID_PARAMETER_4)
+        if zero_bits and page and page + pages > below:
+            raise StatusError(Status.INVALID_PARAMETER_4, f"{pages} pages at {page << PAGE_SHIFT:#x} do not leave {zero_bits} high bits zero")
         page = page or section.base
         if page:
             if not self.vads.free(page, page + pages):
@@ -107,6 +113,12 @@ class SpaceViews(SpaceFaults):
             if page < 0:
                 raise StatusError(Status.NO_MEMORY, f"{self.name} has no {pages} free pages of addresses in a row")
         return page
+
+    def below(self, zero_bits: int, status: Status) -> int:
+        """The page below which addresses have so many high bits of 32 zero (0: where user space ends). StatusError `status` for what is no such number."""
+        if not 0 <= zero_bits <= MOST_ZERO_BITS:
+            raise StatusError(status, f"{zero_bits} high bits of an address cannot be zero: 0 to {MOST_ZERO_BITS} can")
+        return min(self.vads.high, 1 << 32 - zero_bits >> PAGE_SHIFT) if zero_bits else self.vads.high
 
     def _show(self, section: SectionObject, start: int, pages: int, first: int, protect: Protect, inherit: Inherit) -> Vad:
         runs: list[Run] = [(a - first + start, b - first + start, protect if p is not None else None) for a, b, p in section.shape.parts(first, first + pages)]
@@ -131,9 +143,10 @@ class SpaceViews(SpaceFaults):
 
     # -- images ---------------------------------------------------------------------------------------------------
 
-    async def map_image(self, section: SectionObject) -> tuple[int, int]:
-        """Loads an image section; returns where it begins and its entry point.
+    async def map_image(self, section: SectionObject) -> tuple[int, int, Status]:
+        """Loads an image section; returns where it begins, its entry point, and SUCCESS, or IMAGE_NOT_AT_BASE where its headers do not say that place.
 
+        One that can be anywhere is where they say if that is free.
         StatusError SECTION_NOT_IMAGE, INVALID_IMAGE_FORMAT, CONFLICTING_ADDRESSES, COMMITMENT_LIMIT, NO_MEMORY, FILE_CLOSED (the
         section), NOT_MAPPED_VIEW (somebody has unmapped it meanwhile): nothing is mapped then.
         """
@@ -155,15 +168,15 @@ class SpaceViews(SpaceFaults):
                 self.remove(vad)
             self.machine.sections.release(section)
             raise
-        return image.pages[0] + shift << PAGE_SHIFT, image.entry + (shift << PAGE_SHIFT)
+        return image.pages[0] + shift << PAGE_SHIFT, image.entry + (shift << PAGE_SHIFT), Status.IMAGE_NOT_AT_BASE if shift else Status.SUCCESS
 
     def _shift(self, section: SectionObject, image: Image) -> int:
         """By how many pages an image is moved from where its headers say."""
         low, high = image.pages
-        if image.fixed:
-            if not self.vads.free(low, high):
-                raise StatusError(Status.CONFLICTING_ADDRESSES, f"{section.name} must be at {low << PAGE_SHIFT:#x}, which is not free")
+        if self.vads.free(low, high):
             return 0
+        if image.fixed:
+            raise StatusError(Status.CONFLICTING_ADDRESSES, f"{section.name} must be at {low << PAGE_SHIFT:#x}, which is not free")
         place = self.vads.gap(high - low, GRANULARITY, False, self.vads.high)
         if place < 0:
             raise StatusError(Status.NO_MEMORY, f"{self.name} has no {high - low} free pages of addresses in a row for {section.name}")
@@ -210,6 +223,7 @@ class SpaceViews(SpaceFaults):
     # -- ending, flushing, advice ---------------------------------------------------------------------------------
 
     def _view(self, address: int) -> View:
+        numbers(address=address)
         vad = self.vads.find(address >> PAGE_SHIFT)
         if vad is None or vad.view is None:
             raise StatusError(Status.NOT_MAPPED_VIEW, f"no view is mapped at {address:#x}")
@@ -217,6 +231,7 @@ class SpaceViews(SpaceFaults):
 
     def unmap(self, address: int) -> None:
         """Ends the view that an address is in. StatusError NOT_MAPPED_VIEW."""
+        numbers(address=address)
         found = self.vads.find(address >> PAGE_SHIFT)
         parts = list(found.image) if found is not None and found.image else [self._view(address).vad]
         for vad in parts:
@@ -231,7 +246,7 @@ class SpaceViews(SpaceFaults):
             return
         self.pages.drop(vad.start << PAGE_SHIFT, vad.end << PAGE_SHIFT)
         self._charge(-vad.charge)
-        self.locked -= {p for p in self.locked if vad.start <= p < vad.end}
+        self.forget_locks(vad.start, vad.end)
         self.vads.remove(vad)
         self.stacks.discard(vad)
         if vad.view is not None:
@@ -244,6 +259,7 @@ class SpaceViews(SpaceFaults):
 
         StatusError NOT_MAPPED_VIEW, INVALID_PARAMETER_3 (size), or that of the write.
         """
+        numbers(size=size)
         vad = (view := self._view(address)).vad
         first, end = address >> PAGE_SHIFT, address + size + PAGE_SIZE - 1 >> PAGE_SHIFT if size else vad.end
         if size < 0 or end > vad.end:
@@ -253,6 +269,7 @@ class SpaceViews(SpaceFaults):
 
     def set_inheritance(self, address: int, inherit: int) -> None:
         """What a fork makes of the allocation at an address. StatusError MEMORY_NOT_ALLOCATED, INVALID_PARAMETER."""
+        numbers(address=address, inherit=inherit)
         vad = self.vads.find(address >> PAGE_SHIFT)
         if vad is None:
             raise StatusError(Status.MEMORY_NOT_ALLOCATED, f"nothing is allocated at {address:#x}")
@@ -264,8 +281,11 @@ class SpaceViews(SpaceFaults):
     async def advise(self, base: int, size: int, advice: int) -> None:
         """How [base, base + size) will be used; all but WILLNEED and DONTNEED hold for whole allocations. Advice never fails for want of memory.
 
-        StatusError INVALID_PARAMETER for no advice, MEMORY_NOT_ALLOCATED where nothing is.
+        StatusError INVALID_PARAMETER for no advice or a negative size, MEMORY_NOT_ALLOCATED where nothing is.
         """
+        numbers(base=base, size=size, advice=advice)
+        if size < 0:
+            raise StatusError(Status.INVALID_PARAMETER, f"{size} bytes at {base:#x} are none to advise on")
         if advice not in tuple(Advice):
             raise StatusError(Status.INVALID_PARAMETER, f"{advice} is no advice")
         first, end = base >> PAGE_SHIFT, base + max(size, 1) + PAGE_SIZE - 1 >> PAGE_SHIFT

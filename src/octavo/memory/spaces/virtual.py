@@ -10,6 +10,7 @@ import numpy as np
 from octavo.machine.mmu import References, SoftMmu
 from octavo.machine.mmukernels import EXECUTE, READ, WRITE
 from octavo.machine.paging import PageTableFormat
+from octavo.memory.arguments import given, invalid, label, whole
 from octavo.memory.manager import MemoryManager
 from octavo.memory.pfn import HOLDER, USE, WORDS
 from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT
@@ -74,11 +75,11 @@ class VirtualMemory:
         return self.commitment.charged
 
     def create(self, name: str) -> AddressSpace:
-        """An empty space. StatusError INSUFFICIENT_RESOURCES without a frame for its root table."""
+        """An empty space. StatusError INSUFFICIENT_RESOURCES without a frame for its root table, OBJECT_NAME_INVALID."""
         return self._create(name, self.replacement.new_number())
 
     def _create(self, name: str, family: int) -> AddressSpace:
-        space = AddressSpace(self, name, family)
+        space = AddressSpace(self, label(name, "the name of a space"), family)
         self.spaces.append(space)
         self.replacement.families.setdefault(family, []).append(space)
         return space
@@ -89,7 +90,7 @@ class VirtualMemory:
 
         StatusError COMMITMENT_LIMIT or INSUFFICIENT_RESOURCES: there is no new space then.
         """
-        parent.check_alive()
+        given(parent, AddressSpace, "a space to be forked").check_alive()
         if parent not in self.spaces:
             raise StatusError(Status.INVALID_PARAMETER, f"{parent.name} is a space of another machine")
         child = self._create(name, parent.pages.family)
@@ -137,12 +138,12 @@ class VirtualMemory:
         Several threads may share a CPU: it changes spaces when one of them waits.
 
         StatusError of the first fault that cannot be resolved; those before it have been made. INVALID_PARAMETER for a CPU that
-        is not there; TypeError for references that are not a row of int64.
+        is not there, and for references that are not a row of int64.
         """
+        given(space, AddressSpace, "a space to run in")
         if not isinstance(refs, np.ndarray) or refs.dtype != np.int64 or refs.ndim != 1:
-            raise TypeError("references are a NumPy array of int64 in one dimension: see octavo.machine.mmu.reference")
-        if not 0 <= cpu < len(self.mmu.states):
-            raise StatusError(Status.INVALID_PARAMETER, f"there is no CPU {cpu}: there are {len(self.mmu.states)}, from 0 on")
+            raise invalid("references are a NumPy array of int64 in one dimension: see octavo.machine.mmu.reference")
+        whole(cpu, "the CPU to run on", 0, len(self.mmu.states) - 1)
         at = faults = 0
         while True:
             space.check_alive()
@@ -158,7 +159,12 @@ class VirtualMemory:
             faults += 1
 
     def destroy(self, space: AddressSpace) -> None:
-        """Ends a space: its pages, tables and charge go, and whoever uses it hears PROCESS_IS_TERMINATING. Once more does nothing."""
+        """Ends a space: its pages, tables and charge go, and whoever uses it hears PROCESS_IS_TERMINATING. Once more does nothing.
+
+        StatusError INVALID_PARAMETER for what is no space of this machine.
+        """
+        if given(space, AddressSpace, "a space to be ended").machine is not self:
+            raise invalid(f"{space.name} is a space of another machine")
         if space not in self.spaces:
             return
         space.ended = space.ended or f"{space.name} has ended"
@@ -177,7 +183,8 @@ class VirtualMemory:
             del self.replacement.families[space.pages.family]
 
     def explain(self, pfn: int) -> str:
-        """Which pages of which spaces lead to a frame, in words; "" for none."""
+        """Which pages of which spaces lead to a frame, in words; "" for none. StatusError INVALID_PARAMETER for what can be no frame's number."""
+        whole(pfn, "a frame's number", 0)
         if not 0 < pfn < self.physical.pfns.frames or not self.replacement.policy.has(pfn):
             return ""
         if self.physical.pfns.words[pfn * WORDS + HOLDER] == self.holder:
