@@ -16,6 +16,7 @@ from octavo.memory.spaces.addressspace import Allocate, Free, MemoryInformation,
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect
 from octavo.memory.spaces.sections import Attribute
+from octavo.memory.spaces.spacefaults import Lock
 from octavo.status import Status, StatusError
 from tests.machines import Machine, MemoryFile, emptied, fails, within_seconds
 
@@ -144,7 +145,59 @@ def test_query(machine: Machine) -> None:
     space.allocate(base + 0x3000, 0x2000, COMMIT, RW)
     assert space.query(base + 0x4ABC) == MemoryInformation(base + 0x4000, 0x1000, PageState.COMMIT, base, NOACCESS, RW, MemoryType.PRIVATE)
     assert space.query(base) == MemoryInformation(base, 0x3000, PageState.RESERVE, base, NOACCESS, None, MemoryType.PRIVATE)
-    assert space.query(base + 0x10000).state == PageState.FREE
+    free = space.query(base + 0x10000)
+    assert (free.state, free.protect, free.allocation_protect, free.allocation_base) == (PageState.FREE, NOACCESS, None, 0)
+    space.free(base, 0, Free.RELEASE)
+    assert space.query(base).protect == NOACCESS and space.query(0).protect == NOACCESS
+
+
+def test_zero_bits_of_an_allocation(machine: Machine) -> None:
+    """So many high bits of 32 are zero, to the last page that fits; from either end; with a base they are not heeded."""
+    space = machine.space
+    for bits in (-1, 22, 32, 33, 0x7FFFFFFF, -(10**10), -(1 << 63)):
+        with within_seconds(5):
+            fails(Status.INVALID_PARAMETER_3, space.allocate, 0, PAGE_SIZE, COMMIT, RW, bits)
+    assert not space.vads.all and not machine.virtual.charged
+    for bits in range(22):
+        for how in (RESERVE, RESERVE | TOP_DOWN):
+            if bits < 16:
+                base, size = space.allocate(0, PAGE_SIZE, how, RW, bits)
+                assert (not bits or base + size <= 1 << 32 - bits) and base % 0x10000 == 0
+                space.free(base, 0, Free.RELEASE)
+            else:  # the first 64 KiB are nobody's
+                fails(Status.NO_MEMORY, space.allocate, 0, PAGE_SIZE, how, RW, bits)
+    base, size = space.allocate(0, (1 << 20) - 0x10000, RESERVE, RW, 12)
+    assert (base, size) == (0x10000, 0xF0000)
+    fails(Status.NO_MEMORY, space.allocate, 0, 1, RESERVE, RW, 12)
+    assert space.allocate(0, 1, RESERVE, RW, 11)[0] == 1 << 20
+    assert space.allocate(0x60000000, 1, RESERVE, RW, 21)[0] == 0x60000000
+    fails(Status.CONFLICTING_ADDRESSES, space.allocate, 0x60000000, 1, RESERVE, RW, 21)
+
+
+def test_ways_to_lock(machine: Machine) -> None:
+    """41 and 43: in the working set, in memory, or both; each is ended by itself, and the page stays until both are."""
+    space, run = machine.space, machine.run
+    base, _ = space.allocate(0, 0x4000, COMMIT)
+    for how in (0, 4, 5, -1, 1 << 40):
+        fails(Status.INVALID_PARAMETER, lambda how=how: run(space.lock(base, 1, how)))
+        fails(Status.INVALID_PARAMETER, space.unlock, base, 1, how)
+    process, memory, both = Lock.PROCESS, Lock.SYSTEM, Lock.PROCESS | Lock.SYSTEM
+    assert run(space.lock(base, 0x2000, process)) == Status.SUCCESS
+    assert run(space.lock(base, 0x2000, memory)) == Status.SUCCESS
+    assert run(space.lock(base, 0x3000, both)) == Status.WAS_LOCKED
+    assert machine.virtual.commitment.keeps(0) and len(space.locked) == 3
+    space.unlock(base, 0x3000, memory)
+    for how in (memory, both):
+        fails(Status.NOT_LOCKED, space.unlock, base, 0x1000, how)
+    run(space.advise(base, 0x4000, Advice.DONTNEED))
+    assert space.pages.resident == 3, "the working set keeps them"
+    fails(Status.NOT_LOCKED, space.unlock, base, 0x4000, process)
+    space.unlock(base, 0x1000, process)
+    run(space.lock(base + 0x2000, 0x1000, memory))
+    space.free(base + 0x1000, 0x1000, Free.DECOMMIT)
+    assert space.locked == {base // PAGE_SIZE + 2: both}
+    space.free(base, 0, Free.RELEASE)
+    assert not space.locked
 
 
 def test_lock(machine: Machine) -> None:
@@ -265,6 +318,9 @@ def test_write_watch(machine: Machine) -> None:
     space.free(base + 5 * PAGE_SIZE, PAGE_SIZE, Free.DECOMMIT)
     assert written() == [1]
     fails(Status.INVALID_PARAMETER_2, space.write_watch, base, 9 * PAGE_SIZE)
+    for size in (0, -1, -(1 << 63)):
+        fails(Status.INVALID_PARAMETER_3, space.write_watch, base, size, True)
+    assert written() == [1]
     other, _ = space.allocate(0, PAGE_SIZE, COMMIT)
     fails(Status.INVALID_PARAMETER_2, space.write_watch, other, 1)
 

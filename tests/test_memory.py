@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -11,11 +13,12 @@ from octavo.cache.manager import CacheManager
 from octavo.machine.clock import VirtualClock
 from octavo.machine.ram import PAGE_SIZE, Ram
 from octavo.memory.manager import MemoryManager
+from octavo.memory.pageout import MOST_QUIET_SECONDS
 from octavo.memory.pfn import State
-from octavo.memory.section import Section
+from octavo.memory.section import VIEW_SIZE, DirtyRun, NoRoomError, Section
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
-from tests.machines import BytesPager
+from tests.machines import BytesPager, within_seconds
 
 FRAMES = 320
 
@@ -178,6 +181,86 @@ def test_memory_full_of_what_cannot_be_written_is_an_error_not_a_hang() -> None:
     scheduler.run(cache.flush(section))  # ... and only once
     assert len(pager.data) >= size
     assert not section.dirty
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_transfers_that_never_end_are_not_waited_for_without_an_end(kept: int) -> None:
+    """A pager without room answers at once, and a transfer of others stays under way: who needs frames gives up, in bounded time."""
+    scheduler, memory, cache = make_machine(160)
+
+    class Full(BytesPager):
+        async def data_return(self, runs: Sequence[DirtyRun]) -> list[StatusError | None]:
+            return [NoRoomError(Status.DISK_FULL, "there is no room", kept if run.page == 0 else 0) for run in runs]
+
+    section = Section("s", Full(scheduler, bytearray()), None, 0)
+    section.lazy = False  # and no lazy writer tries, either
+    memory.pageout.busy += 1
+    memory.pageout.modified_limit = memory.limit  # the page writer, who tries again and again, is not at work
+    began = scheduler.clock.now()
+    with within_seconds(20), pytest.raises(StatusError, match="there is no room") as caught:
+        for i in range(40):
+            scheduler.run(cache.copy_write(section, i * 65536, bytes(65536)))
+    assert caught.value.status == Status.NO_MEMORY
+    assert MOST_QUIET_SECONDS <= scheduler.clock.now() - began < 2 * MOST_QUIET_SECONDS + 5
+    memory.check()
+    memory.pageout.busy -= 1
+
+
+def test_transfers_that_end_late_are_waited_for() -> None:
+    """What ends just before patience does gives frames to who waits."""
+    scheduler, memory, cache = make_machine(160)
+    pager = BytesPager(scheduler, bytearray())
+    section = Section("s", pager, None, 0)
+    original = pager.data_return
+
+    async def slow(runs: Sequence[DirtyRun]) -> list[StatusError | None]:
+        await scheduler.sleep(MOST_QUIET_SECONDS - 1)
+        return await original(runs)
+
+    pager.data_return = slow  # type: ignore[method-assign]  # a device that has to be woken
+    data = bytes(range(256)) * 256
+    for i in range(16):
+        scheduler.run(cache.copy_write(section, i * 65536, data))
+    assert scheduler.clock.now() >= MOST_QUIET_SECONDS - 1
+    pager.data_return = original  # type: ignore[method-assign]
+    scheduler.run(cache.flush(section))
+    assert pager.data == data * 16
+    memory.check()
+
+
+def test_views_are_pinned_by_threads_under_way_only() -> None:
+    """While read-ahead, a copy over several views or a thread that holds bytes is under way, check holds; a pin that nobody will end is found."""
+    scheduler, _, cache = make_machine(2000)
+    from octavo.cache.readahead import ReadAhead
+
+    pager = BytesPager(scheduler, bytearray(b"v" * (4 << 20)))
+    section, history = Section("s", pager, None, 4 << 20), ReadAhead()
+    pinned = 0
+    for i in range(32):
+        scheduler.run(cache.copy_read(section, i << 16, 1 << 16, history))
+        pinned += any(segment.pins for segment in section.segments.values())
+        cache.check()
+    assert pinned and pager.requests, "no read-ahead was under way"
+    scheduler.run(scheduler.sleep(1))
+    assert not any(segment.pins for segment in section.segments.values())
+
+    async def holds() -> None:
+        async with cache.hold(section, VIEW_SIZE - 8, 16):
+            await scheduler.sleep(1)
+
+    scheduler.spawn(holds(), "holder")
+    scheduler.spawn(cache.copy_read(section, 6 * VIEW_SIZE - 100, 200), "over two views")
+    scheduler.run(scheduler.sleep(0.0005))
+    assert sum(segment.pins for segment in section.segments.values()) >= 3
+    cache.check()
+    scheduler.run(scheduler.sleep(2))
+    assert not any(segment.pins for segment in section.segments.values())
+    for segment in section.segments.values():
+        segment.pins += 1
+        with pytest.raises(AssertionError, match="a view stayed pinned"):
+            cache.check()
+        segment.pins -= 1
+    cache.check()
 
 
 def test_a_purge_waits_for_pinned_views() -> None:

@@ -18,6 +18,7 @@ from octavo.memory.spaces.protect import Protect
 from octavo.memory.spaces.sections import Attribute, SectionObject
 from octavo.memory.spaces.view import Inherit
 from octavo.status import Status
+from tests.books import Book
 from tests.machines import Machine, MemoryFile, emptied, fails
 
 COMMIT, RESERVE, IMAGE, NOCACHE, BASED = Attribute.COMMIT, Attribute.RESERVE, Attribute.IMAGE, Attribute.NOCACHE, Attribute.BASED
@@ -145,6 +146,142 @@ def test_protections(machine: Machine) -> None:
     copy, _ = machine.space.map(create(machine, 0x10000, RW), protect=WC)
     machine.space.protect(copy, 4096, RW)
     assert machine.space.query(copy).protect == WC  # what was mapped copy-on-write stays it
+
+
+WITHIN = {  # what a section may be seen as, by what it was made with: NT's table; NOACCESS is always possible
+    RO: "RO WC",
+    RW: "RO RW WC",
+    WC: "RO WC",
+    Protect.EXECUTE: "X",
+    Protect.EXECUTE_READ: "RO WC X XR XWC",
+    Protect.EXECUTE_READWRITE: "RO RW WC X XR XRW XWC",
+    Protect.EXECUTE_WRITECOPY: "RO WC X XR XWC",
+}
+NAMES = {
+    "RO": RO,
+    "RW": RW,
+    "WC": WC,
+    "X": Protect.EXECUTE,
+    "XR": Protect.EXECUTE_READ,
+    "XRW": Protect.EXECUTE_READWRITE,
+    "XWC": Protect.EXECUTE_WRITECOPY,
+}
+
+
+@pytest.mark.parametrize("made", list(WITHIN), ids=lambda p: p.name)
+def test_what_a_section_was_made_with_bounds_its_views(machine: Machine, made: Protect) -> None:
+    """Every protection, when it is mapped, when a page of a view is given it, and when a reserved page is committed with it."""
+    section, reserved = create(machine, 0x10000, made), create(machine, 0x10000, made, RESERVE)
+    view, _ = machine.space.map(section, protect=NOACCESS)
+    hole, _ = machine.space.map(reserved, protect=NOACCESS)
+    before = machine.space.query(view)
+    for name, protect in NAMES.items():
+        if name in WITHIN[made].split():
+            base, _ = machine.space.map(section, protect=protect)
+            assert machine.space.query(base).protect == protect
+            machine.space.unmap(base)
+            machine.space.protect(view, 1, protect)
+            assert machine.space.query(view).protect == protect
+            machine.space.protect(view, 1, NOACCESS)
+        else:
+            fails(Status.SECTION_PROTECTION, machine.space.map, section, 0, 0, 0, protect)
+            fails(Status.SECTION_PROTECTION, machine.space.protect, view, 1, protect)
+            copying = name in ("WC", "XWC")  # which is no way to commit
+            fails(Status.INVALID_PAGE_PROTECTION if copying else Status.SECTION_PROTECTION, machine.space.allocate, hole, 1, Allocate.COMMIT, protect)
+            assert machine.space.query(view) == before and machine.space.query(hole).state == PageState.RESERVE
+    for more in (Protect.GUARD, Protect.NOCACHE, Protect.WRITECOMBINE):
+        if made & RO:
+            assert machine.space.map(section, protect=RO | more)
+    machine.check()
+
+
+def test_what_is_mapped_copy_on_write_stays_it(machine: Machine) -> None:
+    """With execution or without, as it is asked for; the section's own page is never written."""
+    section = create(machine, 0x10000, Protect.EXECUTE_READWRITE)
+    shared, _ = machine.space.map(section)
+    machine.write(shared, b"ours")
+    for protect in (WC, Protect.EXECUTE_WRITECOPY):
+        base, _ = machine.space.map(section, protect=protect)
+        for asked, is_now in ((RW, WC), (Protect.EXECUTE_READWRITE, Protect.EXECUTE_WRITECOPY)):
+            machine.space.protect(base, 1, asked)
+            assert machine.space.query(base).protect == is_now
+        machine.write(base, b"mine")
+        assert machine.read(base, 4) == b"mine" and machine.read(shared, 4) == b"ours"
+
+
+def test_a_view_to_grow_in_is_of_a_file_that_can_be_written(machine: Machine) -> None:
+    """RESERVE: INVALID_PARAMETER_9 without a file, SECTION_PROTECTION where the section was made for reading or copying only."""
+    for made in (RO, WC, Protect.EXECUTE_READ):
+        section = create(machine, 0, made, COMMIT, MemoryFile(machine, bytes(5000)))
+        fails(Status.SECTION_PROTECTION, machine.space.map, section, 0, 0, 0, RO, 1, 0, 0, Allocate.RESERVE)
+    fails(Status.INVALID_PARAMETER_9, machine.space.map, create(machine, 4096), 0, 0, 0, RO, 1, 0, 0, Allocate.RESERVE)
+    assert not machine.space.vads.all
+    assert machine.space.map(create(machine, 0, RW, COMMIT, MemoryFile(machine, bytes(5000))), 0, 0, 0, RO, 1, 0, 0, Allocate.RESERVE)[1] == 0x2000
+
+
+def test_a_mapped_file_is_cut_and_purged(machine: Machine) -> None:
+    """A departure: NT refuses both. Views see what the file has then, to the byte; a page behind the end faults, and none is lost."""
+    model = bytearray(i // 256 % 251 for i in range(9 * PAGE_SIZE))
+    file = MemoryFile(machine, bytes(model))
+    section = create(machine, 0, RW, COMMIT, file)
+    base, _ = machine.space.map(section)
+    copy, _ = machine.space.map(section, protect=WC)
+    machine.write(copy + PAGE_SIZE, b"copied")
+    for page in range(9):
+        machine.write(base + page * PAGE_SIZE + 7, b"new")
+        model[page * PAGE_SIZE + 7 : page * PAGE_SIZE + 10] = b"new"
+    machine.run(machine.space.flush(base))
+    machine.run(machine.cache.memory.writeback.purge(file.section, 0))
+    assert not file.section.resident() and machine.read(base, len(model)) == model == file.pager.data
+    for size in (7 * PAGE_SIZE + 1, 3 * PAGE_SIZE, 5, 0):
+        machine.run(file.truncate(size))
+        end = -(-size // PAGE_SIZE) * PAGE_SIZE
+        assert machine.read(base, end) == bytes(model[:size]).ljust(end, b"\0")
+        fails(Status.IN_PAGE_ERROR, machine.touch, base + end)
+        fails(Status.IN_PAGE_ERROR, machine.touch, base + 9 * PAGE_SIZE - 1)
+        machine.check()
+    assert machine.read(copy + PAGE_SIZE, 6) == b"copied", "what was copied is the space's own"
+    machine.run(file.truncate(2 * PAGE_SIZE))
+    assert machine.read(base, 2 * PAGE_SIZE) == bytes(2 * PAGE_SIZE)
+    machine.write(base, b"again")
+    machine.run(machine.space.flush(base))
+    assert file.pager.data[:5] == b"again" and len(file.pager.data) == 2 * PAGE_SIZE
+
+
+def test_a_name_is_free_when_its_section_is_closed(machine: Machine) -> None:
+    """Mapped or not, it is made again and opened again; the old one lives as long as its view, and takes no name along."""
+    sections = machine.virtual.sections
+    old = create(machine, 0x10000, name="n")
+    base, _ = machine.space.map(old)
+    machine.write(base, b"old")
+    fails(Status.OBJECT_NAME_COLLISION, create, machine, 4096, RW, COMMIT, None, "n")
+    sections.close(old)
+    fails(Status.OBJECT_NAME_NOT_FOUND, sections.open, "n")
+    new = create(machine, 0x10000, name="n")
+    assert sections.open("n") is new and old in sections.all
+    sections.close(old)
+    machine.space.unmap(base)
+    assert sections.open("n") is new and old not in sections.all
+    fails(Status.OBJECT_NAME_COLLISION, sections.create_device, machine.memory.pfns.frames - 4, 1, RW, "n")
+    fails(Status.OBJECT_NAME_COLLISION, sections.create_external, Book(machine), 4096, "n")
+    assert len(sections.all) == 1 and not machine.space.vads.all
+
+
+def test_what_was_given_no_name_has_none(machine: Machine) -> None:
+    """Neither a file's path nor a number stands in the way of a name, and none is found by them; two sections of a file are two."""
+    sections, file = machine.virtual.sections, MemoryFile(machine, bytes(5000), path="a.txt")
+    first, second, numbered = create(machine, file=file), create(machine, file=file), create(machine, 4096)
+    device = sections.create_device(machine.memory.pfns.frames - 4, 1)
+    for made in (first, second, numbered, device):
+        fails(Status.OBJECT_NAME_NOT_FOUND, sections.open, made.name)
+        named = create(machine, 4096, name=made.name)
+        assert sections.open(made.name) is named
+        sections.close(made)
+        assert sections.open(made.name) is named
+        sections.close(named)
+    for name in ("\0", "a\nb", "x" * 256):
+        fails(Status.OBJECT_NAME_INVALID, create, machine, 4096, RW, COMMIT, None, name)
+        fails(Status.OBJECT_NAME_INVALID, sections.open, name)
 
 
 def test_commit_through_a_view(machine: Machine) -> None:

@@ -16,7 +16,7 @@ from octavo.io.rawfile import RawFile
 from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import READ, WRITE
 from octavo.machine.ram import PAGE_SIZE
-from octavo.memory.spaces.addressspace import AddressSpace, Free, MemoryType
+from octavo.memory.spaces.addressspace import AddressSpace, Allocate, Free, MemoryType
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect
 from octavo.memory.spaces.sections import Attribute, SectionObject
@@ -421,6 +421,52 @@ def test_a_program_of_debian_as_an_image() -> None:
         space.unmap(address)
         assert not space.vads.all and not space.charge
     machine.check()
+
+
+def based(data: bytes, base: int) -> bytes:
+    """The same position-independent program, with headers that say that it is at `base`."""
+    out = bytearray(data)
+    table, (width, count) = struct.unpack_from("<Q", data, 32)[0], struct.unpack_from("<HH", data, 54)
+    for at in (24, *(table + i * width + 16 for i in range(count))):
+        struct.pack_into("<Q", out, at, struct.unpack_from("<Q", data, at)[0] + base)
+    return bytes(out)
+
+
+def test_an_image_that_is_not_at_its_base_says_so() -> None:
+    """One that can be anywhere is where its headers say if that is free to its last page, else elsewhere; one that cannot is refused there."""
+    data, base = PROGRAM.read_bytes(), 0x40000000
+    machine = Machine(frames=1000)
+    file = MemoryFile(machine, based(data, base))
+    section = machine.run(machine.virtual.sections.create(0, Protect.EXECUTE_READ, Attribute.IMAGE, file))
+    (header_entry,) = struct.unpack_from("<Q", data, 24)
+    assert machine.run(machine.space.map_image(section)) == (base, base + header_entry, Status.SUCCESS)
+    elsewhere, entry, status = machine.run(machine.space.map_image(section))
+    assert elsewhere != base and entry == elsewhere + header_entry and status == Status.IMAGE_NOT_AT_BASE
+    pages = max(address + memsz for _, _, address, _, memsz in loads(data)) + PAGE_SIZE - 1 >> 12
+    for page in (0, pages - 1 & -16, pages + 15 & -16):  # the first, and what begins in the last 64 KiB of it, and behind
+        other = machine.virtual.create("other")
+        other.allocate(base + (page << 12), 1, Allocate.RESERVE)
+        assert machine.run(other.map_image(section))[2] == (Status.IMAGE_NOT_AT_BASE if page < pages else Status.SUCCESS)
+    assert machine.read(elsewhere, 64) == file.pager.data[:64]
+    machine.check()
+
+
+def test_pages_of_an_image_are_copied_whatever_protection_they_are_given() -> None:
+    """Made for reading, or for writing: text that is made writable is the space's own copy from then on, and the file stays as it is."""
+    data = PROGRAM.read_bytes()
+    text = next(address for flags, _, address, _, _ in loads(data) if flags & 1)
+    for made in (Protect.READONLY, Protect.READWRITE, Protect.EXECUTE_READ):
+        machine = Machine(frames=1000)
+        file = MemoryFile(machine, data)
+        section = machine.run(machine.virtual.sections.create(0, made, Attribute.IMAGE, file))
+        base, _, _ = machine.run(machine.space.map_image(section))
+        for asked, is_now in ((Protect.READWRITE, Protect.WRITECOPY), (Protect.EXECUTE_READWRITE, Protect.EXECUTE_WRITECOPY)):
+            machine.space.protect(base + text, 1, asked)
+            assert machine.space.query(base + text).protect == is_now
+            machine.write(base + text, b"patched")
+        machine.run(machine.cache.flush(file.section))
+        assert file.pager.data == data and machine.read(base + text, 7) == b"patched"
+        machine.check()
 
 
 def test_what_is_no_program() -> None:
