@@ -26,7 +26,7 @@ from octavo.machine.firmware import FirmwareRange
 from octavo.machine.host import available_bytes
 from octavo.machine.mapsources import load_firmware_map
 from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE, Ram
-from octavo.memory.arguments import invalid, named, shown, whole
+from octavo.memory.arguments import invalid, label, named, shown, whole
 from octavo.memory.manager import MemoryManager
 from octavo.memory.spaces.profiles import make_profile
 from octavo.status import Status, StatusError
@@ -108,7 +108,7 @@ class System:
         clock = RealClock() if seed is None else VirtualClock()
         seed = 0 if seed is None else whole(seed, "a seed", -LARGEST, LARGEST)
         self.say(f"Octavo {VERSION}" + (f", virtual time, seed {seed}" if clock.virtual else ""))
-        self.plan = plan_boot(_ranges(firmware_map), named(arch, "an architecture"), limit)
+        self.plan = plan_boot(_ranges(firmware_map), label(arch, "an architecture"), limit)
         for line in self.plan.log():
             self.say(line)
         self.plan.check_host(available_bytes())

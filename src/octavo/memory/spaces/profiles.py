@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from octavo.memory.arguments import named, whole
+from octavo.memory.arguments import label, whole
 from octavo.memory.policies import MODULES
 from octavo.memory.section import SEGMENT_PAGES
 from octavo.status import Status, StatusError
@@ -34,9 +34,9 @@ PROFILES = {"nt": Profile("ageing", 16, True), "mach": Profile("mach", 1, False)
 
 def make_profile(name: str = "nt", policy: str | None = None, cluster: int | None = None) -> Profile:
     """A profile, with another policy or cluster size if given. StatusError INVALID_PARAMETER names what there is."""
-    if named(name, "a paging profile") not in PROFILES:
+    if label(name, "a paging profile") not in PROFILES:
         raise StatusError(Status.INVALID_PARAMETER, f"there is no paging profile {name!r}: {', '.join(PROFILES)}")
-    if policy is not None and named(policy, "a replacement policy") not in MODULES:
+    if policy is not None and label(policy, "a replacement policy") not in MODULES:
         raise StatusError(Status.INVALID_PARAMETER, f"there is no replacement policy {policy!r}: {', '.join(MODULES)}")
     if cluster is not None:
         whole(cluster, "the pages of a cluster", 1, SEGMENT_PAGES)
