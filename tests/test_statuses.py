@@ -12,13 +12,13 @@ ROWS |= {61, 62, 64, 65, 67, 68, 70, 71, 73, 74, 76, 77, 79, 80, 82, 83, 86}
 
 
 def test_every_case_passes_or_is_a_stated_departure() -> None:
-    """Each row has a test that exists, or says why not."""
+    """Each row has a test that exists, or says why not; those with numbers are all that there are."""
     seen: set[int] = set()
     for line in TABLE.read_text().splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if len(cells) != 3 or not cells[0][0].isdigit():
+        if len(cells) != 3 or cells[2] in ("Where", "---"):
             continue
-        numbers = {int(n) for n in cells[0].split(",")}
+        numbers = {int(n) for n in cells[0].split(",")} if cells[0][0].isdigit() else set()
         assert not numbers & seen
         seen |= numbers
         tests = re.findall(r"`(test_\w+\.py)::(\w+)`", cells[2])
