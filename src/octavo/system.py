@@ -171,7 +171,10 @@ class System:
         return volume
 
     def attach_ram_disk(self, size: int = RAM_DISK_BYTES) -> Volume:
-        """Makes a RAM disk of `size` bytes with an empty volume and mounts it. StatusError INVALID_PARAMETER, INSUFFICIENT_RESOURCES."""
+        """Makes a RAM disk of `size` bytes with an empty volume and mounts it.
+
+        StatusError INVALID_PARAMETER, INSUFFICIENT_RESOURCES.
+        """
         from octavo.drivers.ramdisk import RamDisk  # not needed by most starts of the command line
         from octavo.fs.fat.mkfs import make_fat, plan_volume
 

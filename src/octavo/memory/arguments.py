@@ -62,7 +62,10 @@ def named(value: object, what: str) -> str:
 
 
 def label(value: object, what: str) -> str:
-    """`value`, a name of printable characters or none. StatusError INVALID_PARAMETER when it is no text, OBJECT_NAME_INVALID when it cannot be shown."""
+    """`value`, a name of printable characters or none.
+
+    StatusError INVALID_PARAMETER when it is no text, OBJECT_NAME_INVALID when it cannot be shown.
+    """
     text = named(value, what)
     if len(text) > LONGEST_NAME or not text.isprintable():
         raise StatusError(Status.OBJECT_NAME_INVALID, f"{what} cannot be {shown(value)}: at most {LONGEST_NAME} printable characters are needed")

@@ -70,7 +70,10 @@ class MemoryManager:
         self.physical.buddy.free(first, count, State.ACTIVE)
 
     def explain(self, pfn: int) -> str:
-        """Why a frame is here: its state and who owns it, in words. StatusError INVALID_PARAMETER for what can be no frame's number."""
+        """Why a frame is here: its state and who owns it, in words.
+
+        StatusError INVALID_PARAMETER for what can be no frame's number.
+        """
         if whole(pfn, "a frame's number", 0, 1 << 52) >= self.pfns.frames:
             return f"frame {pfn:#x}: outside the PFN database"
         pte, holder = self.pfns.words[pfn * WORDS + PTE], self.pfns.words[pfn * WORDS + HOLDER]

@@ -298,7 +298,10 @@ class MemoryObject:
             self.section.eager = copy_strategy == CopyStrategy.NONE
 
     def destroy(self, text: str) -> None:
-        """The pager gives the object up: whoever waits, and whoever comes, gets an error. StatusError INVALID_PARAMETER."""
+        """The pager gives the object up: whoever waits, and whoever comes, gets an error.
+
+        StatusError INVALID_PARAMETER.
+        """
         named(text, f"{self.section.name}: why its pager gives it up")
         self.dead = StatusError(Status.IO_DEVICE_ERROR, f"{self.section.name}: its pager has given it up: {text}")
         for request in self.requests:

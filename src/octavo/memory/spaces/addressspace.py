@@ -78,7 +78,10 @@ class PageState(enum.IntEnum):
 
 @dataclass(frozen=True)
 class MemoryInformation:
-    """Bytes [base, base + size) around an address that are alike. `protect` is NOACCESS where nothing is allocated, None where nothing is committed."""
+    """Bytes [base, base + size) around an address that are alike.
+
+    `protect` is NOACCESS where nothing is allocated, and None where nothing is committed.
+    """
 
     base: int
     size: int

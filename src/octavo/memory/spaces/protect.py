@@ -36,7 +36,8 @@ _ONE = 0xFF
 _NOACCESS, _GUARD, _NOCACHE, _WRITECOMBINE = 1, 0x100, 0x200, 0x400
 _COPIES, _WRITES, _EXECUTES = 0x88, 0x44, 0xF0
 _READ, _WRITE, _COPY, _EXECUTE = 1, 2, 4, 8  # what a view may be used for
-_RIGHTS = {1: 0, 2: _READ, 4: _READ | _WRITE, 8: _READ | _COPY, 0x10: _EXECUTE, 0x20: _READ | _EXECUTE, 0x40: _READ | _WRITE | _EXECUTE, 0x80: _READ | _COPY | _EXECUTE}
+_RIGHTS = {1: 0, 2: _READ, 4: _READ | _WRITE, 8: _READ | _COPY}  # by protection; those with execution:
+_RIGHTS |= {0x10: _EXECUTE, **{bits << 4: rights | _EXECUTE for bits, rights in _RIGHTS.items() if bits > 1}}
 
 
 def check_protect(value: int, copies: bool) -> Protect:
@@ -49,7 +50,10 @@ def check_protect(value: int, copies: bool) -> Protect:
 
 
 def is_within(protect: Protect, bounds: Protect) -> bool:
-    """True when a section made with `bounds` may be seen with `protect`: no access more than it has, but that what may be read may be copied."""
+    """True when a section made with `bounds` may be seen with `protect`.
+
+    There may be no access that it does not have, but what may be read may be copied.
+    """
     has = _RIGHTS[int(bounds) & _ONE]
     return not _RIGHTS[int(protect) & _ONE] & ~(has | (_COPY if has & _READ else 0))
 

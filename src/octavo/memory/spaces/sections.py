@@ -103,8 +103,9 @@ class Sections:
     async def create(
         self, size: int, protect: int = Protect.READWRITE, attributes: int = Attribute.COMMIT, file: MappableFile | None = None, name: str = ""
     ) -> SectionObject:
-        """A section of `size` bytes, 0 for a file's own size; a writable file grows to it. With a `name` it can be opened until it is closed.
+        """A section of `size` bytes, 0 for a file's own size; a writable file grows to it.
 
+        With a `name` it can be opened until it is closed.
         StatusError INVALID_PARAMETER_4 (size), _6 (attributes), INVALID_PAGE_PROTECTION, SECTION_PROTECTION (of the file),
         MAPPED_FILE_SIZE_ZERO, INVALID_FILE_FOR_SECTION, COMMITMENT_LIMIT, OBJECT_NAME_COLLISION, OBJECT_NAME_INVALID; SECTION_TOO_BIG, for
         a negative size, too: sizes are of 64 bits, and it is one of the largest.
@@ -221,7 +222,10 @@ class Sections:
             raise StatusError(Status.FILE_CLOSED, f"{made.name}: the section is closed")
 
     def open(self, name: str) -> SectionObject:
-        """The section that was made with a name and is not closed. StatusError OBJECT_NAME_NOT_FOUND, INVALID_PARAMETER."""
+        """The section that was made with a name and is not closed.
+
+        StatusError OBJECT_NAME_NOT_FOUND, INVALID_PARAMETER.
+        """
         found = self.names.get(label(name, "the name of a section"))
         if found is None:
             raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"there is no section {name!r}")
@@ -281,7 +285,10 @@ class Sections:
         section.priority = whole(priority, f"{made.name}: the priority", 0, PRIORITIES - 1)
 
     def query(self, made: SectionObject) -> SectionInformation:
-        """Base, attributes and size: whole pages without a file, to the byte with one. StatusError INVALID_PARAMETER for what is no section."""
+        """Base, attributes and size: whole pages without a file, to the byte with one.
+
+        StatusError INVALID_PARAMETER for what is no section.
+        """
         given(made, SectionObject, "a section")
         return SectionInformation(made.base << PAGE_SHIFT, made.attributes, made.size)
 

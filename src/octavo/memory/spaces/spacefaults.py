@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 
 
 class Lock(enum.IntFlag):
-    """What `lock` keeps a page in, by NT's values: the space's working set, memory, or both. Each is ended by itself, and eviction heeds both."""
+    """What `lock` keeps a page in, by NT's values: the space's working set, memory, or both.
+
+    Each is ended by itself, and eviction heeds both.
+    """
 
     PROCESS = 1
     SYSTEM = 2
@@ -175,7 +178,11 @@ class SpaceFaults(ABC):
             raise StatusError(Status.NO_MEMORY, f"{self.name}: {len(pages)} pages cannot be locked with {frames} frames for pages, of which others are kept")
 
     def unlock(self, base: int, size: int, how: int = Lock.PROCESS) -> None:
-        """Ends what `lock` began. StatusError NOT_LOCKED, and nothing is unlocked, where a page is not locked so; INVALID_PARAMETER as there."""
+        """Ends what `lock` began.
+
+        StatusError NOT_LOCKED, and nothing is unlocked, where a page is not locked so;
+        INVALID_PARAMETER as there.
+        """
         pages = self._locked_range(base, size, how)
         for page in pages:
             if how & ~self.locked.get(page, 0):

@@ -115,7 +115,10 @@ class SpaceViews(SpaceFaults):
         return page
 
     def below(self, zero_bits: int, status: Status) -> int:
-        """The page below which addresses have so many high bits of 32 zero (0: where user space ends). StatusError `status` for what is no such number."""
+        """The page below which addresses have so many high bits of 32 zero (0: where user space ends).
+
+        StatusError `status` for what is no such number.
+        """
         if not 0 <= zero_bits <= MOST_ZERO_BITS:
             raise StatusError(status, f"{zero_bits} high bits of an address cannot be zero: 0 to {MOST_ZERO_BITS} can")
         return min(self.vads.high, 1 << 32 - zero_bits >> PAGE_SHIFT) if zero_bits else self.vads.high
@@ -144,8 +147,9 @@ class SpaceViews(SpaceFaults):
     # -- images ---------------------------------------------------------------------------------------------------
 
     async def map_image(self, section: SectionObject) -> tuple[int, int, Status]:
-        """Loads an image section; returns where it begins, its entry point, and SUCCESS, or IMAGE_NOT_AT_BASE where its headers do not say that place.
+        """Loads an image section; returns where it begins, its entry point, and whether that is where its headers say.
 
+        That is SUCCESS, or IMAGE_NOT_AT_BASE.
         One that can be anywhere is where they say if that is free.
         StatusError SECTION_NOT_IMAGE, INVALID_IMAGE_FORMAT, CONFLICTING_ADDRESSES, COMMITMENT_LIMIT, NO_MEMORY, FILE_CLOSED (the
         section), NOT_MAPPED_VIEW (somebody has unmapped it meanwhile): nothing is mapped then.

@@ -75,7 +75,10 @@ class VirtualMemory:
         return self.commitment.charged
 
     def create(self, name: str) -> AddressSpace:
-        """An empty space. StatusError INSUFFICIENT_RESOURCES without a frame for its root table, OBJECT_NAME_INVALID."""
+        """An empty space.
+
+        StatusError INSUFFICIENT_RESOURCES without a frame for its root table, OBJECT_NAME_INVALID.
+        """
         return self._create(name, self.replacement.new_number())
 
     def _create(self, name: str, family: int) -> AddressSpace:
