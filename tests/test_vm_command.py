@@ -109,5 +109,5 @@ def test_boot_options(tmp_path: Path) -> None:
     boot = "boot", "--memory", "4M"
     output = octavo_command(*boot, "--profile", "mach", "--policy", "sieve", "--page-file", page_file, "-c", "vm alloc 64K; vm paging")
     assert "Page file" in output and "Replacement: sieve over" in output
-    assert "a cluster has 1 to 128 pages, not 1000" in octavo_command(*boot, "--cluster", 1000, "-c", "vm", code=1)
+    assert "the pages of a cluster cannot be 1000: a whole number from 1 to 128 is needed" in octavo_command(*boot, "--cluster", 1000, "-c", "vm", code=1)
     assert "none: cannot open the image" in octavo_command(*boot, "--page-file", tmp_path / "none", "-c", "vm", code=1)
