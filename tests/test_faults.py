@@ -10,7 +10,14 @@ import pytest
 TESTS = Path(__file__).parent
 LISTS = {
     "Nothing lost": ["1", *(f"2.{n}" for n in range(1, 19)), *(f"3.{n}" for n in range(1, 8))],
-    "Right and kind": [],
+    "Right and kind": [
+        *(f"1.{n}" for n in range(1, 11)),
+        *(f"2.{n}" for n in range(1, 12)),
+        *(f"3.{n}" for n in range(1, 9)),
+        "4",
+        *(f"5.{n}" for n in range(1, 10)),
+        "6",
+    ],
 }
 
 
