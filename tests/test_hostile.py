@@ -7,6 +7,7 @@ status, or is a legal one and the call works. Either way the ledger balances aft
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import CoroutineType
 from typing import Any, NamedTuple
 
@@ -351,3 +352,24 @@ def test_a_system_s_calls(system: System) -> None:
         for value in right:
             assert call(value)
     assert list(system.volumes) == ["C:"]
+
+
+@pytest.mark.parametrize("offset", [-1, -(10**30)])
+def test_files(image: Path, offset: int) -> None:
+    """Places and paths that cannot be, at files and volumes."""
+    with octavo.open_image(image) as volume:
+        volume.write_bytes("a", b"abc")
+        with volume.open("a", "r+b") as file:
+            for seek in ((0, 3), (0, -1), (1.5, 0), (offset, 0)):
+                with pytest.raises(StatusError):
+                    file.seek(*seek)
+            for call in (file.core.read(offset, 3), file.core.read_into(offset, memoryview(bytearray(3))), file.core.write(offset, b"x")):
+                with pytest.raises(StatusError):
+                    volume.scheduler.run(call)
+            with pytest.raises(StatusError):
+                file.truncate(offset)
+            assert file.read() == b"abc"
+        for path in (5, None, b"a", ["a"]):
+            with pytest.raises(StatusError):
+                volume.open(path)  # type: ignore[call-overload]
+        assert volume.check() == []

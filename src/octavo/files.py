@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, cast, overload
 
 from octavo.fs.base import Problem, Space
 from octavo.fs.replace import open_beside, read_whole, write_whole
+from octavo.memory.arguments import shown
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 
@@ -94,6 +95,8 @@ class File(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Moves the position; returns it."""
+        if whence not in (0, 1, 2) or not isinstance(offset, int):
+            raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: cannot seek by {shown(offset)} from {shown(whence)}: take 0, 1 or 2")
         base = (0, self._position, self.core.size)[whence]
         if base + offset < 0:
             raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: cannot seek to {base + offset}")

@@ -26,6 +26,12 @@ class Problem(NamedTuple):
         return f"{self.where}: {self.what}" + (" (mended)" if self.mended else "")
 
 
+def check_path(path: object) -> None:
+    """StatusError INVALID_PARAMETER for what is no text."""
+    if not isinstance(path, str):
+        raise StatusError(Status.INVALID_PARAMETER, f"{path!r:.40} is no path")
+
+
 def split_path(path: str) -> list[str]:
     """The names in a path; "." is nothing, ".." takes one away."""
     out: list[str] = []

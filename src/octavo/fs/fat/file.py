@@ -77,20 +77,27 @@ class FatFile:
             raise StatusError(Status.ACCESS_DENIED, f"{self.path}: is opened for reading only")
         return section
 
+    def _no_byte(self, offset: int) -> StatusError:
+        return StatusError(Status.INVALID_PARAMETER, f"{self.path}: there is no byte {offset}")
+
     async def read(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes from `offset` on; fewer only at the end."""
         section = self._section or self._open()
+        if offset < 0:
+            raise self._no_byte(offset)
         return await self._volume.cache.copy_read(section, offset, length, self._history)
 
     async def read_into(self, offset: int, buffer: memoryview) -> int:
         """Fills `buffer` from `offset` on; returns the number of bytes."""
+        if offset < 0:
+            raise self._no_byte(offset)
         return await self._volume.cache.copy_read_into(self._open(), offset, buffer, self._history)
 
     async def write(self, offset: int, data: bytes | memoryview) -> None:
         """Writes all of `data` at `offset`; StatusError DISK_FULL or FILE_TOO_LARGE before anything is changed."""
         section = self._for_writing()
         if offset < 0:
-            raise StatusError(Status.INVALID_PARAMETER, f"{self.path}: there is no byte {offset} to write at")
+            raise self._no_byte(offset)
         if not len(data):
             return
         end = offset + len(data)

@@ -7,9 +7,8 @@
 Everything that changes names or clusters holds the volume's mutex. Nothing is written at once but the dirty flag: pages
 go out by flush, lazy writer or pageout. `storage` does clusters and slots, this file does what users ask for.
 
-Source: Microsoft FAT specification; statuses as NT's FAT driver gives them. Departures: an open file can be neither
-removed nor renamed; removing a file whose chain is damaged is refused, since its clusters may be another's. The order of writes
-is in `core`.
+Source: Microsoft FAT specification; statuses as NT's FAT driver gives them. Departures: an open file can be neither removed nor
+renamed; what is damaged is removed only with `force`, since its clusters may be another's. The order of writes is in `core`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from octavo.fs.base import Problem, Space, not_found, split_path
+from octavo.fs.base import Problem, Space, check_path, not_found, split_path
 from octavo.fs.fat.entry import ARCHIVE, DIRECTORY, READ_ONLY, SLOT, Entry, attribute_bits, new_entry
 from octavo.fs.fat.file import FatFile
 from octavo.fs.fat.names import clean_name, exact_short, fold, long_slots, make_short
@@ -206,6 +205,7 @@ class FatVolume(Storage):
         """The directory that a path's last name is in, its entry if there is one, and the name."""
         if len(self.nodes) > self.most_nodes:
             await self._trim_nodes()
+        check_path(path)
         head, _, name = path.rpartition("/")
         known = self.paths.get(head)
         if known is not None and name not in ("", ".", "..") and "\\" not in name:
