@@ -5,9 +5,10 @@ The crash explorer (`test_crash`) tries these with histories of its own; here ea
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
+from mmap import mmap
 from pathlib import Path
+from random import Random
 from typing import cast
 
 import pytest
@@ -17,100 +18,52 @@ from octavo.drivers.image import ImageDisk
 from octavo.files import File, Volume
 from octavo.fs.fat.names import checksum
 from octavo.fs.fat.volume import FatVolume
-from octavo.io.device import Device, Extent
+from octavo.io.device import Extent
 from octavo.status import Status, StatusError
 from octavo.system import System
+from octavo.testing.crash import RecordingDevice, replay, states
 from octavo.testing.faulty import FaultyDevice, never
 from octavo.testing.modelled import FLASH, ModelledDisk
 from tests.conftest import fsck, make_image
 
 SIZES = {12: 360 << 10, 16: 4 << 20, 32: 34 << 20}
-Log = list[tuple[int, bytes] | None]  # None: a device flush
-
-
-class Recorder(Device):
-    """Passes everything on, and notes what is written when."""
-
-    def __init__(self, device: Device) -> None:
-        super().__init__(device.name, device.size, False, device.removable)
-        self.device = device
-        self.log: Log = []
-
-    async def _read(self, extents: Sequence[Extent]) -> None:
-        await self.device.read(extents)
-
-    async def _write(self, extents: Sequence[Extent]) -> None:
-        self.log += [(at, b"".join(map(bytes, buffers))) for at, buffers in extents]
-        await self.device.write(extents)
-
-    async def _flush(self) -> None:
-        self.log.append(None)
-        await self.device.flush()
-
-    def close(self) -> None:
-        """Closes the device below."""
-        self.device.close()
 
 
 @pytest.fixture(params=[12, 16, 32])
-def recorded(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[System, Volume, Recorder, Path]:
+def recorded(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[System, Volume, RecordingDevice, Path]:
     """A volume in virtual time whose device keeps a log."""
     image = make_image(tmp_path / "disk.img", SIZES[request.param], request.param, 512)
     system = octavo.boot("4M", seed=1)
-    device = Recorder(ImageDisk(image, system.scheduler))
+    device = RecordingDevice(ImageDisk(image, system.scheduler))
     return system, system.attach_device(device), device, image
 
 
-def cuts(log: Log) -> list[list[tuple[int, bytes]]]:
-    """What may be on the medium when the power goes: all before a flush, and each subset (at most 64) of what is behind it."""
-    out: list[list[tuple[int, bytes]]] = []
-    safe: list[tuple[int, bytes]] = []
-    epoch: list[tuple[int, bytes]] = []
-    for item in [*log, None]:
-        if item is not None:
-            epoch += [(item[0] + i, item[1][i : i + 512]) for i in range(0, len(item[1]), 512)]
-            continue
-        prefixes = [epoch[:n] for n in range(len(epoch) + 1)]
-        single = [[sector] for sector in epoch] + [[s for s in epoch if s is not missing] for missing in epoch]
-        few = [list(some) for n in range(len(epoch) + 1) for some in itertools.combinations(epoch, n)] if len(epoch) <= 5 else []
-        out += [[*safe, *some] for some in (prefixes + single + few)[:64]]
-        safe += epoch
-        epoch = []
-    return out
-
-
-def put(image: Path, writes: list[tuple[int, bytes]]) -> None:
-    """Writes pieces into an image."""
-    with open(image, "r+b") as file:
-        for at, piece in writes:
-            file.seek(at)
-            file.write(piece)
-
-
-def judge(base: bytes, log: Log, image: Path, holds: Callable[[Volume], bool]) -> None:
-    """After each cut `holds` is true, and what is damaged is told by the dirty flag."""
+def judge(base: bytes, device: RecordingDevice, image: Path, holds: Callable[[Volume], bool]) -> None:
+    """Wherever the power goes `holds` is true, and what is damaged is told by the dirty flag."""
     image.write_bytes(base)
-    found = cuts(log)
-    assert len(found) > 3
-    for writes in found:
-        put(image, writes)
-        with octavo.open_image(image, read_only=True) as volume:
-            assert holds(volume)
-            said = [str(p) for p in volume.check()]
-            assert not said or "dirty flag" in said[0], said
-            assert not any("shares" in s and "moved" not in s for s in said), said
-        put(image, [(at, base[at : at + len(piece)]) for at, piece in writes])
+    judged = 0
+    with open(image, "r+b") as file, mmap(file.fileno(), 0) as mapped:
+        medium = memoryview(mapped)
+        for _ in replay(medium, device.epochs, states(device.epochs, Random(1), 64)):
+            with octavo.open_image(image, read_only=True) as volume:
+                assert holds(volume)
+                said = [str(p) for p in volume.check()]
+                assert not said or "dirty flag" in said[0], said
+                assert not any("shares" in s and "moved" not in s for s in said), said
+            judged += 1
+        medium.release()
+    assert judged > 3
 
 
 @pytest.mark.dosfstools
-def test_a_moved_file_is_under_one_of_its_names(recorded: tuple[System, Volume, Recorder, Path]) -> None:
+def test_a_moved_file_is_under_one_of_its_names(recorded: tuple[System, Volume, RecordingDevice, Path]) -> None:
     """Flushed, then moved to another directory."""
     system, volume, device, image = recorded
     volume.mkdir("d")
     volume.write_bytes("moved.txt", b"flushed" * 300)
     volume.flush()
     base = image.read_bytes()
-    device.log.clear()
+    device.epochs[:] = [[]]
     volume.rename("moved.txt", "d/moved.txt")
     volume.flush()
     system.close()
@@ -118,11 +71,11 @@ def test_a_moved_file_is_under_one_of_its_names(recorded: tuple[System, Volume, 
     def there(v: Volume) -> bool:
         return any(v.exists(p) and v.read_bytes(p) == b"flushed" * 300 for p in ("moved.txt", "d/moved.txt"))
 
-    judge(base, device.log, image, there)
+    judge(base, device, image, there)
 
 
 @pytest.mark.dosfstools
-def test_a_moved_tree_is_under_one_of_its_names_and_an_empty_source_may_go(recorded: tuple[System, Volume, Recorder, Path]) -> None:
+def test_a_moved_tree_is_under_one_of_its_names_and_an_empty_source_may_go(recorded: tuple[System, Volume, RecordingDevice, Path]) -> None:
     """A directory is moved, and the one that it was in is removed before anything is flushed."""
     system, volume, device, image = recorded
     for path in ("old", "old/moved", "new"):
@@ -130,23 +83,23 @@ def test_a_moved_tree_is_under_one_of_its_names_and_an_empty_source_may_go(recor
     volume.write_bytes("old/moved/x", b"x" * 700)
     volume.flush()
     base = image.read_bytes()
-    device.log.clear()
+    device.epochs[:] = [[]]
     volume.rename("old/moved", "new/moved")
     volume.rmdir("old")
     volume.flush()
     assert volume.check() == []
     system.close()
-    judge(base, device.log, image, lambda v: any(v.exists(p) and v.read_bytes(p) == b"x" * 700 for p in ("old/moved/x", "new/moved/x")))
+    judge(base, device, image, lambda v: any(v.exists(p) and v.read_bytes(p) == b"x" * 700 for p in ("old/moved/x", "new/moved/x")))
 
 
 @pytest.mark.dosfstools
-def test_a_replaced_file_has_its_old_or_its_new_contents(recorded: tuple[System, Volume, Recorder, Path]) -> None:
+def test_a_replaced_file_has_its_old_or_its_new_contents(recorded: tuple[System, Volume, RecordingDevice, Path]) -> None:
     """`rename` with `replace`, on a volume where the old clusters are needed again at once."""
     system, volume, device, image = recorded
     volume.write_bytes("target.txt", b"old" * 1000)
     volume.flush()
     base = image.read_bytes()
-    device.log.clear()
+    device.epochs[:] = [[]]
     volume.write_bytes("moved.tmp", b"new" * 900)
     volume.rename("moved.tmp", "TARGET.txt", replace=True)
     volume.write_bytes("next", b"n" * 3000)
@@ -154,37 +107,37 @@ def test_a_replaced_file_has_its_old_or_its_new_contents(recorded: tuple[System,
     assert [e.name for e in volume.entries()] == ["target.txt", "next"]
     assert volume.check() == []
     system.close()
-    judge(base, device.log, image, lambda v: v.read_bytes("target.txt") in (b"old" * 1000, b"new" * 900))
+    judge(base, device, image, lambda v: v.read_bytes("target.txt") in (b"old" * 1000, b"new" * 900))
 
 
 @pytest.mark.dosfstools
 @pytest.mark.parametrize("size", [0, 700, 9000])
-def test_a_file_that_grows_or_shrinks_keeps_what_was_flushed(size: int, recorded: tuple[System, Volume, Recorder, Path]) -> None:
+def test_a_file_that_grows_or_shrinks_keeps_what_was_flushed(size: int, recorded: tuple[System, Volume, RecordingDevice, Path]) -> None:
     """Its name is never without its old beginning; other files are whole, even where freed clusters are taken again."""
     system, volume, device, image = recorded
     volume.write_bytes("changed", bytes(range(256)) * 12)
     volume.write_bytes("other", b"o" * 2000)
     volume.flush()
     base = image.read_bytes()
-    device.log.clear()
+    device.epochs[:] = [[]]
     with volume.open("changed", "r+b") as file:
         file.truncate(size)
     volume.write_bytes("taker", b"t" * 5000)
     volume.flush()
     system.close()
     kept = (bytes(range(256)) * 12)[:size]
-    judge(base, device.log, image, lambda v: v.read_bytes("changed")[: len(kept)] == kept and v.read_bytes("other") == b"o" * 2000)
+    judge(base, device, image, lambda v: v.read_bytes("changed")[: len(kept)] == kept and v.read_bytes("other") == b"o" * 2000)
 
 
 @pytest.mark.dosfstools
-def test_a_removed_file_gives_its_clusters_to_nobody_too_early(recorded: tuple[System, Volume, Recorder, Path]) -> None:
+def test_a_removed_file_gives_its_clusters_to_nobody_too_early(recorded: tuple[System, Volume, RecordingDevice, Path]) -> None:
     """Removed, and others made, on a volume that is full: the removed file is whole, empty of a name, or gone; never another's bytes."""
     system, volume, device, image = recorded
     volume.write_bytes("gone", b"g" * 4000)
     volume.write_bytes("ballast", b"b" * (volume.space().free - 512))
     volume.flush()
     base = image.read_bytes()
-    device.log.clear()
+    device.epochs[:] = [[]]
     volume.remove("gone")
     free = volume.space().free
     volume.mkdir("d")
@@ -192,7 +145,7 @@ def test_a_removed_file_gives_its_clusters_to_nobody_too_early(recorded: tuple[S
     volume.flush()
     assert volume.space().free == 0 and volume.check() == []
     system.close()
-    judge(base, device.log, image, lambda v: not v.exists("gone") or v.read_bytes("gone") == b"g" * 4000)
+    judge(base, device, image, lambda v: not v.exists("gone") or v.read_bytes("gone") == b"g" * 4000)
 
 
 @pytest.mark.dosfstools
