@@ -373,3 +373,20 @@ def test_files(image: Path, offset: int) -> None:
             with pytest.raises(StatusError):
                 volume.open(path)  # type: ignore[call-overload]
         assert volume.check() == []
+
+
+def test_contents_and_sizes_of_files(image: Path) -> None:
+    """What is no number of bytes, and what has no bytes, leaves the file as it is, and no other behind."""
+    with octavo.open_image(image) as volume:
+        volume.write_bytes("a", b"abc")
+        with volume.open("a", "r+b") as file, pytest.raises(StatusError):
+            file.truncate(1.5)  # type: ignore[arg-type]
+        for data in ("text", 5, None, ["a"]):
+            with pytest.raises(StatusError):
+                volume.write_bytes("b", data)  # type: ignore[arg-type]
+        volume.write_bytes("c", memoryview(np.array([1, 2], np.uint32)))  # type: ignore[arg-type]
+        assert volume.read_bytes("a") == b"abc" and volume.read_bytes("c") == b"\1\0\0\0\2\0\0\0"
+        for call in (volume.stat, volume.entries, volume.exists, volume.mkdir, volume.remove):
+            with pytest.raises(StatusError):
+                call(5)  # type: ignore[arg-type]
+        assert [e.name for e in volume.entries()] == ["a", "c"] and volume.check() == []

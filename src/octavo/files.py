@@ -190,11 +190,11 @@ class Volume:
         A file that is there keeps its old contents when that fails: the new ones are written beside it, unless there is no
         room for both, or it is open; then they are written over the old ones, which are put back when that fails.
         """
-        self._run(write_whole(self.core, path, data, modified))
+        self._run(write_whole(self.core, path, _bytes(path, data), modified))
 
     def create_bytes(self, path: str, data: bytes, modified: float | None = None) -> None:
         """As `write_bytes`, of a file that is not there: else StatusError OBJECT_NAME_COLLISION."""
-        if not self._run(self.core.create_whole(path, data, modified)):
+        if not self._run(self.core.create_whole(path, _bytes(path, data), modified)):
             raise StatusError(Status.OBJECT_NAME_COLLISION, f"{path}: exists already")
 
     def open_beside(self, path: str) -> File:
@@ -326,6 +326,14 @@ class Volume:
     def statistics(self) -> dict[str, object]:
         """What the file system and its device have done."""
         return self.core.statistics()
+
+
+def _bytes(path: str, data: Any) -> bytes:
+    """The bytes of what a caller gives as contents. StatusError INVALID_PARAMETER for what has none."""
+    try:
+        return data if isinstance(data, bytes) else bytes(memoryview(data).cast("B"))
+    except TypeError:
+        raise StatusError(Status.INVALID_PARAMETER, f"{path}: {shown(data)} cannot be the contents of a file: give bytes") from None
 
 
 def _buffered(file: File, write: bool) -> Any:

@@ -34,6 +34,7 @@ def check_path(path: object) -> None:
 
 def split_path(path: str) -> list[str]:
     """The names in a path; "." is nothing, ".." takes one away."""
+    check_path(path)
     out: list[str] = []
     for part in path.replace("\\", "/").split("/"):
         if part == "..":

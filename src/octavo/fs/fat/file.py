@@ -140,8 +140,8 @@ class FatFile:
 
     async def _resize(self, size: int, shrink: bool) -> None:
         self._for_writing()
-        if size < 0:
-            raise StatusError(Status.INVALID_PARAMETER, f"{self.path}: cannot be cut to {size} bytes")
+        if not isinstance(size, int) or size < 0:
+            raise StatusError(Status.INVALID_PARAMETER, f"{self.path}: cannot be cut to {size!r} bytes")
         if size > MOST_BYTES:
             raise StatusError(Status.FILE_TOO_LARGE, f"{self.path}: a file on FAT has at most {MOST_BYTES} bytes")
         volume = self._volume
