@@ -80,12 +80,13 @@ class Judge:
             return Verdict({"lost": f"cannot be mounted: {error}"}, False)
 
     def repaired(self, demands: Demands) -> dict[str, str]:
-        """What is wrong with the state after `check --repair`: it must be clean, and have everything that it had to have."""
+        """What is wrong with the state after `check --repair`: it must be clean, if that is said, and have all that it had to have."""
         self.copy[:] = self.disk.buffer
         with self._mounted(BufferDisk("mended", self.copy)) as (volume, _):
-            said = list(map(str, volume.check(repair=True)))
+            problems = volume.check(repair=True)
             missing = demands.missing(volume)
-        left = fsck_lines(self.mended)
+        said = list(map(str, problems))
+        left = fsck_lines(self.mended) if all(problem.mended for problem in problems) else []  # no room for a copy, say: told
         out = {"not mended": f"fsck.fat says {left[:3]} after check --repair said {said[:4]}"} if left else {}
         return out | ({"lost": f"by check --repair: {missing[:3]}; it said {said[:6]}"} if missing else {})
 
