@@ -328,6 +328,7 @@ def test_boot_c_stops_at_the_first_error(image: Path) -> None:
         assert done.stderr == "type: nothing: no such file or directory\n" and done.stdout == ("C:\\\n" if made else "")
         assert done.returncode == (0 if made else 1)
         assert octavo("ls", f"{image}:") == ("made/\n" if made else "")
+    assert octavo("boot", image, "-q", "-c", "cd", "-c", "cd made; cd") == "C:\\\nC:\\made\n"
     assert octavo("boot", image, "-q", "-c", "copy made b; sync") == "       0 files copied\n"
     assert "no such file" in octavo("boot", image, "-q", "-c", "copy a b; sync", code=1)
     assert octavo("boot", image, "-q", stdin="rd made\nrd b\nrd b\ncd") == "C:\\\n"

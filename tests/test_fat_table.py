@@ -149,17 +149,23 @@ def small(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Volu
         yield next(iter(system.volumes.values())), image
 
 
+def large_fat(folder: Path) -> tuple[octavo.System, FaultyDevice, FatVolume]:
+    """A volume that is about to be changed, whose FAT is larger than memory, on a device that can fail."""
+    image = make_image(folder / "disk.img", 300 << 20, 32, 512)
+    system = octavo.boot("1M")
+    device = FaultyDevice(ImageDisk(image, system.scheduler))
+    core = cast(FatVolume, system.attach_device(device).core)
+    system.scheduler.run(core._modify())
+    return system, device, core
+
+
 @pytest.mark.dosfstools
 def test_an_allocation_that_fails_half_way_takes_nothing(tmp_path: Path) -> None:
     """The n-th read of a FAT that is larger than memory fails, while clusters are looked for and while they are chained."""
     failures = 0
     for n in range(3, 90, 6):
-        image = make_image(tmp_path / "disk.img", 300 << 20, 32, 512)
-        system = octavo.boot("1M")
-        device = FaultyDevice(ImageDisk(image, system.scheduler))
-        core = cast(FatVolume, system.attach_device(device).core)
+        system, device, core = large_fat(tmp_path)
         run = system.scheduler.run
-        run(core._modify())
         total = run(core.table.count_free())
         at = device.numbers["read"] + n
         device.plan = lambda verb, k, at=at: verb == "read" and k >= at  # type: ignore[misc]
@@ -234,12 +240,8 @@ def test_one_cluster_too_many_by_the_command_line(tmp_path: Path) -> None:
 def test_clusters_that_are_freed_half_way_are_freed_once(tmp_path: Path) -> None:
     """Freeing fails in the middle of a run, others take what is free already, and the rest is freed later: nobody loses a cluster."""
     for n in range(1, 80, 6):
-        image = make_image(tmp_path / "disk.img", 300 << 20, 32, 512)
-        system = octavo.boot("1M")
-        device = FaultyDevice(ImageDisk(image, system.scheduler))
-        core = cast(FatVolume, system.attach_device(device).core)
+        system, device, core = large_fat(tmp_path)
         run = system.scheduler.run
-        run(core._modify())
         total = run(core.table.count_free())
         core.frees = list(run(core.table.allocate(300_000)))
         at = device.numbers["read"] + n

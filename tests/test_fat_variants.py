@@ -446,7 +446,9 @@ def test_long_names_need_no_code_page(filled: Path) -> None:
             assert volume.check() == []
 
 
-@pytest.mark.parametrize("page", ["", "klingon", 0, -1, 99999, "utf-16", "cp037", "rot13", "base64", "a\0b", None, 1.5, b"cp437"])
+@pytest.mark.parametrize(
+    "page", ["", "klingon", 0, -1, 99999, "utf-16", "cp037", "rot13", "idna", "utf-8", 65001, "ascii", "unicode_escape", "base64", "a\0b", None, 1.5, b"cp437"]
+)
 def test_code_pages_that_are_none(page: object, filled: Path) -> None:
     """Refused in one sentence, and so are codecs of another kind."""
     with pytest.raises(StatusError, match="is no code page") as caught, octavo.open_image(filled, codepage=page):  # type: ignore[arg-type]

@@ -29,7 +29,13 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--policy", choices=MODULES, help="which pages leave address spaces, if not as the profile says")
     parser.add_argument("--cluster", type=int, metavar="PAGES", help="most pages that a fault on a mapped file brings in, if not as the profile says")
     parser.add_argument("--page-file", metavar="FILE", action="append", default=[], help="a file or device whose contents are lost: it becomes a page file")
-    parser.add_argument("-c", dest="commands", metavar="COMMANDS", help="run these shell commands, separated by ';', up to one that fails, and exit with its status")
+    parser.add_argument(
+        "-c",
+        dest="commands",
+        metavar="COMMANDS",
+        action="append",
+        help="run these shell commands, separated by ';', up to one that fails, and exit with its status; may be given several times",
+    )
     parser.add_argument("-k", "--keep-going", action="store_true", help="with -c, run all the commands; the exit code is the last status")
     parser.add_argument("-q", "--quiet", action="store_true", help="do not print the boot log")
     parser.add_argument("--read-only", action="store_true", help="change nothing in the images")
@@ -64,7 +70,7 @@ def boot(arguments: Namespace) -> int:
 
 def _run(shell: Shell, arguments: Namespace) -> int:
     if arguments.commands is not None:
-        return shell.run(arguments.commands, arguments.keep_going)
+        return shell.run("; ".join(arguments.commands), arguments.keep_going)
     if arguments.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         for line in sys.stdin:
             shell.execute(line)

@@ -149,7 +149,9 @@ def check_code_page(page: str | int) -> str:
     text = str(page)
     try:
         name = codecs.lookup(f"cp{text}" if text.isdecimal() else text).name
-        if _PRINTABLE.decode(name) == _PRINTABLE.decode("ascii"):
+        upper = bytes(range(0x80, 0x100)).decode(name, "octavo.private")
+        plain = all(text.decode(name) == text.decode("ascii") for text in (_PRINTABLE, b"\\x41"))
+        if plain and not all(0xF080 <= ord(c) <= 0xF0FF for c in upper):  # ASCII and UTF-8 have nothing there
             return name
     except (LookupError, ValueError):  # ValueError: a NUL in the name, or what is no text
         pass
