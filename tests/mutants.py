@@ -38,7 +38,7 @@ UNTOUCHED = {"check", "statistics", "__repr__", "__str__", "explain", "log"}
 # (part of the path below src/octavo, tests of it, those that fail fastest first); the first that fits counts
 LAYERS: list[tuple[str, str]] = [
     ("boot/", "layout loader map rawmaps machine"),
-    ("machine/mmu", "mmu virtual_memory spaces"),
+    ("machine/mmu", "mmu spaces addressspace"),
     ("machine/pagetables", "pagetables loader mmu"),
     ("machine/firmware", "map machine"),
     ("machine/raw", "rawmaps map"),
@@ -61,7 +61,8 @@ LAYERS: list[tuple[str, str]] = [
     ("io/", "devices fat_order views damaged"),
     ("drivers/", "devices cli machine"),
     ("testing/", "devices crash fat_order"),
-    ("fs/", "fat_format fat_table fat_order repair damaged devices fat_machine fills crash"),
+    ("fs/", "fat_format fat_table fat_order fat_faults fat_variants repair damaged devices fat_machine fills crash"),
+    ("shell/raster", "shell"),
     ("shell/", "shell vm_command"),
     ("cli/", "cli map copy"),
     ("", "cli copy shell devices fat_format limits"),
@@ -212,7 +213,8 @@ def layer_of(path: str) -> tuple[str, list[str]]:
     for part, tests in LAYERS:
         if path.startswith(part):
             files = [f"tests/test_{name}.py" for name in tests.split()]
-            return part or "top", [f for f in files if (ROOT / f).exists()]
+            assert all((ROOT / file).exists() for file in files), f"{part}: a file of {files} is not there"
+            return part or "top", files
     raise AssertionError(path)
 
 
