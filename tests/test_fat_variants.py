@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 import os
 import re
 import struct
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 import octavo
 from octavo.cli.main import run as octavo_run
 from octavo.drivers.image import ImageDisk
+from octavo.fs.fat.bpb import parse_boot_sector
 from octavo.fs.fat.entry import from_dos, new_entry, parse_directory, to_dos
 from octavo.fs.fat.mkfs import make_fat, plan_volume
 from octavo.fs.fat.names import long_slots
@@ -695,6 +698,42 @@ def test_a_thousand_levels(image: Path) -> None:
         assert volume.check() == []
         volume.rmtree("d")
         assert volume.entries() == [] and volume.check() == []
+
+
+def nest(image: Path, levels: int) -> None:
+    """D/D/D... in an empty FAT16 volume, each in a cluster of its own, by hand."""
+    data = bytearray(image.read_bytes())
+    geometry = parse_boot_sector(bytes(data[:512]), "", len(data))
+    for level in range(levels + 1):  # 0 is the root directory
+        slots = [(b"D", level + 2)] if level < levels else []
+        if level:
+            slots = [(b".", level + 1), (b"..", level if level > 1 else 0), *slots]
+        at = geometry.place(level + 1) if level else geometry.root_offset
+        packed = [b"%-11b\x10%b" % (name, bytes(14)) + struct.pack("<HI", cluster, 0) for name, cluster in slots]
+        data[at : at + 32 * len(packed)] = b"".join(packed)
+    table = struct.pack("<H", 0xFFFF) * levels
+    for fat in range(geometry.fats):
+        at = geometry.fat_offset + fat * geometry.fat_size + 4
+        data[at : at + len(table)] = table
+    image.write_bytes(data)
+
+
+@pytest.mark.dosfstools
+def test_as_many_levels_as_a_volume_has_clusters(tmp_path: Path) -> None:
+    """Each is checked in a moment; what no path can reach is told, in steps and bytes that do not grow with the depth's square."""
+    image = make_image(tmp_path / "disk.img", 16 << 20, 16, 512)
+    nest(image, 16_000)
+    fsck(image)
+    told: list[str] = []
+    began = time.process_time()
+    with octavo.open_image(image) as volume:
+        seen = sum(1 for _ in volume.walk(on_error=lambda error: told.append(error.text)))
+        assert volume.check() == []
+        with pytest.raises(StatusError) as caught:
+            volume.stat("D/" * 2047 + "Dxx")
+    assert time.process_time() - began < 30  # 3 here; 8,000 levels took 46
+    assert seen == 2049 and len(told) == 1 and "4097 characters, and a path may have 4095" in told[0]
+    assert caught.value.status == Status.NAME_TOO_LONG and caught.value.errno == errno.ENAMETOOLONG
 
 
 @pytest.mark.mtools

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from octavo.status import Status, StatusError
 
+MOST_PATH = 4095  # characters, as on Linux: what is nested without a bound costs its depth at each level
+
 
 class Space(NamedTuple):
     """A volume's size in bytes, as far as files can use it."""
@@ -27,9 +29,12 @@ class Problem(NamedTuple):
 
 
 def check_path(path: object) -> None:
-    """StatusError INVALID_PARAMETER for what is no text."""
+    """StatusError INVALID_PARAMETER for what is no text, NAME_TOO_LONG for more than MOST_PATH characters."""
     if not isinstance(path, str):
         raise StatusError(Status.INVALID_PARAMETER, f"{path!r:.40} is no path")
+    if len(path) > MOST_PATH:
+        why = f"{path[:40]}...: the path has {len(path)} characters, and a path may have {MOST_PATH}"
+        raise StatusError(Status.NAME_TOO_LONG, why)
 
 
 def split_path(path: str) -> list[str]:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from octavo.cache.regions import RegionMap
-from octavo.fs.base import Problem
+from octavo.fs.base import MOST_PATH, Problem
 from octavo.fs.fat.checktables import check_copies, check_fsinfo, check_lost, check_reserved, done
 from octavo.fs.fat.entry import DIRECTORY, FREE_SLOT, LONG_NAME, SLOT, VOLUME_LABEL, Entry, Parsed, new_entry, parse_directory
 from octavo.fs.fat.names import LOWER_BASE, LOWER_EXTENSION, fold, is_label, is_short, make_short
@@ -119,7 +119,7 @@ class Check:
 
     async def entry(self, parent: Node, entry: Entry) -> None:
         """Checks what one entry leads to."""
-        path = f"{parent.path}/{entry.name}"
+        path = _below(parent, entry)
         if entry.attributes & DIRECTORY and path in self.avoid:
             self.unseen = True
             await self.say(path, "shares clusters with others, and whose they are cannot be told: copy out what is there and remove it")
@@ -164,7 +164,7 @@ class Check:
         await self._write(parent, entry)
         if entry.attributes & DIRECTORY:
             assert parent.directory is not None
-            self.pending.append(_node(entry, parent.directory, f"{parent.path}/{entry.name}"))
+            self.pending.append(_node(entry, parent.directory, _below(parent, entry)))
 
     async def _share(self, parent: Node, entry: Entry, own: list[Run]) -> None:
         """A file that has clusters of another's is to get a copy of them, when all owners are known."""
@@ -192,7 +192,7 @@ class Check:
             elif own or not runs:
                 await self._cut(parent, entry, own, min(entry.size, sum(count for _, count in own) * unit))
             else:
-                self._keep(f"{parent.path}/{entry.name}")
+                self._keep(_below(parent, entry))
             await self._let_go(parent)
         for cluster in self.ends:
             await volume.table.set(cluster, volume.table.end_mark)
@@ -345,7 +345,7 @@ class Check:
         if entry.slots > 1:
             await self._free_slots(parent, [(entry.slot, entry.slots - 1)])
             entry.slot, entry.slots = entry.slot + entry.slots - 1, 1
-        entry.set_short(make_short(entry.name, taken), 0)
+        entry.set_short(make_short(entry.name, taken, entry.slot), 0)
         entry.name = entry.short_name
         taken.add(entry.name)
         await self._write(parent, entry)
@@ -393,6 +393,12 @@ def _first(runs: list[Run], most: int) -> list[Run]:
         out.append((first, min(count, most)))
         most -= count
     return out
+
+
+def _below(parent: Node, entry: Entry) -> str:
+    """The path of an entry in a directory; the end of it, where it is longer than a path may be."""
+    path = f"{parent.path}/{entry.name}"
+    return path if len(path) <= MOST_PATH else f"...{path[-MOST_PATH:]}"
 
 
 def _node(entry: Entry | None, parent: Directory | None, path: str) -> Node:

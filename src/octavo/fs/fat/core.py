@@ -274,7 +274,7 @@ class Core:
                 address = await cache.address(section, at)
             cache.ram.bytes[address] = FREE_SLOT
             cache.mark(section, at)
-        directory.release(entry.slot, entry.slots)
+        directory.slots.release(entry.slot, entry.slots)
 
     async def _give_back(self) -> None:
         """Cuts chains and frees clusters that no entry on the medium points to any more."""

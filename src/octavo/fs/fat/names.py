@@ -93,8 +93,11 @@ def is_label(raw: bytes, codepage: str) -> bool:
     return not _NEVER_LABEL.search(_decode(raw, codepage))
 
 
-def make_short(name: str, taken: Container[str]) -> bytes:
-    """A short name for a long one that is not in `taken` (folded display names): NAME~1 to ~4, then two letters and a hash."""
+def make_short(name: str, taken: Container[str], salt: int = 0) -> bytes:
+    """A short name for a long one that is not in `taken` (folded display names): NAME~1 to ~4, then two letters and a hash.
+
+    Thousands of equal names would have equal hashes: each takes a `salt` of its own.
+    """
     stem, dot, extension = fold(name).lstrip(". ").rpartition(".")
     if not dot:
         stem, extension = extension, ""
@@ -105,7 +108,7 @@ def make_short(name: str, taken: Container[str]) -> bytes:
         base = f"{stem[:6]}~{number}"
         if base + suffix not in taken:
             return (base.ljust(8) + extension.ljust(3)).encode("ascii")
-    key = 0
+    key = salt & 0xFFFF
     for unit in name.encode("utf-16-le", "surrogatepass"):
         key = (key * 31 + unit) & 0xFFFF
     for step in range(0x10000):

@@ -11,8 +11,9 @@ The volume's mutex covers all of this but the reading and writing of bytes that 
 from __future__ import annotations
 
 from octavo.cache.regions import RegionMap
-from octavo.fs.fat.entry import SLOT, Entry, Parsed
+from octavo.fs.fat.entry import Entry, Parsed
 from octavo.fs.fat.names import fold
+from octavo.fs.fat.slots import FreeSlots
 from octavo.io.regionpager import Mapping
 from octavo.memory.section import Section
 
@@ -42,14 +43,12 @@ class Node:
 class Directory:
     """The names of one directory, by folded long name, and its free slots."""
 
-    __slots__ = ("node", "names", "free", "end", "live", "_loose", "_shorts", "leaving")
+    __slots__ = ("node", "names", "slots", "live", "_shorts", "leaving")
 
     def __init__(self, node: Node, parsed: Parsed) -> None:
         self.node = node
-        self.free = parsed.free
+        self.slots = FreeSlots(parsed.free, parsed.end)
         self.leaving: set[str] = set()  # folded names, short ones too, of entries that wait for being erased
-        self._loose = False  # `free` may have neighbours
-        self.end = parsed.end  # first slot that was never used
         self.live = 0  # entries that have a Node
         self._shorts: dict[str, Entry] | None = None  # by short name, of those that have a long one
         names = {entry.name.upper(): entry for entry in parsed.entries}
@@ -93,49 +92,6 @@ class Directory:
         if self._shorts is not None and self._shorts.get(fold(entry.short_name)) is entry:
             del self._shorts[fold(entry.short_name)]
 
-    def take_slots(self, count: int, room: int) -> int:
-        """Index of `count` free slots in a row, in a directory of `room` slots; -1 when it must grow first."""
-        for attempt in range(2):
-            for i, (first, size) in enumerate(self.free):
-                if size >= count:
-                    if size == count:
-                        del self.free[i]
-                    else:
-                        self.free[i] = (first + count, size - count)
-                    return first
-            if attempt == 0 and self._loose:
-                self._join_free()
-        if self.end + count > room:
-            return -1
-        first = self.end
-        self.end += count
-        return first
-
-    def _join_free(self) -> None:
-        """Joins free slots that touch; those before the end join what was never used."""
-        joined: list[tuple[int, int]] = []
-        for first, count in sorted(self.free):
-            if joined and sum(joined[-1]) == first:
-                joined[-1] = (joined[-1][0], joined[-1][1] + count)
-            else:
-                joined.append((first, count))
-        if joined and sum(joined[-1]) == self.end:
-            self.end = joined.pop()[0]
-        self.free = joined
-        self._loose = False
-
-    def give_back(self, first: int, count: int) -> None:
-        """Undoes `take_slots`."""
-        if first + count == self.end:
-            self.end = first
-        else:
-            self.release(first, count)
-
-    def release(self, first: int, count: int) -> None:
-        """Notes slots that have been erased."""
-        self.free.append((first, count))
-        self._loose = True
-
 
 def _distinct(entries: list[Entry]) -> dict[str, Entry]:
     """Entries by folded name. Of two with one name, which only damage makes, the second goes by its short name, or one with its slot."""
@@ -147,8 +103,3 @@ def _distinct(entries: list[Entry]) -> dict[str, Entry]:
                 entry.name = name
                 break
     return names
-
-
-def slots_in(size: int) -> int:
-    """Directory slots in `size` bytes."""
-    return size // SLOT

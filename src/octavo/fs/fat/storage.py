@@ -55,7 +55,7 @@ class Storage(Core):
                 for start, count in await self.table.chain(first, what):
                     regions.append(g.place(start), count)
         if entry is None or entry.attributes & DIRECTORY:
-            self._check_directory(node, regions, what)
+            self._check_size(regions, what)
             size = g.root_size if fixed else regions.total
         else:
             size = entry.size
@@ -67,22 +67,27 @@ class Storage(Core):
             node.section.leads = self.lead
         return node.section
 
-    def _check_directory(self, node: Node, regions: RegionMap, what: str) -> None:
+    def _check_size(self, regions: RegionMap, what: str) -> None:
         if not regions.total:
             raise StatusError(Status.FILE_CORRUPT_ERROR, f"{what}: the directory has no cluster")
         if regions.total > max(MOST_DIRECTORY_BYTES, self.geometry.cluster):
             raise StatusError(Status.FILE_CORRUPT_ERROR, f"{what}: the directory is larger than FAT's limit of 2 MiB")
+
+    def _refuse_loop(self, node: Node) -> None:
+        """Before a directory is entered: it may be one of those that led to it."""
         above = node.parent
         while node.entry is not None and above is not None:
             cluster = above.node.entry.cluster if above.node.entry is not None else self.geometry.root_cluster
             if cluster == node.entry.cluster:
-                raise StatusError(Status.FILE_CORRUPT_ERROR, f"{what}: the directory contains itself")
+                why = f"{self._section_name(node.path)}: the directory contains itself"
+                raise StatusError(Status.FILE_CORRUPT_ERROR, why)
             above = above.node.parent
 
     async def _directory(self, node: Node) -> Directory:
         """The parsed form of a directory."""
         if node.directory is None:
             section = await self._load(node)
+            self._refuse_loop(node)
             data = await self.cache.copy_read(section, 0, section.size, None) if section.size <= 65536 else await self._long(section)
             node.directory = Directory(node, parse_directory(data, self.geometry.bits == 32, self.codepage))
         return node.directory
@@ -218,6 +223,17 @@ class Storage(Core):
             raise
         self._extend(node, runs)
         section.size += self.geometry.cluster
+
+    async def _take_slots(self, directory: Directory, count: int) -> int:
+        """Index of `count` free slots in a row; StatusError DISK_FULL when there is no room for them."""
+        node = directory.node
+        first = directory.slots.take(count, node.regions.total // SLOT)
+        if first < 0 and any(waiting is directory for waiting, _ in self.erasures) and await self._make_way():
+            first = directory.slots.take(count, node.regions.total // SLOT)
+        while first < 0:
+            await self._grow_directory(node)
+            first = directory.slots.take(count, node.regions.total // SLOT)
+        return first
 
     async def _new_directory_section(self, cluster: int, parent: Node, path: str) -> tuple[Mapping, Section]:
         """The section of a new directory in `cluster`, with "." and ".." in its pages."""

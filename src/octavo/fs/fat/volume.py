@@ -20,7 +20,7 @@ from octavo.fs.base import Problem, Space, check_path, not_found, split_path
 from octavo.fs.fat.entry import ARCHIVE, DIRECTORY, READ_ONLY, SLOT, Entry, attribute_bits, new_entry
 from octavo.fs.fat.file import FatFile
 from octavo.fs.fat.names import clean_name, exact_short, fold, long_slots, make_short
-from octavo.fs.fat.node import Directory, Node, slots_in
+from octavo.fs.fat.node import Directory, Node
 from octavo.fs.fat.storage import Storage
 from octavo.fs.fat.table import Run
 from octavo.memory.section import Section
@@ -213,9 +213,13 @@ class FatVolume(Storage):
         names = split_path(path)
         if not names:
             raise StatusError(Status.ACCESS_DENIED, f"{path or '/'}: the root directory cannot be opened as a file, made, moved or removed")
-        directory = self.root.directory or await self._directory(self.root)
-        for part in names[:-1]:
-            directory = await self._step(directory, part, path)
+        above, _, last = head.rpartition("/")
+        if [last, name] == names[-2:] and above in self.paths:
+            directory = await self._step(self.paths[above], last, path)
+        else:
+            directory = self.root.directory or await self._directory(self.root)
+            for part in names[:-1]:
+                directory = await self._step(directory, part, path)
         if name == names[-1]:
             self.paths[head] = directory
         return directory, directory.find(names[-1]), names[-1]
@@ -285,25 +289,15 @@ class FatVolume(Storage):
         count = len(data) // SLOT
         section = directory.node.section or await self._load(directory.node)
         first = await self._take_slots(directory, count)
-        if first + count == directory.end and (first + count) * SLOT < section.size:
+        if first + count == directory.slots.end and (first + count) * SLOT < section.size:
             data += b"\0"  # what lies behind the end of a directory is not always zero
         try:
             await self._put(section, first * SLOT, data)
         except StatusError:
-            directory.give_back(first, count)
+            directory.slots.release(first, count)
             raise
         entry.slot, entry.slots = first, count
         directory.add(entry)
-
-    async def _take_slots(self, directory: Directory, count: int) -> int:
-        """Index of `count` free slots in a row; StatusError DISK_FULL when there is no room for them."""
-        first = directory.take_slots(count, slots_in(directory.node.regions.total))
-        if first < 0 and any(waiting is directory for waiting, _ in self.erasures) and await self._make_way():
-            first = directory.take_slots(count, slots_in(directory.node.regions.total))
-        while first < 0:
-            await self._grow_directory(directory.node)
-            first = directory.take_slots(count, slots_in(directory.node.regions.total))
-        return first
 
     async def _put(self, section: Section, at: int, data: bytes) -> None:
         """Writes slots into a directory's pages, all of them or none."""
