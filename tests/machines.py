@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -13,13 +13,14 @@ from octavo.cache.manager import CacheManager
 from octavo.machine.clock import VirtualClock
 from octavo.machine.mmukernels import READ
 from octavo.machine.paging import FORMATS
-from octavo.machine.ram import PAGE_SIZE, Ram
+from octavo.machine.ram import Ram
 from octavo.memory.manager import MemoryManager
-from octavo.memory.section import DirtyRun, Section
+from octavo.memory.section import Section
 from octavo.memory.spaces.addressspace import AddressSpace
 from octavo.memory.spaces.profiles import Profile
 from octavo.memory.spaces.virtual import VirtualMemory
 from octavo.status import Status, StatusError
+from octavo.testing.bytespager import BytesPager
 from octavo.threads.scheduler import Scheduler
 
 T = TypeVar("T")
@@ -99,46 +100,6 @@ def within_seconds(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-class BytesPager:
-    """Keeps one section in a bytearray; waits (in virtual time) if `slow`, and fails while `broken` says so."""
-
-    def __init__(self, scheduler: Scheduler, data: bytearray) -> None:
-        self.scheduler = scheduler
-        self.data = data
-        self.broken: set[str] = set()
-        self.requests: list[tuple[int, int]] = []
-        self.slow = True
-        self.fail_at = 0  # the request, from 1, that fails
-
-    async def data_request(self, section: Section, page: int, buffers: list[memoryview], need: range) -> None:
-        """Copies from the bytearray."""
-        self.requests.append((page, sum(map(len, buffers)) // PAGE_SIZE))
-        if self.slow:
-            await self.scheduler.sleep(0.001)
-        if "read" in self.broken or len(self.requests) == self.fail_at:
-            raise StatusError(Status.IO_DEVICE_ERROR, "the pager cannot read")
-        at = page * PAGE_SIZE
-        for buffer in buffers:
-            part = self.data[at : at + len(buffer)]
-            buffer[:] = bytes(part).ljust(len(buffer), b"\0")
-            at += len(buffer)
-
-    async def data_return(self, runs: Sequence[DirtyRun]) -> list[StatusError | None]:
-        """Copies into the bytearray."""
-        if self.slow:
-            await self.scheduler.sleep(0.001)
-        if "write" in self.broken:
-            return [StatusError(Status.IO_DEVICE_ERROR, "the pager cannot write")] * len(runs)
-        for run in runs:
-            at = run.page * PAGE_SIZE
-            for buffer in run.buffers:
-                if at + len(buffer) > len(self.data):
-                    self.data.extend(bytes(at + len(buffer) - len(self.data)))
-                self.data[at : at + len(buffer)] = buffer
-                at += len(buffer)
-        return [None] * len(runs)
 
 
 class MemoryFile:

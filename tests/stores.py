@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from octavo.io.device import Extent
 from octavo.machine.ram import PAGE_SIZE
-from octavo.status import Status, StatusError
+from octavo.testing.bufferdisk import BufferDisk
+from octavo.testing.faulty import FaultyDevice
+from octavo.testing.modelled import DiskModel, ModelledDisk
 from octavo.threads.scheduler import Scheduler
 from tests.machines import Machine
 
+MODEL = DiskModel(0.001, 0, math.inf)  # a millisecond for each request, whatever its size
 
-class Store:
-    """A page file in the host's memory that takes its time, and fails when it is told to."""
+
+class Store(ModelledDisk):
+    """A page file in the host's memory that takes its time, and then fails when it is told to."""
 
     def __init__(self, scheduler: Scheduler, pages: int, name: str = "pagefile") -> None:
-        self.scheduler, self.name, self.size = scheduler, name, pages * PAGE_SIZE
-        self.data = bytearray(self.size)
         self.fail_reads = self.fail_writes = False
-        self.requests: list[tuple[str, int, int]] = []
+        disk = BufferDisk(name, bytearray(pages * PAGE_SIZE))
+        super().__init__(FaultyDevice(disk, self._fails), scheduler, MODEL)
+        self.data = disk.buffer
+        self.requests: list[tuple[str, int, int]] = []  # verb, page, buffers of those that went well
 
-    async def read(self, extents: Sequence[tuple[int, list[memoryview]]]) -> None:
-        """Waits, then fills the buffers."""
-        await self.scheduler.sleep(0.001)
-        if self.fail_reads:
-            raise StatusError(Status.IO_DEVICE_ERROR, "the store cannot read")
-        for offset, buffers in extents:
-            self.requests.append(("read", offset // PAGE_SIZE, len(buffers)))
-            for buffer in buffers:
-                buffer[:] = self.data[offset : offset + len(buffer)]
-                offset += len(buffer)
+    def _fails(self, verb: str, number: int) -> bool:
+        return self.fail_reads if verb == "read" else self.fail_writes
 
-    async def write(self, extents: Sequence[tuple[int, list[memoryview]]]) -> None:
-        """Waits, then keeps the buffers as they are then."""
-        await self.scheduler.sleep(0.001)
-        if self.fail_writes:
-            raise StatusError(Status.IO_DEVICE_ERROR, "the store cannot write")
-        for offset, buffers in extents:
-            self.requests.append(("write", offset // PAGE_SIZE, len(buffers)))
-            for buffer in buffers:
-                self.data[offset : offset + len(buffer)] = buffer
-                offset += len(buffer)
+    def _note(self, verb: str, extents: Sequence[Extent]) -> None:
+        self.requests += [(verb, offset // PAGE_SIZE, len(buffers)) for offset, buffers in extents]
+
+    async def _read(self, extents: Sequence[Extent]) -> None:
+        await super()._read(extents)
+        self._note("read", extents)
+
+    async def _write(self, extents: Sequence[Extent]) -> None:
+        await super()._write(extents)
+        self._note("write", extents)
 
 
 def make(frames: int = 100, slots: int = 1000, arch: str = "x86-64", cpus: int = 1) -> tuple[Machine, Store]:

@@ -17,8 +17,9 @@ from octavo.memory.pageout import MOST_QUIET_SECONDS
 from octavo.memory.pfn import State
 from octavo.memory.section import VIEW_SIZE, DirtyRun, NoRoomError, Section
 from octavo.status import Status, StatusError
+from octavo.testing.bytespager import BytesPager
 from octavo.threads.scheduler import Scheduler
-from tests.machines import BytesPager, within_seconds
+from tests.machines import within_seconds
 
 FRAMES = 320
 
@@ -155,7 +156,7 @@ def test_only_the_pages_asked_for_are_obligatory() -> None:
     assert scheduler.run(cache.copy_read(section, 0, 100, ReadAhead())) == b"x" * 100
     assert pager.requests == [(0, -1), (0, 1)]
     pager.broken = {"read"}
-    with pytest.raises(StatusError, match="cannot read"):
+    with pytest.raises(StatusError, match="injected failure of read"):
         scheduler.run(cache.copy_read(section, 200_000, 10))
     memory.check()
 
@@ -177,7 +178,7 @@ def test_memory_full_of_what_cannot_be_written_is_an_error_not_a_hang() -> None:
     try:
         scheduler.run(cache.flush(section))
     except StatusError as error:  # the writers' failure is told once ...
-        assert "cannot write" in error.text
+        assert "injected failure of write" in error.text
     scheduler.run(cache.flush(section))  # ... and only once
     assert len(pager.data) >= size
     assert not section.dirty

@@ -181,7 +181,7 @@ def test_many_threads_with_a_page_file_that_cannot_write() -> None:
             await thread.join()
 
     machine.run(all_of_them())
-    assert len(told) == 4 and any("the store cannot write" in text for text in told)
+    assert len(told) == 4 and any("injected failure of write" in text for text in told)
     machine.check()
 
 
@@ -192,7 +192,7 @@ def test_a_page_file_that_cannot_read() -> None:
     for page in range(300):
         machine.write(base + page * PAGE_SIZE, b"%d" % page)
     store.fail_reads = True
-    with pytest.raises(StatusError, match="page file pagefile, page [0-9]+: the store cannot read") as error:
+    with pytest.raises(StatusError, match="page file pagefile, page [0-9]+: pagefile: injected failure of read") as error:
         machine.read(base)
     assert error.value.status == Status.IN_PAGE_ERROR
     machine.check()

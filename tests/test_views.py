@@ -248,7 +248,7 @@ def test_an_in_page_error_is_told_and_mended() -> None:
     base = show(machine, file)
     file.pager.broken = {"read"}
     free = machine.memory.physical.available
-    with pytest.raises(StatusError, match=f"init: {base:#x} cannot be had from file: the pager cannot read") as error:
+    with pytest.raises(StatusError, match=f"init: {base:#x} cannot be had from file: the pager: injected failure of read") as error:
         machine.read(base)
     assert error.value.status == Status.IN_PAGE_ERROR and machine.memory.physical.available == free
     file.pager.broken = set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.balance import OutOfMemory
 from octavo.memory.spaces.profiles import make_profile
 from octavo.status import Status, StatusError
+from octavo.testing.bufferdisk import BufferDisk
 from tests.machines import Machine, MemoryFile, fails
 from tests.stores import Store, make
 from tests.test_policies import trace
@@ -30,28 +31,10 @@ from tests.test_policies import trace
 COMMIT = Allocate.COMMIT
 
 
-class QuickStore(Store):
-    """A page file that takes no time, so that nothing ticks."""
-
-    async def read(self, extents: Sequence[tuple[int, list[memoryview]]]) -> None:
-        """Fills the buffers."""
-        for offset, buffers in extents:
-            for buffer in buffers:
-                buffer[:] = self.data[offset : offset + len(buffer)]
-                offset += len(buffer)
-
-    async def write(self, extents: Sequence[tuple[int, list[memoryview]]]) -> None:
-        """Keeps the buffers."""
-        for offset, buffers in extents:
-            for buffer in buffers:
-                self.data[offset : offset + len(buffer)] = buffer
-                offset += len(buffer)
-
-
 def machine_with(policy: str, frames: int) -> Machine:
     """A machine that pages one page at a time by a policy."""
     machine = Machine(frames=frames, profile=make_profile("nt", policy, 1))
-    machine.virtual.add_page_file(QuickStore(machine.scheduler, 600))
+    machine.virtual.add_page_file(BufferDisk("pagefile", bytearray(600 * PAGE_SIZE)))  # it takes no time: nothing ticks
     machine.virtual.eviction.batch = 1
     return machine
 

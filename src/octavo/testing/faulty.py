@@ -22,15 +22,31 @@ def never(verb: str, number: int) -> bool:
     return False
 
 
-class FaultyDevice(Device):
-    """Passes requests on to `device` unless `plan` says that they fail."""
+class FaultPlan:
+    """Counts requests to `name` by their verbs, and fails those that `plan` names."""
 
-    def __init__(self, device: Device, plan: Plan = never) -> None:
-        super().__init__(device.name, device.size, device.read_only, device.removable)
-        self.device = device
+    def __init__(self, name: str, plan: Plan = never) -> None:
+        self.name = name
         self.plan = plan
         self.numbers = {"read": 0, "write": 0, "flush": 0}
         self.failed: list[tuple[str, int]] = []
+
+    def step(self, verb: str, dark: bool = False) -> None:
+        """Counts one; StatusError IO_DEVICE_ERROR when the plan, or the power that is gone, says so."""
+        self.numbers[verb] += 1
+        if dark or self.plan(verb, self.numbers[verb]):
+            self.failed.append((verb, self.numbers[verb]))
+            why = f"{self.name}: injected failure of {verb} {self.numbers[verb]}"
+            raise StatusError(Status.IO_DEVICE_ERROR, why)
+
+
+class FaultyDevice(FaultPlan, Device):
+    """Passes requests on to `device` unless `plan` says that they fail."""
+
+    def __init__(self, device: Device, plan: Plan = never) -> None:
+        Device.__init__(self, device.name, device.size, device.read_only, device.removable)
+        FaultPlan.__init__(self, device.name, plan)
+        self.device = device
         self._last_write: int | None = None
 
     def cut_after(self, writes: int) -> None:
@@ -38,11 +54,8 @@ class FaultyDevice(Device):
         self._last_write = self.numbers["write"] + writes
 
     def _step(self, verb: str) -> None:
-        self.numbers[verb] += 1
-        dark = self._last_write is not None and (self.numbers["write"] > self._last_write or (verb != "write" and self.numbers["write"] >= self._last_write))
-        if dark or self.plan(verb, self.numbers[verb]):
-            self.failed.append((verb, self.numbers[verb]))
-            raise StatusError(Status.IO_DEVICE_ERROR, f"{self.name}: injected failure of {verb} {self.numbers[verb]}")
+        dark = self._last_write is not None and self.numbers["write"] >= self._last_write
+        self.step(verb, dark)
 
     async def _read(self, extents: Sequence[Extent]) -> None:
         self._step("read")
