@@ -1,10 +1,11 @@
-"""Do the tests notice? One-place faults, drawn by a seed over all of the code, each run against the tests of its layer.
+"""Do the tests notice? One-place faults, drawn by a seed over all of the code, each run against the tests that reach it.
 
     python -m tests.mutants [--count 200] [--seed 1] [--jobs 2] [--layer fs] [--list]       (make mutants)
 
 A fault is one edit: a call left out, two statements swapped, a condition inverted, a comparison or a number off by one, an
-error lost. It is *killed* when a test of its layer fails (or hangs); what survives is printed with its place, to be looked at:
-either a test is missing, or the edit changes nothing that anybody can see (EQUIVALENT says which and why).
+error lost. It is *killed* when a test that reaches its line (of its layer, where that is compiled) fails or hangs; what
+survives is printed with its place, to be looked at: either a test is missing, or the edit changes nothing that anybody can
+see (EQUIVALENT says which and why).
 NAMED are faults that once survived: they are tried first, whatever is drawn.
 
 Not touched: assertions and `check` methods (they are the tests' own), statistics, texts, type checking, __repr__.
@@ -29,13 +30,15 @@ from pathlib import Path
 from queue import Queue
 
 from tests.mutants_named import EQUIVALENT, NAMED
+from tests.mutants_reach import Reach, environment, measure
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 4  # a fault is taken to make the tests hang when they take so many times as long as without it, and SECONDS more
-SECONDS = 30
+SECONDS = 60
+MOST = 120  # seconds of tests that reach a fault, the quickest first, before it is said to survive
 UNTOUCHED = {"check", "statistics", "__repr__", "__str__", "explain", "log"}
 
-# (part of the path below src/octavo, tests of it, those that fail fastest first); the first that fits counts
+# (part of the path below src/octavo, its tests, for what runs compiled or in another process); the first that fits counts
 LAYERS: list[tuple[str, str]] = [
     ("boot/", "layout loader map rawmaps machine"),
     ("machine/mmu", "mmu spaces addressspace"),
@@ -253,21 +256,17 @@ def named() -> list[Mutant]:
     return out
 
 
-_usual: dict[str, float] = {}  # layer -> seconds that its tests take on the code as it is
-
-
-def run(mutant: Mutant, home: Path) -> tuple[bool, str, float]:
+def run(mutant: Mutant, home: Path, reach: Reach) -> tuple[bool, str, float]:
     """(killed, by what, seconds) in a copy of the project at `home`, which is put back afterwards."""
-    layer, tests = layer_of(mutant.path)
-    if layer not in _usual:
-        failed, by, seconds = run_tests(home, tests, 3600)
-        assert not failed, f"the tests of {layer} fail without a fault: {by}"
-        _usual.setdefault(layer, seconds)
+    tests = reach.tests(mutant.path, mutant.line, MOST)
+    if not tests or mutant.path.endswith("kernels.py"):
+        tests = layer_of(mutant.path)[1]  # compiled, or reached in another process only
+    usual = sum(reach.seconds[t] for t in reach.seconds if t in tests or t.partition("::")[0] in tests)
     file = home / "src" / "octavo" / mutant.path
     text = file.read_text()
     file.write_text(mutant.apply(text))
     try:
-        return run_tests(home, tests, PATIENCE * _usual[layer] + SECONDS)
+        return run_tests(home, tests, PATIENCE * usual + SECONDS)
     finally:
         file.write_text(text)
 
@@ -275,13 +274,14 @@ def run(mutant: Mutant, home: Path) -> tuple[bool, str, float]:
 def run_tests(home: Path, tests: list[str], most: float) -> tuple[bool, str, float]:
     """(whether one failed, or all took more than `most` seconds; which; seconds)."""
     began = time.monotonic()
-    environment = {**os.environ, "PYTHONPATH": f"{home / 'src'}:{home}", "CI": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     temporary = home / "tmp"
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"--basetemp={temporary}", *tests]
     try:
-        done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=most, check=False)
+        done = subprocess.run(command, cwd=home, env=environment(home), capture_output=True, text=True, timeout=most, check=False)
         failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
         killed, by = done.returncode != 0, failed[0].split(" - ")[0] if failed else f"exit {done.returncode}"
+        if not killed:
+            by = f"{len(tests)} {'files' if tests[0].endswith('.py') else 'tests'}"
     except subprocess.TimeoutExpired:
         killed, by = True, "hangs"
     finally:
@@ -304,22 +304,24 @@ def main() -> int:
         for mutant in chosen:
             print(mutant.name)
         return 0
-    homes: Queue[Path] = Queue()
+    free: Queue[Path] = Queue()
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.jobs) as pool:
         for i in range(arguments.jobs):
             home = Path(folder) / str(i)
             shutil.copytree(ROOT, home, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__", ".hypothesis", ".*_cache"))
-            homes.put(home)
+            free.put(home)
+        reach = measure(list(free.queue))
+        print(f"{len(reach.seconds)} tests, {sum(reach.seconds.values()):.0f} s", flush=True)
 
         def work(mutant: Mutant) -> tuple[Mutant, bool, str]:
-            home = homes.get()
+            home = free.get()
             try:
-                killed, by, seconds = run(mutant, home)
+                killed, by, seconds = run(mutant, home, reach)
             finally:
-                homes.put(home)
+                free.put(home)
             reason = "" if killed else EQUIVALENT.get((mutant.path, (ROOT / "src/octavo" / mutant.path).read_text().splitlines()[mutant.line - 1].strip()), "")
             state = "killed" if killed else "same" if reason else "SURVIVED"
-            print(f"{state:9} {mutant.name}  {by if killed else reason}  {seconds:.0f} s", flush=True)
+            print(f"{state:9} {mutant.name}  {reason or by}  {seconds:.0f} s", flush=True)
             return mutant, killed, reason
 
         results = list(pool.map(work, chosen))

@@ -1,4 +1,4 @@
-"""Address spaces: NT's cases by their numbers in reference/nt.md, stacks, the commit limit, fork, references on a virtual CPU."""
+"""Address spaces: NT's cases by their numbers in docs/statuses.md, stacks, the commit limit, fork, references on a virtual CPU."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def runs(m: LoaderMap) -> list[tuple[int, int, LoaderType]]:
     return [(d.first, d.end - 1, d.type) for d in m.items]
 
 
-# -- the table of reference/exectos.md, by its numbers ----------------------------------------------------------------
+# -- cases of ExectOS' loader, by the numbers in the docstrings ----------------------------------------------------------------
 
 
 def test_claims_split_trim_and_remove() -> None:

@@ -1,4 +1,4 @@
-"""Section objects and views: NT's cases by their numbers in reference/nt.md."""
+"""Section objects and views: NT's cases by their numbers in docs/statuses.md."""
 
 from __future__ import annotations
 

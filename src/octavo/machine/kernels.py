@@ -16,7 +16,7 @@ What the compiler is told beyond the source, since Numba would not know it: kern
 their arrays), their indexes are never negative (no wrapping around as in Python), and they are small (inlined). Taking or
 freeing a slab object costs 37 ns without any of this, 3 ns without reference counting, 0.4 ns with all three.
 
-Source: design rule 4. Numba has no atomics; these are LLVM's, see `octavo.machine.atomics`.
+Source: rule 4 of docs/principles.md. Numba has no atomics; these are LLVM's, see `octavo.machine.atomics`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
 All are one-way: a pager's methods are coroutines that a kernel thread of its own runs, one message after the other, and
 whatever they take, nobody but those who need this pager's pages waits for them. Offsets and lengths are bytes, whole pages.
 
-Source: Mach 3's memory object interface (Young et al. 1987; reference/gnu-mach.md). Departures: the end of `data_return` is
+Source: Mach 3's memory object interface (Young et al. 1987; GNU Mach's mach/memory_object.defs). Departures: the end of `data_return` is
 its acknowledgement, so that a page stays modified until its pager has it; no supply_completed, for data_supply tells at once
 how much was taken; memory_object_copy is not sent (copy strategy CALL is refused).
 """

@@ -3,7 +3,7 @@
 The active queues are FIFO. While more than a third of all pages is active, their oldest become inactive and lose their mark.
 External inactive pages leave first: internal ones, which must be written to a page file, only when there are none.
 
-Source: GNU Mach's vm_page (facts in reference/gnu-mach.md). Departure: one set of queues, not one a segment.
+Source: GNU Mach's vm/vm_page.c. Departure: one set of queues, not one a segment.
 """
 
 from __future__ import annotations

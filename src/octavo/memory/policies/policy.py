@@ -4,7 +4,7 @@
     policy.miss(key); policy.insert(frame, key); policy.touch(frame); frame = policy.victim(); policy.remove(frame)
     misses, victims = Policy("lru", 1000, 1000).replay(keys)
 
-Live memory and replay call the same kernels (design rule 10; tests/test_policies.py shows that they decide alike).
+Live memory and replay call the same kernels (rule 10; tests/test_policies.py shows that they decide alike).
 The array takes 48 bytes a frame, and as many for each ghost, once they are used: what is 0 costs the host nothing.
 """
 

@@ -15,7 +15,7 @@ Addresses are the space's own; errors name them. Nothing waits but what needs a 
 Views of sections are mapped and unmapped in `octavo.memory.spaces.spaceviews`; protect, query and lock are for them, too,
 and committing pages of a RESERVE section is.
 
-Source: NT's virtual memory calls (the cases of reference/nt.md section 4 are in tests/test_addressspace.py).
+Source: NT's virtual memory calls (docs/statuses.md has the cases).
 Departures: no handles, so a space is an object; physical (AWE) pages are refused; zero bits that are a mask are refused; copy-on-write
 after fork counts commit for both sides at once; a page of a view whose protection changes leaves the tables until it is touched.
 """

@@ -7,7 +7,7 @@
 
 Any other policy and cluster size can be set beside a profile.
 
-Source: reference/nt.md, reference/gnu-mach.md (GNU Mach asks for one page at a time); Linux's read-around of 128 KiB.
+Source: NT's and GNU Mach's defaults (GNU Mach asks for one page at a time); Linux's read-around of 128 KiB.
 """
 
 from __future__ import annotations

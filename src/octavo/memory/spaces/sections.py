@@ -10,7 +10,7 @@ A section object lives until it is closed and its last view is gone. One that wa
 is closed; then the name can be given again. A BASED one is at the same addresses in every space. A mapped file stays in use,
 though its user may close it.
 
-Source: NT's NtCreateSection, NtExtendSection, NtQuerySection (cases 46 to 82 of reference/nt.md are in tests/test_sections.py).
+Source: NT's NtCreateSection, NtExtendSection, NtQuerySection (cases 46 to 82 of docs/statuses.md).
 Departures: no handles and no access masks; image and data views of a file see one another's writes, as on Linux, and a mapped
 file may be cut or purged; device sections cannot show RAM that Octavo manages; there are no LARGE_PAGES; prototype PTEs of a
 RESERVE section come with its pages, so that its size is bounded by user space alone.
