@@ -27,8 +27,8 @@ import octavo
 from octavo.drivers.image import ImageDisk
 from octavo.io.device import Device
 from octavo.io.rawfile import RawFile
+from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.mmu import reference
-from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.policies import MODULES
 from octavo.memory.policies.policy import Policy
 from octavo.memory.spaces.advice import Advice

@@ -24,13 +24,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import physical_kernels
+from octavo.machine.abi import State
 from octavo.machine.kernels import compile_kernels
 from octavo.machine.ram import Ram
 from octavo.memory import buddykernels, pagepools, slabkernels
 from octavo.memory.buddy import Buddy
 from octavo.memory.cpupages import CpuPages
 from octavo.memory.freeframes import FreeFrames
-from octavo.memory.pfn import ENTRY_BYTES, PfnDatabase, State
+from octavo.memory.pfn import ENTRY_BYTES, PfnDatabase
 from octavo.memory.physical import PhysicalMemory
 from octavo.memory.slab import SlabCaches
 from octavo.version import VERSION

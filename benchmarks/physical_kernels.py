@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
-from octavo.machine.kernels import Ints
-from octavo.memory.buddykernels import FREE, ORDER, WORDS, release, take_block
+from octavo.machine.abi import WORDS
+from octavo.machine.kernels import Ints, kernel
+from octavo.memory.buddykernels import FREE, ORDER, release, take_block
 from octavo.memory.pagepools import free_page, take_page
 from octavo.memory.slabkernels import free_object, take_object
 
 
+@kernel
 def page_pairs(words: Ints, zone: Ints, cpus: Ints, count: int) -> int:
     """One frame taken and freed, through a CPU's pool."""
     total = 0
@@ -21,6 +23,7 @@ def page_pairs(words: Ints, zone: Ints, cpus: Ints, count: int) -> int:
     return total
 
 
+@kernel
 def page_batches(words: Ints, zone: Ints, cpus: Ints, held: Ints, rounds: int) -> int:
     """All of `held` taken, then all freed: pools are filled and emptied all the time."""
     total = 0
@@ -33,6 +36,7 @@ def page_batches(words: Ints, zone: Ints, cpus: Ints, held: Ints, rounds: int) -
     return total
 
 
+@kernel
 def mixed(words: Ints, zone: Ints, first: Ints, orders: Ints, count: int, seed: int) -> int:
     """Blocks of orders 0 to 6, small ones more often, taken and freed at random places of a table."""
     total = 0
@@ -55,6 +59,7 @@ def mixed(words: Ints, zone: Ints, first: Ints, orders: Ints, count: int, seed: 
     return total
 
 
+@kernel
 def object_pairs(words: Ints, zone: Ints, link: Ints, cache: Ints, count: int) -> int:
     """One object taken and freed, through a magazine."""
     total = 0
@@ -65,6 +70,7 @@ def object_pairs(words: Ints, zone: Ints, link: Ints, cache: Ints, count: int) -
     return total
 
 
+@kernel
 def object_batches(words: Ints, zone: Ints, link: Ints, cache: Ints, held: Ints, rounds: int) -> int:
     """All of `held` taken, then all freed."""
     total = 0
@@ -77,6 +83,7 @@ def object_batches(words: Ints, zone: Ints, link: Ints, cache: Ints, held: Ints,
     return total
 
 
+@kernel
 def take_objects(words: Ints, zone: Ints, link: Ints, cache: Ints, held: Ints) -> int:
     """An object into every element of `held`; returns how many there were."""
     count = 0
@@ -86,6 +93,7 @@ def take_objects(words: Ints, zone: Ints, link: Ints, cache: Ints, held: Ints) -
     return count
 
 
+@kernel
 def churn(words: Ints, zone: Ints, first: Ints, orders: Ints, count: int, least: int, seed: int) -> int:
     """A day: memory kept nearly full, one in 64 of the allocations long-lived, the others replaced at random. Returns failures above order 0."""
     failures = 0
@@ -110,6 +118,3 @@ def churn(words: Ints, zone: Ints, first: Ints, orders: Ints, count: int, least:
         first[slot] = frame
         orders[slot] = order
     return failures + 0 * (zone[ORDER] + words[WORDS])
-
-
-KERNELS = ("page_pairs", "page_batches", "mixed", "object_pairs", "object_batches", "take_objects", "churn")

@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from octavo.machine import mmukernels
+from octavo.machine.abi import PAGE_SIZE, USER, WRITABLE
 from octavo.machine.clock import RealClock
 from octavo.machine.mmu import SoftMmu, reference
 from octavo.machine.mmukernels import WRITE as WRITE_KIND
-from octavo.machine.pagetables import USER, WRITE, PageTables
+from octavo.machine.pagetables import PageTables
 from octavo.machine.paging import FORMATS
-from octavo.machine.ram import PAGE_SIZE, Ram
+from octavo.machine.ram import Ram
 from octavo.memory.manager import MemoryManager
 from octavo.memory.pfn import ENTRY_BYTES
 from octavo.memory.policies.lists import NODE
@@ -71,7 +72,7 @@ def rates(arch: str, rounds: int) -> dict[str, tuple[float, float]]:
     ram = Ram(PAGES + 400)
     tables = PageTables(ram, FORMATS[arch], lambda low: next(stock))
     for i in range(PAGES):  # scattered frames, so that no large page serves
-        tables.map_pages(i << 12, i * 4097 % PAGES, 1, USER | WRITE, large=False)
+        tables.map_pages(i << 12, i * 4097 % PAGES, 1, USER | WRITABLE, large=False)
     mmu = SoftMmu(ram, FORMATS[arch])
     mmu.load(0, tables.root)
     out = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from octavo.machine.ram import PAGE_SIZE
+from octavo.machine.abi import PAGE_SIZE
 from octavo.memory.external.memoryobject import MemoryObject
 from octavo.memory.external.messages import Access
 from octavo.memory.spaces.addressspace import AddressSpace

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from octavo.machine.kernels import Ints
+from octavo.machine.kernels import Ints, kernel
 from octavo.memory.pagepools import free_page, take_page
 from octavo.memory.slabkernels import free_object, take_object
 
 
+@kernel
 def page_worker(words: Ints, zone: Ints, cpus: Ints, cpu: int, mine: Ints, owner: Ints, steps: int, seed: int) -> int:
     """Takes and frees frames at random, `mine` holds what it has (0: empty slot); `owner[frame]` catches a frame that two have.
 
@@ -36,6 +37,7 @@ def page_worker(words: Ints, zone: Ints, cpus: Ints, cpu: int, mine: Ints, owner
     return held
 
 
+@kernel
 def object_worker(words: Ints, zone: Ints, link: Ints, cache: Ints, cpu: int, mine: Ints, owner: Ints, steps: int, seed: int) -> int:
     """As `page_worker`, with objects of a slab cache, by their granules."""
     held = 0
@@ -60,6 +62,3 @@ def object_worker(words: Ints, zone: Ints, link: Ints, cache: Ints, cpu: int, mi
                 mine[slot] = granule
                 held += 1
     return held
-
-
-KERNELS = ("page_worker", "object_worker")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from octavo.io.device import Extent
-from octavo.machine.ram import PAGE_SIZE
+from octavo.machine.abi import PAGE_SIZE
 from octavo.testing.bufferdisk import BufferDisk
 from octavo.testing.faulty import FaultyDevice
 from octavo.testing.modelled import DiskModel, ModelledDisk

@@ -8,10 +8,10 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
+from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import EXECUTE, READ, WRITE
 from octavo.machine.paging import FORMATS
-from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.spaces.addressspace import Allocate, Free, MemoryInformation, MemoryType, PageState
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect

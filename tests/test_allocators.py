@@ -12,13 +12,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from octavo.machine.abi import State
 from octavo.machine.kernels import compile_kernels, lock, unlock
 from octavo.machine.ram import Ram
-from octavo.memory import buddykernels, pagepools, pfn, slabkernels
+from octavo.memory import buddykernels, pagepools, slabkernels
 from octavo.memory.buddy import COLOURS, Buddy, watermarks
 from octavo.memory.cpupages import CpuPages
 from octavo.memory.freeframes import FreeFrames
-from octavo.memory.pfn import PfnDatabase, State, runs_of
+from octavo.memory.pfn import PfnDatabase, runs_of
 from octavo.status import StatusError
 from tests import smp_kernels
 
@@ -177,13 +178,6 @@ def test_pool_sizes() -> None:
         segment.add(1, frames)
         found = CpuPages(segment, 1).statistics()
         assert (found["size"], found["transfer"]) == (size, transfer)
-
-
-def test_constants_that_kernels_repeat() -> None:
-    """Kernels know the PFN database by numbers of their own."""
-    assert (pagepools.IS_FREE, pagepools.IS_ACTIVE, pagepools.IS_POOLED) == (State.FREE, State.ACTIVE, State.POOLED)
-    names = ("NEXT", "PREV", "PTE", "STATE", "FLAGS", "WORDS")
-    assert [getattr(buddykernels, n) for n in names] == [getattr(pfn, n) for n in names] and buddykernels.BLOCK_ORDER == pfn.ORDER
 
 
 def test_an_order_by_setting() -> None:

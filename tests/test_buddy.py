@@ -6,10 +6,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from octavo.machine.abi import State
 from octavo.machine.ram import Ram
 from octavo.memory.buddy import Buddy
 from octavo.memory.lists import PageList
-from octavo.memory.pfn import PfnDatabase, State, runs_of
+from octavo.memory.pfn import PfnDatabase, runs_of
 
 FRAMES = 300
 RUNS = [(1, 100), (128, 130), (270, 29)]

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import octavo
+from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import WRITE
-from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.arguments import shown
 from octavo.memory.external.memoryobject import MemoryObject
 from octavo.memory.external.messages import Access, CopyStrategy, Return

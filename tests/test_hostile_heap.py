@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import octavo
-from octavo.machine.ram import PAGE_SIZE
+from octavo.machine.abi import PAGE_SIZE
 from octavo.memory.arguments import hexed, named, shown, whole
 from octavo.memory.kernel import KernelMemory
 from octavo.memory.pool import Pool, PoolError, Quota

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from octavo.machine.abi import PAGE_SIZE, State
 from octavo.machine.clock import VirtualClock
 from octavo.machine.paging import FORMATS
-from octavo.machine.ram import PAGE_SIZE, Ram
+from octavo.machine.ram import Ram
 from octavo.memory.buddy import Run
 from octavo.memory.kernel import KernelMemory
 from octavo.memory.manager import MemoryManager
-from octavo.memory.pfn import State
 from octavo.memory.physical import PhysicalMemory
 from octavo.memory.pool import Pool
 from octavo.memory.stacks import Stack

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octavo.boot.layout import Region, compute_layout, find_region, minimum_pages, region_sizes
+from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.paging import FORMATS, PageTableFormat
-from octavo.machine.ram import PAGE_SIZE
 from octavo.status import StatusError
 
 ARCHES = list(FORMATS.values())

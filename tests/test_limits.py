@@ -10,8 +10,8 @@ import pytest
 
 import octavo
 from octavo.cli.main import run as octavo_run
-from octavo.machine.ram import MAX_FRAMES, PAGE_SIZE, Ram
-from octavo.memory.pfn import State
+from octavo.machine.abi import PAGE_SIZE, State
+from octavo.machine.ram import MAX_FRAMES, Ram
 from octavo.status import Status, StatusError
 
 MIB = 1 << 20

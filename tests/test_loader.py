@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from octavo.boot.handoff import hand_off, read_block
 from octavo.boot.loader import APIC_FRAME, WINDOWS, Descriptor, LoaderMap, LoaderType
+from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.firmware import FirmwareRange, MemoryKind
 from octavo.machine.mapsources import load_firmware_map, recorded_maps
 from octavo.machine.paging import FORMATS
-from octavo.machine.ram import PAGE_SIZE, Ram
+from octavo.machine.ram import Ram
 from octavo.status import Status, StatusError
 
 FREE, TEMPORARY, PERMANENT, PROGRAM = LoaderType.FREE, LoaderType.TEMPORARY, LoaderType.PERMANENT, LoaderType.PROGRAM

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 import octavo
 from octavo.boot.firmware_map import normalise
 from octavo.boot.plan import plan_boot
+from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.firmware import FirmwareRange, MemoryKind
 from octavo.machine.host import available_bytes
 from octavo.machine.mapsources import load_firmware_map, parse_text, read_sysfs, recorded_maps
 from octavo.machine.paging import FORMATS
-from octavo.machine.ram import PAGE_SIZE, Ram
+from octavo.machine.ram import Ram
 from octavo.status import StatusError
 
 GIB = 1 << 30

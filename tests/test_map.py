@@ -19,10 +19,11 @@ from octavo.boot.segments import Segment
 from octavo.cli.drawing import MOST_STRETCHES, REGION_COLOURS
 from octavo.cli.main import run
 from octavo.drivers.image import ImageDisk
+from octavo.machine.abi import State
 from octavo.machine.mapsources import load_firmware_map, recorded_maps
 from octavo.machine.paging import FORMATS
 from octavo.machine.ram import Ram
-from octavo.memory.pfn import PfnDatabase, State
+from octavo.memory.pfn import PfnDatabase
 from octavo.memory.spaces.addressspace import Allocate
 from octavo.shell.picture import LEGEND, PALETTE, STATES, grid_of, picture
 from octavo.shell.raster import letters

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from octavo.cache.manager import CacheManager
+from octavo.machine.abi import PAGE_SIZE, State
 from octavo.machine.clock import VirtualClock
-from octavo.machine.ram import PAGE_SIZE, Ram
+from octavo.machine.ram import Ram
 from octavo.memory.manager import MemoryManager
 from octavo.memory.pageout import MOST_QUIET_SECONDS
-from octavo.memory.pfn import State
 from octavo.memory.section import VIEW_SIZE, DirtyRun, NoRoomError, Section
 from octavo.status import Status, StatusError
 from octavo.testing.bytespager import BytesPager

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octavo.machine import mmukernels as k
+from octavo.machine.abi import ACCESSED, DIRTY, GLOBAL, NO_EXECUTE, PAGE_SIZE, PRESENT, USER, WRITABLE
 from octavo.machine.mmu import PageFault, References, SoftMmu, reference
-from octavo.machine.pagetables import ACCESSED, DIRTY, GLOBAL, NO_EXECUTE, PRESENT, USER, WRITE, PageTables, Translation
+from octavo.machine.pagetables import PageTables, Translation
 from octavo.machine.paging import FORMATS
-from octavo.machine.ram import PAGE_SIZE, Ram
+from octavo.machine.ram import Ram
 
 ARCHES = list(FORMATS)
 HIGH = {"i386": 0x80000000, "pae": 0x80000000, "x86-64": 0xFFFF800000000000, "la57": 0xFF00000000000000}
@@ -38,14 +39,16 @@ def expected(arch: str, tables: PageTables, rights: dict[int, int], address: int
     if found is None:
         return -1 - error
     flags = rights[address // PAGE_SIZE]
-    denied = not flags & USER or (kind == k.WRITE and not flags & WRITE) or (kind == k.EXECUTE and flags & NO_EXECUTE and arch != "i386")
+    denied = not flags & USER or (kind == k.WRITE and not flags & WRITABLE) or (kind == k.EXECUTE and flags & NO_EXECUTE and arch != "i386")
     return -1 - (error | 1) if denied else found.physical
 
 
 @given(
     arch=st.sampled_from(ARCHES),
     maps=st.lists(
-        st.tuples(st.booleans(), st.integers(0, 4000), st.integers(0, 4000), st.integers(1, 1500), st.sampled_from([0, WRITE, USER, USER | WRITE, USER | NO_EXECUTE])),
+        st.tuples(
+            st.booleans(), st.integers(0, 4000), st.integers(0, 4000), st.integers(1, 1500), st.sampled_from([0, WRITABLE, USER, USER | WRITABLE, USER | NO_EXECUTE])
+        ),
         max_size=6,
     ),
     seed=st.integers(0, 1 << 30),
@@ -96,7 +99,7 @@ def test_interpreted_and_compiled_leave_the_same_memory(arch: str) -> None:
     """One random history in both lives: the same stops, the same TLB, the same accessed and dirty bits."""
     sides = [make(arch, slots=64), make(arch, slots=64)]
     for tables, _ in sides:
-        tables.map_pages(0x10000, 0x40, 64, USER | WRITE)
+        tables.map_pages(0x10000, 0x40, 64, USER | WRITABLE)
         tables.map_pages(0x80000, 0x100, 64, USER)
         open_tables(tables)
     choose = random.Random(3)
@@ -119,7 +122,7 @@ def stops_of(mmu: SoftMmu, refs: list[int] | References) -> list[PageFault]:
 def test_what_is_stale_until_it_is_flushed() -> None:
     """A present entry that changes is seen as before on every CPU until the shoot-down; an absent one that appears is seen at once."""
     tables, mmu = make("x86-64", cpus=2)
-    tables.map_pages(0x5000, 0x70, 1, USER | WRITE)
+    tables.map_pages(0x5000, 0x70, 1, USER | WRITABLE)
     open_tables(tables)
     for cpu in range(2):
         assert mmu.translate(cpu, 0x5123) == 0x70123
@@ -137,7 +140,7 @@ def test_what_is_stale_until_it_is_flushed() -> None:
 def test_the_dirty_bit_needs_a_walk_of_its_own() -> None:
     """A page that was read first gets its dirty bit when it is written, though the TLB knows it; cleared bits come back after a flush."""
     tables, mmu = make("pae")
-    tables.map_pages(0x5000, 0x70, 1, USER | WRITE)
+    tables.map_pages(0x5000, 0x70, 1, USER | WRITABLE)
     open_tables(tables)
     mmu.translate(0, 0x5000)
     entry = tables.translate(0x5000)
@@ -166,7 +169,7 @@ def test_loading_another_root_keeps_global_pages() -> None:
 def test_supervisor_and_user() -> None:
     """Supervisor pages fault for users; read-only pages fault for both."""
     tables, mmu = make("i386")
-    tables.map_pages(0x5000, 0x70, 1, WRITE)
+    tables.map_pages(0x5000, 0x70, 1, WRITABLE)
     tables.map_pages(0x6000, 0x71, 1, USER)
     open_tables(tables)
     assert mmu.translate(0, 0x5000) == PageFault(0, 0x5000, 5)
@@ -179,7 +182,7 @@ def test_supervisor_and_user() -> None:
 def test_a_shoot_down_waits_for_running_cpus() -> None:
     """A frame is given to somebody else only after no CPU can reach it: host threads run references all the while."""
     tables, mmu = make("x86-64", cpus=3, slots=64)
-    tables.map_pages(0x100000, 0x80, 64, USER | WRITE)
+    tables.map_pages(0x100000, 0x80, 64, USER | WRITABLE)
     open_tables(tables)
     refs = np.array([reference(0x100000 + i % 64 * PAGE_SIZE, i % 2) for i in range(100_000)], np.int64)
     mmu.run(0, refs)
@@ -201,7 +204,7 @@ def test_a_shoot_down_waits_for_running_cpus() -> None:
         for cpu in range(3):
             if not isinstance(mmu.translate(cpu, 0x100000), PageFault):
                 wrong.append(cpu)
-        tables.map_pages(0x100000, 0x80, 1, USER | WRITE)
+        tables.map_pages(0x100000, 0x80, 1, USER | WRITABLE)
     ending.set()
     for thread in spinners:
         thread.join()

@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.mmu import reference
-from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate, Free
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect

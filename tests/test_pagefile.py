@@ -9,11 +9,9 @@ from pathlib import Path
 import pytest
 
 from octavo.drivers.image import ImageDisk
+from octavo.machine.abi import ACCESSED, PAGE_SIZE, State
 from octavo.machine.clock import VirtualClock
 from octavo.machine.mmukernels import WRITE
-from octavo.machine.pagetables import ACCESSED
-from octavo.machine.ram import PAGE_SIZE
-from octavo.memory.pfn import State
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.pagefile import MOST_FILES, PageFiles

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.mmukernels import WRITE
-from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.external.memoryobject import MOST_TIMEOUTS
 from octavo.memory.external.messages import Access, CopyStrategy, Return
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate

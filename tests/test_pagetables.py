@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octavo.machine.pagetables import NO_EXECUTE, PAE_SELF, WRITE, PageTables
+from octavo.machine.abi import NO_EXECUTE, PAGE_SIZE, WRITABLE
+from octavo.machine.pagetables import PAE_SELF, PageTables
 from octavo.machine.paging import FORMATS
-from octavo.machine.ram import PAGE_SIZE, Ram
+from octavo.machine.ram import Ram
 from octavo.status import Status, StatusError
 
 ARCHES = list(FORMATS)
@@ -47,7 +48,7 @@ def test_tables_agree_with_a_dict(arch: str, maps: list[tuple[int, int, int]], l
     for page, frame, count in maps:
         free = not any(page + i in model for i in range(count))
         try:
-            tables.map_pages(page * PAGE_SIZE, frame, count, WRITE, large)
+            tables.map_pages(page * PAGE_SIZE, frame, count, WRITABLE, large)
         except StatusError as error:
             assert error.status == Status.CONFLICTING_ADDRESSES and not free
         else:
@@ -68,12 +69,12 @@ def test_the_kth_table_frame_fails(arch: str) -> None:
         stock = Frames(0, k)
         tables = PageTables(Ram(300), FORMATS[arch], stock.take, stock.give)
         try:
-            tables.map_pages(0x40000000 - 40 * 0x200000, 0x5001, 30 * 512, WRITE)
+            tables.map_pages(0x40000000 - 40 * 0x200000, 0x5001, 30 * 512, WRITABLE)
         except StatusError as error:
             assert error.status == Status.INSUFFICIENT_RESOURCES
             assert list(tables.leaves()) == [] and stock.out == {tables.root}
             stock.fail_at = -1
-            tables.map_pages(0x40000000 - 40 * 0x200000, 0x5001, 30 * 512, WRITE)
+            tables.map_pages(0x40000000 - 40 * 0x200000, 0x5001, 30 * 512, WRITABLE)
         assert sum(p for _, _, p, _ in tables.leaves()) == 30 * 512 and stock.out == set(tables.tables)
         if k > len(tables.tables):
             return
@@ -85,15 +86,15 @@ def test_what_a_format_cannot_express() -> None:
     stock = Frames(0)
     tables = PageTables(Ram(64), FORMATS["i386"], stock.take, stock.give)
     with pytest.raises(StatusError, match="beyond the 32 physical bits of i386"):
-        tables.map_pages(0, 0x100000, 1, WRITE)
+        tables.map_pages(0, 0x100000, 1, WRITABLE)
     with pytest.raises(StatusError, match="no page address"):
-        tables.map_pages(1 << 32, 1, 1, WRITE)
+        tables.map_pages(1 << 32, 1, 1, WRITABLE)
     long = PageTables(Ram(64), FORMATS["x86-64"], stock.take, stock.give)
     with pytest.raises(StatusError, match="no page address"):
-        long.map_pages(1 << 47, 1, 1, WRITE)
+        long.map_pages(1 << 47, 1, 1, WRITABLE)
     with pytest.raises(StatusError, match="no page of 4 KiB"):
         long.unmap_pages(0x1000, 1)
-    long.map_pages(0x1000, 7, 2, WRITE)
+    long.map_pages(0x1000, 7, 2, WRITABLE)
     assert long.unmap_pages(0x1000, 2) == [7, 8] and long.translate(0x1000) is None
 
 

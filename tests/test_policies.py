@@ -407,7 +407,7 @@ def test_wrong_use() -> None:
 WITHOUT_COMPILER = """
 import numpy as np
 from octavo.machine.mmu import reference
-from octavo.machine.ram import PAGE_SIZE
+from octavo.machine.abi import PAGE_SIZE
 from octavo.memory.policies.policy import Policy
 from octavo.memory.spaces.addressspace import Allocate
 from tests.machines import Machine

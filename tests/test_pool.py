@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.paging import FORMATS
-from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.kernelspace import KernelSpace
 from octavo.memory.physical import PhysicalMemory
 from octavo.memory.pool import LOOKASIDE_UNITS, MOST_TAGS, Pool, PoolError, Quota

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 import pytest
 
 import octavo
-from octavo.machine.ram import PAGE_SIZE
-from octavo.memory.lists import PRIORITY
+from octavo.machine.abi import PAGE_SIZE, PRIORITY, SEGMENT_PAGES
 from octavo.memory.physical import BASES_IN_FRAME
-from octavo.memory.section import SEGMENT_PAGES, NoRoomError
+from octavo.memory.section import NoRoomError
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate, Free
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.balance import OutOfMemory

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from octavo.machine.abi import NO_CACHE, PAGE_SIZE
 from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import WRITE
-from octavo.machine.pagetables import NO_CACHE
 from octavo.machine.paging import FORMATS
-from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.spaces.addressspace import Allocate, Free, MemoryType, PageState
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect

@@ -10,11 +10,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from octavo.machine.abi import PAGE_SIZE, State
 from octavo.machine.kernels import compile_kernels
-from octavo.machine.ram import PAGE_SIZE, Ram
+from octavo.machine.ram import Ram
 from octavo.memory import buddykernels, pagepools, slabkernels
 from octavo.memory.buddykernels import MIN
-from octavo.memory.pfn import PfnDatabase, State
+from octavo.memory.pfn import PfnDatabase
 from octavo.memory.physical import PhysicalMemory
 from octavo.memory.slab import SlabCache, SlabCaches, SlabError
 from octavo.status import Status, StatusError

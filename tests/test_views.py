@@ -13,9 +13,9 @@ import pytest
 import octavo
 from octavo.drivers.image import ImageDisk
 from octavo.io.rawfile import RawFile
+from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import READ, WRITE
-from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate, Free, MemoryType
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect

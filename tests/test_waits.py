@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import octavo
+from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.mmukernels import WRITE
-from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.external.asking import resident_pages
 from octavo.memory.external.messages import Access, Return
 from octavo.memory.spaces.addressspace import Allocate, Free

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import octavo
+from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import READ, WRITE
-from octavo.machine.ram import PAGE_SIZE
 from octavo.memory.conditions import MemoryConditions, low_threshold
 from octavo.memory.pageout import Pageout
 from octavo.memory.policies import MODULES, lists

@@ -21,11 +21,12 @@ from octavo.drivers.image import ImageDisk
 from octavo.files import Volume
 from octavo.fs.mount import mount
 from octavo.io.device import Device
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.machine.clock import RealClock, VirtualClock
 from octavo.machine.firmware import FirmwareRange
 from octavo.machine.host import available_bytes
 from octavo.machine.mapsources import load_firmware_map
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE, Ram
+from octavo.machine.ram import Ram
 from octavo.memory.arguments import invalid, label, named, shown, whole
 from octavo.memory.manager import MemoryManager
 from octavo.memory.spaces.profiles import make_profile

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.firmware import FirmwareRange, MemoryKind
-from octavo.machine.ram import PAGE_SIZE
 
 FIRMWARE_KEEPS = (FirmwareRange(0, PAGE_SIZE, MemoryKind.RESERVED), FirmwareRange(0xA0000, 0x100000, MemoryKind.RESERVED))
 

@@ -25,9 +25,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from octavo.boot.loader import MOST_DESCRIPTORS, Descriptor, LoaderMap, LoaderType
-from octavo.machine.pagetables import GLOBAL, NO_EXECUTE, WRITE, PageTables
+from octavo.machine.abi import GLOBAL, NO_EXECUTE, PAGE_SHIFT, PAGE_SIZE, WRITABLE
+from octavo.machine.pagetables import PageTables
 from octavo.machine.paging import FORMATS
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE, Ram
+from octavo.machine.ram import Ram
 from octavo.status import Status, StatusError
 
 MAGIC = b"OCTAVOLB"
@@ -75,7 +76,7 @@ def hand_off(ram: Ram, loader_map: LoaderMap, kernel_pages: int) -> Handoff:
     for item in [d for d in out.items if d.virtual]:
         code = item.type in (LoaderType.PROGRAM, LoaderType.TEMPORARY, LoaderType.PERMANENT)
         kernel_side = item.virtual >= out.window.start
-        tables.map_pages(item.virtual, item.first, item.count, WRITE | (0 if code else NO_EXECUTE) | (GLOBAL if kernel_side else 0))
+        tables.map_pages(item.virtual, item.first, item.count, WRITABLE | (0 if code else NO_EXECUTE) | (GLOBAL if kernel_side else 0))
     tables.map_self()
     _write_block(ram, out, tables, block, pages)
     return Handoff(out, tables, block << PAGE_SHIFT)

@@ -26,8 +26,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.machine.paging import PageTableFormat
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.status import Status, StatusError
 
 ENTRY_BYTES = 32  # of the PFN database

@@ -37,9 +37,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from octavo.boot.firmware_map import FIRMWARE_KEEPS, normalise
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.machine.firmware import FirmwareRange, MemoryKind
 from octavo.machine.paging import PageTableFormat
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.status import Status, StatusError
 
 MOST_DESCRIPTORS = 8192

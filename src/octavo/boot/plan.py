@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 from octavo.boot.firmware_map import FIRMWARE_KEEPS, normalise
 from octavo.boot.segments import Segment, segments_of
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.machine.firmware import FirmwareMap, FirmwareRange
 from octavo.machine.paging import PageTableFormat, page_table_format
-from octavo.machine.ram import MAX_FRAMES, PAGE_SHIFT, PAGE_SIZE
+from octavo.machine.ram import MAX_FRAMES
 from octavo.memory.pfn import ENTRY_BYTES
 from octavo.status import Status, StatusError
 

@@ -26,8 +26,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from octavo.machine.abi import PAGE_SHIFT
 from octavo.machine.paging import PageTableFormat
-from octavo.machine.ram import PAGE_SHIFT
 
 MIB = 1 << 20
 _BOUNDS = {

@@ -24,10 +24,10 @@ from contextlib import asynccontextmanager
 from octavo.cache.readahead import ReadAhead
 from octavo.cache.views import Views
 from octavo.cache.writers import Writers
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES
 from octavo.memory.manager import MemoryManager
 from octavo.memory.physical import ZERO_PAGE
-from octavo.memory.section import SEGMENT_PAGES, VIEW_SHIFT, VIEW_SIZE, Section, Segment
+from octavo.memory.section import VIEW_SHIFT, VIEW_SIZE, Section, Segment
 from octavo.status import StatusError
 
 MOST_GATHERED = 4  # views

@@ -13,8 +13,8 @@ from types import AsyncGeneratorType, CoroutineType
 
 import numpy as np
 
+from octavo.machine.abi import PTE, State
 from octavo.memory.manager import MemoryManager
-from octavo.memory.pfn import PTE, State
 from octavo.memory.section import Section, Segment
 from octavo.memory.views import try_map, unmap
 

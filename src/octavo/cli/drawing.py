@@ -22,8 +22,8 @@ from math import log2
 
 from octavo.boot.layout import Region
 from octavo.boot.plan import BootPlan
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.machine.firmware import MemoryKind
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 
 _KINDS = {
     MemoryKind.USABLE: "#7fbf7b",

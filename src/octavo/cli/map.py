@@ -12,9 +12,9 @@ from octavo.boot.segments import FALLBACK, reach
 from octavo.cli.drawing import draw_maps, human
 from octavo.cli.output import print_json
 from octavo.cli.verb import Verb, add_json, size
+from octavo.machine.abi import PAGE_SHIFT
 from octavo.machine.mapsources import load_firmware_map, recorded_maps
 from octavo.machine.paging import FORMATS
-from octavo.machine.ram import PAGE_SHIFT
 from octavo.memory.buddy import watermarks
 from octavo.status import Status, StatusError
 from octavo.system import DEFAULT_ARCH

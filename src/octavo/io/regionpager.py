@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from octavo.cache.regions import RegionMap
 from octavo.io.device import Device, Extent, merge
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.section import DirtyRun, Section
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Mutex

@@ -23,13 +23,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from octavo.machine.abi import FRAME_MASK, LARGE, NO_EXECUTE, PAGE_SHIFT, PAGE_SIZE, PRESENT, USER, WRITABLE
 from octavo.machine.paging import PageTableFormat
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE, Ram
+from octavo.machine.ram import Ram
 from octavo.status import Status, StatusError
 
-PRESENT, WRITE, USER, WRITE_THROUGH, NO_CACHE, ACCESSED, DIRTY, LARGE, GLOBAL = (1 << i for i in range(9))
-NO_EXECUTE = 1 << 63
-FRAME_MASK = (1 << 52) - PAGE_SIZE
 SELF_SLOT = {"i386": 0x300, "pae": 0, "x86-64": 0x1ED, "la57": 0x1ED}
 PAE_SELF = 0xC0000000
 
@@ -81,10 +79,10 @@ class PageTables:
         if self.format.name == "pae":
             directories = [self._descend((i << 30), 1) for i in range(4)]
             for i, frame in enumerate(directories):
-                self.words[(directories[3] << (PAGE_SHIFT - 3)) + i] = frame << PAGE_SHIFT | PRESENT | WRITE
+                self.words[(directories[3] << (PAGE_SHIFT - 3)) + i] = frame << PAGE_SHIFT | PRESENT | WRITABLE
         else:
             slot = SELF_SLOT[self.format.name]
-            entry = self.root << PAGE_SHIFT | PRESENT | WRITE
+            entry = self.root << PAGE_SHIFT | PRESENT | WRITABLE
             self.words[(self.root << self._per) + slot] = entry | (NO_EXECUTE if self._shift == 3 else 0)
 
     def entry_address(self, address: int) -> int:
@@ -196,7 +194,7 @@ class PageTables:
                 if not table:
                     raise StatusError(Status.INSUFFICIENT_RESOURCES, "no frame is left for a page table")
                 root = self.format.name == "pae" and depth == 0
-                self.words[at] = table << PAGE_SHIFT | PRESENT | (0 if root else WRITE | (USER if address < self._user_end() else 0))
+                self.words[at] = table << PAGE_SHIFT | PRESENT | (0 if root else WRITABLE | (USER if address < self._user_end() else 0))
                 if undo is not None:
                     undo.append(at)
             else:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from octavo.machine.ram import PAGE_SHIFT
+from octavo.machine.abi import PAGE_SHIFT
 from octavo.status import Status, StatusError
 
 

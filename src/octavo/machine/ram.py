@@ -27,10 +27,9 @@ import sys
 
 import numpy as np
 
+from octavo.machine.abi import PAGE_SHIFT
 from octavo.status import Status, StatusError
 
-PAGE_SHIFT = 12
-PAGE_SIZE = 1 << PAGE_SHIFT
 _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # frames cost the host nothing before they are used
 MAX_FRAMES = 1 << 30  # frame numbers are int32 in every table
 

@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from octavo.machine.abi import NEXT, PREV, STATE, WORDS, State
+from octavo.machine.abi import ORDER as BLOCK_ORDER
 from octavo.memory.buddykernels import BLOCKS, END, FIRST, FREE, HEADS, HIGH, LOW, MIN, MOST_ORDER, ORDER, ZONE_WORDS, carve, cut, release, search, take_block
-from octavo.memory.pfn import NEXT, PREV, STATE, WORDS, PfnDatabase, State
-from octavo.memory.pfn import ORDER as BLOCK_ORDER
+from octavo.memory.pfn import PfnDatabase
 from octavo.status import Status, StatusError
 
 MAX_ORDER = 10

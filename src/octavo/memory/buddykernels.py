@@ -18,10 +18,10 @@ Source: Knowlton 1965; GNU Mach's vm_page (buddies by XOR, orders 0 to 10).
 
 from __future__ import annotations
 
-from octavo.machine.kernels import Ints
+from octavo.machine.abi import NEXT, PREV, WORDS
+from octavo.machine.abi import ORDER as BLOCK_ORDER
+from octavo.machine.kernels import Ints, kernel
 
-WORDS = 8
-NEXT, PREV, PTE, STATE, FLAGS, BLOCK_ORDER = range(6)
 FREE, ORDER, FIRST, END, LOCK, MIN, LOW, HIGH = range(8)
 HEADS = 8
 BLOCKS = 40
@@ -29,6 +29,7 @@ ZONE_WORDS = 72
 MOST_ORDER = 30
 
 
+@kernel
 def insert(words: Ints, zone: Ints, first: int, order: int) -> None:
     """Puts a block at the head of its order's list."""
     at = first * WORDS
@@ -42,6 +43,7 @@ def insert(words: Ints, zone: Ints, first: int, order: int) -> None:
     zone[BLOCKS + order] += 1
 
 
+@kernel
 def unlink(words: Ints, zone: Ints, first: int, order: int) -> None:
     """Takes a block off its order's list."""
     at = first * WORDS
@@ -56,6 +58,7 @@ def unlink(words: Ints, zone: Ints, first: int, order: int) -> None:
     zone[BLOCKS + order] -= 1
 
 
+@kernel
 def merge(words: Ints, zone: Ints, first: int, order: int) -> None:
     """Frees one aligned block: joins it with its buddy for as long as that one is free and whole."""
     most, start, end = zone[ORDER], zone[FIRST], zone[END]
@@ -70,6 +73,7 @@ def merge(words: Ints, zone: Ints, first: int, order: int) -> None:
     insert(words, zone, first, order)
 
 
+@kernel
 def release(words: Ints, zone: Ints, first: int, count: int) -> None:
     """Frees any run: cuts it into aligned blocks and merges each."""
     zone[FREE] += count
@@ -83,6 +87,7 @@ def release(words: Ints, zone: Ints, first: int, count: int) -> None:
         count -= 1 << order
 
 
+@kernel
 def take_block(words: Ints, zone: Ints, order: int) -> int:
     """An aligned block of 2^order frames; 0 when there is none. Larger blocks are halved, the upper halves stay free."""
     have = order
@@ -100,6 +105,7 @@ def take_block(words: Ints, zone: Ints, order: int) -> int:
     return first
 
 
+@kernel
 def cut(words: Ints, zone: Ints, count: int) -> tuple[int, int]:
     """(first, size) of the beginning of the smallest block that holds `count` frames, else of the largest block there is.
 
@@ -135,6 +141,7 @@ def cut(words: Ints, zone: Ints, count: int) -> tuple[int, int]:
     return first, count
 
 
+@kernel
 def find_block(words: Ints, zone: Ints, frame: int) -> tuple[int, int]:
     """(first, order) of the free block that a frame is in; order -1 when it is not free."""
     for order in range(zone[ORDER] + 1):
@@ -146,6 +153,7 @@ def find_block(words: Ints, zone: Ints, frame: int) -> tuple[int, int]:
     return 0, -1
 
 
+@kernel
 def carve(words: Ints, zone: Ints, first: int, count: int) -> None:
     """Takes exactly the frames [first, first + count), all of which are free; what else their blocks had stays free."""
     end = first + count
@@ -162,6 +170,7 @@ def carve(words: Ints, zone: Ints, first: int, count: int) -> None:
         at = stop
 
 
+@kernel
 def search(words: Ints, zone: Ints, count: int, below: int, align: int, boundary: int) -> int:
     """The highest run of `count` free frames that ends at or below frame `below`; 0 for none.
 
@@ -185,6 +194,3 @@ def search(words: Ints, zone: Ints, count: int, below: int, align: int, boundary
             return first
         first = (at - count) // align * align
     return 0
-
-
-KERNELS = ("insert", "unlink", "merge", "release", "take_block", "cut", "find_block", "carve", "search")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from octavo.machine.abi import STATE, State
 from octavo.memory import pagepools
 from octavo.memory.buddy import Buddy
 from octavo.memory.pagepools import COUNT, MOST_POOLED, POOL_WORDS, REFILLS, SIZE, SLOTS, TAKEN, TRANSFER
-from octavo.memory.pfn import STATE, State
 
 
 class CpuPages:

@@ -17,12 +17,12 @@ from collections.abc import Coroutine, Generator
 
 import numpy as np
 
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.machine.abi import FLAGS, PAGE_SHIFT, PAGE_SIZE, PTE, READING, SEGMENT_PAGES, SEGMENT_SHIFT, STATE, WORDS, State
 from octavo.memory.buddy import Run
 from octavo.memory.pageout import Pageout
-from octavo.memory.pfn import FLAGS, PTE, READING, SHORT_RUN, STATE, WORDS, State
+from octavo.memory.pfn import SHORT_RUN
 from octavo.memory.physical import RESERVE, PhysicalMemory
-from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, VIEW_SHIFT, VIEW_SIZE, Read, Segment
+from octavo.memory.section import VIEW_SHIFT, VIEW_SIZE, Read, Segment
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Event, Waiters
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from octavo.machine.abi import State
 from octavo.memory.buddy import MAX_ORDER, Buddy, Run
 from octavo.memory.buddykernels import FREE
-from octavo.memory.pfn import PfnDatabase, State
+from octavo.memory.pfn import PfnDatabase
 
 Bounds = tuple[str, int, int]  # name, first frame, end
 

@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from octavo.machine.pagetables import FRAME_MASK, GLOBAL, NO_EXECUTE, PRESENT, WRITE, PageTables
+from octavo.machine.abi import FRAME_MASK, GLOBAL, HOLDER, NO_EXECUTE, PAGE_SHIFT, PAGE_SIZE, PRESENT, WORDS, WRITABLE, State
+from octavo.machine.pagetables import PageTables
 from octavo.machine.paging import PageTableFormat
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.arguments import hexed, invalid, shown, whole
-from octavo.memory.pfn import HOLDER, WORDS, State, runs_of
+from octavo.memory.pfn import runs_of
 from octavo.memory.physical import PhysicalMemory
 from octavo.memory.tableframes import TableFrames
 from octavo.status import Status, StatusError
@@ -111,7 +111,7 @@ class KernelSpace:
         done = 0
         try:
             for first, count in runs_of(frames):
-                self.tables.map_pages(address + (done << PAGE_SHIFT), first, count, WRITE | NO_EXECUTE | GLOBAL, large=False)
+                self.tables.map_pages(address + (done << PAGE_SHIFT), first, count, WRITABLE | NO_EXECUTE | GLOBAL, large=False)
                 done += count
         except StatusError:
             self.unmap(address, done)

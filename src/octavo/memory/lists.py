@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from octavo.memory.pfn import FLAGS, NEXT, PREV, SHORT_RUN, STATE, WORDS, PfnDatabase, State
+from octavo.machine.abi import FLAGS, NEXT, PREV, PRIORITY, PRIORITY_SHIFT, STATE, WORDS, State
+from octavo.memory.pfn import SHORT_RUN, PfnDatabase
 
 
 class PageList:
@@ -118,8 +119,6 @@ class PageList:
 
 
 PRIORITIES = 8
-PRIORITY = 5  # unless something else is said
-PRIORITY_SHIFT = 8
 
 
 class StandbyLists:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from octavo.machine.ram import PAGE_SIZE, Ram
+from octavo.machine.abi import HOLDER, PAGE_SIZE, PTE, SEGMENT_SHIFT, WORDS, State
+from octavo.machine.ram import Ram
 from octavo.memory.arguments import whole
 from octavo.memory.fault import Faults
 from octavo.memory.freeframes import Bounds
 from octavo.memory.pageout import Pageout
-from octavo.memory.pfn import HOLDER, PTE, WORDS, PfnDatabase, State
+from octavo.memory.pfn import PfnDatabase
 from octavo.memory.physical import BASE_MASK, PhysicalMemory
-from octavo.memory.section import SEGMENT_SHIFT
 from octavo.threads.scheduler import Scheduler
 
 ZEROED_AT_BOOT = 64

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from octavo.machine.abi import PTE, WORDS
 from octavo.memory.conditions import MemoryConditions
-from octavo.memory.pfn import PTE, WORDS
 from octavo.memory.physical import BASE_MASK, RESERVE, PhysicalMemory
 from octavo.memory.section import Pager
 from octavo.memory.writeback import Pick, WriteBack

@@ -16,16 +16,17 @@ move back go as they lie, without sorting; the watermark is checked when a pool 
 
 from __future__ import annotations
 
-from octavo.machine.kernels import Ints, lock, unlock
-from octavo.memory.buddykernels import FREE, LOCK, MIN, STATE, WORDS, release, take_block
+from octavo.machine.abi import IS_ACTIVE, IS_FREE, IS_POOLED, STATE, WORDS
+from octavo.machine.kernels import Ints, kernel, lock, unlock
+from octavo.memory.buddykernels import FREE, LOCK, MIN, release, take_block
 
 COUNT, SIZE, TRANSFER, TAKEN, REFILLS = range(5)
 SLOTS = 16
 MOST_POOLED = 128
 POOL_WORDS = SLOTS + MOST_POOLED
-IS_FREE, IS_ACTIVE, IS_POOLED = 1, 6, 9  # values of octavo.memory.pfn.State, which a test compares
 
 
+@kernel
 def refill(words: Ints, zone: Ints, cpus: Ints, base: int, privileged: int) -> int:
     """Moves frames from the buddy allocator to an empty pool; returns how many."""
     lock(zone, LOCK)
@@ -42,6 +43,7 @@ def refill(words: Ints, zone: Ints, cpus: Ints, base: int, privileged: int) -> i
     return count
 
 
+@kernel
 def drain(words: Ints, zone: Ints, cpus: Ints, base: int, count: int) -> None:
     """Moves the `count` frames that were freed first from a pool to the buddy allocator."""
     left = cpus[base + COUNT] - count
@@ -57,6 +59,7 @@ def drain(words: Ints, zone: Ints, cpus: Ints, base: int, count: int) -> None:
     cpus[base + REFILLS] += 1
 
 
+@kernel
 def take_page(words: Ints, zone: Ints, cpus: Ints, cpu: int, privileged: int) -> int:
     """One frame for a CPU, active; 0 when there is none above the watermark."""
     base = cpu * POOL_WORDS
@@ -73,6 +76,7 @@ def take_page(words: Ints, zone: Ints, cpus: Ints, cpu: int, privileged: int) ->
     return frame
 
 
+@kernel
 def free_page(words: Ints, zone: Ints, cpus: Ints, cpu: int, frame: int) -> None:
     """Gives one active frame back, on any CPU."""
     base = cpu * POOL_WORDS
@@ -83,6 +87,3 @@ def free_page(words: Ints, zone: Ints, cpus: Ints, cpu: int, frame: int) -> None
     cpus[base + COUNT] = count + 1
     cpus[base + TAKEN] -= 1
     words[frame * WORDS + STATE] = IS_POOLED
-
-
-KERNELS = ("refill", "drain", "take_page", "free_page")

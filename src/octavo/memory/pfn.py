@@ -24,37 +24,16 @@ not through a pointer; a frame that is no RAM, or that the firmware keeps, is AB
 
 from __future__ import annotations
 
-import enum
-
 import numpy as np
 import numpy.typing as npt
 
-from octavo.machine.ram import PAGE_SHIFT, Ram
+from octavo.machine.abi import FLAGS, HOLDER, MODIFIED, ORDER, PAGE_SHIFT, PTE, STATE, USE, WORDS, State
+from octavo.machine.ram import Ram
 
-WORDS = 8
 ENTRY_BYTES = WORDS * 4
-NEXT, PREV, PTE, STATE, FLAGS, ORDER, USE, HOLDER = range(8)
-
-MODIFIED = 1  # differs from what the pager has
-READING = 2  # the pager is filling it
-WRITING = 4  # the pager is reading it
 
 BLOCK = 4096  # entries written in one go
 SHORT_RUN = 8  # from here on one NumPy call beats a loop over elements
-
-
-class State(enum.IntEnum):
-    """Where a frame is; the numbers up to TRANSITION are NT's page locations."""
-
-    ZEROED = 0
-    FREE = 1
-    STANDBY = 2
-    MODIFIED = 3
-    BAD = 5
-    ACTIVE = 6
-    TRANSITION = 7
-    ABSENT = 8
-    POOLED = 9  # free, in the pool of one processor
 
 
 class PfnDatabase:

@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE, Ram
+from octavo.machine.abi import HOLDER, PAGE_SHIFT, PAGE_SIZE, PTE, SEGMENT_PAGES, USE, WORDS, State
+from octavo.machine.ram import Ram
 from octavo.memory.buddy import Run
 from octavo.memory.freeframes import Bounds, FreeFrames
 from octavo.memory.lists import PageList, StandbyLists
-from octavo.memory.pfn import HOLDER, PTE, SHORT_RUN, USE, WORDS, PfnDatabase, State, runs_of
-from octavo.memory.section import SEGMENT_PAGES, Section, Segment
+from octavo.memory.pfn import SHORT_RUN, PfnDatabase, runs_of
+from octavo.memory.section import Section, Segment
 
 RESERVE = 16
 BASE_MASK = ~(SEGMENT_PAGES - 1)

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from octavo.machine.ram import PAGE_SIZE
+from octavo.machine.abi import PAGE_SIZE
 from octavo.memory.arguments import MOST_CPUS, hexed, invalid, shown, whole
 from octavo.memory.kernelspace import KernelSpace
 from octavo.memory.poolblocks import LOOKASIDE_DEPTH, LOOKASIDE_UNITS, PoolBlocks, PoolError

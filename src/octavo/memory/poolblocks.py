@@ -23,7 +23,7 @@ import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
-from octavo.machine.ram import PAGE_SIZE
+from octavo.machine.abi import PAGE_SIZE
 from octavo.memory.poolpages import PoolPages
 
 LOOKASIDE_UNITS = 32

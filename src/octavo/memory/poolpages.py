@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.arguments import hexed, invalid, shown, whole
 from octavo.memory.kernelspace import KernelSpace
 from octavo.memory.systemptes import SystemPtes

@@ -26,13 +26,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
-from octavo.memory.lists import PRIORITY
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, PRIORITY, SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Event, Waiters
 
-SEGMENT_SHIFT = 7
-SEGMENT_PAGES = 1 << SEGMENT_SHIFT
 VIEW_SHIFT = PAGE_SHIFT + SEGMENT_SHIFT
 VIEW_SIZE = 1 << VIEW_SHIFT  # bytes: 512 KiB
 

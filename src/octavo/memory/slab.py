@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import sys
 
+from octavo.machine.abi import State
 from octavo.machine.kernels import Ints
 from octavo.memory import slabkernels as k
 from octavo.memory.arguments import MOST_CPUS, named, shown, whole
-from octavo.memory.pfn import State
 from octavo.memory.physical import PhysicalMemory
 from octavo.memory.slabcontents import FREED, GIVEN, Constructor, SlabContents
 from octavo.memory.slabguards import FREE_TAG, GIVEN_TAG, SlabError

@@ -14,11 +14,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.machine.abi import HOLDER, NEXT, PAGE_SHIFT, PAGE_SIZE, PTE, USE, WORDS
 from octavo.memory import slabkernels as k
 from octavo.memory.arguments import hexed, invalid, named, shown, whole
-from octavo.memory.buddykernels import NEXT, PTE, WORDS
-from octavo.memory.pfn import HOLDER, USE
 from octavo.memory.physical import PhysicalMemory
 from octavo.memory.slabguards import FREE_TAG, GIVEN_TAG, Guards, SlabError
 

@@ -24,20 +24,21 @@ red-black tree for large ones.
 
 from __future__ import annotations
 
-from octavo.machine.kernels import Ints, lock, unlock
-from octavo.memory.buddykernels import FREE, MIN, NEXT, PREV, PTE, STATE, WORDS, release, take_block
+from octavo.machine.abi import HOLDER as HOLDER_WORD
+from octavo.machine.abi import IS_ACTIVE, IS_FREE, NEXT, PREV, PTE, STATE, USE, WORDS
+from octavo.machine.kernels import Ints, kernel, lock, unlock
+from octavo.memory.buddykernels import FREE, MIN, release, take_block
 from octavo.memory.buddykernels import LOCK as ZONE_LOCK
 
-USE, HOLDER_WORD = 6, 7
 LOCK, SIZE, ORDER, PER, COLOURS, STEP, COLOUR, PARTIAL, EMPTY, SLABS, EMPTIES, OUT, HOLDER, LINK_AT, PRIVILEGED = range(15)
 MAGAZINES = 16
 COUNT, CAPACITY, TRANSFER, FILLS = range(4)
 ROUNDS = 16
 MOST_ROUNDS = 128
 MAGAZINE_WORDS = ROUNDS + MOST_ROUNDS
-IS_FREE, IS_ACTIVE = 1, 6
 
 
+@kernel
 def link_slab(words: Ints, cache: Ints, which: int, slab: int) -> None:
     """Puts a slab at the head of a list."""
     head = cache[which]
@@ -48,6 +49,7 @@ def link_slab(words: Ints, cache: Ints, which: int, slab: int) -> None:
     cache[which] = slab
 
 
+@kernel
 def unlink_slab(words: Ints, cache: Ints, which: int, slab: int) -> None:
     """Takes a slab off a list."""
     after, before = words[slab * WORDS + NEXT], words[slab * WORDS + PREV]
@@ -61,6 +63,7 @@ def unlink_slab(words: Ints, cache: Ints, which: int, slab: int) -> None:
     words[slab * WORDS + PREV] = 0
 
 
+@kernel
 def grow(words: Ints, zone: Ints, link: Ints, cache: Ints) -> int:
     """Makes an empty slab; returns its first frame, 0 when the segment has none above its watermark."""
     order = cache[ORDER]
@@ -91,6 +94,7 @@ def grow(words: Ints, zone: Ints, link: Ints, cache: Ints) -> int:
     return slab
 
 
+@kernel
 def slab_of(words: Ints, granule: int) -> int:
     """The first frame of the slab that an object is in."""
     frame = granule >> 9
@@ -98,6 +102,7 @@ def slab_of(words: Ints, granule: int) -> int:
     return frame + use if use < 0 else frame
 
 
+@kernel
 def pop_object(words: Ints, zone: Ints, link: Ints, cache: Ints) -> int:
     """One object out of a slab, the cache being locked; 0 when there is no memory for another slab."""
     slab = cache[PARTIAL]
@@ -123,6 +128,7 @@ def pop_object(words: Ints, zone: Ints, link: Ints, cache: Ints) -> int:
     return start >> 3
 
 
+@kernel
 def push_object(words: Ints, link: Ints, cache: Ints, granule: int) -> None:
     """Puts an object back into its slab, the cache being locked."""
     slab = slab_of(words, granule)
@@ -141,6 +147,7 @@ def push_object(words: Ints, link: Ints, cache: Ints, granule: int) -> None:
     cache[OUT] -= 1
 
 
+@kernel
 def fill(words: Ints, zone: Ints, link: Ints, cache: Ints, base: int) -> int:
     """Fills an empty magazine; returns the number of objects in it."""
     lock(cache, LOCK)
@@ -157,6 +164,7 @@ def fill(words: Ints, zone: Ints, link: Ints, cache: Ints, base: int) -> int:
     return count
 
 
+@kernel
 def spill(words: Ints, link: Ints, cache: Ints, base: int, count: int) -> None:
     """Puts the `count` objects that came first into a magazine back into their slabs."""
     lock(cache, LOCK)
@@ -169,6 +177,7 @@ def spill(words: Ints, link: Ints, cache: Ints, base: int, count: int) -> None:
     cache[base + COUNT] = left
 
 
+@kernel
 def take_object(words: Ints, zone: Ints, link: Ints, cache: Ints, cpu: int) -> int:
     """One object for a CPU; 0 when there is no memory."""
     base = MAGAZINES + cpu * MAGAZINE_WORDS
@@ -182,6 +191,7 @@ def take_object(words: Ints, zone: Ints, link: Ints, cache: Ints, cpu: int) -> i
     return cache[base + ROUNDS + count]
 
 
+@kernel
 def free_object(words: Ints, link: Ints, cache: Ints, cpu: int, granule: int) -> None:
     """Gives an object back, on any CPU."""
     base = MAGAZINES + cpu * MAGAZINE_WORDS
@@ -193,6 +203,7 @@ def free_object(words: Ints, link: Ints, cache: Ints, cpu: int, granule: int) ->
     cache[base + COUNT] = count + 1
 
 
+@kernel
 def reap(words: Ints, zone: Ints, cache: Ints, most: int) -> int:
     """Gives up to `most` empty slabs back to the segment; returns how many."""
     lock(cache, LOCK)
@@ -215,6 +226,3 @@ def reap(words: Ints, zone: Ints, cache: Ints, most: int) -> int:
         done += 1
     unlock(cache, LOCK)
     return done
-
-
-KERNELS = ("link_slab", "unlink_slab", "grow", "slab_of", "pop_object", "push_object", "fill", "spill", "take_object", "free_object", "reap")

@@ -12,7 +12,7 @@ Source: NT's special pool. Departures: a guard on both sides, where NT has one; 
 
 from __future__ import annotations
 
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.arguments import invalid, shown, whole
 from octavo.memory.kernelspace import KernelSpace
 from octavo.memory.systemptes import SystemPtes

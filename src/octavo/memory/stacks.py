@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.arguments import invalid, named, shown, whole
 from octavo.memory.kernelspace import KernelSpace
 from octavo.memory.physical import ZERO_PAGE

@@ -3,8 +3,7 @@ frame for its page must not fail for its table."""
 
 from __future__ import annotations
 
-from octavo.machine.ram import PAGE_SHIFT
-from octavo.memory.pfn import State
+from octavo.machine.abi import PAGE_SHIFT, State
 from octavo.memory.physical import PhysicalMemory
 
 RECLAIM = 16  # frames at once

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from octavo.memory.pfn import FLAGS, MODIFIED, PTE, SHORT_RUN, USE, WORDS, WRITING, State
+from octavo.machine.abi import FLAGS, MODIFIED, PTE, SEGMENT_PAGES, SEGMENT_SHIFT, USE, WORDS, WRITING, State
+from octavo.memory.pfn import SHORT_RUN
 from octavo.memory.physical import BASE_MASK, PhysicalMemory
-from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, Section, Segment
+from octavo.memory.section import Section, Segment
 
 
 def try_map(physical: PhysicalMemory, section: Section, index: int) -> Segment | None:

@@ -16,9 +16,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from octavo.memory.pfn import FLAGS, MODIFIED, STATE, WORDS, WRITING, State, runs_of
+from octavo.machine.abi import FLAGS, MODIFIED, SEGMENT_PAGES, SEGMENT_SHIFT, STATE, WORDS, WRITING, State
+from octavo.memory.pfn import runs_of
 from octavo.memory.physical import PhysicalMemory
-from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, DirtyRun, NoRoomError, Pager, Section, Segment, mask_runs
+from octavo.memory.section import DirtyRun, NoRoomError, Pager, Section, Segment, mask_runs
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 from octavo.threads.wait import Event

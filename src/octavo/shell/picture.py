@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from octavo.boot.segments import Segment
-from octavo.machine.ram import PAGE_SHIFT
-from octavo.memory.pfn import ENTRY_BYTES, HOLDER, PTE, STATE, PfnDatabase, State
+from octavo.machine.abi import HOLDER, PAGE_SHIFT, PTE, STATE, State
+from octavo.memory.pfn import ENTRY_BYTES, PfnDatabase
 from octavo.shell.raster import LETTER, LINE, Colour, Raster
 
 MOST_CELLS = 1 << 22

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from octavo.memory.pfn import State
+from octavo.machine.abi import State
 from octavo.system import System
 
 Table = dict[str, Any]

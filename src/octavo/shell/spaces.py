@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from octavo.machine.pagetables import ACCESSED, DIRTY, PRESENT
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.machine.abi import ACCESSED, DIRTY, PAGE_SHIFT, PAGE_SIZE, PRESENT
 from octavo.memory.spaces.addressspace import AddressSpace
 from octavo.memory.spaces.privatepages import is_paged
 from octavo.memory.spaces.vad import Run, Vad

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import READ, WRITE
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate, Free
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect

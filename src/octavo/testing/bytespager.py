@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from octavo.machine.ram import PAGE_SIZE
+from octavo.machine.abi import PAGE_SIZE
 from octavo.memory.section import DirtyRun, Section
 from octavo.status import StatusError
 from octavo.testing.faulty import FaultPlan

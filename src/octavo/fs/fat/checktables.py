@@ -12,7 +12,7 @@ import numpy as np
 
 from octavo.fs.fat.core import FSINFO_LEAD, FSINFO_MIDDLE, UNKNOWN
 from octavo.io.regionpager import RegionPager, whole_device
-from octavo.machine.ram import PAGE_SIZE
+from octavo.machine.abi import PAGE_SIZE
 from octavo.memory.section import VIEW_SIZE, Section
 from octavo.status import StatusError
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from octavo.cache.manager import CacheManager
 from octavo.fs.fat.bpb import Geometry
-from octavo.machine.ram import PAGE_SIZE
+from octavo.machine.abi import PAGE_SIZE
 from octavo.memory.section import Section
 from octavo.status import Status, StatusError
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from octavo.machine.abi import SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.machine.ram import Ram
 from octavo.memory.manager import MemoryManager
-from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, Section
+from octavo.memory.section import Section
 from octavo.memory.views import settle
 from octavo.status import StatusError
 from octavo.threads.wait import Event

@@ -19,13 +19,13 @@ import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
 
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES
 from octavo.memory.arguments import given, named, numbers, octets
 from octavo.memory.external.asking import Request, alike, resident_pages, want_back
 from octavo.memory.external.messages import Access, CopyStrategy, ExternalPager, Return
 from octavo.memory.manager import MemoryManager
 from octavo.memory.runs import run_at, with_run
-from octavo.memory.section import SEGMENT_PAGES, DirtyRun, Section, pages_of
+from octavo.memory.section import DirtyRun, Section, pages_of
 from octavo.memory.views import adopt, deactivate
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Event, Queue

@@ -6,20 +6,23 @@ once and nothing is of age 3, the oldest there are leave.
 
 from __future__ import annotations
 
-from octavo.machine.kernels import Ints
+from octavo.machine.kernels import Ints, kernel
 from octavo.memory.policies.lists import enter, leave, list_head, move
 
 
+@kernel
 def insert(s: Ints, node: int, key: int) -> None:
     """Young."""
     enter(s, 0, node, key)
 
 
+@kernel
 def touch(s: Ints, node: int) -> None:
     """Young again."""
     move(s, 0, node)
 
 
+@kernel
 def tick(s: Ints) -> None:
     """All are one older, up to 3."""
     age = 2
@@ -31,6 +34,7 @@ def tick(s: Ints) -> None:
         age -= 1
 
 
+@kernel
 def victim(s: Ints) -> int:
     """The first of the oldest."""
     age = 3
@@ -39,6 +43,3 @@ def victim(s: Ints) -> int:
     node = list_head(s, age)
     leave(s, node)
     return node
-
-
-KERNELS = ("insert", "touch", "tick", "victim")

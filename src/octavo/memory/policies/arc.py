@@ -6,7 +6,7 @@ list lengths may pass their bounds until the next eviction.
 
 from __future__ import annotations
 
-from octavo.machine.kernels import Ints
+from octavo.machine.kernels import Ints, kernel
 from octavo.memory.policies.lists import (
     BASE,
     CAPACITY,
@@ -28,6 +28,7 @@ from octavo.memory.policies.lists import (
 GHOSTS_PER_PAGE = 2
 
 
+@kernel
 def miss(s: Ints, key: int) -> None:
     """A ghost of T1 asks for a longer T1, one of T2 for a shorter one. HAND notes which ghost was hit, for the victim and the insert."""
     ghost = ghost_of(s, key)
@@ -42,6 +43,7 @@ def miss(s: Ints, key: int) -> None:
         s[HAND] = 1
 
 
+@kernel
 def insert(s: Ints, node: int, key: int) -> None:
     """Into T2 if it is remembered, else into T1; the ghost lists keep within the capacity."""
     ghost = ghost_of(s, key)
@@ -57,11 +59,13 @@ def insert(s: Ints, node: int, key: int) -> None:
     s[HAND] = 0
 
 
+@kernel
 def touch(s: Ints, node: int) -> None:
     """Seen again: to the tail of T2."""
     move(s, 1, node)
 
 
+@kernel
 def victim(s: Ints) -> int:
     """T1's oldest while T1 is longer than its target, else T2's."""
     ones = list_count(s, 0)
@@ -74,6 +78,3 @@ def victim(s: Ints) -> int:
         remember(s, 3, s[BASE + node * NODE + KEY], 0, s[CAPACITY])
     leave(s, node)
     return node
-
-
-KERNELS = ("miss", "insert", "touch", "victim")

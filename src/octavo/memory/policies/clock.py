@@ -5,20 +5,23 @@ Unlike second chance it keeps no order: a frame stays where it is, whichever pag
 
 from __future__ import annotations
 
-from octavo.machine.kernels import Ints
+from octavo.machine.kernels import Ints, kernel
 from octavo.memory.policies.lists import BASE, HAND, NODE, REF, SLOTS, enter, leave, list_of
 
 
+@kernel
 def insert(s: Ints, node: int, key: int) -> None:
     """Not marked."""
     enter(s, 0, node, key)
 
 
+@kernel
 def touch(s: Ints, node: int) -> None:
     """Marks it."""
     s[BASE + node * NODE + REF] = 1
 
 
+@kernel
 def victim(s: Ints) -> int:
     """The next frame in use without a mark."""
     node = s[HAND]
@@ -31,6 +34,3 @@ def victim(s: Ints) -> int:
                 leave(s, node)
                 return node
             s[here + REF] = 0
-
-
-KERNELS = ("insert", "touch", "victim")

@@ -10,7 +10,7 @@ go first while they are more than an eighth of all, in place of a scan balance; 
 
 from __future__ import annotations
 
-from octavo.machine.kernels import Ints
+from octavo.machine.kernels import Ints, kernel
 from octavo.memory.policies.lists import (
     BASE,
     CAPACITY,
@@ -33,6 +33,7 @@ from octavo.memory.policies.lists import (
 GHOSTS_PER_PAGE = 1
 
 
+@kernel
 def insert(s: Ints, node: int, key: int) -> None:
     """Inactive, or active after a short refault distance."""
     group = 2 - 2 * (key & 1)
@@ -46,6 +47,7 @@ def insert(s: Ints, node: int, key: int) -> None:
     enter(s, group + active, node, key)
 
 
+@kernel
 def touch(s: Ints, node: int) -> None:
     """The first use of an inactive page marks it, the second makes it active."""
     here = BASE + node * NODE
@@ -57,6 +59,7 @@ def touch(s: Ints, node: int) -> None:
         s[here + REF] = 1
 
 
+@kernel
 def victim(s: Ints) -> int:
     """The oldest inactive page that was not used since it was last looked at."""
     while True:
@@ -75,6 +78,3 @@ def victim(s: Ints) -> int:
             return node
         s[BASE + node * NODE + REF] = 0
         move(s, group, node)
-
-
-KERNELS = ("insert", "touch", "victim")

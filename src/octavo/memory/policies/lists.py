@@ -20,13 +20,14 @@ A policy is a module with these kernels:
     remove(s, node)        its page has gone for another reason
     tick(s)                time has passed
 
+Kernels that work with any policy (replay, harvest) call them by these names, which stand at the end of this file.
 FIFO and LRU lists go from head to tail: what has come or was moved last is at the tail. None is called for a node in the wrong
 state: `Policy` sees to that.
 """
 
 from __future__ import annotations
 
-from octavo.machine.kernels import Ints
+from octavo.machine.kernels import Ints, kernel, supplied
 
 SLOTS, GHOSTS, COUNT, CAPACITY, HAND, TARGET, CLOCK, FREE, TABLE, BITS = range(10)
 FIRST_LIST = 10
@@ -37,21 +38,25 @@ NEXT, PREV, LIST, REF, KEY, FRESH = range(6)
 MADE = 28
 
 
+@kernel
 def list_of(s: Ints, node: int) -> int:
     """The list that a node is on, -1 for none."""
     return s[BASE + node * NODE + LIST] - 1
 
 
+@kernel
 def list_head(s: Ints, which: int) -> int:
     """The first node of a list, 0 for none."""
     return s[FIRST_LIST + 3 * which]
 
 
+@kernel
 def list_count(s: Ints, which: int) -> int:
     """Its length."""
     return s[FIRST_LIST + 3 * which + 2]
 
 
+@kernel
 def push(s: Ints, which: int, node: int) -> None:
     """Appends a node, which is on no list, to a list's tail."""
     here, there = BASE + node * NODE, FIRST_LIST + 3 * which
@@ -67,6 +72,7 @@ def push(s: Ints, which: int, node: int) -> None:
     s[there + 2] += 1
 
 
+@kernel
 def unlink(s: Ints, node: int) -> None:
     """Takes a node off its list."""
     here = BASE + node * NODE
@@ -84,12 +90,14 @@ def unlink(s: Ints, node: int) -> None:
     s[here + LIST] = 0
 
 
+@kernel
 def move(s: Ints, which: int, node: int) -> None:
     """To the tail of a list, from whichever it is on."""
     unlink(s, node)
     push(s, which, node)
 
 
+@kernel
 def enter(s: Ints, which: int, node: int, key: int) -> None:
     """A page has come into a frame: to the tail of a list."""
     s[BASE + node * NODE + KEY] = key
@@ -99,22 +107,26 @@ def enter(s: Ints, which: int, node: int, key: int) -> None:
     s[COUNT] += 1
 
 
+@kernel
 def leave(s: Ints, node: int) -> None:
     """A frame's page has gone: off its list."""
     unlink(s, node)
     s[COUNT] -= 1
 
 
+@kernel
 def key_of(owner: int, page: int, external: int) -> int:
     """The name of a page: who has it and its number there, mixed into 60 bits; the lowest bit for external ones."""
     return ((owner << 40 ^ page) & 0xFFFFFFFFFFFFFFF) << 1 | external
 
 
+@kernel
 def home_of(key: int, bits: int) -> int:
     """Where in a table of 2^bits places the search for a key begins."""
     return ((key ^ key >> 31) & 0x7FFFFFFF) * 2654435761 % 4294967296 >> (32 - bits)
 
 
+@kernel
 def find_place(s: Ints, table: Ints, start: int, bits: int, key: int) -> int:
     """The place in a table of nodes, which begins at `start`, of the node with a key; or the free place (0) where it would go."""
     mask = (1 << bits) - 1
@@ -124,6 +136,7 @@ def find_place(s: Ints, table: Ints, start: int, bits: int, key: int) -> int:
     return start + at
 
 
+@kernel
 def clear_place(s: Ints, table: Ints, start: int, bits: int, place: int) -> None:
     """Frees a place; what stands behind it moves up."""
     mask = (1 << bits) - 1
@@ -138,11 +151,13 @@ def clear_place(s: Ints, table: Ints, start: int, bits: int, place: int) -> None
     table[start + hole] = 0
 
 
+@kernel
 def ghost_of(s: Ints, key: int) -> int:
     """The ghost with a key, 0 for none."""
     return s[find_place(s, s, s[TABLE], s[BITS], key)]
 
 
+@kernel
 def forget(s: Ints, node: int) -> None:
     """Ends a ghost: off its list and out of the table."""
     clear_place(s, s, s[TABLE], s[BITS], find_place(s, s, s[TABLE], s[BITS], s[BASE + node * NODE + KEY]))
@@ -151,6 +166,7 @@ def forget(s: Ints, node: int) -> None:
     s[FREE] = node
 
 
+@kernel
 def remember(s: Ints, which: int, key: int, value: int, most: int) -> None:
     """Makes a ghost at the tail of a list of at most `most`, and notes a value in its REF; the oldest ones make room."""
     if most <= 0:
@@ -174,18 +190,36 @@ def remember(s: Ints, which: int, key: int, value: int, most: int) -> None:
     s[find_place(s, s, s[TABLE], s[BITS], key)] = node
 
 
+# -- what a policy supplies -----------------------------------------------------------------------------------------
+
+
+@supplied
+def insert(s: Ints, node: int, key: int) -> None:
+    """See above; each policy has its own."""
+
+
+@supplied
+def touch(s: Ints, node: int) -> None:
+    """See above; each policy has its own."""
+
+
+@supplied
+def victim(s: Ints) -> int:
+    """See above; each policy has its own."""
+    return 0
+
+
+@supplied
 def miss(s: Ints, key: int) -> None:
     """Most policies do nothing."""
 
 
+@supplied
 def tick(s: Ints) -> None:
     """Most policies do nothing."""
 
 
+@supplied
 def remove(s: Ints, node: int) -> None:
     """Most policies just forget the frame."""
     leave(s, node)
-
-
-KERNELS: tuple[str, ...] = ("list_of", "list_head", "list_count", "push", "unlink", "move", "enter", "leave")
-KERNELS += ("key_of", "home_of", "find_place", "clear_place", "ghost_of", "forget", "remember", "miss", "tick", "remove")

@@ -8,20 +8,23 @@ Source: GNU Mach's vm/vm_page.c. Departure: one set of queues, not one a segment
 
 from __future__ import annotations
 
-from octavo.machine.kernels import Ints
+from octavo.machine.kernels import Ints, kernel
 from octavo.memory.policies.lists import BASE, COUNT, KEY, NODE, REF, enter, leave, list_count, list_head, move
 
 
+@kernel
 def insert(s: Ints, node: int, key: int) -> None:
     """Active."""
     enter(s, 1 - (key & 1), node, key)
 
 
+@kernel
 def touch(s: Ints, node: int) -> None:
     """Marks it."""
     s[BASE + node * NODE + REF] = 1
 
 
+@kernel
 def refill(s: Ints) -> None:
     """Makes the oldest active pages inactive until a third of all is active; external ones first while they are more."""
     while (list_count(s, 0) + list_count(s, 1)) * 3 > s[COUNT]:
@@ -31,6 +34,7 @@ def refill(s: Ints) -> None:
         move(s, which + 2, node)
 
 
+@kernel
 def victim(s: Ints) -> int:
     """The first inactive page without a mark, external before internal; marked ones become active again."""
     while True:
@@ -47,6 +51,3 @@ def victim(s: Ints) -> int:
             return node
         s[BASE + node * NODE + REF] = 0
         move(s, 1 - (s[BASE + node * NODE + KEY] & 1), node)
-
-
-KERNELS = ("insert", "touch", "refill", "victim")

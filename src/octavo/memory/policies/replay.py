@@ -5,11 +5,23 @@
 
 from __future__ import annotations
 
-from octavo.machine.kernels import Ints
-from octavo.memory.policies.fifo import insert, touch, victim  # stand for the policy's own, see `Policy`
-from octavo.memory.policies.lists import BASE, CAPACITY, COUNT, KEY, NODE, clear_place, find_place, miss
+from octavo.machine.kernels import Ints, kernel
+from octavo.memory.policies.lists import (
+    BASE,
+    CAPACITY,
+    COUNT,
+    KEY,
+    NODE,
+    clear_place,
+    find_place,
+    insert,
+    miss,
+    touch,
+    victim,
+)
 
 
+@kernel
 def replay(s: Ints, index: Ints, bits: int, keys: Ints, start: int, end: int, victims: Ints) -> int:
     """Runs references [start, end) by key; returns the misses, and notes in `victims` the key that each miss has evicted, -1 for none."""
     misses = 0
@@ -33,6 +45,3 @@ def replay(s: Ints, index: Ints, bits: int, keys: Ints, start: int, end: int, vi
         insert(s, node, key)
         index[at] = node
     return misses
-
-
-KERNELS = ("replay",)

@@ -5,12 +5,13 @@ Source: Yang et al., "FIFO queues are all you need for cache eviction", SOSP 202
 
 from __future__ import annotations
 
-from octavo.machine.kernels import Ints
+from octavo.machine.kernels import Ints, kernel
 from octavo.memory.policies.lists import BASE, CAPACITY, KEY, NODE, REF, enter, forget, ghost_of, leave, list_count, list_head, move, remember
 
 GHOSTS_PER_PAGE = 1
 
 
+@kernel
 def insert(s: Ints, node: int, key: int) -> None:
     """Into the small FIFO, or into the main one if it is remembered."""
     ghost = ghost_of(s, key)
@@ -21,12 +22,14 @@ def insert(s: Ints, node: int, key: int) -> None:
         enter(s, 0, node, key)
 
 
+@kernel
 def touch(s: Ints, node: int) -> None:
     """Counts up to 3."""
     here = BASE + node * NODE + REF
     s[here] = min(3, s[here] + 1)
 
 
+@kernel
 def victim(s: Ints) -> int:
     """From the small FIFO while it has its tenth: used twice, a page goes on to the main one. There, uses are counted down."""
     while True:
@@ -45,6 +48,3 @@ def victim(s: Ints) -> int:
                 return node
             s[BASE + node * NODE + REF] -= 1
             move(s, 1, node)
-
-
-KERNELS = ("insert", "touch", "victim")

@@ -5,12 +5,13 @@ Source: Johnson and Shasha, VLDB 1994, the full version, with their settings: th
 
 from __future__ import annotations
 
-from octavo.machine.kernels import Ints
+from octavo.machine.kernels import Ints, kernel
 from octavo.memory.policies.lists import BASE, CAPACITY, KEY, NODE, enter, forget, ghost_of, leave, list_count, list_head, list_of, move, remember
 
 GHOSTS_PER_PAGE = 1
 
 
+@kernel
 def insert(s: Ints, node: int, key: int) -> None:
     """Into the FIFO, or into the LRU list if it is remembered."""
     ghost = ghost_of(s, key)
@@ -21,12 +22,14 @@ def insert(s: Ints, node: int, key: int) -> None:
         enter(s, 0, node, key)
 
 
+@kernel
 def touch(s: Ints, node: int) -> None:
     """Counts in the LRU list only."""
     if list_of(s, node) == 1:
         move(s, 1, node)
 
 
+@kernel
 def victim(s: Ints) -> int:
     """From the FIFO while it is longer than its share, else the least recently used."""
     if list_count(s, 0) > s[CAPACITY] >> 2 or list_count(s, 1) == 0:
@@ -36,6 +39,3 @@ def victim(s: Ints) -> int:
         node = list_head(s, 1)
     leave(s, node)
     return node
-
-
-KERNELS = ("insert", "touch", "victim")

@@ -17,13 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from octavo.machine import mmukernels
+from octavo.machine.abi import PAGE_SHIFT, PRESENT, SEGMENT_SHIFT, State
 from octavo.machine.kernels import compile_kernels
 from octavo.machine.mmu import PageFault, References
-from octavo.machine.pagetables import PRESENT
-from octavo.machine.ram import PAGE_SHIFT
-from octavo.memory.pfn import State, runs_of
+from octavo.memory.pfn import runs_of
 from octavo.memory.policies import lists
-from octavo.memory.section import SEGMENT_SHIFT, Segment
+from octavo.memory.section import Segment
 from octavo.memory.spaces import faultkernels as k
 from octavo.memory.spaces.addressspace import AddressSpace
 from octavo.memory.spaces.protect import Protect, entry_bits, is_copy, is_held
@@ -102,13 +101,13 @@ class Bulk:
         soft = MOST_SOFT if runs.sources else 0
         start = k.FIRST_RUN + len(runs.records) + len(runs.sources)
         fill = np.zeros(start + 2 * len(frames) + 2 * soft, np.int64)
-        used = sum(1 for at in range(0, len(runs.records), k.RUN) if runs.records[at + 1])
-        fill[[k.COUNT, k.RUNS, k.HOLDER, k.FRAMES, k.TABLES]] = len(frames), used, self.machine.holder, start, start + len(frames)
+        used = sum(1 for at in range(0, len(runs.records), k.RUN) if runs.records[at + k.RUN_END])
+        fill[[k.COUNT, k.RUNS, k.OWNER, k.FRAMES, k.TABLES]] = len(frames), used, self.machine.holder, start, start + len(frames)
         fill[[k.SOFT_MOST, k.SOFT_OUT]] = soft, start + 2 * len(frames)
         fill[k.FIRST_RUN : start] = runs.records + runs.sources
         fill[start : start + len(frames)] = frames
         for i, pages in enumerate(physical.standby.lists):
-            fill[k.STANDBY + 3 * i : k.STANDBY + 3 * i + 3] = pages.head, pages.tail, pages.count
+            fill[k.STANDBY + k.LIST * i : k.STANDBY + k.LIST * (i + 1)] = pages.head, pages.tail, pages.count
         return fill
 
     # -- what it has done -----------------------------------------------------------------------------------------
@@ -116,7 +115,7 @@ class Bulk:
     def _settle(self, fill: Fill, space: AddressSpace, runs: Runs | None = None) -> None:
         """Counts what a kernel has made for a space, and gives the rest of the stock back."""
         physical = self.machine.physical
-        start, used, count = int(fill[k.FRAMES]), int(fill[k.NEXT]), int(fill[k.COUNT])
+        start, used, count = int(fill[k.FRAMES]), int(fill[k.USED]), int(fill[k.COUNT])
         made = fill[fill[k.TABLES] : fill[k.TABLES] + fill[k.MADE]].tolist()
         for frame in made:
             self.machine.table_frames.hold(frame)
@@ -135,7 +134,7 @@ class Bulk:
         physical, soft, out = self.machine.physical, int(fill[k.SOFT]), int(fill[k.SOFT_OUT])
         left = 0
         for i, pages in enumerate(physical.standby.lists):
-            head, tail, count = fill[k.STANDBY + 3 * i : k.STANDBY + 3 * i + 3].tolist()
+            head, tail, count = fill[k.STANDBY + k.LIST * i : k.STANDBY + k.LIST * (i + 1)].tolist()
             left += pages.count - count
             pages.head, pages.tail, pages.count = head, tail, count
         physical.standby.count -= left
@@ -162,7 +161,7 @@ class Bulk:
             self.filled += int(fill[k.PAGES]) + int(fill[k.SOFT])
             full = soft_full = False
             if stop is not None:
-                full = bool(fill[k.COUNT]) and fill[k.NEXT] == fill[k.COUNT]
+                full = bool(fill[k.COUNT]) and fill[k.USED] == fill[k.COUNT]
                 soft_full = bool(fill[k.SOFT]) and fill[k.SOFT] == fill[k.SOFT_MOST]
             if stop is None or not (full or soft_full):
                 return stop

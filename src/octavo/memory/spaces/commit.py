@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from octavo.machine.abi import SEGMENT_SHIFT
 from octavo.memory.physical import BASES_IN_FRAME, RESERVE
-from octavo.memory.section import SEGMENT_SHIFT
 from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.memory.physical import PhysicalMemory
-from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, DirtyRun, NoRoomError, Section, Segment, pages_of
+from octavo.memory.section import DirtyRun, NoRoomError, Section, Segment, pages_of
 from octavo.memory.spaces.pagefile import PageFiles
 from octavo.memory.writeback import WriteBack
 from octavo.status import Status, StatusError

@@ -19,9 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from octavo.machine.pagetables import ACCESSED, DIRTY, PRESENT
-from octavo.machine.ram import PAGE_SHIFT
-from octavo.memory.pfn import HOLDER, PTE, WORDS, State
+from octavo.machine.abi import ACCESSED, DIRTY, HOLDER, PAGE_SHIFT, PRESENT, PTE, WORDS, State
 from octavo.memory.physical import BASE_MASK
 from octavo.memory.spaces.privatepages import is_paged
 from octavo.memory.spaces.replacement import Replacement

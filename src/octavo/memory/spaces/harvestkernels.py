@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
-from octavo.machine.kernels import Ints
-from octavo.machine.mmukernels import lowest
-from octavo.memory.policies.fifo import insert, touch  # stand for the policy's own, see `Policy`
-from octavo.memory.policies.lists import BASE, FRESH, NODE, SLOTS, key_of, list_of
+from octavo.machine.abi import ACCESSED, NEXT, PRESENT, PREV, PTE, WORDS
+from octavo.machine.kernels import Ints, kernel
+from octavo.machine.mmukernels import frame_in, lowest
+from octavo.memory.policies.lists import BASE, FRESH, NODE, SLOTS, insert, key_of, list_of, touch
 
-_FRAMES = (1 << 52) - 4096
-_PRESENT_ACCESSED = 33
-_ACCESSED = 32
+_IN_USE = PRESENT | ACCESSED
 
 
+@kernel
 def look(s: Ints, frame: int) -> None:
     """An accessed bit was found set: the fault that brought the page did it the first time, from then on it was used again."""
     if frame <= s[SLOTS]:
@@ -26,6 +25,7 @@ def look(s: Ints, frame: int) -> None:
                 touch(s, frame)
 
 
+@kernel
 def harvest(tables: Ints, s: Ints, root: int, levels: int, bits: int, first: int, end: int) -> int:
     """Takes the accessed bits of pages [first, end) away and tells the policy; returns how many were set. What has no table costs nothing."""
     page, found, at, left = first, 0, 0, 0
@@ -37,12 +37,9 @@ def harvest(tables: Ints, s: Ints, root: int, levels: int, bits: int, first: int
                 continue
             left = (1 << bits) - (page & ((1 << bits) - 1))
         entry = tables[at]
-        if entry & _PRESENT_ACCESSED == _PRESENT_ACCESSED:
-            tables[at] = entry & ~_ACCESSED
-            frame = (entry & _FRAMES) >> 12
-            if bits == 10:
-                frame &= 0xFFFFF
-            look(s, frame)
+        if entry & _IN_USE == _IN_USE:
+            tables[at] = entry & ~ACCESSED
+            look(s, frame_in(entry, bits))
             found += 1
         page += 1
         at += 1
@@ -50,21 +47,20 @@ def harvest(tables: Ints, s: Ints, root: int, levels: int, bits: int, first: int
     return found
 
 
+@kernel
 def enter_many(s: Ints, words: Ints, frames: Ints, count: int, owner: int) -> None:
     """Tells the policy of private pages that have come into frames; their PFN entries say which (`octavo.memory.spaces.replacement`)."""
     for i in range(count):
         frame = frames[i]
-        page = words[frame * 8] | words[frame * 8 + 1] << 31
-        words[frame * 8 + 2] = owner
+        page = words[frame * WORDS + NEXT] | words[frame * WORDS + PREV] << 31
+        words[frame * WORDS + PTE] = owner
         insert(s, frame, key_of(owner, page, 0))
 
 
+@kernel
 def enter_keys(s: Ints, words: Ints, pairs: Ints, count: int) -> None:
     """Tells the policy of sections' pages that have their first entry now: pairs of frame and key, in which a frame may stand twice."""
     for i in range(count):
         frame = pairs[2 * i]
         if list_of(s, frame) < 0:
             insert(s, frame, pairs[2 * i + 1])
-
-
-KERNELS = ("look", "harvest", "enter_many", "enter_keys")

@@ -15,7 +15,7 @@ import struct
 from dataclasses import dataclass
 from itertools import pairwise
 
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.spaces.protect import Protect
 from octavo.status import Status, StatusError
 

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
-from octavo.machine.ram import PAGE_SHIFT
+from octavo.machine.abi import PAGE_SHIFT
 from octavo.memory.arguments import invalid, numbers, shown
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Waiters

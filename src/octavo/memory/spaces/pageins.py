@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import read_only
 from octavo.status import StatusError

@@ -17,10 +17,9 @@ Nothing here looks at protections' meaning beyond making entries: which access i
 
 from __future__ import annotations
 
+from octavo.machine.abi import ACCESSED, DIRTY, FRAME_MASK, HOLDER, PAGE_SHIFT, PAGE_SIZE, PRESENT, PTE, USE, WORDS, WRITABLE, State
 from octavo.machine.mmu import SoftMmu
-from octavo.machine.pagetables import ACCESSED, DIRTY, FRAME_MASK, PRESENT, WRITE, PageTables
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
-from octavo.memory.pfn import HOLDER, PTE, USE, WORDS, State
+from octavo.machine.pagetables import PageTables
 from octavo.memory.physical import RESERVE, PhysicalMemory
 from octavo.memory.section import Segment
 from octavo.memory.spaces.pagefile import PAGED, PageFiles
@@ -192,7 +191,7 @@ class PrivatePages:
 
     def make_writable(self, address: int, entry: int) -> None:
         """Lets a section's page be written, which has been marked as modified."""
-        self.tables.put(address, entry | WRITE | DIRTY)
+        self.tables.put(address, entry | WRITABLE | DIRTY)
 
     def forget_shared(self, start: int, end: int) -> None:
         """Takes the pages of sections in [start, end) out of the tables."""
@@ -207,7 +206,7 @@ class PrivatePages:
 
     def needs_copy(self, entry: int) -> bool:
         """True when a write to this present page must copy it first."""
-        return not entry & WRITE and self.uses(self.frame_of(entry)) > 1
+        return not entry & WRITABLE and self.uses(self.frame_of(entry)) > 1
 
     def copy(self, address: int, entry: int, frame: int, protect: Protect) -> None:
         """Gives a page a copy of its own in `frame`, from `try_frame`, which counts as written: it holds what the page held. The page may be a section's."""

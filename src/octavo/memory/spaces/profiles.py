@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from octavo.machine.abi import SEGMENT_PAGES
 from octavo.memory.arguments import label, whole
 from octavo.memory.policies import MODULES
-from octavo.memory.section import SEGMENT_PAGES
 from octavo.status import Status, StatusError
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 
-from octavo.machine.pagetables import NO_CACHE, NO_EXECUTE, USER, WRITE, WRITE_THROUGH
+from octavo.machine.abi import NO_CACHE, NO_EXECUTE, USER, WRITABLE, WRITE_THROUGH
 from octavo.status import Status, StatusError
 
 
@@ -105,6 +105,6 @@ def is_copy(protect: Protect) -> bool:
 def entry_bits(protect: Protect, writable: bool) -> int:
     """The bits of a present entry for user memory; write only where `writable` (the page is nobody else's)."""
     value = int(protect)
-    bits = USER | (WRITE if writable and value & (_WRITES | _COPIES) else 0)
+    bits = USER | (WRITABLE if writable and value & (_WRITES | _COPIES) else 0)
     bits |= 0 if value & _EXECUTES else NO_EXECUTE
     return bits | (NO_CACHE if value & _NOCACHE else 0) | (WRITE_THROUGH if value & _WRITECOMBINE else 0)

@@ -19,16 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from octavo.machine import mmukernels
+from octavo.machine.abi import ACCESSED, FRAME_MASK, NEXT, PAGE_SHIFT, PRESENT, PREV, PTE, SEGMENT_SHIFT, WORDS
 from octavo.machine.kernels import compile_kernels
 from octavo.machine.mmukernels import BITS, LEVELS
-from octavo.machine.pagetables import ACCESSED, FRAME_MASK, PRESENT
-from octavo.machine.ram import PAGE_SHIFT
-from octavo.memory.pfn import NEXT, PREV, PTE, WORDS
 from octavo.memory.physical import BASE_MASK
 from octavo.memory.policies import lists
 from octavo.memory.policies.lists import key_of
 from octavo.memory.policies.policy import Policy
-from octavo.memory.section import SEGMENT_SHIFT, Section
+from octavo.memory.section import Section
 from octavo.memory.spaces import harvestkernels
 
 if TYPE_CHECKING:

@@ -22,14 +22,13 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_SHIFT, STATE, State
 from octavo.memory.arguments import given, label, numbers, seconds, shown, whole
 from octavo.memory.external.memoryobject import TIMEOUT_SECONDS, MemoryObject
 from octavo.memory.external.messages import MESSAGES, ExternalPager
 from octavo.memory.lists import PRIORITIES
-from octavo.memory.pfn import STATE, State
 from octavo.memory.physical import BASES_IN_FRAME
-from octavo.memory.section import SEGMENT_SHIFT, Section
+from octavo.memory.section import Section
 from octavo.memory.spaces.commit import groups_in
 from octavo.memory.spaces.defaultpager import DefaultPager
 from octavo.memory.spaces.mappable import MappableFile

@@ -16,10 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.machine.mmukernels import WRITE
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.arguments import numbers
-from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.image import HEADER_BYTES, Image, Part, parse_image
 from octavo.memory.spaces.privatepages import is_paged

@@ -13,8 +13,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING
 
-from octavo.machine.pagetables import PRESENT, WRITE
-from octavo.machine.ram import PAGE_SHIFT, PAGE_SIZE
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, PRESENT, WRITABLE
 from octavo.memory.spaces.advice import Advice, Pattern
 
 if TYPE_CHECKING:
@@ -83,6 +82,6 @@ class View:
         start, stop = self._span(first, end)
         for address in range(start, stop, 1 << PAGE_SHIFT):
             entry = pages.tables.get(address)
-            if entry & PRESENT and entry & WRITE and pages.is_shared(entry):
-                pages.tables.put(address, entry & ~WRITE)
+            if entry & PRESENT and entry & WRITABLE and pages.is_shared(entry):
+                pages.tables.put(address, entry & ~WRITABLE)
                 pages.mmu.invalidate(address)

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from octavo.machine.abi import PAGE_SHIFT, PRESENT, SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.machine.mmukernels import WRITE
-from octavo.machine.pagetables import PRESENT
-from octavo.machine.ram import PAGE_SHIFT
-from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT, Section, Segment
+from octavo.memory.section import Section, Segment
 from octavo.memory.spaces.advice import Advice, window
 from octavo.memory.spaces.protect import Protect, is_copy, may_write
 from octavo.memory.views import settle

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from octavo.machine.abi import HOLDER, SEGMENT_PAGES, SEGMENT_SHIFT, USE, WORDS
 from octavo.machine.mmu import References, SoftMmu
 from octavo.machine.mmukernels import EXECUTE, READ, WRITE
 from octavo.machine.paging import PageTableFormat
 from octavo.memory.arguments import given, invalid, label, whole
 from octavo.memory.manager import MemoryManager
-from octavo.memory.pfn import HOLDER, USE, WORDS
-from octavo.memory.section import SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.memory.spaces.addressspace import AddressSpace
 from octavo.memory.spaces.balance import BalanceSetManager
 from octavo.memory.spaces.bulk import Bulk
