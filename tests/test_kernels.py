@@ -48,9 +48,7 @@ def result(folder: Path, k: int, one: str = ONE, two: str = TWO, jit: bool = Tru
         (folder / f"{name}.py").write_text(text)
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "0" if jit else "1"}
     program = PROGRAM.format(folder=str(folder))
-    done = subprocess.run(
-        [sys.executable, "-B", "-c", program], env=environment, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-B", "-c", program], env=environment, capture_output=True, text=True)
     return (done.stdout if done.returncode == 0 else done.stderr.splitlines()[-1]).strip()
 
 

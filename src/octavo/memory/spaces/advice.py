@@ -3,7 +3,7 @@
     advice       before, after the page        and
     NORMAL       learnt, see `Pattern`
     RANDOM       0, 0
-    SEQUENTIAL   0, the rest of a cluster      pages two clusters behind leave the page tables
+    SEQUENTIAL   0, the rest of a cluster      pages two or three clusters behind leave the page tables
     REVERSE      the rest of a cluster, 0      the same, above
 
 WILLNEED fetches pages now, DONTNEED lets go of them now; neither changes what a view is set to. Private memory has advice, too:

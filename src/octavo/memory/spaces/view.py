@@ -33,12 +33,13 @@ class Inherit(enum.IntEnum):
 class View:
     """Pages of `object` from page `first` on, in `space` at the addresses of `vad`."""
 
-    __slots__ = ("space", "vad", "object", "first", "advice", "pattern")
+    __slots__ = ("space", "vad", "object", "first", "advice", "pattern", "reading")
 
     def __init__(self, space: SpaceViews, vad: Vad, section: SectionObject, first: int) -> None:
         self.space, self.vad, self.object, self.first = space, vad, section, first
         self.advice = Advice.NORMAL
         self.pattern = Pattern()
+        self.reading = -1  # the cluster of the section's pages in which its latest fault was
 
     def page_at(self, page: int) -> int:
         """The section's page at a page of the space."""

@@ -103,11 +103,14 @@ def _check_end(space: SpaceFaults, view: View, page: int) -> None:
 
 
 def _leave_behind(view: View, number: int, cluster: int) -> None:
-    """What a reader in one direction has left two clusters behind leaves the page tables."""
+    """What a reader in one direction has left two clusters behind leaves the page tables, once for each cluster."""
+    if view.reading == number // cluster or view.advice not in (Advice.SEQUENTIAL, Advice.REVERSE):
+        return
+    view.reading = number // cluster
     behind = 2 * cluster
     if view.advice == Advice.SEQUENTIAL:
         view.let_go(number - 2 * behind, number - behind)
-    elif view.advice == Advice.REVERSE:
+    else:
         view.let_go(number + behind, number + 2 * behind)
 
 
