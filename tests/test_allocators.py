@@ -97,7 +97,7 @@ class SegmentsMachine(RuleBasedStateMachine):
                 for f in range(start // align * align, top - count + 1, align)
                 if f >= max(start, 1)
                 and not (boundary and f // boundary != (f + count - 1) // boundary)
-                and all(p in self.free and self.pfns.state(p) == State.FREE for p in range(f, f + count))
+                and all(p in self.free and self.pfns.state_of(p) == State.FREE for p in range(f, f + count))
             ]
             if fits:
                 expected = fits[-1]

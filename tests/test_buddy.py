@@ -54,7 +54,7 @@ class BuddyMachine(RuleBasedStateMachine):
         """Structure, counts and the set of free frames."""
         self.buddy.check()
         self.pfns.check()
-        assert {f for f in range(FRAMES) if self.pfns.state(f) == State.FREE} == self.free
+        assert {f for f in range(FRAMES) if self.pfns.state_of(f) == State.FREE} == self.free
 
 
 TestBuddy = BuddyMachine.TestCase

@@ -260,8 +260,8 @@ def look_at_picture(system: octavo.System, path: Path) -> None:
     found = [pixels[y + grid.zoom // 2 + 1, x + grid.zoom // 2 + 1] - 2 for x, y in (grid.cell(pfn) for pfn in range(pfns.frames))]
     for pfn, index in enumerate(found):
         name, text = LEGEND[index][0], system.memory.explain(pfn)
-        if pfns.state(pfn) != State.ACTIVE:
-            assert name == STATES[pfns.state(pfn)][0], text
+        if pfns.state_of(pfn) != State.ACTIVE:
+            assert name == STATES[pfns.state_of(pfn)][0], text
         elif name == "files and sections":
             assert ", page " in text
         elif name == "other":

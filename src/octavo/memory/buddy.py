@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from octavo.machine.abi import NEXT, PREV, STATE, WORDS, State
+from octavo.machine.abi import NEXT, PREV, STATE, State
 from octavo.machine.abi import ORDER as BLOCK_ORDER
 from octavo.memory.buddykernels import BLOCKS, END, FIRST, FREE, HEADS, HIGH, LOW, MIN, MOST_ORDER, ORDER, ZONE_WORDS, carve, cut, release, search, take_block
 from octavo.memory.pfn import PfnDatabase
@@ -137,7 +137,7 @@ class Buddy:
         """One frame whose number is `colour` modulo COLOURS, else any; 0 when there is none above the watermark."""
         if not self._admits(1, privileged):
             return 0
-        words, zone = self.pfns.words, self.zone
+        pfns, words, zone = self.pfns, self.pfns.words, self.zone
         for order in range(self.max_order + 1):
             size = 1 << order
             block = zone[HEADS + order]
@@ -149,7 +149,7 @@ class Buddy:
                     carve(words, zone, frame, 1)
                     self.pfns.claim(frame, 1, state, State.FREE)
                     return frame
-                block = words[block * WORDS + NEXT]
+                block = pfns.next[block]
         return self.take_block(0, state, privileged)
 
     def fragmentation(self, order: int) -> float:
@@ -175,24 +175,23 @@ class Buddy:
 
     def check(self) -> None:
         """Blocks are aligned, disjoint, free to the last frame, counted, and no two buddies are both free."""
-        words, zone = self.pfns.words, self.zone
+        pfns, zone = self.pfns, self.zone
         states, orders = self.pfns.table[:, STATE], self.pfns.table[:, BLOCK_ORDER]
         start, limit = zone[FIRST], zone[END]
         seen = 0
         for order in range(self.max_order + 1):
             pfn, before, length = zone[HEADS + order], 0, 0
             while pfn:
-                at = pfn * WORDS
-                assert words[at + BLOCK_ORDER] == order and words[at + PREV] == before and pfn % (1 << order) == 0
+                assert pfns.order[pfn] == order and pfns.prev[pfn] == before and pfn % (1 << order) == 0
                 assert start <= pfn and pfn + (1 << order) <= limit, f"block {pfn} of order {order} leaves segment {self.name}"
                 assert (states[pfn : pfn + (1 << order)] == State.FREE).all(), f"block {pfn} of order {order} is not free"
                 assert (orders[pfn + 1 : pfn + (1 << order)] == -1).all()
                 buddy = pfn ^ (1 << order)
                 if order < self.max_order and start <= buddy < limit:
-                    assert words[buddy * WORDS + BLOCK_ORDER] != order, f"buddies {pfn} and {buddy} of order {order} are not merged"
+                    assert pfns.order[buddy] != order, f"buddies {pfn} and {buddy} of order {order} are not merged"
                 length += 1
                 seen += 1 << order
-                before, pfn = pfn, words[at + NEXT]
+                before, pfn = pfn, pfns.next[pfn]
             assert length == zone[BLOCKS + order]
         free = int(np.count_nonzero(states[start:limit] == State.FREE))
         assert seen == self.free_frames == free, (seen, self.free_frames, free)

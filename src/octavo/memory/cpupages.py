@@ -35,7 +35,7 @@ class CpuPages:
 
     def free(self, cpu: int, frame: int) -> None:
         """Gives a frame in state ACTIVE back."""
-        assert self.segment.pfns.state(frame) == State.ACTIVE, f"frame {frame:#x} is freed and nobody has it"
+        assert self.segment.pfns.state_of(frame) == State.ACTIVE, f"frame {frame:#x} is freed and nobody has it"
         pagepools.free_page(self.segment.pfns.words, self.segment.zone, self.state, cpu, frame)
         self.settle()
 

@@ -17,7 +17,7 @@ from collections.abc import Coroutine, Generator
 
 import numpy as np
 
-from octavo.machine.abi import FLAGS, PAGE_SHIFT, PAGE_SIZE, PTE, READING, SEGMENT_PAGES, SEGMENT_SHIFT, STATE, WORDS, State
+from octavo.machine.abi import FLAGS, PAGE_SHIFT, PAGE_SIZE, PTE, READING, SEGMENT_PAGES, SEGMENT_SHIFT, State
 from octavo.memory.buddy import Run
 from octavo.memory.pageout import Pageout
 from octavo.memory.pfn import SHORT_RUN
@@ -76,7 +76,7 @@ class Faults:
                 while start > low and not link[base + start - 1]:
                     start -= 1
                 i = await self._page_in(segment, start, stop, i, min(stop, end))
-            elif self.physical.pfns.words[-entry * WORDS + FLAGS] & READING:
+            elif self.physical.pfns.flags[-entry] & READING:
                 await self._collide(segment, i)
             else:
                 self._activate(segment, i, -entry)
@@ -207,9 +207,8 @@ class Faults:
         for start, count in runs:
             segment.used += count
             if count < SHORT_RUN:
-                words = pfns.words
                 for i in range(count):
-                    words[(start + i) * WORDS + PTE] = pte + i
+                    pfns.pte[start + i] = pte + i
             else:
                 pfns.table[start : start + count, PTE] = np.arange(pte, pte + count, dtype=np.int32)
             pte += count
@@ -218,7 +217,7 @@ class Faults:
     def _mark(self, runs: list[Run], state: State, flags: int) -> None:
         pfns = self.physical.pfns
         for start, count in runs:
-            pfns.claim(start, count, state, State(pfns.words[start * WORDS + STATE]))
+            pfns.claim(start, count, state, State(pfns.state[start]))
             pfns.fill(start, count, FLAGS, flags)
 
     def _set_entries(self, segment: Segment, first: int, runs: list[Run], sign: int) -> None:
@@ -257,8 +256,8 @@ class Faults:
     def _activate(self, segment: Segment, i: int, pfn: int) -> None:
         self.soft += 1
         physical = self.physical
-        words = physical.pfns.words
-        state = words[pfn * WORDS + STATE]
+        pfns = physical.pfns
+        state = pfns.state[pfn]
         if state == State.STANDBY:
             physical.standby.remove(pfn, State.ACTIVE)
         elif state == State.MODIFIED:

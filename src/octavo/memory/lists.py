@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from octavo.machine.abi import FLAGS, NEXT, PREV, PRIORITY, PRIORITY_SHIFT, STATE, WORDS, State
+from octavo.machine.abi import FLAGS, NEXT, PREV, PRIORITY, PRIORITY_SHIFT, State
 from octavo.memory.pfn import SHORT_RUN, PfnDatabase
 
 
@@ -28,22 +28,20 @@ class PageList:
         """Puts `count` consecutive frames, all in state `was`, at the tail."""
         pfns, tail = self.pfns, self.tail
         last = first + count - 1
-        words = pfns.words
         if count < SHORT_RUN:
             before = tail
             for pfn in range(first, last + 1):
-                at = pfn * WORDS
-                words[at + PREV] = before
-                words[at + NEXT] = pfn + 1
+                pfns.prev[pfn] = before
+                pfns.next[pfn] = pfn + 1
                 before = pfn
         else:
             numbers = np.arange(first, last + 1, dtype=np.int32)
             pfns.table[first : last + 1, NEXT] = numbers + 1
             pfns.table[first : last + 1, PREV] = numbers - 1
-            words[first * WORDS + PREV] = tail
-        words[last * WORDS + NEXT] = 0
+            pfns.prev[first] = tail
+        pfns.next[last] = 0
         if tail:
-            words[tail * WORDS + NEXT] = first
+            pfns.next[tail] = first
         else:
             self.head = first
         self.tail = last
@@ -52,19 +50,18 @@ class PageList:
 
     def remove(self, pfn: int, state: State) -> None:
         """Takes one frame out, wherever it stands, and puts it into `state`."""
-        words = self.pfns.words
-        at = pfn * WORDS
-        after, before = words[at + NEXT], words[at + PREV]
+        pfns = self.pfns
+        after, before = pfns.next[pfn], pfns.prev[pfn]
         if before:
-            words[before * WORDS + NEXT] = after
+            pfns.next[before] = after
         else:
             self.head = after
         if after:
-            words[after * WORDS + PREV] = before
+            pfns.prev[after] = before
         else:
             self.tail = before
-        words[at + STATE] = state
-        counts = self.pfns.counts
+        pfns.state[pfn] = state
+        counts = pfns.counts
         counts[self.state] -= 1
         counts[state] += 1
         self.count -= 1
@@ -72,7 +69,6 @@ class PageList:
     def pop(self, count: int, state: State) -> list[tuple[int, int]]:
         """Takes up to `count` frames from the head, oldest first, into `state`; returns (first, count) runs."""
         pfns = self.pfns
-        words = pfns.words
         out: list[tuple[int, int]] = []
         pfn = self.head
         left = min(count, self.count)
@@ -80,22 +76,22 @@ class PageList:
         while left:
             first = pfn
             size = self._run_length(first, left)
-            pfn = words[(first + size - 1) * WORDS + NEXT]
+            pfn = pfns.next[first + size - 1]
             left -= size
             pfns.claim(first, size, state, self.state)
             out.append((first, size))
         self.head = pfn
         if pfn:
-            words[pfn * WORDS + PREV] = 0
+            pfns.prev[pfn] = 0
         else:
             self.tail = 0
         return out
 
     def _run_length(self, first: int, most: int) -> int:
         """How many frames from `first` on follow one another on the list as they do in memory; at most `most`."""
-        words = self.pfns.words
+        pfns = self.pfns
         size = 1
-        while size < most and words[(first + size - 1) * WORDS + NEXT] == first + size:
+        while size < most and pfns.next[first + size - 1] == first + size:
             size += 1
             if size == SHORT_RUN and most > SHORT_RUN:
                 nexts = self.pfns.table[first : first + most, NEXT]
@@ -106,14 +102,13 @@ class PageList:
 
     def check(self) -> None:
         """Links agree in both directions, the count is right, every frame is in the list's state."""
-        words = self.pfns.words
+        pfns = self.pfns
         pfn, before, length = self.head, 0, 0
         while pfn:
-            at = pfn * WORDS
-            assert words[at + PREV] == before and words[at + STATE] == self.state
+            assert pfns.prev[pfn] == before and pfns.state[pfn] == self.state
             length += 1
             assert length <= self.count, f"the {self.state.name} list loops"
-            before, pfn = pfn, words[at + NEXT]
+            before, pfn = pfn, pfns.next[pfn]
         assert before == self.tail and length == self.count
         assert self.state == State.STANDBY or length == self.pfns.counts[self.state]
 
@@ -138,9 +133,9 @@ class StandbyLists:
 
     def remove(self, pfn: int, state: State) -> None:
         """Takes one frame out into `state`."""
-        at = pfn * WORDS + FLAGS
-        self.lists[self.pfns.words[at] >> PRIORITY_SHIFT ^ PRIORITY].remove(pfn, state)
-        self.pfns.words[at] = 0
+        flags = self.pfns.flags
+        self.lists[flags[pfn] >> PRIORITY_SHIFT ^ PRIORITY].remove(pfn, state)
+        flags[pfn] = 0
         self.count -= 1
 
     def pop(self, count: int, state: State) -> list[tuple[int, int]]:
@@ -167,6 +162,6 @@ class StandbyLists:
             pages.check()
             pfn = pages.head
             while pfn:
-                assert self.pfns.words[pfn * WORDS + FLAGS] == (priority ^ PRIORITY) << PRIORITY_SHIFT, "a standby frame is on a list of another priority"
-                pfn = self.pfns.words[pfn * WORDS]
+                assert self.pfns.flags[pfn] == (priority ^ PRIORITY) << PRIORITY_SHIFT, "a standby frame is on a list of another priority"
+                pfn = self.pfns.next[pfn]
         assert self.count == sum(self.by_priority()) == self.pfns.counts[State.STANDBY]

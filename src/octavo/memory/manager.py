@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from octavo.machine.abi import HOLDER, PAGE_SIZE, PTE, SEGMENT_SHIFT, WORDS, State
+from octavo.machine.abi import PAGE_SIZE, SEGMENT_SHIFT, State
 from octavo.machine.ram import Ram
 from octavo.memory.arguments import whole
 from octavo.memory.fault import Faults
@@ -76,8 +76,8 @@ class MemoryManager:
         """
         if whole(pfn, "a frame's number", 0, 1 << 52) >= self.pfns.frames:
             return f"frame {pfn:#x}: outside the PFN database"
-        pte, holder = self.pfns.words[pfn * WORDS + PTE], self.pfns.words[pfn * WORDS + HOLDER]
-        state = self.pfns.state(pfn).name.lower()
+        pte, holder = self.pfns.pte[pfn], self.pfns.holder[pfn]
+        state = self.pfns.state_of(pfn).name.lower()
         if self.pfns.since is not None:
             state += f" since claim {self.pfns.since[pfn]} of {self.pfns.claims}"
         if holder:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from octavo.machine.abi import PTE, WORDS
 from octavo.memory.conditions import MemoryConditions
 from octavo.memory.physical import BASE_MASK, RESERVE, PhysicalMemory
 from octavo.memory.section import Pager
@@ -143,12 +142,12 @@ class Pageout:
     def _modified(self, limit: int, failed: dict[Pager, StatusError]) -> list[Pick]:
         """The oldest modified pages, each with its dirty neighbours in the section: a contiguous cluster. Pagers that have failed are left out."""
         physical = self.physical
-        words = physical.pfns.words
+        pfns = physical.pfns
         picks: list[Pick] = []
         taken: dict[int, int] = {}
         pfn = physical.modified.head
         while pfn and limit > 0:
-            pte = words[pfn * WORDS + PTE]
+            pte = pfns.pte[pfn]
             base = pte & BASE_MASK
             segment = physical.segments[base]
             left = segment.dirty & ~segment.writing & ~taken.get(base, 0)
@@ -159,7 +158,7 @@ class Pageout:
                 picks.append(Pick(segment, first, end))
                 taken[base] = taken.get(base, 0) | (1 << end) - (1 << first)
                 limit -= end - first
-            pfn = words[pfn * WORDS]
+            pfn = pfns.next[pfn]
         return [pick for pick in picks if pick.segment.section.leads is None] or picks  # those that must be led cost a barrier
 
     def _reads(self) -> bool:

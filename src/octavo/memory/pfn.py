@@ -14,8 +14,8 @@ One entry, eight int32 words:
     use          the holder's own; a frame with a holder may use next, prev and pte as well
     holder       who has the frame where no section does: an index into `holders` (a slab cache, a pool, stacks); 0 for none
 
-`words` shows the entries as one flat memoryview (fast for one element), `flat` as a flat array (for compiled kernels),
-`table` as an array of shape (frames, 8).
+`next[pfn]` to `holder[pfn]` are the columns, as memoryviews (fast for one element). For kernels `words` shows the entries as
+one flat memoryview and `flat` as a flat array; `table` is an array of shape (frames, 8), for many at once.
 `counts[state]` is the number of frames in each state; whoever changes a state keeps it.
 
 Source: NT's MMPFN, with its page locations; GNU Mach's vm_page. Departures: the owner is found through the PTE's index,
@@ -49,6 +49,7 @@ class PfnDatabase:
             start = first << PAGE_SHIFT
             self.words = ram.bytes[start : start + frames * ENTRY_BYTES].cast("i")
             flat = np.frombuffer(self.words, np.int32)
+        self.next, self.prev, self.pte, self.state, self.flags, self.order, self.use, self.holder = (self.words[column::WORDS] for column in range(WORDS))
         self.flat: npt.NDArray[np.int32] = flat
         self.table: npt.NDArray[np.int32] = flat.reshape(frames, WORDS)
         self._describe_absent()
@@ -73,7 +74,7 @@ class PfnDatabase:
 
     def hold(self, first: int, count: int, holder: int) -> None:
         """Says who has `count` frames from `first` on; 0 takes it back, with what the holder wrote into the entries."""
-        if (holder or self.words[first * WORDS + HOLDER]) not in self._paged:
+        if (holder or self.holder[first]) not in self._paged:
             self.wired += count if holder else -count
         self.fill(first, count, HOLDER, holder)
         if not holder:
@@ -106,9 +107,9 @@ class PfnDatabase:
         else:
             self.table[first : first + count, column] = value
 
-    def state(self, pfn: int) -> State:
+    def state_of(self, pfn: int) -> State:
         """The state of one frame."""
-        return State(self.words[pfn * WORDS + STATE])
+        return State(self.state[pfn])
 
     def pages_by_state(self) -> dict[str, int]:
         """Frames in each state, by name."""

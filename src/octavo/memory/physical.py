@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from octavo.machine.abi import HOLDER, PAGE_SHIFT, PAGE_SIZE, PTE, SEGMENT_PAGES, USE, WORDS, State
+from octavo.machine.abi import HOLDER, MODIFIED, PAGE_SHIFT, PAGE_SIZE, PTE, SEGMENT_PAGES, WRITING, State
 from octavo.machine.ram import Ram
 from octavo.memory.buddy import Run
 from octavo.memory.freeframes import Bounds, FreeFrames
@@ -110,11 +110,9 @@ class PhysicalMemory:
 
     def free(self, frames: list[int], was: State) -> None:
         """Gives back frames, all in state `was`; their entries lose PTE and flags."""
-        words = self.pfns.words
+        pfns = self.pfns
         for pfn in frames:
-            at = pfn * WORDS
-            words[at + PTE] = 0
-            words[at + PTE + 2] = 0
+            pfns.pte[pfn] = pfns.flags[pfn] = 0
         for first, count in runs_of(frames):
             self.buddy.free(first, count, was)
 
@@ -157,10 +155,10 @@ class PhysicalMemory:
                 ptes = ptes[size:]
                 first += size
                 count -= size
-        words, link = self.pfns.words, self.ram.link
-        for at in range(first * WORDS + PTE, (first + count) * WORDS + PTE, WORDS):
-            pte = words[at]
-            words[at] = 0
+        pfns, link = self.pfns, self.ram.link
+        for pfn in range(first, first + count):
+            pte = pfns.pte[pfn]
+            pfns.pte[pfn] = 0
             link[pte] = 0
             self._drop_use(self.segments[pte & BASE_MASK], 1)
 
@@ -227,7 +225,7 @@ class PhysicalMemory:
         self.buddy.check()
         for pages in (self.zeroed, self.standby, self.modified):
             pages.check()
-        words, link = self.pfns.words, self.ram.link
+        pfns, link = self.pfns, self.ram.link
         owned = 0
         for base, segment in self.segments.items():
             assert segment.base == base and segment.section.segments[segment.index] is segment
@@ -241,15 +239,15 @@ class PhysicalMemory:
                 if not entry:
                     assert not (segment.dirty | segment.writing) & bit, "an absent page is dirty"
                     continue
-                at = abs(entry) * WORDS
-                assert words[at + PTE] == base + i, f"frame {abs(entry)} has two owners"
-                state, flags = words[at + 3], words[at + 4]
+                pfn = abs(entry)
+                assert pfns.pte[pfn] == base + i, f"frame {pfn} has two owners"
+                state, flags = pfns.state[pfn], pfns.flags[pfn]
                 assert (state == State.ACTIVE) == (entry > 0), (state, entry)
-                assert entry < 0 or segment.mapped or words[at + USE], "an active page that nobody uses"
-                assert entry > 0 or not words[at + USE], "a page in use is not active"
-                shares += words[at + USE]
-                assert bool(flags & 1) == bool(segment.dirty & bit), "PFN entry and segment disagree on dirty"
-                assert bool(flags & 4) == bool(segment.writing & bit), "PFN entry and segment disagree on writing"
+                assert entry < 0 or segment.mapped or pfns.use[pfn], "an active page that nobody uses"
+                assert entry > 0 or not pfns.use[pfn], "a page in use is not active"
+                shares += pfns.use[pfn]
+                assert bool(flags & MODIFIED) == bool(segment.dirty & bit), "PFN entry and segment disagree on dirty"
+                assert bool(flags & WRITING) == bool(segment.writing & bit), "PFN entry and segment disagree on writing"
             assert shares == segment.shares, "the entries that lead to a segment are miscounted"
         table = self.pfns.table
         assert owned == np.count_nonzero(table[table[:, HOLDER] == 0, PTE]), "frames owned by no segment"

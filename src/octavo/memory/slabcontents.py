@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from octavo.machine.abi import HOLDER, NEXT, PAGE_SHIFT, PAGE_SIZE, PTE, USE, WORDS
+from octavo.machine.abi import HOLDER, PAGE_SHIFT, PAGE_SIZE, USE
 from octavo.memory import slabkernels as k
 from octavo.memory.arguments import hexed, invalid, named, shown, whole
 from octavo.memory.physical import PhysicalMemory
@@ -76,20 +76,20 @@ class SlabContents:
 
     def addresses(self, slab: int) -> range:
         """Of the objects of a slab."""
-        start = (slab << PAGE_SHIFT) + self.pfns.words[slab * WORDS + PTE] + self.offset
+        start = (slab << PAGE_SHIFT) + self.pfns.pte[slab] + self.offset
         return range(start, start + self.state[k.PER] * self.buffer, self.buffer)
 
     def refuse_stranger(self, address: int) -> None:
         """SlabError for an address at which no object of the cache begins."""
-        words, frame = self.pfns.words, address >> PAGE_SHIFT if type(address) is int else 0
-        if not 0 < frame < self.pfns.frames or words[frame * WORDS + HOLDER] != self.holder:
+        pfns, frame = self.pfns, address >> PAGE_SHIFT if type(address) is int else 0
+        if not 0 < frame < self.pfns.frames or pfns.holder[frame] != self.holder:
             whole(address, f"cache {self.name}: the address of an object")
-            holder = self.pfns.holders[words[frame * WORDS + HOLDER]] if 0 < frame < self.pfns.frames else ""
+            holder = self.pfns.holders[pfns.holder[frame]] if 0 < frame < self.pfns.frames else ""
             whose = f": its frame is held by {holder}" if holder else ""
             raise SlabError(f"cache {self.name}: {hexed(address)} is freed and lies in none of its slabs{whose}")
-        use = words[frame * WORDS + USE]
+        use = pfns.use[frame]
         slab = frame + use if use < 0 else frame
-        at = address - (slab << PAGE_SHIFT) - words[slab * WORDS + PTE] - self.offset
+        at = address - (slab << PAGE_SHIFT) - pfns.pte[slab] - self.offset
         if at % self.buffer or not 0 <= at < self.state[k.PER] * self.buffer:
             raise SlabError(f"cache {self.name}: {address:#x} is freed and is not the beginning of an object")
 
@@ -101,7 +101,7 @@ class SlabContents:
 
     def inspect_next(self, slab: int) -> None:
         """SlabError when the guards of the object that a slab gives next are damaged, or its link to the one after it."""
-        address = self.addresses(slab)[(self.pfns.words[slab * WORDS + USE] & 0xFFFF) - 1]
+        address = self.addresses(slab)[(self.pfns.use[slab] & 0xFFFF) - 1]
         if self.guards:
             self.guards.inspect(address, FREE_TAG)
         if not 0 <= self.ram.link[address - self.offset + self.state[k.LINK_AT] >> 2] <= self.state[k.PER]:
@@ -126,7 +126,7 @@ class SlabContents:
     def _free_in(self, slab: int) -> set[int]:
         """Addresses of the objects on a slab's free list. SlabError when it is damaged."""
         link, addresses, link_at = self.ram.link, self.addresses(slab), self.state[k.LINK_AT] - self.offset
-        use = self.pfns.words[slab * WORDS + USE]
+        use = self.pfns.use[slab]
         found: set[int] = set()
         index = use & 0xFFFF
         while index:
@@ -169,12 +169,12 @@ class SlabContents:
 
         No object is free twice, and the guards of all are right (SlabError, by name).
         """
-        words, s, table = self.pfns.words, self.state, self.pfns.table
+        pfns, s, table = self.pfns, self.state, self.pfns.table
         heads = np.flatnonzero((table[:, HOLDER] == self.holder) & (table[:, USE] >= 0)).tolist()
         listed = self._listed()
         free, out = self._in_magazines(), 0
         for slab in heads:
-            use = words[slab * WORDS + USE]
+            use = pfns.use[slab]
             expected = {0: k.EMPTY, s[k.PER]: 0}.get(use >> 16, k.PARTIAL)
             assert listed.pop(slab, 0) == expected, f"cache {self.name}: slab {slab:#x} is on the wrong list"
             here = self._free_in(slab)
@@ -197,7 +197,7 @@ class SlabContents:
             while slab:
                 assert slab not in listed, f"cache {self.name}: a list of slabs loops"
                 listed[slab] = which
-                slab = self.pfns.words[slab * WORDS + NEXT]
+                slab = self.pfns.next[slab]
         return listed
 
     def _check_object(self, address: int, free: bool) -> None:

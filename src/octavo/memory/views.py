@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from octavo.machine.abi import FLAGS, MODIFIED, PTE, SEGMENT_PAGES, SEGMENT_SHIFT, USE, WORDS, WRITING, State
+from octavo.machine.abi import MODIFIED, SEGMENT_PAGES, SEGMENT_SHIFT, WRITING, State
 from octavo.memory.pfn import SHORT_RUN
 from octavo.memory.physical import BASE_MASK, PhysicalMemory
 from octavo.memory.section import Section, Segment
@@ -36,15 +36,15 @@ def unmap(physical: PhysicalMemory, segment: Segment) -> int:
 
 def share(physical: PhysicalMemory, segment: Segment, frame: int) -> None:
     """One more page-table entry leads to an active page."""
-    physical.pfns.words[frame * WORDS + USE] += 1
+    physical.pfns.use[frame] += 1
     segment.shares += 1
 
 
 def unshare(physical: PhysicalMemory, frame: int) -> None:
     """One less page-table entry leads to a page; the last one lets go of it."""
-    words = physical.pfns.words
-    segment = physical.segments[words[frame * WORDS + PTE] & BASE_MASK]
-    words[frame * WORDS + USE] -= 1
+    pfns = physical.pfns
+    segment = physical.segments[pfns.pte[frame] & BASE_MASK]
+    pfns.use[frame] -= 1
     segment.shares -= 1
     deactivate(physical, segment, frame)
 
@@ -54,16 +54,15 @@ def deactivate(physical: PhysicalMemory, segment: Segment, frame: int, count: in
 
     In use is what the cache shows or an address space maps.
     """
-    words = physical.pfns.words
-    at = frame * WORDS
-    if segment.mapped or words[at + USE]:
+    pfns = physical.pfns
+    if segment.mapped or pfns.use[frame]:
         return
-    link, first = physical.ram.link, words[at + PTE]
+    link, first = physical.ram.link, pfns.pte[frame]
     for i in range(count):
         link[first + i] = -frame - i
-    if words[at + FLAGS] & WRITING:
+    if pfns.flags[frame] & WRITING:
         physical.pfns.claim(frame, count, State.TRANSITION, State.ACTIVE)
-    elif words[at + FLAGS] & MODIFIED:
+    elif pfns.flags[frame] & MODIFIED:
         physical.modified.append(frame, count, State.ACTIVE)
     else:
         physical.standby.append(frame, count, State.ACTIVE, segment.section.priority)
@@ -86,7 +85,7 @@ def adopt(physical: PhysicalMemory, section: Section, page: int) -> tuple[Segmen
         return None
     frame = runs[0][0]
     segment.used += 1
-    physical.pfns.words[frame * WORDS + PTE] = at
+    physical.pfns.pte[frame] = at
     physical.ram.link[at] = frame
     return segment, frame
 
@@ -95,15 +94,15 @@ def settle(physical: PhysicalMemory, segment: Segment, first: int, end: int) -> 
     """Sends the active pages among [first, end) that nobody uses to their lists, alike ones in one go; returns how many."""
     moved = 0
     if not segment.mapped:
-        words = physical.pfns.words
+        pfns = physical.pfns
         entries = physical.ram.link[segment.base + first : segment.base + end].tolist()
         i = 0
         while i < len(entries):
             frame, count = entries[i], 1
-            if frame > 0 and not words[frame * WORDS + USE]:
-                flags = words[frame * WORDS + FLAGS]
-                while i + count < len(entries) and entries[i + count] == frame + count and not words[(frame + count) * WORDS + USE]:
-                    if words[(frame + count) * WORDS + FLAGS] != flags:
+            if frame > 0 and not pfns.use[frame]:
+                flags = pfns.flags[frame]
+                while i + count < len(entries) and entries[i + count] == frame + count and not pfns.use[frame + count]:
+                    if pfns.flags[frame + count] != flags:
                         break
                     count += 1
                 deactivate(physical, segment, frame, count)

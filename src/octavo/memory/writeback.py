@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from octavo.machine.abi import FLAGS, MODIFIED, SEGMENT_PAGES, SEGMENT_SHIFT, STATE, WORDS, WRITING, State
+from octavo.machine.abi import MODIFIED, SEGMENT_PAGES, SEGMENT_SHIFT, WRITING, State
 from octavo.memory.pfn import runs_of
 from octavo.memory.physical import PhysicalMemory
 from octavo.memory.section import DirtyRun, NoRoomError, Pager, Section, Segment, mask_runs
@@ -62,11 +62,11 @@ class WriteBack:
         if not new:
             return
         segment.dirty |= new
-        words, link, base = self.physical.pfns.words, self.physical.ram.link, segment.base
+        pfns, link, base = self.physical.pfns, self.physical.ram.link, segment.base
         count = 0
         while new:
             bit = new & -new
-            words[abs(link[base + bit.bit_length() - 1]) * WORDS + FLAGS] |= MODIFIED
+            pfns.flags[abs(link[base + bit.bit_length() - 1])] |= MODIFIED
             new ^= bit
             count += 1
         section = segment.section
@@ -159,12 +159,11 @@ class WriteBack:
         return {section: failed[leads] for section, leads in led.items() if leads is not None and leads in failed} if failed else {}
 
     def _begin(self, pick: Pick) -> DirtyRun:
-        segment, ram, words = pick.segment, self.physical.ram, self.physical.pfns.words
+        segment, ram, pfns = pick.segment, self.physical.ram, self.physical.pfns
         frames = [abs(f) for f in ram.link[segment.base + pick.first : segment.base + pick.end].tolist()]
         for pfn in frames:
-            at = pfn * WORDS
-            words[at + FLAGS] = words[at + FLAGS] & ~MODIFIED | WRITING
-            if words[at + STATE] == State.MODIFIED:
+            pfns.flags[pfn] = pfns.flags[pfn] & ~MODIFIED | WRITING
+            if pfns.state[pfn] == State.MODIFIED:
                 self.physical.modified.remove(pfn, State.TRANSITION)
         mask = _mask(pick)
         assert segment.dirty & mask == mask and not segment.writing & mask
@@ -180,7 +179,7 @@ class WriteBack:
 
     def _end(self, pick: Pick, kept: int) -> None:
         segment, physical = pick.segment, self.physical
-        words = physical.pfns.words
+        pfns = physical.pfns
         entries = physical.ram.link[segment.base + pick.first : segment.base + pick.end].tolist()
         mask = _mask(pick)
         segment.writing &= ~mask
@@ -188,11 +187,11 @@ class WriteBack:
             self.mark(segment, mask & ~kept)
         idle: list[int] = []
         for entry in entries:
-            at = abs(entry) * WORDS
-            words[at + FLAGS] &= ~WRITING
+            pfn = abs(entry)
+            pfns.flags[pfn] &= ~WRITING
             if entry > 0:
                 continue
-            if words[at + FLAGS] & MODIFIED:
+            if pfns.flags[pfn] & MODIFIED:
                 physical.modified.append(-entry, 1, State.TRANSITION)
             else:
                 idle.append(-entry)
@@ -257,7 +256,7 @@ class WriteBack:
 
     def _purge_segment(self, segment: Segment, mask: int) -> None:
         physical = self.physical
-        link, words = physical.ram.link, physical.pfns.words
+        link, pfns = physical.ram.link, physical.pfns
         if segment.dirty & mask:
             self._unmark(segment, segment.dirty & mask)
         segment.prefetched &= ~mask
@@ -270,7 +269,7 @@ class WriteBack:
             elif entry:
                 passive.append(-entry)
         for pfn in passive:
-            modified = words[pfn * WORDS + STATE] == State.MODIFIED
+            modified = pfns.state[pfn] == State.MODIFIED
             (physical.modified if modified else physical.standby).remove(pfn, State.ACTIVE)
         segment.used -= len(active) + len(passive)
         physical.free(active + passive, State.ACTIVE)

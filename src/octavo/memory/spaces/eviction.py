@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from octavo.machine.abi import ACCESSED, DIRTY, HOLDER, PAGE_SHIFT, PRESENT, PTE, WORDS, State
+from octavo.machine.abi import ACCESSED, DIRTY, PAGE_SHIFT, PRESENT, State
 from octavo.memory.physical import BASE_MASK
 from octavo.memory.spaces.privatepages import is_paged
 from octavo.memory.spaces.replacement import Replacement
@@ -101,7 +101,7 @@ class Eviction:
     # -- one frame ------------------------------------------------------------------------------------------------
 
     def _private(self, frame: int) -> bool:
-        return self.physical.pfns.words[frame * WORDS + HOLDER] == self.machine.holder
+        return self.physical.pfns.holder[frame] == self.machine.holder
 
     def _stay(self, frame: int) -> None:
         """A victim that may not leave is known to the policy again."""
@@ -133,13 +133,13 @@ class Eviction:
 
     def _unmap(self, frame: int) -> int:
         section, number = self.replacement.section_page(frame)
-        words, segment = self.physical.pfns.words, self.physical.segments[self.physical.pfns.words[frame * WORDS + PTE] & BASE_MASK]
+        pfns, segment = self.physical.pfns, self.physical.segments[self.physical.pfns.pte[frame] & BASE_MASK]
         for view in section.views:
             view.forget(number, number + 1)
         if segment.mapped:
             return 0  # the cache shows it still
         self.unmapped += 1
-        if not self.standby and words[frame * WORDS + PTE] and self.physical.pfns.state(frame) == State.STANDBY:
+        if not self.standby and pfns.pte[frame] and self.physical.pfns.state_of(frame) == State.STANDBY:
             self.physical.drop_standby(frame)
         return 1
 

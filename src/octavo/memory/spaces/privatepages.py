@@ -17,7 +17,7 @@ Nothing here looks at protections' meaning beyond making entries: which access i
 
 from __future__ import annotations
 
-from octavo.machine.abi import ACCESSED, DIRTY, FRAME_MASK, HOLDER, PAGE_SHIFT, PAGE_SIZE, PRESENT, PTE, USE, WORDS, WRITABLE, State
+from octavo.machine.abi import ACCESSED, DIRTY, FRAME_MASK, PAGE_SHIFT, PAGE_SIZE, PRESENT, WRITABLE, State
 from octavo.machine.mmu import SoftMmu
 from octavo.machine.pagetables import PageTables
 from octavo.memory.physical import RESERVE, PhysicalMemory
@@ -64,21 +64,21 @@ class PrivatePages:
 
     def uses(self, frame: int) -> int:
         """Entries that lead to a frame."""
-        return self.physical.pfns.words[frame * WORDS + USE]
+        return self.physical.pfns.use[frame]
 
     def _use(self, frame: int, change: int) -> None:
         """Counts one more or one less entry; the last one frees a private frame, and lets go of a section's."""
-        words = self.physical.pfns.words
+        pfns = self.physical.pfns
         self.resident += change
-        if words[frame * WORDS + HOLDER] != self.holder:
+        if pfns.holder[frame] != self.holder:
             self.shared += change
-            if words[frame * WORDS + PTE]:
-                if words[frame * WORDS + USE] == 1:
+            if pfns.pte[frame]:
+                if pfns.use[frame] == 1:
                     self.replacement.gone(frame)
                 unshare(self.physical, frame)
             return
-        words[frame * WORDS + USE] += change
-        if not words[frame * WORDS + USE]:
+        pfns.use[frame] += change
+        if not pfns.use[frame]:
             self.replacement.gone(frame)
             self.physical.pfns.hold(frame, 1, 0)
             self.physical.free([frame], State.ACTIVE)
@@ -169,7 +169,7 @@ class PrivatePages:
 
     def is_shared(self, entry: int) -> bool:
         """True for a present entry that leads to no private page."""
-        return bool(entry & PRESENT) and self.physical.pfns.words[self.frame_of(entry) * WORDS + HOLDER] != self.holder
+        return bool(entry & PRESENT) and self.physical.pfns.holder[self.frame_of(entry)] != self.holder
 
     def map_shared(self, address: int, segment: Segment, frame: int, protect: Protect, writable: bool) -> None:
         """An entry for an active page of a section. StatusError INSUFFICIENT_RESOURCES without a frame for a table."""
@@ -212,7 +212,7 @@ class PrivatePages:
         """Gives a page a copy of its own in `frame`, from `try_frame`, which counts as written: it holds what the page held. The page may be a section's."""
         old, ram = self.frame_of(entry), self.physical.ram
         ram.frame(frame)[:] = ram.frame(old)
-        self.physical.pfns.words[frame * WORDS + USE] = 1
+        self.physical.pfns.use[frame] = 1
         self.replacement.private(frame, self.family, address >> PAGE_SHIFT)
         self.tables.put(address, self._make(frame, protect, entry) | DIRTY)
         self.mmu.invalidate(address)
@@ -265,14 +265,14 @@ class PrivatePages:
         Returns the frames of those whose entries have changed meanwhile.
         """
         at = self.tables.place(address)
-        words, uses = self.tables.words, self.physical.pfns.words
+        words, pfns = self.tables.words, self.physical.pfns
         left = []
         bits = self._make(0, protect, HELD)  # nobody shares them
         for i, frame in enumerate(frames):
             if at < 0 or words[at + i] != entry + (i << PAGE_SHIFT):
                 left.append(frame)
                 continue
-            uses[frame * WORDS + USE] = 1
+            pfns.use[frame] = 1
             words[at + i] = frame << PAGE_SHIFT | bits
             self.replacement.private(frame, self.family, (address >> PAGE_SHIFT) + i)
             self.files.use(entry + (i << PAGE_SHIFT), -1)

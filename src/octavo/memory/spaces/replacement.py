@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from octavo.machine import mmukernels
-from octavo.machine.abi import ACCESSED, FRAME_MASK, NEXT, PAGE_SHIFT, PRESENT, PREV, PTE, SEGMENT_SHIFT, WORDS
+from octavo.machine.abi import ACCESSED, FRAME_MASK, PAGE_SHIFT, PRESENT, SEGMENT_SHIFT
 from octavo.machine.kernels import compile_kernels
 from octavo.machine.mmukernels import BITS, LEVELS
 from octavo.memory.physical import BASE_MASK
@@ -43,7 +43,7 @@ class Replacement:
 
     def __init__(self, machine: VirtualMemory, name: str) -> None:
         self.machine = machine
-        self.words = machine.physical.pfns.words
+        self.pfns = machine.physical.pfns
         self.policy = Policy(name, machine.physical.pfns.frames - 1, max(machine.total, 1))
         self.families: dict[int, list[AddressSpace]] = {}
         self._numbers = count(1)
@@ -77,13 +77,13 @@ class Replacement:
 
     def private(self, frame: int, family: int, page: int) -> None:
         """A private page is in a frame now."""
-        at = frame * WORDS
-        self.words[at + NEXT], self.words[at + PREV], self.words[at + PTE] = page & 0x7FFFFFFF, page >> 31, family
+        pfns = self.pfns
+        pfns.next[frame], pfns.prev[frame], pfns.pte[frame] = page & 0x7FFFFFFF, page >> 31, family
         self.policy.insert(frame, key_of(family, page, 0))
 
     def again(self, frame: int) -> None:
         """A private page stays after all: `private` once more."""
-        self.private(frame, self.words[frame * WORDS + PTE], self.page_of(frame))
+        self.private(frame, self.pfns.pte[frame], self.page_of(frame))
 
     def shared(self, frame: int) -> None:
         """A section's page has its first entry."""
@@ -106,18 +106,18 @@ class Replacement:
 
     def page_of(self, frame: int) -> int:
         """The page number of a private page."""
-        return self.words[frame * WORDS + NEXT] | self.words[frame * WORDS + PREV] << 31
+        return self.pfns.next[frame] | self.pfns.prev[frame] << 31
 
     def section_page(self, frame: int) -> tuple[Section, int]:
         """Which page of which section is in a frame."""
-        pte = self.words[frame * WORDS + PTE]
+        pte = self.pfns.pte[frame]
         segment = self.machine.physical.segments[pte & BASE_MASK]
         return segment.section, (segment.index << SEGMENT_SHIFT) + pte - segment.base
 
     def sharers(self, frame: int) -> list[AddressSpace]:
         """The spaces that have a private page."""
         address = self.page_of(frame) << PAGE_SHIFT
-        family = self.families[self.words[frame * WORDS + PTE]]
+        family = self.families[self.pfns.pte[frame]]
         return [s for s in family if (entry := s.tables.get(address)) and s.pages.leads_to(entry, frame)]
 
     # -- accessed bits --------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from octavo.machine.abi import HOLDER, SEGMENT_PAGES, SEGMENT_SHIFT, USE, WORDS
+from octavo.machine.abi import HOLDER, SEGMENT_PAGES, SEGMENT_SHIFT, USE
 from octavo.machine.mmu import References, SoftMmu
 from octavo.machine.mmukernels import EXECUTE, READ, WRITE
 from octavo.machine.paging import PageTableFormat
@@ -189,7 +189,7 @@ class VirtualMemory:
         whole(pfn, "a frame's number", 0)
         if not 0 < pfn < self.physical.pfns.frames or not self.replacement.policy.has(pfn):
             return ""
-        if self.physical.pfns.words[pfn * WORDS + HOLDER] == self.holder:
+        if self.physical.pfns.holder[pfn] == self.holder:
             address = self.replacement.page_of(pfn) << 12
             seen = [f"{space.name} at {address:#x}" for space in self.replacement.sharers(pfn)]
         else:
