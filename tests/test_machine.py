@@ -123,7 +123,7 @@ def test_sysfs(tmp_path: Path) -> None:
     [
         ("", "no memory range"),
         ("hello", "line 1"),
-        ("0x5000-0x1000 usable", "0x5000 to 0x1001"),
+        ("0x5000-0x1000 usable", "0x5000 to 0x1000"),
         ("[{]", "not valid JSON"),
         ('[{"start": 1}]', "range 0"),
         ('{"ranges": 7}', "no memory range"),

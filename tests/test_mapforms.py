@@ -9,7 +9,7 @@ import lzma
 import random
 import re
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,93 +20,19 @@ from hypothesis import strategies as st
 import octavo
 from octavo.boot.firmware_map import normalise
 from octavo.cli.main import run
-from octavo.machine import maptext
+from octavo.machine import mapsources, maptext
 from octavo.machine.firmware import FirmwareMap, FirmwareRange, MemoryKind
 from octavo.machine.mapsources import load_firmware_map, parse_text, recorded_maps
 from octavo.machine.maptext import MOST_HEAD, open_unpacked
 from octavo.status import StatusError
-
-K = MemoryKind
-PC = [
-    FirmwareRange(0, 0x9FC00, K.USABLE),
-    FirmwareRange(0x9FC00, 0xA0000, K.RESERVED),
-    FirmwareRange(0xF0000, 0x100000, K.RESERVED),
-    FirmwareRange(0x100000, 0xFEE0000, K.USABLE),
-    FirmwareRange(0xFEE0000, 0x10000000, K.NVS),
-    FirmwareRange(0xFFFC0000, 0x100000000, K.RESERVED),
-]
-LARGER = [*PC[:3], FirmwareRange(0x100000, 0x1FEE0000, K.USABLE), FirmwareRange(0x1FEE0000, 0x20000000, K.ACPI), PC[5]]
-_E820 = {K.USABLE: "usable", K.RESERVED: "reserved", K.ACPI: "ACPI data", K.NVS: "ACPI NVS", K.UNUSABLE: "unusable"}
-_NUMBERS = {K.USABLE: 1, K.RESERVED: 2, K.ACPI: 3, K.NVS: 4, K.UNUSABLE: 5}
-_SIZED = {**_E820, K.USABLE: "kernel usable RAM", K.RESERVED: "device reserved"}
-_EFI_NUMBERS = {K.USABLE: 7, K.RESERVED: 0, K.ACPI: 9, K.NVS: 10, K.UNUSABLE: 8}
-_EFI = {K.USABLE: "Conventional Memory", K.RESERVED: "Reserved", K.ACPI: "ACPI Reclaim Memory", K.NVS: "ACPI Memory NVS", K.UNUSABLE: "Unusable Memory"}
-_IOMEM = {K.USABLE: "System RAM", K.RESERVED: "PCI Bus 0000:00", K.ACPI: "ACPI Tables", K.NVS: "ACPI Non-volatile Storage", K.UNUSABLE: "Unusable memory"}
-_GRUB = {K.USABLE: "available RAM", K.RESERVED: "reserved RAM", K.ACPI: "ACPI reclaimable RAM", K.NVS: "ACPI non-volatile storage RAM", K.UNUSABLE: "faulty RAM (BadRAM)"}
-
-
-def coloured(line: str, escape: str) -> str:
-    """A line in the colours of dmesg and journalctl, in which the escape character may have become something else."""
-    return f"{escape}[32m[    0.000000] {escape}[0m{escape}[33m" + line.replace(": ", f": {escape}[0m", 1)
-
-
-LOGS: dict[str, Callable[[int, FirmwareRange], str]] = {
-    "E820": lambda i, r: f"BIOS-e820: [mem {r.start:#018x}-{r.end - 1:#018x}] {_E820[r.kind]}",
-    "E820 with sizes": lambda i, r: f"BIOS-e820: [mem {r.start:#018x}-{r.end - 1:#018x}]  639.5 KB {_SIZED[r.kind]}",
-    "E820 before 3.5": lambda i, r: f" BIOS-e820: {r.start:016x} - {r.end:016x} ({_E820[r.kind]})",
-    "E820 before 2.3": lambda i, r: f" BIOS-e820: {r.end - r.start:08x} @ {r.start:08x} ({_E820[r.kind]})",
-    "E820 by numbers": lambda i, r: f"BIOS-e820: [mem {r.start:#018x}-{r.end - 1:#018x}] type {_NUMBERS[r.kind]}",
-    "guest of Xen": lambda i, r: f"Xen: [mem {r.start:#018x}-{r.end - 1:#018x}] {_E820[r.kind]}",
-    "Xen": lambda i, r: f"(XEN) [0000001b4dd165de]  {r.start:016x} - {r.end:016x} ({_E820[r.kind]})",
-    "Xen 4.15": lambda i, r: f"(XEN)  [{r.start:016x}, {r.end - 1:016x}] ({_E820[r.kind]})",
-    "EFI": lambda i, r: f"efi: mem{i:02d}: [{_EFI[r.kind]:<19}|   |  |  |  |  |   |WB|WT|WC|UC] range=[{r.start:#018x}-{r.end - 1:#018x}] (0MB)",
-    "EFI of 3.x": lambda i, r: f"EFI: mem{i:02d}: type={_EFI_NUMBERS[r.kind]}, attr=0xf, range=[{r.start:#018x}-{r.end:#018x}) (0MB)",
-    "FreeBSD": lambda i, r: f"SMAP type={_NUMBERS[r.kind]:02x} base={r.start:016x} len={r.end - r.start:016x}",
-    "FreeBSD's sysctl": lambda i, r: f"SMAP type={_NUMBERS[r.kind]:02x}, xattr=01, base={r.start:016x}, len={r.end - r.start:016x}",
-    "GRUB": lambda i, r: f"base_addr = {r.start:#x}, length = {r.end - r.start:#x}, {_GRUB[r.kind]}",
-    "modified": lambda i, r: f"modified: [mem {r.start:#018x}-{r.end - 1:#018x}] {_E820[r.kind]}",
-    "the user's": lambda i, r: f"user: [mem {r.start:#018x}-{r.end - 1:#018x}] {_E820[r.kind]}",
-}
-LISTS: dict[str, Callable[[int, FirmwareRange], str]] = {
-    "hexadecimal": lambda i, r: f"{r.start:#x}-{r.end - 1:#x} {_E820[r.kind]} # {i}",
-    "decimal": lambda i, r: f"{r.start} - {r.end - 1}  {_E820[r.kind]}",
-    "cut": lambda i, r: f"[mem {r.start:#018x}-{r.end - 1:#018x}] {_E820[r.kind]}",
-    "iomem": lambda i, r: f"{r.start:08x}-{r.end - 1:08x} : {_IOMEM[r.kind]}",
-}
-WRAPPINGS: dict[str, Callable[[list[str]], bytes]] = {
-    "plain": lambda lines: "\n".join(lines).encode(),
-    "CR LF, NUL and a line end": lambda lines: "".join(f"{line}\r\n" for line in lines).encode() + b"\0" * 50 + b"\n",
-    "BOM": lambda lines: b"\xef\xbb\xbf" + "\n".join(lines).encode(),
-    "UTF-16": lambda lines: "\r\n".join(lines).encode("utf-16"),
-    "UTF-16 without BOM": lambda lines: "\n".join(lines).encode("utf-16-be"),
-    "gzip": lambda lines: gzip.compress("\n".join(lines).encode()),
-    "bzip2": lambda lines: bz2.compress("\n".join(lines).encode()),
-    "xz": lambda lines: lzma.compress("\n".join(lines).encode()),
-}
-MANNERS: dict[str, Callable[[list[str]], list[str]]] = {
-    "times": lambda lines: [f"[    0.{i:06d}][    T0] {line}" for i, line in enumerate(lines)],
-    "journal": lambda lines: [f"Jun 19 18:06:35 ####-desktop kernel: {line}" for line in lines],
-    "JSON": lambda lines: [json.dumps({"_HOSTNAME": "h", "MESSAGE": line, "PRIORITY": "6"}) for line in lines],
-    "one line of JSON": lambda lines: [json.dumps({"dmesg": "\n".join(lines)})],
-    "kmsg": lambda lines: [f"6,{i},0,-;{line}" for i, line in enumerate(lines)],
-    "colours": lambda lines: [coloured(line, "\x1b") for line in lines],
-    "colours without escape": lambda lines: [coloured(line, "") for line in lines],
-    "colours of cat -v": lambda lines: [coloured(line, "^[") for line in lines],
-    "twice": lambda lines: [line for line in lines for _ in range(2)],
-    "all over again": lambda lines: [*lines, "reboot", *lines],
-    "blank lines": lambda lines: [part for line in lines for part in (line, "")],
-    "quoted": lambda lines: [f"> > {line}" for line in lines],
-    "text behind": lambda lines: [f"{line} <- look here" for line in lines],
-    "serial line": lambda lines: [f"\r{line}\r" for line in lines],
-    "garbage": lambda lines: ["\xff\xfe\x07noise", *lines, "Linux is here"],
-}
+from tests.maplines import E820_WORDS, LARGER, LISTS, LOGS, MANNERS, PC, WRAPPINGS, K, efi, log
 
 
 @st.composite
 def maps(draw: st.DrawFn) -> list[FirmwareRange]:
     """Disjoint, ascending ranges, RAM among them, below 4 GiB."""
     edges = sorted(draw(st.sets(st.integers(0, 1 << 20), min_size=2, max_size=16)))
-    ranges = [FirmwareRange(a << 12, b << 12, draw(st.sampled_from(list(_E820)))) for a, b in pairwise(edges)]
+    ranges = [FirmwareRange(a << 12, b << 12, draw(st.sampled_from(list(E820_WORDS)))) for a, b in pairwise(edges)]
     return [FirmwareRange(ranges[0].start, ranges[0].end, K.USABLE), *ranges[1:]]
 
 
@@ -135,11 +61,6 @@ def test_every_list(tmp_path_factory: pytest.TempPathFactory, dialect: str, rang
     """Lists too."""
     lines = [LISTS[dialect](i, r) for i, r in enumerate(ranges)]
     assert load(tmp_path_factory, WRAPPINGS[wrapping](lines)) == ranges
-
-
-def log(ranges: Sequence[FirmwareRange], dialect: str = "E820") -> str:
-    """A map as a log."""
-    return "".join(f"[    0.000000] {LOGS[dialect](i, r)}\n" for i, r in enumerate(ranges))
 
 
 def wrapped(text: str, width: int) -> str:
@@ -207,11 +128,6 @@ def test_kinds_of_all_kernels(word: str, kind: MemoryKind) -> None:
 # -- which map is in force ------------------------------------------------------------------------------------------
 
 
-def efi(*items: tuple[int, int, int, str]) -> str:
-    """EFI lines of (number, start, end, kind)."""
-    return "".join(f"efi: mem{i:02d}: [{kind}|   |  |WB|WT|WC|UC] range=[{a:#018x}-{b - 1:#018x}] (1MB)\n" for i, a, b, kind in items)
-
-
 def test_efi_wins_only_as_a_whole_set() -> None:
     """One line of many, a set with a gap, and a set without the end leave the E820 map in force; alone they are read, and told of."""
     for lines, why in (
@@ -264,6 +180,21 @@ def test_boots_with_a_start_and_without() -> None:
     assert parse_text(log(shuffled)) == shuffled and not parse_text(log(shuffled)).notes
 
 
+def test_bytes_in_json_wherever_a_block_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Lines have their numbers; arrays that are none of bytes, and one that does not end, are left as they are."""
+    odd = '{"MESSAGE": []}\n{"MESSAGE": [1, 300]}\n{"MESSAGE": [1,, 2]}\n'
+    lines = "".join(json.dumps({"n": i, "MESSAGE": [*LOGS["E820"](i, r).encode()]}, indent=1) + "\n" for i, r in enumerate(PC))
+    text = odd + lines + json.dumps({"MESSAGE": [*b"BIOS-e820: what"]}) + '\n{"MESSAGE": [66, 73, 79,'
+    path = tmp_path / "x"
+    path.write_text(" " * 64 + text)
+    for block in (7, 64, 1000, 1 << 20):
+        monkeypatch.setattr(mapsources, "MOST_HEAD", 64)
+        monkeypatch.setattr(maptext, "_BLOCK", block)
+        found = load_firmware_map(str(path))
+        assert found == PC
+        assert found.notes == (f"{path}, line {text.count(chr(10))}: this BIOS-e820 line cannot be read, and is left out",)
+
+
 def test_whose_map() -> None:
     """The user's before the firmware's, the hypervisor's before its guest's, the kernel's for want of another; and it is said."""
     mine = [FirmwareRange(0, 0x9F000, K.USABLE), FirmwareRange(0x100000, 0x4000000, K.USABLE)]
@@ -291,16 +222,28 @@ def test_whose_map() -> None:
         ("0x0-0xfff usable\n0010-0777 usable\n", "line 2: '0010' begins with a zero"),
         ("0-" + "9" * 5000 + " usable\n", "line 1: a number of 5000 digits is past 64 bits"),
         ("0x0-0x" + "f" * 5000 + " usable\n", "line 1: the range 0x0 to a number of more than 64 bits"),
-        ('[{"start": ' + "9" * 5000 + ', "end": 1, "kind": "usable"}]', "not valid JSON"),
+        ("9-7 usable\n", "line 1: the range 0x9 to 0x7 ends before it begins"),
+        ("0x0-0x10000000000000000 usable\n", "line 1: the range 0x0 to 0x10000000000000000 reaches past 64 bits"),
+        ("00001000-000001ff : System RAM\n", "line 1: the range 0x1000 to 0x1ff ends before it begins"),
+        ('[{"start": ' + "9" * 5000 + ', "end": 1, "kind": "usable"}]', "map: range 0: a number of 5000 digits is past 64 bits"),
+        ('[{"start": -5, "end": 1, "kind": "usable"}]', "range 0: the range -0x5 to 0x1 begins below 0"),
+        ('[{"start": 5, "end": 1, "kind": "usable"}]', "range 0: the range 0x5 to 0x1 ends before it begins"),
+        ('[{"start": 0, "end": 18446744073709551617, "kind": "usable"}]', "range 0: the range 0x0 to 0x10000000000000001 reaches past 64 bits"),
+        ('[{"start": [], "end": 1, "kind": "usable"}]', "range 0: start and end must be numbers"),
+        ('[{"start": 0, "end": 1, "kind": 7}]', "range 0: the kind is no text"),
+        ('[{"start": 0,\n "end" 1}]', "line 2, column 8: not valid JSON: Expecting"),
+        ("[" * 100000, "not valid JSON: too many lists and objects lie in each other"),
+        ('[{"start": 0, "end": 1, "kind": "usable"}]\nmore', "line 2, column 1: not valid JSON: there is more behind its end"),
+        ('{"MESSAGE": "a"}\n{"MESSAGE": [98, 99]}\n', "map: no memory range found; give a boot log"),
         ('[{"start": "0010", "end": 1, "kind": "usable"}]', "range 0: '0010' begins with a zero"),
-        ('[{"start": 1.5, "end": 1, "kind": "usable"}]', "range 0: '1.5' is no number"),
-        ('[{"start": true, "end": 1, "kind": "usable"}]', "range 0: 'True' is no number"),
-        ('[{"start": "\u0663", "end": 9, "kind": "usable"}]', "is no number"),
+        ('[{"start": 1.5, "end": 1, "kind": "usable"}]', "range 0: '1.5' is no whole number: write it as 4096 or 0x1000"),
+        ('[{"start": true, "end": 1, "kind": "usable"}]', "range 0: 'true' is no whole number"),
+        ('[{"start": "\u0663", "end": 9, "kind": "usable"}]', "is no whole number"),
         ("\u0660-\u0669 usable\n", "line 1: expected 'START-END KIND'"),
         ("00000000-00000000 : System RAM\n  00000000-00000000 : Kernel code\n", "all addresses are 0; Linux shows those of /proc/iomem to root only"),
         ("BIOS-e820: [mem 0x" + "f" * 3000 + "-0x0] usable\n", "line 1: this BIOS-e820 line cannot be read"),
         ("efi: mem" + "9" * 5000 + ": x\n", "line 1: this efi: mem line cannot be read"),
-        ("[    0.000000] Linux version 6.1\nnothing here\n", "line 1: expected"),
+        ("nothing here\n[    0.000000] Linux version 6.1\n", "line 2: a machine starts here, and its log has no line of a map"),
         (log([FirmwareRange(i << 12, (i + 1) << 12, K.USABLE) for i in range(4097)]), "line 4097: more than 4096 ranges"),
     ],
 )
@@ -402,7 +345,29 @@ def test_packed_files_that_are_damaged_or_foreign(tmp_path: Path) -> None:
             pass
 
 
-@pytest.mark.parametrize("name", ["a\0b", "\udc00\ud800", "x" * 5000, "/"])
+def test_directories(tmp_path: Path) -> None:
+    """Those that are no copy of sysfs, or a damaged one, are told as such, without Python's words."""
+
+    def says(text: str) -> None:
+        with pytest.raises(StatusError) as error:
+            load_firmware_map(str(tmp_path))
+        assert error.value.text.startswith(f"{tmp_path}: {text}"), error.value.text
+
+    says("the directory is no copy of /sys/firmware/memmap, which has a directory for each range")
+    one = tmp_path / "0"
+    one.mkdir()
+    says("range 0: cannot read 'start': No such file or directory")
+    for start, end, text in (("zz", "0xfff", "'0xzz' is no whole number"), ("0x5000", "0x3000", "the range 0x5000 to 0x3000 ends before it begins")):
+        for name, value in (("start", start), ("end", end), ("type", "System RAM")):
+            (one / name).write_text(value + "\n")
+        says(f"range 0: {text}")
+    (one / "start").write_text("0\n")
+    assert load_firmware_map(str(tmp_path)) == [FirmwareRange(0, 0x3001, K.USABLE)]
+    with pytest.raises(StatusError, match="none/x: cannot read the firmware map: No such file or directory"):
+        mapsources.read_sysfs(str(tmp_path / "none/x"))
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "\udc00\ud800", "x" * 5000, "/"])
 def test_names_that_are_none(name: str) -> None:
     """No traceback."""
     with pytest.raises(StatusError):

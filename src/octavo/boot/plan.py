@@ -100,8 +100,8 @@ def plan_boot(ranges: Sequence[FirmwareRange], arch: str, memory: int | None) ->
     notes = ranges.notes if isinstance(ranges, FirmwareMap) else ()
     low_page, runs = _leave_low_page(_ram_runs(normalise([*clean, *FIRMWARE_KEEPS], limit)))
     found = sum(count for _, count in runs)
-    if not found:
-        raise StatusError(Status.INSUFFICIENT_RESOURCES, _no_memory(arch, beyond, notes))
+    if found < LEAST_FRAMES:
+        raise StatusError(Status.INSUFFICIENT_RESOURCES, _no_memory(arch, found, beyond, notes))
     wanted = found if memory is None else memory >> PAGE_SHIFT
     if wanted < LEAST_FRAMES:
         raise StatusError(Status.INSUFFICIENT_RESOURCES, f"{wanted} frames of memory are below the minimum of {LEAST_FRAMES} (1 MiB)")
@@ -120,9 +120,11 @@ def plan_boot(ranges: Sequence[FirmwareRange], arch: str, memory: int | None) ->
     return BootPlan(paging, clean, segments_of(paging, taken), found, beyond, low_page, frames, database, usable, notes)
 
 
-def _no_memory(arch: str, beyond: int, notes: Sequence[str]) -> str:
+def _no_memory(arch: str, found: int, beyond: int, notes: Sequence[str]) -> str:
+    """Why a map of so few frames is none of a machine, with what its reader said of it: another boot's may have been meant."""
     above = f" that {arch} reaches; {beyond >> 20} MiB lie above it" if beyond else ""
-    return f"the firmware map has no usable memory{above}" + "".join(f"; {note}" for note in notes[:3])
+    less = f", {found} frames, which are below the minimum of {LEAST_FRAMES} (1 MiB)" if found else ""
+    return f"the firmware map has {'too little' if found else 'no'} usable memory{less}{above}" + "".join(f"; {note}" for note in notes[:3])
 
 
 def _ram_runs(ranges: Sequence[FirmwareRange]) -> list[Run]:

@@ -30,7 +30,6 @@ from octavo.machine.firmware import MemoryKind, e820_kind, kind_before, uefi_kin
 
 MOST_ENTRY = 400  # characters
 _HEX = r"0x[0-9a-f]+"
-_WORD = r"(?:\b|(?<=\\n))"  # JSON has "\n" between lines
 _BARE = r"[0-9a-f]{8,16}"
 _KIND = r"(?P<kind>\S.*)"
 _NEW = rf"\s*\[mem\s+(?P<start>{_HEX})\s*-\s*(?P<last>{_HEX})\s*\](?:\s*[0-9.]+\s+[KMGTPE]?i?B\b)?\s*{_KIND}"
@@ -49,7 +48,7 @@ _NEXT = r"\s*:\s*(?=\[(?:mem|gap)\b|[0-9a-f]{8,16} [-@])"
 
 def _named(*names: str) -> tuple[str, ...]:
     """What tells that an entry with such a name may be there, colours and line ends between its parts aside."""
-    return tuple(f"{name}: {sign}" for name in names for sign in "[0\x1b^")
+    return tuple(f"{name}: {sign}" for name in names for sign in "[0\x1b^\\")
 
 
 class Dialect(NamedTuple):
@@ -67,17 +66,20 @@ class Dialect(NamedTuple):
 
 _DIALECTS = [
     Dialect("firmware", "BIOS-e820", ("bios-e820",), r"BIOS-e820\s*:", _E820),
-    Dialect("firmware", "Xen", _named("xen"), _WORD + r"Xen" + _NEXT, _E820),
-    Dialect("firmware", "SMAP", ("smap type=",), _WORD + r"SMAP type=(?=[0-9a-f]+,? )", _SMAP),
-    Dialect("firmware", "lsmmap", ("base_addr = 0x",), _WORD + r"base_addr = (?=0x)", _LSMMAP),
+    Dialect("firmware", "Xen", _named("xen"), r"\bXen" + _NEXT, _E820),
+    Dialect("firmware", "SMAP", ("smap type=",), r"\bSMAP type=(?=[0-9a-f]+,? )", _SMAP),
+    Dialect("firmware", "lsmmap", ("base_addr = 0x",), r"\bbase_addr = (?=0x)", _LSMMAP),
     Dialect("hypervisor", "Xen-e820", ("(xen)",), r"\(XEN\)(?:\s*\[[^\]]{1,40}\])?\s+(?=[0-9a-f]{16}(?: -|$))", _XEN),
     Dialect("hypervisor", "Xen-e820", ("] (usable", "] (reserved", "] (acpi", "] (unusable"), r"(?=\[[0-9a-f]{16}, [0-9a-f]{16}\] \()", _XEN),
-    Dialect("efi", "efi: mem", ("efi:mem", *(f"efi: {sign}" for sign in "m[\x1b^")), _WORD + r"efi:\s*mem(?=[0-9]+:)", _EFI),
-    Dialect("user", "user", _named("user"), _WORD + r"user" + _NEXT, _E820),
-    Dialect("kernel", "modified", _named("modified"), _WORD + r"modified" + _NEXT, _E820),
-    Dialect("kernel", "setup_data", _named("reserve setup_data", "extended"), _WORD + r"(?:reserve setup_data|extended)" + _NEXT, _E820),
+    Dialect("efi", "efi: mem", ("efi:mem", *(f"efi: {sign}" for sign in "m[\x1b^\\")), r"\befi:\s*mem(?=[0-9]+:)", _EFI),
+    Dialect("user", "user", _named("user"), r"\buser" + _NEXT, _E820),
+    Dialect("kernel", "modified", _named("modified"), r"\bmodified" + _NEXT, _E820),
+    Dialect("kernel", "setup_data", _named("reserve setup_data", "extended"), r"\b(?:reserve setup_data|extended)" + _NEXT, _E820),
 ]
-_STARTS = r"bios-provided physical ram map|\blinux version [0-9]|\bxen version [0-9]|\(xen\)[^a-z]*[a-z0-9-]+ ram map:"
+_STARTS = {
+    "firmware": r"bios-provided physical ram map|(?<![a-z] )\blinux version [0-9]\S*(?: \(|\s*$)",
+    "hypervisor": r"\bxen version [0-9]\S* \(|\(xen\)(?:\s*\[[^\]]{1,40}\])?\s+[a-z0-9-]+ ram map:",
+}
 _START_MARKS = ("bios-provided", "linux version", "xen version", " ram map:")
 _NAMED_MARKS = ("bios-e801", "bios-88", "efi:  ")
 _NAMED = [
@@ -122,10 +124,12 @@ def may_have_entry(lowered: str) -> bool:
     return any(mark in lowered for mark in _MARKS)
 
 
-def starts_boot(line: str) -> bool:
-    """True for a line that a machine logs once when it starts, before its map."""
+def start_of(line: str) -> str:
+    """The slot of the map that a machine prints behind this line, which it logs once when it starts; empty for other lines."""
     lowered = line.lower()
-    return any(mark in lowered for mark in _START_MARKS) and bool(re.search(_STARTS, lowered))
+    if not any(mark in lowered for mark in _START_MARKS):
+        return ""
+    return next((slot for slot, form in _STARTS.items() if re.search(form, lowered)), "")
 
 
 def named_form(line: str) -> str:

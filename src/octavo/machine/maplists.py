@@ -16,6 +16,7 @@ import json
 import re
 
 from octavo.machine.firmware import ADDRESS_LIMIT, MAX_RANGES, FirmwareMap, FirmwareRange, MemoryKind, Remarks, kind_of, possible
+from octavo.machine.maptext import MOST_HEAD
 from octavo.status import Status, StatusError
 
 _NUMBER = r"0x[0-9a-f]+|[0-9]+"
@@ -28,7 +29,7 @@ _MOST_DIGITS = 40
 def number_of(text: str) -> int:
     """A number in hexadecimal with 0x, or in decimal. StatusError INVALID_PARAMETER for what may be octal, is too long, or is none."""
     if not re.fullmatch(_NUMBER, text, re.I):
-        raise StatusError(Status.INVALID_PARAMETER, f"{text[:_MOST_DIGITS]!r} is no number")
+        raise StatusError(Status.INVALID_PARAMETER, f"{text[:_MOST_DIGITS]!r} is no whole number: write it as 4096 or 0x1000")
     if text[:2] in ("0x", "0X"):
         return int(text, 16)
     if text.startswith("0") and text.strip("0"):
@@ -62,9 +63,9 @@ class RangeList:
         place = f"{self.where}, line {number}"
         try:
             if found := re.fullmatch(_IOMEM, text, re.I):
-                self._iomem(int(found[1], 16), int(found[2], 16) + 1, found[3])
+                self._iomem(int(found[1], 16), _checked(int(found[1], 16), int(found[2], 16)), found[3])
             elif found := _LINE.fullmatch(text):
-                add_range(self._ranges, self._remarks, number_of(found[1]), number_of(found[2]) + 1, found[3], number)
+                add_range(self._ranges, self._remarks, number_of(found[1]), number_of(found[2]), found[3], number)
             else:
                 other = "" if self._ranges else ", and no line of a boot log's map, such as 'BIOS-e820: ...', anywhere"
                 raise StatusError(Status.INVALID_PARAMETER, f"expected 'START-END KIND', got {text[:60]!r}{other}")
@@ -94,7 +95,7 @@ def no_range(where: str) -> StatusError:
     """The error for a source in which nothing is a range."""
     return StatusError(
         Status.INVALID_PARAMETER,
-        f"{where}: no memory range found; expected dmesg text with BIOS-e820 or efi lines, /proc/iomem, JSON, or lines such as '0x0-0x9fbff usable'",
+        f"{where}: no memory range found; give a boot log with BIOS-e820 or 'efi: mem' lines, /proc/iomem, JSON with 'ranges', or lines such as '0x0-0x9fbff usable'",
     )
 
 
@@ -104,17 +105,28 @@ def _append(ranges: list[FirmwareRange], item: FirmwareRange) -> None:
         raise StatusError(Status.INVALID_PARAMETER, f"more than {MAX_RANGES} ranges")
 
 
-def add_range(ranges: list[FirmwareRange], remarks: Remarks, start: int, end: int, kind: str, line: int = 0) -> None:
-    """Adds a range that somebody wrote. StatusError INVALID_PARAMETER for an impossible one; an empty one only gets a remark."""
-    if not possible(start, end):
-        raise StatusError(Status.INVALID_PARAMETER, f"the range {_short(start)} to {_short(end)} is backward or past 64 bits")
-    if start == end:
+def add_range(ranges: list[FirmwareRange], remarks: Remarks, start: int, end: int, kind: str, line: int = 0, inclusive: bool = True) -> None:
+    """Adds a range that somebody wrote; `end` is its last byte, or, not `inclusive`, the first one behind it.
+
+    StatusError INVALID_PARAMETER for an impossible range; an empty one only gets a remark.
+    """
+    behind = _checked(start, end, inclusive)
+    if start == behind:
         remarks.add(f"the range of size zero at {start:#x} is left out", line)
         return
     found = kind_of(kind)
     if found is None:
         remarks.add(f"the kind {kind[:30]!r} is unknown, and is taken as reserved", line)
-    _append(ranges, FirmwareRange(start, end, found or MemoryKind.RESERVED))
+    _append(ranges, FirmwareRange(start, behind, found or MemoryKind.RESERVED))
+
+
+def _checked(start: int, end: int, inclusive: bool = True) -> int:
+    """The address behind a range; StatusError, in the numbers that somebody wrote, for an impossible one."""
+    behind = end + inclusive
+    if not possible(start, behind):
+        fault = "begins below 0" if start < 0 else "ends before it begins" if behind < start else "reaches past 64 bits"
+        raise StatusError(Status.INVALID_PARAMETER, f"the range {_short(start)} to {_short(end)} {fault}")
+    return behind
 
 
 def _short(address: int) -> str:
@@ -126,13 +138,12 @@ def is_json(text: str) -> bool:
     return bool(re.match(_JSON, text))
 
 
-def parse_json(text: str, where: str) -> FirmwareMap:
-    """A map in JSON. StatusError INVALID_PARAMETER that names the range that is wrong."""
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise StatusError(Status.INVALID_PARAMETER, f"{where}: not valid JSON: {error}") from None
-    items = data.get("ranges") if isinstance(data, dict) else data
+def parse_json(text: str, where: str, more: bool = False) -> FirmwareMap:
+    """A map in JSON; `more` when `text` is only the beginning of it.
+
+    StatusError INVALID_PARAMETER that names the range or the place that is wrong, FILE_TOO_LARGE for a map of more than MOST_HEAD bytes.
+    """
+    items = _items(text, where, more)
     out: list[FirmwareRange] = []
     remarks = Remarks(where)
     for i, item in enumerate(items if isinstance(items, list) else []):
@@ -141,8 +152,10 @@ def parse_json(text: str, where: str) -> FirmwareMap:
             start, end, kind = item["start"], item["end"], item["kind"]
         except (KeyError, TypeError):
             raise StatusError(Status.INVALID_PARAMETER, f"{place}: needs start, end (numbers, end exclusive) and kind") from None
+        if not isinstance(kind, str):
+            raise StatusError(Status.INVALID_PARAMETER, f'{place}: the kind is no text, such as "usable"')
         try:
-            add_range(out, remarks, _json_number(start), _json_number(end), str(kind))
+            add_range(out, remarks, _json_number(start), _json_number(end), kind, inclusive=False)
         except StatusError as error:
             raise StatusError(error.status, f"{place}: {error.text}") from None
     if not out:
@@ -150,7 +163,32 @@ def parse_json(text: str, where: str) -> FirmwareMap:
     return FirmwareMap(out, remarks.sentences())
 
 
+def _items(text: str, where: str, more: bool) -> object:
+    """The ranges in a text, or whatever stands in their place; those of a log, which is many objects one behind the other, are none."""
+    begin = len(text) - len(text.lstrip())
+    try:
+        data, end = json.JSONDecoder(parse_int=_whole_number).raw_decode(text, begin)
+        items = data.get("ranges") if isinstance(data, dict) else data
+        rest = text[end:].lstrip()
+        if rest and not (items is None and rest.startswith("{")):
+            raise json.JSONDecodeError("there is more behind its end", text, len(text) - len(rest))
+    except (json.JSONDecodeError, RecursionError) as error:
+        if more:
+            raise StatusError(Status.FILE_TOO_LARGE, f"{where}: JSON of more than {MOST_HEAD >> 20} MiB is no firmware map") from None
+        if isinstance(error, RecursionError):
+            raise StatusError(Status.INVALID_PARAMETER, f"{where}: not valid JSON: too many lists and objects lie in each other") from None
+        raise StatusError(Status.INVALID_PARAMETER, f"{where}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}") from None
+    return items
+
+
+def _whole_number(digits: str) -> int | str:
+    """What JSON has as a number; one that is too long stays text, about which `number_of` has a sentence."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else digits
+
+
 def _json_number(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    return number_of(value if isinstance(value, str) else repr(value)[:_MOST_DIGITS])
+    if isinstance(value, list | dict):
+        raise StatusError(Status.INVALID_PARAMETER, "start and end must be numbers, and one is a list or an object")
+    return number_of(value if isinstance(value, str) else json.dumps(value))

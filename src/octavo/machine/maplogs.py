@@ -6,8 +6,9 @@ Which map is in force: the user's, where the user changed the firmware's; else E
 on without a gap, all that the E820 map calls usable in it), since it says more; else the hypervisor's, whose guests see what
 it gives them; else the firmware's; else, or where that lacks what the kernel has, what the kernel made of it.
 
-A new boot begins where a table of the firmware begins again: with its first line, or behind a line that only starts have. The
-last boot is taken, unless no start stands in front of it and it only repeats lines of the one before it.
+A new boot begins with a line that only starts have (but a hypervisor's first guest is part of its boot), and where a table of
+the firmware begins again, unless no start stands in front and the lines only repeat some of those before them. The last boot with
+a map is taken.
 
 Linux prints an empty range at 0 as 0 to 2^64 - 1. With efi=debug it prints the map twice, the second time only what it keeps.
 
@@ -20,7 +21,7 @@ import re
 from dataclasses import dataclass, field
 
 from octavo.machine.firmware import ADDRESS_LIMIT, MAX_RANGES, FirmwareMap, FirmwareRange, MemoryKind, Remarks, possible, too_many
-from octavo.machine.mapdialects import MOST_ENTRY, Dialect, entries_in, is_gap, named_form, read_entry, starts_boot
+from octavo.machine.mapdialects import MOST_ENTRY, Dialect, entries_in, is_gap, named_form, read_entry, start_of
 from octavo.status import Status, StatusError
 
 _MOST_JOINED = 4  # lines, blank ones aside
@@ -49,9 +50,10 @@ class _Waiting:
 @dataclass
 class _Boot:
     remarks: Remarks
+    start: int = 0  # the latest line of a start in front of its ranges; 0 when there is none
     tables: dict[str, _Table] = field(default_factory=dict)
-    headers: int = 0  # lines of a start that were seen before its latest range
-    headed: bool = False  # there was one in front of it
+    odd: str = ""  # sentences on the first line that cannot be read, and on the first of a form that is not read
+    named: str = ""
 
     @property
     def first_line(self) -> int:
@@ -70,30 +72,33 @@ class MapLog:
         self._boot = _Boot(Remarks(where))
         self._before: _Boot | None = None
         self._boots = 1
-        self._headers = 0
         self._waiting: _Waiting | None = None
-        self._odd: str = ""
-        self._named: str = ""
 
     @property
     def waiting(self) -> bool:
         """True when the next line may go on with an entry, whatever is in it."""
         return self._waiting is not None
 
+    @property
+    def start(self) -> int:
+        """The line in which the boot that is being read starts; 0 when it has no such line."""
+        return self._boot.start
+
     def line(self, number: int, text: str) -> None:
         """Looks at a line. StatusError INVALID_PARAMETER when a table has more than 4096 ranges."""
         if not text and self._waiting:
             return
-        self._headers += starts_boot(text)
-        found = entries_in(text)
+        found, start = entries_in(text), start_of(text)
         if self._waiting:
-            self._go_on(number, "" if found else text)
+            self._go_on(number, "" if found or start else text)
+        if start:
+            self._start(number, start)
         for dialect, item in found:
             if not self._take(number, dialect, item):
                 self._give_up()
                 self._waiting = _Waiting(number, dialect, item, item)
-        if not found and not self._named and (says := named_form(text)):
-            self._named = f"{self.where}, line {number}: {says}"
+        if not found and not self._boot.named and (says := named_form(text)):
+            self._boot.named = f"{self.where}, line {number}: {says}"
 
     def _go_on(self, number: int, text: str) -> None:
         """Joins a line to the one that waits for it; an empty one is no continuation."""
@@ -113,7 +118,7 @@ class MapLog:
         if waiting is None or self._take(waiting.line, waiting.dialect, waiting.text, whole=True):
             return
         self._boot.remarks.add(f"this {waiting.dialect.name} line cannot be read, and is left out", waiting.line)
-        self._odd = self._odd or f"{self.where}, line {waiting.line}: this {waiting.dialect.name} line cannot be read: {waiting.text.strip()[:60]!r}"
+        self._boot.odd = self._boot.odd or f"{self.where}, line {waiting.line}: this {waiting.dialect.name} line cannot be read: {waiting.text.strip()[:60]!r}"
 
     def _take(self, line: int, dialect: Dialect, text: str, whole: bool = False) -> bool:
         """Reads an entry; False when it is none, or may go on in the next line and is not known to be `whole`."""
@@ -134,29 +139,36 @@ class MapLog:
         table = self._boot.tables.get(dialect.slot)
         if table and table.ranges[-1] == item and table.numbers[-1] == number:
             return  # two consoles say everything twice
-        if table and (_begins_again(table, dialect, item, number) or self._headers != self._boot.headers):
-            if self._headers != self._boot.headers or dialect.slot in ("firmware", "hypervisor"):
+        if table and _begins_again(table, dialect, item, number):
+            if dialect.slot in ("firmware", "hypervisor"):
                 self._begin()
             elif dialect.slot == "efi":
                 self._boot.tables["efi before"] = _larger(self._boot.tables)
             table = None
         if table is None:
             table = self._boot.tables[dialect.slot] = _Table(dialect.name, line)
-        self._boot.headers = self._headers
         table.ranges.append(item)
         table.numbers.append(number)
         if len(table.ranges) > MAX_RANGES:
             raise too_many(f"{self.where}, line {line}")
 
-    def _begin(self) -> None:
-        """A new boot; the one before it is kept until it is clear that the new one is more than a repetition."""
+    def _start(self, number: int, slot: str) -> None:
+        """A start, in front of a table for `slot`, ends a boot that has ranges; those of a hypervisor go on with its first guest's."""
+        tables = self._boot.tables
+        if not tables:
+            self._boot.start = number
+        elif slot == "hypervisor" or set(tables) != {"hypervisor"}:
+            self._begin(number)
+
+    def _begin(self, start: int = 0) -> None:
+        """A new boot; the one before it is kept until it is clear that the new one has a map, and is more than a repetition."""
         self._settle()
-        self._before, self._boot = self._boot, _Boot(Remarks(self.where), headed=self._headers != self._boot.headers)
+        self._before, self._boot = self._boot, _Boot(Remarks(self.where), start)
         self._boots += 1
 
     def _settle(self) -> None:
         """Drops the boot that is being read when no start stood in front of it and all of it stands in the one before."""
-        if self._before is None or self._boot.headed or not self._boot.repeats(self._before):
+        if self._before is None or self._boot.start or not self._boot.repeats(self._before):
             return
         again, self._boot, self._boots = self._boot, self._before, self._boots - 1
         if any(len(t.ranges) < len(self._boot.tables[slot].ranges) for slot, t in again.tables.items()):
@@ -166,14 +178,22 @@ class MapLog:
         """The map that is in force, None when there is none. StatusError INVALID_PARAMETER when there are only lines that cannot be read."""
         self._give_up()
         self._settle()
-        tables, remarks = self._boot.tables, self._boot.remarks
-        if not tables:
-            if self._odd or self._named:
-                raise StatusError(Status.INVALID_PARAMETER, self._odd or self._named)
+        boot, notes = self._boot, []
+        if not boot.tables and self._before:
+            boot, notes = self._before, self._without_map(self._before.first_line)
+        elif not boot.tables:
+            if boot.odd or boot.named:
+                raise StatusError(Status.INVALID_PARAMETER, boot.odd or boot.named)
             return None
-        if self._boots > 1:
-            remarks.add(f"the log has {self._boots} boots; this is the map of the last one, which begins here", self._boot.first_line)
-        return FirmwareMap(_choose(tables, remarks).ranges, remarks.sentences())
+        elif self._boots > 1:
+            boot.remarks.add(f"the log has {self._boots} boots; this is the map of the last one, which begins here", boot.first_line)
+        return FirmwareMap(_choose(boot.tables, boot.remarks).ranges, [*notes, *boot.remarks.sentences()])
+
+    def _without_map(self, line: int) -> list[str]:
+        """What there is to say of a last boot that has no map; `line` is where the map of the one before it begins."""
+        boot = self._boot
+        boot.remarks.add(f"no line of a map stands behind this start, the last in the log; this is the map before it, which begins in line {line}", boot.start)
+        return [*boot.remarks.sentences(), *([boot.named] if boot.named else [])]
 
 
 def _begins_again(table: _Table, dialect: Dialect, item: FirmwareRange, number: int) -> bool:

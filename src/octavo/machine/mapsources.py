@@ -14,13 +14,14 @@ from collections.abc import Iterator
 
 from octavo.machine.firmware import FirmwareMap, FirmwareRange, Remarks
 from octavo.machine.mapdialects import may_have_entry
-from octavo.machine.maplists import RangeList, add_range, is_json, no_range, parse_json
+from octavo.machine.maplists import RangeList, add_range, is_json, no_range, number_of, parse_json
 from octavo.machine.maplogs import MapLog
-from octavo.machine.maptext import MOST_HEAD, clean, encoding_of, is_binary, open_unpacked, pieces, text_blocks
+from octavo.machine.maptext import MOST_HEAD, clean, encoding_of, is_binary, messages, open_unpacked, pieces, text_blocks
 from octavo.machine.rawmaps import FORMS, parse_raw
 from octavo.status import Status, StatusError
 
 _RECORDED = os.path.join(os.path.dirname(__file__), "maps")
+_SYSFS = "/sys/firmware/memmap"
 _MOST_FIELD = 256  # bytes of a file of sysfs
 
 
@@ -53,31 +54,55 @@ def load_firmware_map(source: str) -> FirmwareMap:
 
 def _can_be_name(text: str) -> bool:
     try:
-        return b"\0" not in os.fsencode(text)
+        return b"\0" not in os.fsencode(text) != b""
     except UnicodeEncodeError:
         return False
 
 
-def read_sysfs(path: str = "/sys/firmware/memmap") -> FirmwareMap:
-    """The running machine's map, from Linux's sysfs."""
+def read_sysfs(path: str = _SYSFS) -> FirmwareMap:
+    """The running machine's map, from Linux's sysfs, or a copy of that directory.
+
+    StatusError NO_SUCH_DEVICE for a directory or file that cannot be read, INVALID_PARAMETER that names the range that is wrong.
+    """
     ranges: list[FirmwareRange] = []
     remarks = Remarks(path)
-    try:
-        for name in sorted((n for n in os.listdir(path) if n.isascii() and n.isdigit() and len(n) < 10), key=int):
-            start, end, kind = (_read(os.path.join(path, name, field)).strip() for field in ("start", "end", "type"))
-            add_range(ranges, remarks, int(start, 16), int(end, 16) + 1, kind)
-    except StatusError as error:
-        raise StatusError(error.status, f"{path}: range {name}: {error.text}") from None
-    except (OSError, ValueError) as error:
-        raise StatusError(Status.NO_SUCH_DEVICE, f"{path}: cannot read the firmware map: {error}") from None
+    for name in _numbered(path):
+        try:
+            start, end, kind = (_read(os.path.join(path, name, field)) for field in ("start", "end", "type"))
+            add_range(ranges, remarks, _hexadecimal(start), _hexadecimal(end), kind)
+        except StatusError as error:
+            raise StatusError(error.status, f"{path}: range {name}: {error.text}") from None
     if not ranges:
         raise no_range(path)
     return FirmwareMap(ranges, remarks.sentences())
 
 
+def _numbered(path: str) -> list[str]:
+    """The directories of a sysfs map, by their numbers."""
+    try:
+        names = sorted((n for n in os.listdir(path) if n.isascii() and n.isdigit() and len(n) < 10), key=int)
+    except OSError as error:
+        instead = "; give a boot log ('dmesg > map.txt')" if path == _SYSFS else ""
+        raise StatusError(Status.NO_SUCH_DEVICE, f"{path}: cannot read the firmware map: {error.strerror}{instead}") from None
+    if not names:
+        raise StatusError(
+            Status.INVALID_PARAMETER,
+            f"{path}: the directory is no copy of {_SYSFS}, which has a directory for each range (0, 1, ...) with the files start, end and type; "
+            "give such a copy, or a file",
+        )
+    return names
+
+
 def _read(path: str) -> str:
-    with open(path, "rb") as file:
-        return file.read(_MOST_FIELD).decode("ascii", "replace")
+    try:
+        with open(path, "rb") as file:
+            return file.read(_MOST_FIELD).decode("ascii", "replace").strip()
+    except OSError as error:
+        raise StatusError(Status.NO_SUCH_DEVICE, f"cannot read {os.path.basename(path)!r}: {error.strerror}") from None
+
+
+def _hexadecimal(text: str) -> int:
+    return number_of(text if text.startswith("0x") else f"0x{text}")
 
 
 def _read_file(path: str, form: str, where: str) -> FirmwareMap:
@@ -107,13 +132,16 @@ def _read_text(blocks: Iterator[str], where: str) -> FirmwareMap:
             more = more or bool(block)
             yield block
 
-    for number, piece in pieces(again(), remarks):
+    for number, piece in messages(pieces(again(), remarks)):
         _read_lines(number, piece, log, ranges)
     found = log.result()
     if found is None and is_json(first):
-        if more:
-            raise StatusError(Status.FILE_TOO_LARGE, f"{where}: JSON of more than {MOST_HEAD >> 20} MiB is no firmware map")
-        return parse_json(first, where)
+        return parse_json(first, where, more)
+    if found is None and log.start and not ranges.alive:
+        raise StatusError(
+            Status.INVALID_PARAMETER,
+            f"{where}, line {log.start}: a machine starts here, and its log has no line of a map, such as 'BIOS-e820: ...'; give the whole log of its kernel",
+        )
     found = ranges.result() if found is None else found
     return FirmwareMap(found, (*remarks.sentences(), *found.notes))
 
@@ -123,7 +151,7 @@ def _read_lines(number: int, piece: str, log: MapLog, ranges: RangeList) -> None
     marked = may_have_entry(piece.lower())
     for at, line in enumerate(piece.split("\n") if marked or ranges.alive or log.waiting else (), number):
         if ranges.alive or log.waiting or may_have_entry(line.lower()):
-            for part in clean(line).split("\r"):
+            for part in clean(line):
                 log.line(at, part)
                 if ranges.alive:
                     ranges.line(at, part)

@@ -1,6 +1,6 @@
 """Files that hold maps, as people keep them: packed, in other encodings, with colours, and of any size.
 
-    file -> unpack (gzip, bzip2, xz) -> head, blocks -> text (UTF-8 or UTF-16) -> pieces of whole lines -> clean lines
+    file -> unpack (gzip, bzip2, xz) -> head, blocks -> text (UTF-8 or UTF-16) -> pieces of whole lines -> messages -> clean lines
 
 Nothing here holds more than a head of MOST_HEAD bytes and one block, so that a log of many GiB is read in a few MiB. Binary files are
 told from text by their head: text has hardly any control characters, NUL bytes aside (crashed file systems leave runs of
@@ -12,6 +12,7 @@ from __future__ import annotations
 import bz2
 import codecs
 import gzip
+import json
 import lzma
 import re
 import zlib
@@ -34,6 +35,9 @@ _FOREIGN = {
     b"LPKSHHRH": "a journal in systemd's own form; write it as text with 'journalctl -k -b --file'",
 }
 _CONTROLS = bytes(sorted({*range(1, 32)} - {*b"\b\t\n\v\f\r\x1a\x1b"}))
+_KEY = r'"MESSAGE"\s*:\s*'
+_BYTES = _KEY + r"\[([\s0-9,]*)\]"
+_CUT = _KEY + r"\[[\s0-9,]*\Z"
 _COLOUR = r"(?:\x1b|\^\[|\\u001b|\\x1b|\\033|#033|\u241b)\[[0-9;?]*[A-Za-z]|(?:\ufffd|\?)?\[[0-9;]+m"
 
 
@@ -112,8 +116,36 @@ def pieces(blocks: Iterator[str], remarks: Remarks) -> Iterator[tuple[int, str]]
     yield number, rest
 
 
-def clean(line: str) -> str:
-    """A line without colours, without the mail encoding of "=", and without what surrounds it."""
+def messages(parts: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """The pieces, in which each message that journald wrote in JSON as an array of bytes is text; numbers of lines stay.
+
+    `journalctl -o json` does so with what has control characters, such as colours; `-o json-pretty` has such an array in many lines.
+    """
+    number, held = 0, ""
+    for at, piece in parts:
+        number, piece = (number, f"{held}\n{piece}") if held else (at, piece)
+        held = ""
+        if '"MESSAGE"' in piece:
+            piece = re.sub(_BYTES, _as_text, piece)
+            if (cut := re.search(_CUT, piece)) and len(piece) - cut.start() <= MOST_LINE:
+                piece, held = piece[: cut.start()], piece[cut.start() :]
+        yield number, piece
+        number += piece.count("\n")
+    if held:
+        yield number, held
+
+
+def _as_text(array: re.Match[str]) -> str:
+    """The array as a JSON string, with its line ends behind; as it is when it is no array of bytes."""
+    try:
+        data = bytes(map(int, array[1].split(",")))
+    except ValueError:
+        return array[0]
+    return f'"MESSAGE":{json.dumps(data.decode("utf-8", "replace"), ensure_ascii=False)}' + "\n" * array[0].count("\n")
+
+
+def clean(line: str) -> list[str]:
+    """The lines that a line has by CR, or by "\\n" in JSON: without colours, the mail encoding of "=", and what surrounds them."""
     if "[" in line:
         line = re.sub(_COLOUR, "", line)
-    return line.replace("=3D", "=").strip()
+    return [part.strip() for part in line.replace("=3D", "=").replace("\\n", "\r").split("\r")]
