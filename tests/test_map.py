@@ -171,6 +171,19 @@ def test_regions_that_do_not_fit_the_window(arch: str, tmp_path: Path, capsys: p
     assert not json.loads(capsys.readouterr().out)["missing"]
 
 
+@pytest.mark.parametrize(("arch", "outside"), [("i386", 2), ("pae", 1), ("x86-64", 1)])
+def test_regions_out_of_reach_are_counted(arch: str, outside: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Registers above what the page tables, or frame numbers, can name are cut off, and it is said; the rest is mapped."""
+    path = tmp_path / "high"
+    path.write_text("0x100000-0x3ffffff usable\n0xf0000000-0xf000ffff mmio\n0xfffff000-0x1000fffff mmio\n0x38000000000000-0x380000000fffff mmio\n")
+    assert run(["map", str(path), "--arch", arch, "--svg", str(tmp_path / "x.svg")]) == 0
+    text = capsys.readouterr().out
+    assert re.search(rf"Out of reach: {outside} ranges? without RAM above 0x\d+\n", text) and re.search(r"f0000000 .* permanent  at 0x", text)
+    assert run(["map", str(path), "--arch", arch, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["outside"] == outside and not data["missing"] and data["layout"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

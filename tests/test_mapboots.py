@@ -40,7 +40,7 @@ def test_a_map_that_is_cut_too_early_says_of_which_boot(tmp_path: Path) -> None:
     """What is too small to be a machine may be the beginning of a boot's map, and another boot's may have been meant."""
     path = tmp_path / "x"
     path.write_text(HEAD + log(PC) + HEAD + log(PC[:1]))
-    with pytest.raises(StatusError, match=r"too little usable memory, 157 frames.*minimum of 256.*line 11: the log has 2 boots"):
+    with pytest.raises(StatusError, match=r"only 157 frames of usable memory, below the minimum of 256 .*line 11: the log has 2 boots"):
         run(["map", str(path)])
 
 

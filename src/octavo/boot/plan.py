@@ -37,6 +37,7 @@ class BootPlan:
     segments: Sequence[Segment]
     found: int  # usable frames that the map has, less those that are left alone
     beyond: int  # bytes of RAM that lie above what the page tables, or frame numbers of 30 bits, can name
+    outside: int  # ranges of other kinds that lie there, in whole or in part, and are cut off
     low_page: int  # 0 when there is none
     frames: int
     database: Run
@@ -78,12 +79,19 @@ class BootPlan:
             f"{self.arch.physical_bits} physical bits, {self.arch.virtual_bits} virtual bits"
         )
         lines.append(f"PFN database: {self.frames} entries of {ENTRY_BYTES} bytes, {size >> 10} KiB in frames {self.database[0]:#x} - {sum(self.database) - 1:#x}")
+        limit = _limit(self.arch)
         if self.beyond:
-            lines.append(f"Out of reach: {self.beyond >> 20} MiB lie above {min(self.arch.physical_limit, MAX_FRAMES << PAGE_SHIFT):#x}")
+            lines.append(f"Out of reach: {self.beyond >> 20} MiB lie above {limit:#x}")
+        if self.outside:
+            lines.append(f"Out of reach: {self.outside} range{'s' if self.outside > 1 else ''} without RAM above {limit:#x}")
         if self.low_page:
             lines.append(f"Low page: frame {self.low_page:#x}, for starting processors")
         lines.append(f"Memory: {_mib(self.managed)} managed of {_mib(self.found)} found")
         return lines
+
+
+def _limit(arch: PageTableFormat) -> int:
+    return min(arch.physical_limit, MAX_FRAMES << PAGE_SHIFT)
 
 
 def _mib(frames: int) -> str:
@@ -93,10 +101,11 @@ def _mib(frames: int) -> str:
 def plan_boot(ranges: Sequence[FirmwareRange], arch: str, memory: int | None) -> BootPlan:
     """The plan for a firmware map and a memory limit in bytes (None: all there is)."""
     paging = page_table_format(arch)
-    limit = min(paging.physical_limit, MAX_FRAMES << PAGE_SHIFT)
+    limit = _limit(paging)
     everything = normalise(ranges, 1 << 64)
     clean = normalise(ranges, limit)
     beyond = sum(r.end - max(r.start, limit) for r in everything if r.kind.ram and r.end > limit)
+    outside = sum(r.end > limit and not r.kind.ram for r in everything)
     notes = ranges.notes if isinstance(ranges, FirmwareMap) else ()
     low_page, runs = _leave_low_page(_ram_runs(normalise([*clean, *FIRMWARE_KEEPS], limit)))
     found = sum(count for _, count in runs)
@@ -117,14 +126,14 @@ def plan_boot(ranges: Sequence[FirmwareRange], arch: str, memory: int | None) ->
             left -= taken[-1][1]
     frames = sum(taken[-1])
     database, usable = _place_database(taken, frames)
-    return BootPlan(paging, clean, segments_of(paging, taken), found, beyond, low_page, frames, database, usable, notes)
+    return BootPlan(paging, clean, segments_of(paging, taken), found, beyond, outside, low_page, frames, database, usable, notes)
 
 
 def _no_memory(arch: str, found: int, beyond: int, notes: Sequence[str]) -> str:
-    """Why a map of so few frames is none of a machine, with what its reader said of it: another boot's may have been meant."""
-    above = f" that {arch} reaches; {beyond >> 20} MiB lie above it" if beyond else ""
-    less = f", {found} frames, which are below the minimum of {LEAST_FRAMES} (1 MiB)" if found else ""
-    return f"the firmware map has {'too little' if found else 'no'} usable memory{less}{above}" + "".join(f"; {note}" for note in notes[:3])
+    """Why a map is none of a machine, with what its reader said of it: another boot's may have been meant."""
+    reached, above = (f" that {arch} reaches", f"; {beyond >> 20} MiB lie above it") if beyond else ("", "")
+    has, least = (f"only {found} frames of", f", below the minimum of {LEAST_FRAMES} (1 MiB)") if found else ("no", "")
+    return f"the firmware map has {has} usable memory{reached}{least}{above}" + "".join(f"; {note}" for note in notes[:3])
 
 
 def _ram_runs(ranges: Sequence[FirmwareRange]) -> list[Run]:
@@ -161,5 +170,6 @@ def _place_database(runs: list[Run], frames: int) -> tuple[Run, list[Run]]:
             return (first + count - size, size), runs[:i] + rest + runs[i + 1 :]
     raise StatusError(
         Status.INSUFFICIENT_RESOURCES,
-        f"no run of usable memory holds the PFN database of {size} frames; the memory limit is too small for a map with such holes",
+        f"no run of usable memory holds the PFN database of {size} frames for all addresses below {frames << PAGE_SHIFT:#x}: the map has large holes; "
+        "set a memory limit that needs nothing behind them",
     )

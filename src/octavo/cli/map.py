@@ -129,6 +129,7 @@ def _as_data(plan: BootPlan, loader: LoaderMap, layout: list[Region]) -> dict[st
         "managed": plan.managed,
         "found": plan.found,
         "beyond": plan.beyond,
+        "outside": plan.outside,
         "kernel": loader.kernel or None,
         "descriptors": [{"type": d.type.name.lower(), "first": d.first, "count": d.count, "virtual": d.virtual or None} for d in loader.items],
         "layout": [{"name": r.name, "start": r.start, "end": r.end} for r in layout],
