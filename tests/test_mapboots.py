@@ -70,6 +70,9 @@ def test_starts_of_a_hypervisor_and_its_guest() -> None:
     assert parse_text(xen + log(LARGER, "Xen 4.15") + banner).notes == ()
     two = parse_text(one + xen + log(PC, "Xen 4.15") + banner + log(PC[:4], "guest of Xen"))
     assert two == PC and [note.split(": ", 1)[1][:18] for note in two.notes] == ["the log has 2 boot", "the hypervisor's m"]
+    for alone in (log(PC), log(PC, "E820 before 3.5"), efi(*((i, r.start, r.end, "Conventional Memory") for i, r in enumerate(PC)))):
+        found = parse_text(xen + log(LARGER, "Xen 4.15") + HEAD + alone)  # the machine starts again, without a hypervisor
+        assert [r.end for r in found] == [r.end for r in PC] and [note.split(": ", 1)[1][:18] for note in found.notes] == ["the log has 2 boot"]
     later = parse_text(one + xen)
     assert later == LARGER and "line 17: no line of a map stands behind this start" in later.notes[0]
 

@@ -86,6 +86,7 @@ def test_lines_that_mail_wrapped(dialect: str, width: int) -> None:
         ("BIOS-e820: [mem 0x0000000000200000-0x00000000002", "line 7: this BIOS-e820 line cannot be read, and is left out"),
         ("BIOS-e820: [mem 0x0000000000200000-0x00000000002fffff]", "line 7: this BIOS-e820 line cannot be read, and is left out"),
         ("BIOS-e820: [mem 0x0000000000200000-0x00000000002fffff] strange", "line 7: the kind 'strange' is unknown, and is taken as reserved"),
+        ('{"MESSAGE":"BIOS-e820: [mem 0x0000000000200000-0x00000000002fffff]"}', "line 7: this BIOS-e820 line cannot be read, and is left out"),
         ("BIOS-e820: [mem 0x300000-0x1fffff] usable", "line 7: this BIOS-e820 line cannot be read, and is left out"),
         ("BIOS-e820: [mem 0x0000000000000000-0xffffffffffffffff] usable", "line 7: a range of size zero is left out"),
         ("BIOS-e820: [mem 0x300000-0x2fffff] usable", "line 7: a range of size zero is left out"),

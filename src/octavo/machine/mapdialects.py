@@ -31,7 +31,7 @@ from octavo.machine.firmware import MemoryKind, e820_kind, kind_before, uefi_kin
 MOST_ENTRY = 400  # characters
 _HEX = r"0x[0-9a-f]+"
 _BARE = r"[0-9a-f]{8,16}"
-_KIND = r"(?P<kind>\S.*)"
+_KIND = r"(?P<kind>[a-z(].*)"
 _NEW = rf"\s*\[mem\s+(?P<start>{_HEX})\s*-\s*(?P<last>{_HEX})\s*\](?:\s*[0-9.]+\s+[KMGTPE]?i?B\b)?\s*{_KIND}"
 _OLD = rf"\s*(?P<start>{_BARE})\s+-\s+(?P<end>{_BARE})\s+{_KIND}"
 _SIZED = rf"\s*(?P<size>{_BARE})\s+@\s+(?P<start>{_BARE})\s+{_KIND}"

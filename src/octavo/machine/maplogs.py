@@ -51,6 +51,7 @@ class _Waiting:
 class _Boot:
     remarks: Remarks
     start: int = 0  # the latest line of a start in front of its ranges; 0 when there is none
+    guest: int = 0  # the line of a start that may be that of a hypervisor's first guest
     tables: dict[str, _Table] = field(default_factory=dict)
     odd: str = ""  # sentences on the first line that cannot be read, and on the first of a form that is not read
     named: str = ""
@@ -136,6 +137,8 @@ class MapLog:
         return True
 
     def _add(self, line: int, dialect: Dialect, item: FirmwareRange, number: int) -> None:
+        if self._boot.guest and "firmware" not in self._boot.tables and dialect.slot in ("firmware", "efi") and dialect.name != "Xen":
+            self._begin(self._boot.guest)  # a machine's own map: no guest has started
         table = self._boot.tables.get(dialect.slot)
         if table and table.ranges[-1] == item and table.numbers[-1] == number:
             return  # two consoles say everything twice
@@ -153,12 +156,14 @@ class MapLog:
             raise too_many(f"{self.where}, line {line}")
 
     def _start(self, number: int, slot: str) -> None:
-        """A start, in front of a table for `slot`, ends a boot that has ranges; those of a hypervisor go on with its first guest's."""
+        """A start, in front of a table for `slot`, ends a boot that has ranges; those of a hypervisor may go on with its first guest's."""
         tables = self._boot.tables
         if not tables:
             self._boot.start = number
         elif slot == "hypervisor" or set(tables) != {"hypervisor"}:
             self._begin(number)
+        else:
+            self._boot.guest = number
 
     def _begin(self, start: int = 0) -> None:
         """A new boot; the one before it is kept until it is clear that the new one has a map, and is more than a repetition."""
