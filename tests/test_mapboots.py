@@ -33,7 +33,7 @@ def test_a_start_ends_the_boot_before_it() -> None:
     found = parse_text(HEAD + log(PC) + HEAD + " BIOS-e801: 0000000000000000 - 000000000009f000 (usable)\n")
     assert found == PC and found.notes[0].startswith("map, line 10: no line of a map") and found.notes[1].startswith("map, line 11: this is a BIOS-e801")
     found = parse_text(HEAD + log(PC) + HEAD + "BIOS-e820: [mem 0x00000000000")
-    assert found == PC and "line 11: this BIOS-e820 line cannot be read" in found.notes[0] and "line 10: no line of a map" in found.notes[1]
+    assert found == PC and "line 10: no line of a map" in found.notes[0] and "line 11: this BIOS-e820 line cannot be read" in found.notes[1]
 
 
 def test_a_map_that_is_cut_too_early_says_of_which_boot(tmp_path: Path) -> None:

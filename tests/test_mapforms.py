@@ -242,6 +242,7 @@ def test_whose_map() -> None:
         ('[{"start": "\u0663", "end": 9, "kind": "usable"}]', "is no whole number"),
         ("\u0660-\u0669 usable\n", "line 1: expected 'START-END KIND'"),
         ("00000000-00000000 : System RAM\n  00000000-00000000 : Kernel code\n", "all addresses are 0; Linux shows those of /proc/iomem to root only"),
+        ("0x0-0xfff usable\n[    0.000000] Linux version 6.1\n", "line 2: expected 'START-END KIND', got '[    0.000000] Linux"),
         ("BIOS-e820: [mem 0x" + "f" * 3000 + "-0x0] usable\n", "line 1: this BIOS-e820 line cannot be read"),
         ("efi: mem" + "9" * 5000 + ": x\n", "line 1: this efi: mem line cannot be read"),
         ("nothing here\n[    0.000000] Linux version 6.1\n", "line 2: a machine starts here, and its log has no line of a map"),

@@ -55,6 +55,11 @@ class RangeList:
         """False once a line was no range: the text is no list."""
         return self._error is None
 
+    @property
+    def nothing(self) -> bool:
+        """True when the first line was no range."""
+        return self._error is not None and not self._ranges
+
     def line(self, number: int, text: str) -> None:
         """Looks at a line."""
         text = text.split("#", 1)[0].strip()

@@ -183,22 +183,19 @@ class MapLog:
         """The map that is in force, None when there is none. StatusError INVALID_PARAMETER when there are only lines that cannot be read."""
         self._give_up()
         self._settle()
-        boot, notes = self._boot, []
-        if not boot.tables and self._before:
-            boot, notes = self._before, self._without_map(self._before.first_line)
-        elif not boot.tables:
+        boot, says, more = self._boot, Remarks(self.where), []
+        if not boot.tables and self._before is None:
             if boot.odd or boot.named:
                 raise StatusError(Status.INVALID_PARAMETER, boot.odd or boot.named)
             return None
+        if not boot.tables and self._before:
+            more = [*boot.remarks.sentences(), *([boot.named] if boot.named else [])]
+            last, boot = boot, self._before
+            says.add(f"no line of a map stands behind this start, the last in the log; this is the map before it, which begins in line {boot.first_line}", last.start)
         elif self._boots > 1:
-            boot.remarks.add(f"the log has {self._boots} boots; this is the map of the last one, which begins here", boot.first_line)
-        return FirmwareMap(_choose(boot.tables, boot.remarks).ranges, [*notes, *boot.remarks.sentences()])
-
-    def _without_map(self, line: int) -> list[str]:
-        """What there is to say of a last boot that has no map; `line` is where the map of the one before it begins."""
-        boot = self._boot
-        boot.remarks.add(f"no line of a map stands behind this start, the last in the log; this is the map before it, which begins in line {line}", boot.start)
-        return [*boot.remarks.sentences(), *([boot.named] if boot.named else [])]
+            says.add(f"the log has {self._boots} boots; this is the map of the last one, which begins here", boot.first_line)
+        ranges = _choose(boot.tables, boot.remarks).ranges
+        return FirmwareMap(ranges, [*says.sentences(), *more, *boot.remarks.sentences()])
 
 
 def _begins_again(table: _Table, dialect: Dialect, item: FirmwareRange, number: int) -> bool:

@@ -49,7 +49,7 @@ def load_firmware_map(source: str) -> FirmwareMap:
         return read_sysfs(rest) if os.path.isdir(rest) else _read_file(rest, form, source if path != source else rest)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"{rest}: {reason}; give a file, 'host', or one of {', '.join(recorded_maps())}") from None
+        raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"{source}: {reason}; give a file, 'host', or one of {', '.join(recorded_maps())}") from None
 
 
 def _can_be_name(text: str) -> bool:
@@ -137,7 +137,7 @@ def _read_text(blocks: Iterator[str], where: str) -> FirmwareMap:
     found = log.result()
     if found is None and is_json(first):
         return parse_json(first, where, more)
-    if found is None and log.start and not ranges.alive:
+    if found is None and log.start and ranges.nothing:
         raise StatusError(
             Status.INVALID_PARAMETER,
             f"{where}, line {log.start}: a machine starts here, and its log has no line of a map, such as 'BIOS-e820: ...'; give the whole log of its kernel",
