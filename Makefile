@@ -2,6 +2,8 @@
 # make test      types, style and tests (needs mtools and dosfstools for all of them: apt install mtools dosfstools)
 # make bench     benchmarks against C (needs gcc), mtools, pyfatfs, dissect.fat and FATtools; prints tables, never fails
 # make measurements  runs the same and writes docs/measurements.md; needs a quiet machine
+# make bench-compare REF=COMMIT  says which benchmarks are slower or faster than at a commit; ROWS=NAME,... are some of them,
+#                each is run PAIRS times on both (7; needs mtools and dosfstools); never fails for what is slower
 # make crash     judges what power cuts leave on FAT volumes, 10,000 states of each type; the seed is SEED (needs dosfstools)
 # make mutants   puts 200 one-place faults into the code, one at a time, and says which the tests notice; the seed is SEED
 # make fills     fills 10,000 small FAT volumes to their last cluster and slot and beyond; the seed is SEED (needs both)
@@ -10,8 +12,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SEED ?= 1
+PAIRS ?= 7
 
-.PHONY: demo test bench measurements crash fills mutants clean
+.PHONY: demo test bench bench-compare measurements crash fills mutants clean
 
 demo: .venv/octavo
 	$(BIN)/python demo.py
@@ -26,7 +29,10 @@ bench: .venv/bench
 	$(BIN)/python -m benchmarks.physical
 	$(BIN)/python -m benchmarks.virtual
 	$(BIN)/python -m benchmarks.paging
-	$(BIN)/python benchmarks/files.py
+	$(BIN)/python -m benchmarks.files
+
+bench-compare: .venv/octavo
+	$(BIN)/python -m benchmarks.compare $(REF) --pairs $(PAIRS) $(if $(ROWS),--rows $(ROWS))
 
 measurements: .venv/bench
 	$(BIN)/python -m benchmarks.report

@@ -1,6 +1,6 @@
 """Files in a FAT32 image: Octavo against mtools, pyfatfs, dissect.fat and FATtools, each through its natural interface.
 
-    make bench        or        .venv/bin/python benchmarks/files.py [--rounds 3] [--quick] [--json]
+    make bench        or        .venv/bin/python -m benchmarks.files [--rounds 3] [--quick] [--json]
 
 A process for mtools, library calls for the others; opening and closing the image is part of every row but the random reads.
 The peers take turns within a row, so that a slow minute of the machine hits all of them; a rate is the median of the rounds
@@ -14,114 +14,32 @@ import gc
 import json
 import os
 import platform
-import random
 import shutil
 import statistics
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import octavo
+from benchmarks.images import BIG_MIB, CREATED, READS, Bench, make, tool
 from octavo.system import IMAGE_MEMORY
 from octavo.transfer.copy import run_copy
 from octavo.transfer.host import HostTree
 from octavo.transfer.plan import plan_copy
+from octavo.transfer.tree import Tree
 from octavo.transfer.volume import VolumeTree
 
-FILES = 2300
-BIG_MIB = 256
-READS = 20_000
-CREATED = 1000
 SLOW = 8.0  # seconds
 
 MTOOLS, PYFATFS, DISSECT, FATTOOLS, OCTAVO = "mtools", "pyfatfs", "dissect.fat", "FATtools", "Octavo"
 PEERS = [OCTAVO, MTOOLS, PYFATFS, DISSECT, FATTOOLS]
 PARTIAL = ("list", "tree out")  # rows in which FATtools does part of the work: it does not see long names
 Action = Callable[[], float | None]  # returns seconds when it timed itself
-
-
-class Bench:
-    """The image, the tree, and where things go."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.tree = folder / "tree"
-        self.image = folder / "disk.img"
-        self.blank = folder / "blank.img"
-        self.out = folder / "out"
-        self.fresh = folder / "fresh.img"
-        self.files = make_tree(self.tree)
-        self.entries = sum(len(d) + len(f) for _, d, f in os.walk(self.tree)) + 2  # the tree itself and the large file
-        self.expected: int | None = None  # files that a row has to leave in `out`
-        self.done: dict[str, int] = {}  # what a peer did of a row, where that is not all: FATtools does not see long names
-        for image in (self.image, self.blank):
-            with open(image, "wb") as file:
-                file.truncate(1 << 30)
-            tool("mkfs.fat", "-F", "32", image)
-        tool("mcopy", "-s", "-Q", "-i", self.image, self.tree, "::")
-        (folder / "big.bin").write_bytes(random.Random(1).randbytes(1 << 20) * BIG_MIB)
-        tool("mcopy", "-i", self.image, folder / "big.bin", "::")
-        (folder / "big.bin").unlink()
-        self.empties = folder / "empties"
-        self.empties.mkdir()
-        for i in range(CREATED):
-            (self.empties / f"file{i:04}.dat").touch()
-        self.offsets = [random.Random(2).randrange(BIG_MIB << 8) * 4096 for _ in range(READS)]
-
-    def renew(self) -> None:
-        """Before a row that writes: a fresh copy of the blank image, with nothing of it waiting to be written."""
-        self.fresh.unlink(missing_ok=True)
-        tool("cp", "--sparse=always", self.blank, self.fresh)
-        os.sync()
-
-    def cold(self) -> None:
-        """Drops the image from the host's cache."""
-        with open(self.image, "rb") as file:
-            os.fsync(file.fileno())
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-    def warm(self) -> None:
-        """Brings the image into the host's cache."""
-        with open(self.image, "rb") as file:
-            while file.read(1 << 24):
-                pass
-
-    def clear(self) -> None:
-        """Before a row that copies out: an empty folder, and the image in the host's cache."""
-        shutil.rmtree(self.out, ignore_errors=True)
-        self.out.mkdir()
-        self.expected = self.files
-        os.sync()
-        self.warm()
-
-
-def tool(*command: str | Path) -> None:
-    """Runs a command, its output thrown away."""
-    env = {**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin", "LC_ALL": "C.UTF-8"}
-    subprocess.run([str(c) for c in command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=env)
-
-
-def make_tree(root: Path) -> int:
-    """The first FILES files of Python's standard library, tests included, each of at most 1 MiB."""
-    library = Path(sysconfig.get_path("stdlib"))
-    count = 0
-    for folder, folders, files in os.walk(library):
-        folders[:] = sorted(f for f in folders if f not in ("__pycache__", "site-packages"))
-        for name in sorted(files):
-            source = Path(folder) / name
-            if count == FILES or source.is_symlink() or source.stat().st_size > 1 << 20 or not name.isascii():
-                continue
-            target = root / source.relative_to(library)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
-            count += 1
-    return count
 
 
 # -- listing ----------------------------------------------------------------------------------------------------------
@@ -182,12 +100,17 @@ def fattools_root(image: Path, mode: str) -> Any:
 # -- trees ------------------------------------------------------------------------------------------------------------
 
 
+def copy(source: Tree, path: str, target: Tree, to: str) -> None:
+    """What `octavo cp -r` does, all of it."""
+    assert run_copy(plan_copy([(source, path)], target, to, True)) == []
+
+
 def in_rows(b: Bench) -> dict[str, Action]:
     """The tree into a blank image."""
 
     def ours() -> None:
         with octavo.open_image(b.fresh) as volume:
-            assert run_copy(plan_copy([(HostTree(), str(b.tree))], VolumeTree(volume, ""), "", True)) == []
+            copy(HostTree(), str(b.tree), VolumeTree(volume, ""), "")
 
     def pyfatfs() -> None:
         from pyfatfs.PyFatFS import PyFatFS
@@ -215,7 +138,7 @@ def out_rows(b: Bench) -> dict[str, Action]:
 
     def ours() -> None:
         with octavo.open_image(b.image, read_only=True) as volume:
-            assert run_copy(plan_copy([(VolumeTree(volume, ""), "tree")], HostTree(), str(b.out), True)) == []
+            copy(VolumeTree(volume, ""), "tree", HostTree(), str(b.out))
 
     def mtools() -> None:
         tool("mcopy", "-s", "-Q", "-i", b.image, "::tree", b.out)
@@ -386,22 +309,54 @@ def delete_rows(b: Bench) -> dict[str, Action]:
 # -- running ----------------------------------------------------------------------------------------------------------
 
 
-def measure(b: Bench, actions: dict[str, Action], before: Callable[[], None], units: float, rounds: int, skip: set[str]) -> dict[str, float]:
+class Row(NamedTuple):
+    """One row: the peers' actions, what has to be done before each, and how many of the unit an action does."""
+
+    name: str
+    unit: str
+    actions: dict[str, Action]
+    before: Callable[[], None]
+    units: float
+
+
+def rows(b: Bench) -> list[Row]:
+    """All rows but the start."""
+    return [
+        Row("list", "files/s", list_rows(b), b.warm, b.files),
+        Row("tree in", "files/s", in_rows(b), b.renew, b.files),
+        Row("tree out", "files/s", out_rows(b), b.clear, b.files),
+        Row("read, cold", "MB/s", sequence_rows(b), b.cold, BIG_MIB * 1.048576),
+        Row("read, warm", "MB/s", sequence_rows(b), b.warm, BIG_MIB * 1.048576),
+        Row("random 4K, warm", "reads/s", random_rows(b), b.warm, READS),
+        Row("create", "files/s", create_rows(b), b.renew, CREATED),
+        Row("delete", "files/s", delete_rows(b), b.fill, CREATED),
+    ]
+
+
+def once(action: Action, before: Callable[[], None]) -> float:
+    """Seconds of an action, by its own clock if it has one."""
+    before()
+    gc.collect()
+    gc.freeze()  # what the other peers have left on the heap is not this one's to collect
+    try:
+        start = time.perf_counter()
+        own = action()
+        return own if own is not None else time.perf_counter() - start
+    finally:
+        gc.unfreeze()
+
+
+def measure(b: Bench, row: Row, rounds: int, skip: set[str]) -> dict[str, float]:
     """The median rate of each peer, in units a second; a peer that fails has none."""
     times: dict[str, list[float]] = {}
     b.done.clear()
     b.expected = None
     for _ in range(rounds):
-        for name, action in actions.items():
+        for name, action in row.actions.items():
             if name in skip or (times.get(name) and times[name][0] > SLOW) or times.get(name) == []:
                 continue
-            before()
-            gc.collect()
-            gc.freeze()  # what the other peers have left on the heap is not this one's to collect
-            start = time.perf_counter()
             try:
-                own = action()
-                own = own if own is not None else time.perf_counter() - start
+                own = once(action, row.before)
                 if b.expected is not None:
                     b.done[name] = sum(len(files) for _, _, files in os.walk(b.out))
                     assert b.done[name] == b.expected or name == FATTOOLS, f"{name} wrote {b.done[name]} of {b.expected} files"
@@ -409,10 +364,8 @@ def measure(b: Bench, actions: dict[str, Action], before: Callable[[], None], un
                 print(f"  {name}: {type(error).__name__}: {error}", file=sys.stderr)
                 times[name] = []
                 continue
-            finally:
-                gc.unfreeze()
             times.setdefault(name, []).append(own)
-    return {name: b.done.get(name, units) / statistics.median(values) for name, values in times.items() if values}
+    return {name: b.done.get(name, row.units) / statistics.median(values) for name, values in times.items() if values}
 
 
 def starts(b: Bench, rounds: int) -> tuple[float, float]:
@@ -449,7 +402,7 @@ def main() -> None:
         return
     print(f"\n{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}; octavo {octavo.__version__}, {peer_versions()}")
     print(f"{files} files of Python's library, {BIG_MIB} MiB file, FAT32 image of 1 GiB, memory limit {IMAGE_MEMORY}; median of {arguments.rounds} rounds")
-    print(f"command: python benchmarks/files.py --rounds {arguments.rounds}{' --quick' if arguments.quick else ''}\n")
+    print(f"command: python -m benchmarks.files --rounds {arguments.rounds}{' --quick' if arguments.quick else ''}\n")
     print(f"{'':<18}{'unit':<10}" + "".join(f"{p:>13}" for p in PEERS) + "   Octavo / mtools   Octavo / best Python peer")
     for name, unit, rates in results:
         ours = rates[OCTAVO]
@@ -469,29 +422,13 @@ def peer_versions() -> str:
 
 def run_all(folder: Path, rounds: int, skip: set[str], only: str) -> tuple[list[tuple[str, str, dict[str, float]]], tuple[float, float], int]:
     """All rows as (name, unit, rates), the start times, and the number of files."""
-    b = Bench(folder)
-
-    def with_files() -> None:
-        b.renew()
-        tool("mmd", "-i", b.fresh, "::many")
-        tool("mcopy", "-Q", "-i", b.fresh, *sorted(b.empties.iterdir()), "::many")
-
-    rows: list[tuple[str, str, dict[str, Action], Callable[[], None], float]] = [
-        ("list", "files/s", list_rows(b), b.warm, b.files),
-        ("tree in", "files/s", in_rows(b), b.renew, b.files),
-        ("tree out", "files/s", out_rows(b), b.clear, b.files),
-        ("read, cold", "MB/s", sequence_rows(b), b.cold, BIG_MIB * 1.048576),
-        ("read, warm", "MB/s", sequence_rows(b), b.warm, BIG_MIB * 1.048576),
-        ("random 4K, warm", "reads/s", random_rows(b), b.warm, READS),
-        ("create", "files/s", create_rows(b), b.renew, CREATED),
-        ("delete", "files/s", delete_rows(b), with_files, CREATED),
-    ]
+    b = make(folder)
     results = []
-    for name, unit, actions, before, units in rows:
-        if not name.startswith(only):
+    for row in rows(b):
+        if not row.name.startswith(only):
             continue
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        results.append((name, unit, measure(b, actions, before, units, rounds, skip)))
+        print(f"{row.name} ...", file=sys.stderr, flush=True)
+        results.append((row.name, row.unit, measure(b, row, rounds, skip)))
     return results, starts(b, rounds), b.files
 
 
