@@ -234,6 +234,17 @@ def test_version_and_help() -> None:
         assert f"examples:\n  octavo {verb}" in octavo(verb, "--help")
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("call", [["--help"], ["--version"], ["ls", "--help"]])
+def test_help_that_cannot_be_written(call: list[str], unbuffered: str) -> None:
+    """It is output as any other is, whether Python keeps it for a while or writes it at once."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*OCTAVO, *call], stdout=full, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": unbuffered}, check=False, timeout=60
+        )
+    assert (done.returncode, done.stderr) == (1, "octavo: standard output: No space left on device\n")
+
+
 def test_ls_does_not_import_what_it_does_not_need(image: Path) -> None:
     """`octavo ls` starts at once: no Numba, no rich, no prompt_toolkit, no other verb."""
     script = f"import sys; from octavo.cli.main import run; run(['ls', {str(image) + ':'!r}]); print(sorted(sys.modules))"

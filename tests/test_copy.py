@@ -783,3 +783,36 @@ def test_a_file_that_changes_while_it_is_copied_is_told(change: int, size: int, 
     [error] = run_copy(plan)
     assert f"has {'grown' if change > 0 else 'shrunk'} from {size} to {size + change} bytes" in error.text
     assert volume.stat("log").size == size + change
+
+
+@pytest.mark.parametrize("name", ["disk.img", "soft.img", "hard.img"])
+def test_an_image_is_copied_neither_into_itself_nor_over_itself(name: str, image: Path) -> None:
+    """Under none of its names, and refused before the first byte; what lies beside it is copied."""
+    here = image.parent
+    (here / "soft.img").symlink_to("disk.img")
+    os.link(image, here / "hard.img")
+    (here / "beside").write_bytes(b"b")
+    other = here / name
+    with octavo.open_image(image) as volume:
+        volume.write_bytes("a", b"abc")
+        volume.write_bytes("disk.img", b"abc")
+    before = image.read_bytes()
+    for source, target in ((other, f"{image}:/x"), (image, f"{other}:/x"), (f"{image}:/a", other), (f"{other}:/a", image), (f"{image}:/disk.img", here)):
+        assert "is an image that this copy reads or writes" in command("cp", source, target, code=1), (source, target)
+        assert image.read_bytes() == before
+    said = command("cp", "-r", here, f"{other}:/all", code=1)
+    assert said.count("is an image that this copy reads or writes") == 3
+    with octavo.open_image(image) as volume:
+        assert [e.name for e in volume.entries("all")] == ["beside"]
+    fsck(image)
+
+
+def test_two_names_of_an_image_are_one_image(image: Path) -> None:
+    """It is opened once, so that a copy within it is one."""
+    os.link(image, image.with_name("hard.img"))
+    with octavo.open_image(image) as volume:
+        volume.write_bytes("a", b"abc")
+    command("cp", f"{image}:/a", f"{image.with_name('hard.img')}:/b")
+    assert "onto or into itself" in command("cp", f"{image}:/a", f"{image.with_name('hard.img')}:/a", code=1)
+    with octavo.open_image(image) as volume:
+        assert volume.read_bytes("b") == b"abc"

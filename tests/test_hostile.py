@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import octavo
-from octavo.machine.abi import PAGE_SIZE
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import WRITE
 from octavo.memory.arguments import shown
@@ -54,7 +54,10 @@ class SmallFile(MemoryFile):
 class World:
     """A small machine with some of everything."""
 
+    made: list[World] = []  # by the test that runs
+
     def __init__(self) -> None:
+        self.made.append(self)
         self.machine, self.store = make(120, 200)
         self.virtual, self.space = self.machine.virtual, self.machine.space
         run, sections = self.machine.run, self.virtual.sections
@@ -87,6 +90,18 @@ class World:
     def check(self) -> None:
         """The ledger, and what was written."""
         self.machine.check()
+
+    def close(self) -> None:
+        """Ends the machine's threads, also those that have not begun."""
+        self.machine.scheduler.close()
+
+
+@pytest.fixture(autouse=True)
+def ended() -> Iterator[None]:
+    """Ends the machines of a test."""
+    yield
+    while World.made:
+        World.made.pop().close()
 
 
 class Call(NamedTuple):
@@ -139,6 +154,9 @@ CALLS = [
     of_space("flush", lambda w: (w.window, PAGE_SIZE)),
     of_space("set_inheritance", lambda w: (w.base, 2)),
     of_space("advise", lambda w: (w.base, PAGE_SIZE, 1)),
+    of_space("below", lambda w: (3, Status.INVALID_PARAMETER_3), {1: [*NUMBERS, *OTHERS]}),
+    of_space("remove", lambda w: (w.space.vads.all[0],)),
+    of_space("forget_locks", lambda w: (w.base >> PAGE_SHIFT, (w.base >> PAGE_SHIFT) + 1)),
     of_sections("create", lambda w: (PAGE_SIZE, RW, Attribute.COMMIT, None, ""), {3: [None], 4: TEXTS}, {3: Status.INVALID_FILE_FOR_SECTION}),
     of_sections("create", lambda w: (0, RW, Attribute.COMMIT, w.file, "named"), {4: TEXTS, 3: [None]}, {3: Status.INVALID_FILE_FOR_SECTION}),
     of_sections("create_external", lambda w: (w.book, PAGE_SIZE, "other", 5.0), {2: TEXTS, 3: [1.0]}),
@@ -149,6 +167,9 @@ CALLS = [
     of_sections("set_priority", lambda w: (w.section, 1)),
     of_sections("query", lambda w: (w.section,)),
     of_sections("close", lambda w: (w.section,)),
+    of_sections("commit", lambda w: (w.reserved, 0, 1)),
+    of_sections("release", lambda w: (w.section,)),
+    of_sections("allow", lambda w: (w.section, RW)),
     Call("VirtualMemory.create", lambda w: w.virtual.create, lambda w: ("other",), {0: TEXTS}),
     Call("VirtualMemory.fork", lambda w: w.virtual.fork, lambda w: (w.space, "child"), {1: TEXTS}),
     Call("VirtualMemory.destroy", lambda w: w.virtual.destroy, lambda w: (w.space,)),
@@ -165,8 +186,8 @@ CALLS = [
 ]
 
 INNER = {  # what the executive calls, and what takes nothing
-    AddressSpace: "below check_alive forget_locks remove watch",
-    Sections: "allow check commit release slots",
+    AddressSpace: "check_alive watch",
+    Sections: "check slots",
     VirtualMemory: "check close statistics",
     PageFiles: "check entry fetch grow place runs statistics take use write",
     MemoryObject: "admit data_request data_return end let_go prohibits ready statistics",
@@ -252,6 +273,14 @@ def test_references_that_are_none() -> None:
     world.check()
 
 
+def test_views_that_are_none() -> None:
+    """What is no view is told no section."""
+    world = World()
+    for value in [*NUMBERS, *OTHERS]:
+        fails(Status.INVALID_PARAMETER, world.space.watch, value)
+    world.check()
+
+
 def test_what_belongs_to_another_machine() -> None:
     """Spaces and sections of one machine are nothing to another."""
     world, other = World(), World()
@@ -310,9 +339,11 @@ HOSTILE: dict[str, list[object]] = {  # of a system, beside OTHERS, what one of 
     "profile": ["", "NT", 0],
     "policy": ["", "LRU", 0],
     "cluster": [0, -1, 129, 10**400, 2.5],
+    "echo": ["print", 0],
+    "codepage": ["", "utf-8", "hex", 0, -1, 10**400, 10**5000, "x" * 10**5],
     "disks": ["disk.img", b"disk.img", 0, [None], [0], [""], ["\0"], ["no such image"], [b"x"]],
 }
-RIGHT: dict[str, list[object]] = {"memory": [None], "firmware_map": [], "seed": [None], "policy": [None], "cluster": [None], "disks": [[], (), {}]}
+RIGHT: dict[str, list[object]] = {"memory": [None], "firmware_map": [], "seed": [None], "policy": [None], "cluster": [None], "echo": [None, int], "disks": [[], (), {}]}
 
 
 @pytest.mark.parametrize("name", HOSTILE)

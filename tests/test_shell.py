@@ -42,7 +42,7 @@ def test_dir(session: Session) -> None:
     """Header, times, sizes, totals; wildcards; a single file."""
     out = session("dir")
     assert out.startswith(" Directory of C:\\\n\n") and "<DIR>  docs" in out and "13  readme.txt" in out
-    assert "       1 files           13 bytes" in out
+    assert "       1 file           13 bytes" in out
     out = session("dir docs")
     assert "Directory of C:\\docs" in out and out.count("note ") == 5
     assert session('dir "docs\\note ?.txt"').count("note ") == 5
@@ -73,7 +73,7 @@ def test_type(session: Session) -> None:
 
 def test_copy(session: Session) -> None:
     """A file to a name, several into a directory, a tree, and what makes no sense."""
-    assert "1 files copied" in session("copy readme.txt second.txt")
+    assert "1 file copied" in session("copy readme.txt second.txt")
     assert session("type second.txt") == "Hello\nworld"
     session("md copies")
     assert "5 files copied" in session("copy docs\\*.txt copies")

@@ -11,12 +11,12 @@ One host thread at a time may use a system's volumes and files.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any, Literal, cast, overload
 
-from octavo.fs.base import Problem, Space
+from octavo.fs.base import Problem, Space, check_path, split_path
 from octavo.fs.replace import open_beside, read_whole, write_whole
-from octavo.memory.arguments import shown
+from octavo.memory.arguments import called, invalid, named, octets, room, shown, whole
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from octavo.fs.protocol import FileInfo, FileSystemVolume, OpenFile
 
 
+ABSENT = (Status.OBJECT_NAME_NOT_FOUND, Status.OBJECT_PATH_NOT_FOUND, Status.NOT_A_DIRECTORY)  # what there is nothing at a path ends in
+LARGEST = (1 << 63) - 1  # place in a file, or bytes of it, as hosts have it
 Report = Callable[[StatusError], None]  # called with what could not be done, while the rest goes on
 
 
@@ -63,7 +65,7 @@ class File(io.RawIOBase):
         """Up to `size` bytes from the position on; all that is left without a size."""
         if not self._readable:
             raise io.UnsupportedOperation("not opened for reading")
-        if size is None or size < 0:
+        if size is None or whole(size, f"{self.name}: the bytes to read") < 0:
             size = max(0, self.core.size - self._position)
         data = self._run(self.core.read(self._position, size))
         self._position += len(data)
@@ -77,30 +79,44 @@ class File(io.RawIOBase):
         """Fills a buffer; returns the number of bytes."""
         if not self._readable:
             raise io.UnsupportedOperation("not opened for reading")
-        count = self._run(self.core.read_into(self._position, memoryview(buffer).cast("B")))
+        count = self._run(self.core.read_into(self._position, room(buffer, f"{self.name}: where bytes are read to")))
         self._position += count
         return count
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Up to the end of a line, or `size` bytes."""
+        return super().readline(self._most(size))
+
+    def readlines(self, hint: int | None = -1, /) -> list[bytes]:
+        """The lines that are left; those up to `hint` bytes, and the one in which that is."""
+        return super().readlines(self._most(hint))
+
+    def _most(self, size: int | None) -> int:
+        """A size as Python's io takes it: -1 for none."""
+        return -1 if size is None else min(max(whole(size, f"{self.name}: the bytes to read"), -1), LARGEST)
 
     def write(self, data: Any, /) -> int:
         """Writes all of `data` at the position (at the end for "a" modes); returns its length."""
         if not self._writable:
             raise io.UnsupportedOperation("not opened for writing")
         if not isinstance(data, bytes):
-            data = memoryview(data).cast("B")
+            data = octets(data, f"{self.name}: what is written")
         if self._append:
             self._position = self.core.size
         self._run(self.core.write(self._position, data))
         self._position += len(data)
         return len(data)
 
+    def writelines(self, lines: Iterable[Any], /) -> None:
+        """Writes one after the other."""
+        if not isinstance(lines, Iterable):
+            raise invalid(f"{self.name}: {shown(lines)} are no lines: give a list of bytes")
+        super().writelines(lines)
+
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Moves the position; returns it."""
-        if whence not in (0, 1, 2) or not isinstance(offset, int):
-            raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: cannot seek by {shown(offset)} from {shown(whence)}: take 0, 1 or 2")
-        base = (0, self._position, self.core.size)[whence]
-        if base + offset < 0:
-            raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: cannot seek to {base + offset}")
-        self._position = base + offset
+        """Moves the position by `offset` bytes from the start (`whence` 0), from where it is (1) or from the end (2); returns it."""
+        base = (0, self._position, self.core.size)[whole(whence, f"{self.name}: from where a seek begins", 0, 2)]
+        self._position = whole(base + whole(offset, f"{self.name}: the bytes to seek by"), f"{self.name}: the place to seek to", 0, LARGEST)
         return self._position
 
     def tell(self) -> int:
@@ -168,9 +184,12 @@ class Volume:
     def open(self, path: str, mode: str, encoding: str = "utf-8") -> Any: ...
     def open(self, path: str, mode: str = "rb", encoding: str = "utf-8") -> File | IO[Any]:
         """Opens a file as Python's `open` does; binary files are unbuffered (the cache is the buffer)."""
-        kind = mode.replace("b", "").replace("t", "").replace("+", "")
-        if kind not in _MODES or set(mode) - set("rwaxbt+") or ("b" in mode and "t" in mode):
-            raise StatusError(Status.INVALID_PARAMETER, f"{mode!r} is not a mode of open")
+        letters = set(named(mode, "the mode of open"))
+        kind = "".join(letters - set("bt+"))
+        if kind not in _MODES or len(letters) < len(mode) or {"b", "t"} <= letters:
+            raise invalid(f"{shown(mode)} is not a mode of open: it takes one of r, w, a and x, with b or t, and +")
+        if "b" not in letters:
+            _check_encoding(encoding)
         create, exclusive, truncate = _MODES[kind]
         write = create or "+" in mode
         core = self._run(self.core.open(path, write, create, exclusive, truncate))
@@ -214,7 +233,7 @@ class Volume:
         try:
             self.stat(path)
         except StatusError as error:
-            if error.status in (Status.OBJECT_NAME_NOT_FOUND, Status.OBJECT_PATH_NOT_FOUND):
+            if error.status in ABSENT:
                 return False
             raise
         return True
@@ -233,6 +252,8 @@ class Volume:
         As with os.walk, directories that the caller takes out of the list are not entered. One that damage has put into two
         places is entered once. What cannot be read is passed to `on_error`, and the rest goes on; without that, it is raised.
         """
+        called(on_error, "on_error")
+        check_path(path)
         start = path.strip("/\\")
         pending = [(start, self.stat(start).number if start else 0)]
         seen: set[int] = set()
@@ -260,9 +281,9 @@ class Volume:
         if not parents:
             self._run(self.core.make_directory(path))
             return
-        parts = [p for p in path.replace("\\", "/").split("/") if p]
+        parts = split_path(path)
         for i in range(1, len(parts) + 1):
-            if not self.exists("/".join(parts[:i])):
+            if not self.is_dir("/".join(parts[:i])):
                 self._run(self.core.make_directory("/".join(parts[:i])))
 
     def remove(self, path: str, force: bool = False) -> None:
@@ -278,6 +299,8 @@ class Volume:
 
         What cannot be removed is passed to `on_error`, and the rest goes on; without that, it is raised.
         """
+        check_path(path)
+        called(on_error, "on_error")
         kept: set[str] = set()  # directories in which something is left
 
         def attempt(path: str, action: Callable[[str, bool], None]) -> None:
@@ -329,11 +352,17 @@ class Volume:
 
 
 def _bytes(path: str, data: Any) -> bytes:
-    """The bytes of what a caller gives as contents. StatusError INVALID_PARAMETER for what has none."""
+    """The bytes of what a caller gives as contents. StatusError INVALID_PARAMETER for what has none, and for what is no path."""
+    check_path(path)
+    return data if isinstance(data, bytes) else bytes(octets(data, f"{path}: the contents of a file"))
+
+
+def _check_encoding(encoding: str) -> None:
+    """StatusError INVALID_PARAMETER for what Python cannot encode texts in: said before a file is made."""
     try:
-        return data if isinstance(data, bytes) else bytes(memoryview(data).cast("B"))
-    except TypeError:
-        raise StatusError(Status.INVALID_PARAMETER, f"{path}: {shown(data)} cannot be the contents of a file: give bytes") from None
+        "".encode(named(encoding, "the encoding of a text"))
+    except (LookupError, ValueError):  # ValueError: a NUL in it
+        raise invalid(f"{shown(encoding)} is no encoding of texts, such as utf-8") from None
 
 
 def _buffered(file: File, write: bool) -> Any:

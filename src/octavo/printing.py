@@ -1,4 +1,4 @@
-"""Texts for people: what would take over a terminal, or turn a line round, is shown as "?"."""
+"""Texts for people: numbers with what they count, and names: what would take over a terminal, or turn a line round, is shown as "?"."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ _HOSTILE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u20
 def printable(text: str) -> str:
     """One line for a terminal: names and labels from images, arguments and firmware may have anything in them."""
     return text if text.isprintable() else _HOSTILE.sub("?", text)
+
+
+def counted(number: int, one: str, more: str = "", width: int = 0) -> str:
+    """A number, in `width` columns, and what it counts: "1 file", "2 files"; `more` where that is not `one` with an "s"."""
+    return f"{number:{width}d} {one if number == 1 else more or one + 's'}"
 
 
 def escaped(json: str) -> str:

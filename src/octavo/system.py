@@ -19,6 +19,7 @@ from octavo.boot.plan import plan_boot
 from octavo.cache.manager import CacheManager
 from octavo.drivers.image import ImageDisk
 from octavo.files import Volume
+from octavo.fs.fat.names import check_code_page
 from octavo.fs.mount import mount
 from octavo.io.device import Device
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
@@ -27,7 +28,7 @@ from octavo.machine.firmware import FirmwareRange
 from octavo.machine.host import available_bytes
 from octavo.machine.mapsources import load_firmware_map
 from octavo.machine.ram import Ram
-from octavo.memory.arguments import invalid, label, named, shown, whole
+from octavo.memory.arguments import called, given, invalid, label, named, shown, whole
 from octavo.memory.manager import MemoryManager
 from octavo.memory.spaces.profiles import make_profile
 from octavo.status import Status, StatusError
@@ -99,7 +100,8 @@ class System:
     ) -> None:
         self.log: list[str] = []
         self.volumes: dict[str, Volume] = {}
-        self.codepage = codepage
+        self.codepage = check_code_page(codepage)
+        called(echo, "echo")
         self._echo = echo
         self._kernel: KernelMemory | None = None
         self._virtual: VirtualMemory | None = None
@@ -145,7 +147,7 @@ class System:
 
     def say(self, line: str) -> None:
         """Adds a line to the boot log."""
-        self.log.append(line)
+        self.log.append(named(line, "a line of the boot log"))
         if self._echo is not None:
             self._echo(line)
 
@@ -155,7 +157,8 @@ class System:
         return self.attach_device(device)
 
     def attach_device(self, device: Device) -> Volume:
-        """Mounts the volume on a device; the device is closed when that fails."""
+        """Mounts the volume on a device; the device is closed when that fails. StatusError INVALID_PARAMETER for what is none."""
+        given(device, Device, "a device")  # type: ignore[type-abstract]  # it is looked at, not made
         try:
             letter = self._free_letter(device)
             core = self.scheduler.run(mount(device, self.cache, self.codepage))

@@ -10,6 +10,7 @@ import argparse
 import importlib
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 from octavo.cli.output import complain, complain_at_end, told
 from octavo.cli.streams import give_up, prepare_streams
@@ -17,6 +18,9 @@ from octavo.cli.verb import Verb, add_codepage
 from octavo.status import StatusError
 from octavo.threads.scheduler import Scheduler, Terminated
 from octavo.version import VERSION
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 MODULES = {
     "boot": "boot", "ls": "files", "cat": "files", "cp": "files", "mv": "files", "rm": "files", "mkdir": "files", "df": "files",
@@ -32,11 +36,27 @@ EPILOG = """A path in an image is IMAGE:PATH, such as disk.img:/docs/a.txt. To b
 octavo VERB --help explains a verb."""
 
 
-def make_parser(verbs: list[str]) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """A parser whose help is output as any other: argparse's own says nothing where it cannot be written."""
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Writes the help. OSError when that fails."""
+        (file or sys.stdout).write(self.format_help())
+
+
+class _Version(argparse.Action):
+    """Writes the version, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *unused: object) -> None:
+        print(f"octavo {VERSION}")
+        parser.exit()
+
+
+def make_parser(verbs: list[str]) -> Parser:
     """The parser for some of the verbs."""
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("octavo", description=DESCRIPTION, epilog=EPILOG, formatter_class=raw)
-    parser.add_argument("--version", action="version", version=f"octavo {VERSION}")
+    parser = Parser("octavo", description=DESCRIPTION, epilog=EPILOG, formatter_class=raw)
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     below = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for name in verbs:
         verb: Verb = importlib.import_module(f"octavo.cli.{MODULES[name]}").VERBS[name]

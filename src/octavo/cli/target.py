@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
+from octavo.drivers.host import identity
 from octavo.files import Volume
 from octavo.fs.fat.names import CODE_PAGE
 from octavo.status import Status, StatusError
@@ -52,18 +53,26 @@ def parse_image_target(text: str) -> Target:
     raise StatusError(Status.INVALID_PARAMETER, f"{text}: is not IMAGE:PATH, such as disk.img:/docs; for files of the host use the host's commands")
 
 
+def _key(image: str) -> tuple[int, int] | str:
+    """What is equal for all the names of one image."""
+    try:
+        return identity(os.stat(image))
+    except OSError:  # opening it says what is missing
+        return image
+
+
 class Images:
     """The images that one command works on, each mounted once, on one system."""
 
     def __init__(
         self, targets: Sequence[Target], write: Sequence[Target] = (), memory: str = IMAGE_MEMORY, codepage: str = CODE_PAGE
     ) -> None:  # fmt: skip
-        writable = {os.path.realpath(t.image) for t in write if t.image}
-        self._volumes: dict[str, Volume] = {}
+        writable = {_key(t.image) for t in write if t.image}
+        self._volumes: dict[tuple[int, int] | str, Volume] = {}
         self.system = System(memory, codepage=codepage)
         try:
             for target in (*targets, *write):
-                key = os.path.realpath(target.image)
+                key = _key(target.image)
                 if target.image and key not in self._volumes:
                     self._volumes[key] = self.system.attach(target.image, read_only=key not in writable)
         except BaseException:
@@ -72,11 +81,11 @@ class Images:
 
     def volume(self, target: Target) -> Volume:
         """The volume that a target's image has."""
-        return self._volumes[os.path.realpath(target.image)]
+        return self._volumes[_key(target.image)]
 
     def tree(self, target: Target) -> Tree:
         """The tree that a target is in."""
-        return VolumeTree(self.volume(target), target.image + ":") if target.image else HostTree()
+        return VolumeTree(self.volume(target), target.image + ":") if target.image else HostTree(self._volumes)
 
     def __enter__(self) -> Images:
         return self

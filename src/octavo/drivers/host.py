@@ -40,6 +40,11 @@ def kind_of(mode: int) -> str:
     return _KINDS.get(stat.S_IFMT(mode), "a link" if stat.S_ISLNK(mode) else "a file")
 
 
+def identity(info: os.stat_result) -> tuple[int, int]:
+    """What is equal for all names and links of one file, and for all nodes of one block device."""
+    return (-1, info.st_rdev) if stat.S_ISBLK(info.st_mode) else (info.st_dev, info.st_ino)
+
+
 def require_storage(path: str, mode: int | None = None) -> None:
     """StatusError NO_SUCH_DEVICE when a path (or what was opened there, with `mode`) has no bytes at places, as
     files and block devices have.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from octavo.memory.arguments import shown
 from octavo.status import Status, StatusError
 
 MOST_PATH = 4095  # characters, as on Linux: what is nested without a bound costs its depth at each level
@@ -31,7 +32,7 @@ class Problem(NamedTuple):
 def check_path(path: object) -> None:
     """StatusError INVALID_PARAMETER for what is no text, NAME_TOO_LONG for more than MOST_PATH characters."""
     if not isinstance(path, str):
-        raise StatusError(Status.INVALID_PARAMETER, f"{path!r:.40} is no path")
+        raise StatusError(Status.INVALID_PARAMETER, f"{shown(path)} is no path")
     if len(path) > MOST_PATH:
         why = f"{path[:40]}...: the path has {len(path)} characters, and a path may have {MOST_PATH}"
         raise StatusError(Status.NAME_TOO_LONG, why)
@@ -48,6 +49,12 @@ def split_path(path: str) -> list[str]:
         elif part and part != ".":
             out.append(part)
     return out
+
+
+def check_file_path(path: str) -> None:
+    """StatusError NOT_A_DIRECTORY for a path that, as in POSIX, only a directory can have: one that ends in a slash, "." or ".."."""
+    if path.replace("\\", "/").rpartition("/")[2] in ("", ".", ".."):
+        raise StatusError(Status.NOT_A_DIRECTORY, f"{path}: only a directory can have this path: that of a file ends with its name")
 
 
 def not_found(path: str, parent: bool = False) -> StatusError:

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from octavo.memory.arguments import invalid, shown
 from octavo.status import Status, StatusError
 
 SECTOR = 512
@@ -82,6 +83,12 @@ class Device(ABC):
             raise
 
     def _admit(self, extents: Sequence[Extent], verb: str) -> int:
+        try:
+            return self._length(extents, verb)
+        except (TypeError, ValueError):
+            raise invalid(f"{self.name}: {shown(extents)} are no places on a device, each with its buffers") from None
+
+    def _length(self, extents: Sequence[Extent], verb: str) -> int:
         total = 0
         for offset, buffers in extents:
             length = sum(map(len, buffers)) if len(buffers) > 1 else len(buffers[0])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from octavo.io.device import Device
 from octavo.io.regionpager import RegionPager, whole_device
+from octavo.memory.arguments import shown
 from octavo.memory.section import Section
 from octavo.status import Status, StatusError
 
@@ -29,7 +30,7 @@ class RawFile:
 
     async def grow(self, size: int) -> None:
         """StatusError INVALID_PARAMETER: a device has the size that it has."""
-        raise StatusError(Status.INVALID_PARAMETER, f"{self.path}: a device of {self.device.size} bytes cannot grow to {size}")
+        raise StatusError(Status.INVALID_PARAMETER, f"{self.path}: a device of {self.device.size} bytes cannot grow to {shown(size)}")
 
     async def close(self) -> None:
         """The device stays open: it is its owner's."""

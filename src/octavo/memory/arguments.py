@@ -6,17 +6,18 @@ seconds  a time that passes
 named    a text
 label    a name that a sentence, or a line of a report, can show
 given    an object of a class
-octets   bytes to be copied
+called   what is called with each piece of news, or nothing
+octets   bytes to be copied; `room` is where bytes are to be put
 shown    a value as a sentence shows it, however long it is; `hexed` in hexadecimal
 """
 
 from __future__ import annotations
 
-import math
 import reprlib
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from octavo.status import Status, StatusError
+from octavo.threads.scheduler import LONGEST_SECONDS
 
 T = TypeVar("T")
 
@@ -80,10 +81,10 @@ def numbers(**values: object) -> None:
 
 
 def seconds(value: object, what: str) -> float:
-    """`value`, a time of more than no seconds that ends. StatusError INVALID_PARAMETER."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LONGEST and math.isfinite(value):
+    """`value`, a time of more than no seconds that a thread can wait. StatusError INVALID_PARAMETER."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < LONGEST_SECONDS:  # which NaN is not
         return float(value)
-    raise invalid(f"{what} cannot be {shown(value)}: seconds are needed, more than 0")
+    raise invalid(f"{what} cannot be {shown(value)}: seconds are needed, more than 0 and below {LONGEST_SECONDS}")
 
 
 def given(value: object, kind: type[T], what: str) -> T:
@@ -93,10 +94,26 @@ def given(value: object, kind: type[T], what: str) -> T:
     raise invalid(f"{what} cannot be {shown(value)}: an object of {kind.__name__} is needed")
 
 
-def octets(value: object, what: str) -> memoryview:
-    """The bytes of `value`. StatusError INVALID_PARAMETER when it has none."""
-    if isinstance(value, bytes | bytearray | memoryview):
+def called(value: object, what: str) -> None:
+    """Looks at `what`, which is called, if it is not None. StatusError INVALID_PARAMETER when it cannot be."""
+    if value is not None and not callable(value):
+        raise invalid(f"{what} cannot be {shown(value)}: a function is needed, or None")
+
+
+def octets(value: Any, what: str) -> memoryview:
+    """The bytes of `value`, a buffer of one or more dimensions in a row. StatusError INVALID_PARAMETER when it has none."""
+    try:
         view = memoryview(value)
-        if view.c_contiguous:
-            return view.cast("B")
+        if view.ndim and view.c_contiguous:
+            return view.cast("B") if view.nbytes else memoryview(b"")
+    except (TypeError, ValueError):  # no buffer, or one whose items are no numbers
+        pass
     raise invalid(f"{what} cannot be {shown(value)}: bytes in a row are needed")
+
+
+def room(value: Any, what: str) -> memoryview:
+    """The bytes of `value`, to be written over. StatusError INVALID_PARAMETER when it has none, or they cannot be."""
+    view = octets(value, what)
+    if view.readonly and len(view):
+        raise invalid(f"{what} cannot be {shown(value)}: it cannot be written over")
+    return view

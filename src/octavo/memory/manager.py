@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from octavo.machine.abi import PAGE_SIZE, SEGMENT_SHIFT, State
+from octavo.machine.abi import HOLDER, PAGE_SIZE, SEGMENT_SHIFT, State
 from octavo.machine.ram import Ram
-from octavo.memory.arguments import whole
+from octavo.memory.arguments import invalid, whole
 from octavo.memory.fault import Faults
 from octavo.memory.freeframes import Bounds
 from octavo.memory.pageout import Pageout
@@ -57,7 +57,11 @@ class MemoryManager:
         return counts[State.ACTIVE] + counts[State.TRANSITION] + counts[State.STANDBY] + counts[State.MODIFIED]
 
     def allocate_contiguous(self, count: int) -> int:
-        """First frame of `count` consecutive zeroed frames, for a device or a RAM disk; 0 when there are none that were not promised."""
+        """First frame of `count` consecutive zeroed frames, for a device or a RAM disk; 0 when there are none that were not promised.
+
+        StatusError INVALID_PARAMETER for what is no number of frames.
+        """
+        whole(count, "the number of frames in a row", 1)
         first = self.physical.buddy.take_constrained(count, State.ACTIVE) if self.physical.promise(count) else 0
         if first:
             self.pfns.hold(first, count, self._contiguous)
@@ -65,7 +69,10 @@ class MemoryManager:
         return first
 
     def free_contiguous(self, first: int, count: int) -> None:
-        """Gives frames from `allocate_contiguous` back."""
+        """Gives frames from `allocate_contiguous` back. StatusError INVALID_PARAMETER for others."""
+        whole(first, "the first of the frames", 1, self.pfns.frames - whole(count, "the number of frames in a row", 1, self.pfns.frames - 1))
+        if (self.pfns.table[first : first + count, HOLDER] != self._contiguous).any():
+            raise invalid(f"frames {first:#x} to {first + count - 1:#x} are not all of a device or RAM disk")
         self.pfns.hold(first, count, 0)
         self.physical.buddy.free(first, count, State.ACTIVE)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from octavo.files import Volume
 from octavo.fs.fat.names import matcher
+from octavo.printing import counted
 from octavo.shell.shell import UsageError
 from octavo.status import Status, StatusError
 from octavo.transfer.copy import run_copy
@@ -74,12 +75,15 @@ def command(name: str, least: int, most: int, complete: Complete = lambda shell,
 
 
 def matches(volume: Volume, path: str) -> tuple[str, list[FileInfo]]:
-    """The directory of a path whose last name may have * and ?, and the entries that fit; at least one."""
-    directory, _, last = path.rpartition("/")
+    """The directory of a path whose last name may have * and ?, and the entries that fit; at least one.
+
+    With a slash at its end only directories fit.
+    """
+    directory, _, last = path.rstrip("/").rpartition("/")
     if "*" not in last and "?" not in last:
         return directory, [volume.stat(path)]
     fits = matcher(last)
-    found = [e for e in volume.entries(directory) if fits(e.name) or fits(e.short_name)]
+    found = [e for e in volume.entries(directory) if (fits(e.name) or fits(e.short_name)) and (e.is_directory or not path.endswith("/"))]
     if not found:
         raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"{path}: nothing matches")
     return directory, found
@@ -102,8 +106,9 @@ def dir_(shell: Shell, arguments: list[str]) -> None:
         size = "    <DIR>" if entry.is_directory else f"{entry.size:9d}"
         shell.out(f"{entry.modified:%d.%m.%Y %H:%M} {size:>12}  {entry.name}")
     files = [e for e in entries if not e.is_directory]
-    shell.out(f"{len(files):8d} files {sum(e.size for e in files):12d} bytes")
-    shell.out(f"{len(entries) - len(files):8d} directories {volume.space().free:12d} bytes free")
+    directories = counted(len(entries) - len(files), "directory", "directories", 8)
+    shell.out(f"{counted(len(files), 'file', width=8)} {counted(sum(e.size for e in files), 'byte', width=12)}")
+    shell.out(f"{directories} {counted(volume.space().free, 'byte', width=12)} free")
 
 
 @command("cd", 0, 1)
@@ -157,7 +162,7 @@ def copy(shell: Shell, arguments: list[str]) -> int | None:
         shell.err(f"copy: {error.text}")
     failed = sum(1 for step in plan.steps if step.failed and not step.item.directory)
     if plan.steps:
-        shell.out(f"{plan.files - failed:8d} files copied")
+        shell.out(f"{counted(plan.files - failed, 'file', width=8)} copied")
     return 1 if errors else 0
 
 
@@ -176,8 +181,8 @@ def move(shell: Shell, arguments: list[str]) -> None:
     if len(entries) > 1 and not into:
         raise StatusError(Status.NOT_A_DIRECTORY, f"{shell.shown(drive, to)}: is not a directory")
     for entry in entries:
-        name = path.rpartition("/")[2] if len(entries) == 1 else entry.name
-        volume.rename(f"{directory}/{name}".strip("/"), f"{to}/{entry.name}" if into else to)
+        name = path.rstrip("/").rpartition("/")[2] if len(entries) == 1 else entry.name
+        volume.rename(f"{directory}/{name}".strip("/"), f"{to.rstrip('/')}/{entry.name}" if into else to)
 
 
 @command("ren", 2, 2)
@@ -189,7 +194,7 @@ def ren(shell: Shell, arguments: list[str]) -> None:
     _, volume, path = shell.resolve(arguments[0])
     if any(c in arguments[1] for c in "/\\:"):
         raise UsageError("the new name is a name, not a path; move moves")
-    volume.rename(path, f"{path.rpartition('/')[0]}/{arguments[1]}")
+    volume.rename(path, f"{path.rstrip('/').rpartition('/')[0]}/{arguments[1]}")
 
 
 @command("del", 1, 1)
@@ -200,7 +205,7 @@ def del_(shell: Shell, arguments: list[str]) -> None:
     """
     _, volume, path = shell.resolve(arguments[0])
     directory, entries = matches(volume, path)
-    wild = path.rpartition("/")[2]
+    wild = path.rstrip("/").rpartition("/")[2]
     for entry in entries:
         if not (entry.is_directory and ("*" in wild or "?" in wild)):
             volume.remove(f"{directory}/{entry.name}" if len(entries) > 1 or "*" in wild or "?" in wild else path)

@@ -98,14 +98,14 @@ class Shell:
             raise StatusError(Status.NO_SUCH_DEVICE, f"{drive.upper()} no volume is mounted there; mount IMAGE mounts one") from None
 
     def resolve(self, path: str) -> tuple[str, Volume, str]:
-        """The drive, its volume, and the absolute path on it (with "/", "" for the root)."""
+        """The drive, its volume, and the absolute path on it (with "/", also at its end if there is one; "" for the root)."""
         drive = self.drive
-        found = _DRIVE.fullmatch(path)
-        if found:
-            drive, path = found[1].upper(), found[2]
+        if drive_and_path := _DRIVE.fullmatch(path):
+            drive, path = drive_and_path[1].upper(), drive_and_path[2]
         volume = self.volume(drive)
         base = [] if path.startswith(("/", "\\")) else self._directories.get(drive, [])
-        return drive, volume, "/".join(split_path("/".join(base) + "/" + path))
+        found = split_path("/".join(base) + "/" + path)
+        return drive, volume, "/".join(found) + "/" * (found != [] and path.endswith(("/", "\\")))
 
     def change(self, drive: str, path: str | None) -> None:
         """Makes a drive the current one, and with a path also its current directory."""

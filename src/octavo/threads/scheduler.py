@@ -17,9 +17,11 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from octavo.machine.clock import Clock, VirtualClock
+from octavo.status import Status, StatusError
 from octavo.threads.wait import Event, Waiters, park
 from octavo.threads.workers import Completion, Workers
 
@@ -32,6 +34,7 @@ T = TypeVar("T")
 VIRTUAL_CALL_SECONDS = 100e-6  # a blocking host call in virtual time takes up to twice this
 IDLE_TIMERS = 100_000  # timers that may pass in virtual time while the awaited thread makes no step
 TRACE_LENGTH = 4096
+LONGEST_SECONDS = 1 << 32  # below which anything may wait
 
 
 class Thread:
@@ -107,13 +110,18 @@ class Scheduler:
     # -- for kernel code ------------------------------------------------------------------------------------------
 
     def spawn(self, coroutine: Coroutine[Waiters, None, T], name: str, daemon: bool = False) -> Thread:
-        """Starts a kernel thread; its first step is taken when the scheduler comes to it."""
+        """Starts a kernel thread; its first step is taken when the scheduler comes to it. StatusError INVALID_PARAMETER for what is no coroutine."""
+        _check_coroutine(coroutine)
         thread = Thread(self, coroutine, name, daemon)
         self.ready.append(thread)
         return thread
 
     def start(self, coroutine: Coroutine[Waiters, None, None], name: str) -> None:
-        """Takes a coroutine to its first wait at once, and makes a kernel thread of it only if it has one. It must not raise there."""
+        """Takes a coroutine to its first wait at once, and makes a kernel thread of it only if it has one. It must not raise there.
+
+        StatusError INVALID_PARAMETER for what is no coroutine.
+        """
+        _check_coroutine(coroutine)
         try:
             waiters = coroutine.send(None)
         except StopIteration:
@@ -125,18 +133,21 @@ class Scheduler:
         self.ready.append(thread)
 
     async def sleep(self, seconds: float) -> None:
-        """Returns `seconds` later."""
+        """Returns `seconds` later. StatusError INVALID_PARAMETER for what is no time."""
         event = Event()
-        self._at(self.clock.now() + seconds, event.signal)
+        self._at(self._deadline(seconds), event.signal)
         await event.wait()
 
     async def wait(self, event: Event, seconds: float) -> bool:
-        """Waits for an event, but no longer than `seconds`; True when it was signalled."""
+        """Waits for an event, but no longer than `seconds`; True when it was signalled. StatusError INVALID_PARAMETER for what is no event or time."""
+        if not isinstance(event, Event):
+            raise StatusError(Status.INVALID_PARAMETER, "a thread can wait for an event only")
         if event.signalled:
             return True
+        deadline = self._deadline(seconds)
         relay: Any = _Relay()
         event.waiters.append(relay)
-        self._at(self.clock.now() + seconds, relay.woken.signal)
+        self._at(deadline, relay.woken.signal)
         await relay.woken.wait()
         if relay in event.waiters:
             event.waiters.remove(relay)
@@ -173,7 +184,12 @@ class Scheduler:
     # -- for ordinary code ----------------------------------------------------------------------------------------
 
     def run(self, coroutine: Coroutine[Waiters, None, T], name: str = "main") -> T:
-        """Drives a coroutine to its end and returns its result; other ready threads get their turn."""
+        """Drives a coroutine to its end and returns its result; other ready threads get their turn.
+
+        StatusError INVALID_PARAMETER for what is no coroutine.
+        """
+        if type(coroutine) is not CoroutineType:
+            _check_coroutine(coroutine)
         self._enter()
         try:
             try:
@@ -196,9 +212,10 @@ class Scheduler:
         return result
 
     def pump(self, timeout: float = 0) -> None:
-        """Runs what is ready and due, waiting up to `timeout` seconds for something to come due (real time only)."""
+        """Runs what is ready and due, waiting up to `timeout` seconds for something to come due (real time only). StatusError INVALID_PARAMETER for what is no time."""
         if self._running:
             return
+        self._deadline(timeout)
         self._enter()
         try:
             self._drain()
@@ -241,6 +258,12 @@ class Scheduler:
             interruption_point()
 
     # -- the loop -------------------------------------------------------------------------------------------------
+
+    def _deadline(self, seconds: float) -> float:
+        """The time in so many seconds."""
+        if isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds < LONGEST_SECONDS:  # which NaN is not
+            return self.clock.now() + max(seconds, 0)
+        raise StatusError(Status.INVALID_PARAMETER, f"a time to wait is a number of seconds below {LONGEST_SECONDS}")
 
     def _at(self, when: float, action: Callable[[], None]) -> None:
         self._sequence += 1
@@ -339,6 +362,12 @@ def interruption_point() -> None:
     if error is not None:
         Scheduler.interrupted = None
         raise error
+
+
+def _check_coroutine(value: object) -> None:
+    """StatusError INVALID_PARAMETER for what no kernel thread can run."""
+    if not isinstance(value, Coroutine):
+        raise StatusError(Status.INVALID_PARAMETER, f"a kernel thread runs a coroutine, and {type(value).__name__} is none")
 
 
 def _generator(seed: int) -> random.Random:

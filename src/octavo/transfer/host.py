@@ -15,11 +15,11 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 
-from octavo.drivers.host import host_error, kind_of
+from octavo.drivers.host import host_error, identity, kind_of
 from octavo.files import Report
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import interruptible
@@ -31,10 +31,14 @@ _OUTPUTS = (1, 2)  # standard output and error
 
 
 class HostTree:
-    """The host's files."""
+    """The host's files; those in `mounted`, by `identity`, are the copy's own images, which are neither copied nor replaced."""
 
     store = "host"
     largest = sys.maxsize
+    mounted: Container[object] = ()
+
+    def __init__(self, mounted: Container[object] = ()) -> None:
+        self.mounted = mounted
 
     def shown(self, path: str) -> str:
         """The path itself."""
@@ -65,7 +69,12 @@ class HostTree:
             raise host_error(error, path) from None
         if not stat.S_ISREG(info.st_mode) and not stat.S_ISDIR(info.st_mode):
             raise StatusError(Status.ACCESS_DENIED, f"{path}: is {kind_of(info.st_mode)}: only files and directories are copied")
+        self._refuse_mounted(path, info)
         return Item(os.path.basename(path), stat.S_ISDIR(info.st_mode), info.st_size, info.st_mtime)
+
+    def _refuse_mounted(self, path: str, info: os.stat_result) -> None:
+        if identity(info) in self.mounted:
+            raise StatusError(Status.SHARING_VIOLATION, f"{path}: is an image that this copy reads or writes: it cannot be copied or replaced meanwhile")
 
     def find(self, path: str) -> Item | None:
         """What stands at a path; a link is no directory."""
@@ -100,11 +109,12 @@ class HostTree:
                 directory = entry.is_dir(follow_symlinks=False)
                 if directory or entry.is_file():
                     info = entry.stat()
+                    self._refuse_mounted(entry.path, info)
                     items.append(Item(entry.name, directory, info.st_size, info.st_mtime))
                     continue
                 kind = kind_of(entry.stat(follow_symlinks=False).st_mode)
-            except OSError as error:
-                report(host_error(error, entry.path))
+            except (OSError, StatusError) as error:
+                report(host_error(error, entry.path) if isinstance(error, OSError) else error)
                 continue
             kind = "a link to a directory, or to nothing" if kind == "a link" else kind
             report(StatusError(Status.ACCESS_DENIED, f"{entry.path}: is {kind}: skipped"))
@@ -133,7 +143,14 @@ class HostTree:
             raise host_error(error, path) from None
 
     def admit(self, steps: Sequence[Step]) -> None:
-        """Nothing: how much a host's file system has room for is not known before."""
+        """StatusError SHARING_VIOLATION when a step would replace an image of this copy.
+
+        How much a host's file system has room for is not known before.
+        """
+        for step in steps:
+            if step.replaces and not step.item.directory:
+                with suppress(OSError):  # a link to nothing, say: writing tells
+                    self._refuse_mounted(step.to, os.stat(step.to))
 
     def read(self, path: str, size: int) -> Iterable[bytes]:
         """The contents, in chunks; a file of `size` bytes that fits one takes one call."""

@@ -75,7 +75,7 @@ def _plan_source(plan: Plan, source: Tree, path: str, to: str, names: dict[str, 
 def _new_name(target: Tree, to: str, item: Item) -> tuple[str, str, dict[str, Item | str]]:
     """The directory and the name that a target which is no directory means, and what has this name there already."""
     above, name = target.split(to)
-    if not target.is_dir(above) or (to.endswith("/") and not item.directory):
+    if not target.is_dir(above) or (to.rpartition("/")[2] in ("", ".", "..") and not item.directory):
         raise StatusError(Status.OBJECT_PATH_NOT_FOUND, f"{target.shown(to)}: no such directory")
     there = target.find(to)
     return above, there.name if there else name, {target.key(there.name): there} if there else {}

@@ -18,6 +18,7 @@ from datetime import datetime
 from time import struct_time
 
 from octavo.fs.fat.names import CODE_PAGE, ILLEGAL, checksum, shown_short
+from octavo.memory.arguments import named, shown
 from octavo.status import Status, StatusError
 
 READ_ONLY, HIDDEN, SYSTEM, VOLUME_LABEL, DIRECTORY, ARCHIVE = 1, 2, 4, 8, 16, 32
@@ -114,7 +115,7 @@ def _word(raw: bytes, at: int) -> int:
 def attribute_bits(letters: str) -> int:
     """The attributes that letters of `Entry.flags` stand for; StatusError INVALID_PARAMETER for others than r, h, s and a."""
     bits = 0
-    for letter in letters.lower():
+    for letter in named(letters, "the attributes").lower():
         if letter not in LETTERS or letter == "d":
             why = f"{letter!r} is no attribute that can be changed: it takes r, h, s and a"
             raise StatusError(Status.INVALID_PARAMETER, why)
@@ -151,7 +152,7 @@ def clean_wall(wall: float) -> float:
     StatusError INVALID_PARAMETER when it is no number.
     """
     if not isinstance(wall, int | float) or wall != wall:
-        raise StatusError(Status.INVALID_PARAMETER, f"{wall!r} is no time: it takes the seconds since 1970")
+        raise StatusError(Status.INVALID_PARAMETER, f"{shown(wall)} is no time: it takes the seconds since 1970")
     return min(max(wall, 0), BEYOND)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from octavo.cache.readahead import ReadAhead
 from octavo.fs.fat.entry import ARCHIVE, clean_wall
 from octavo.fs.fat.node import Node
+from octavo.memory.arguments import invalid, octets, room, shown, whole
 from octavo.memory.section import VIEW_SIZE, Section
 from octavo.status import Status, StatusError
 
@@ -77,27 +78,29 @@ class FatFile:
             raise StatusError(Status.ACCESS_DENIED, f"{self.path}: is opened for reading only")
         return section
 
-    def _no_byte(self, offset: int) -> StatusError:
-        return StatusError(Status.INVALID_PARAMETER, f"{self.path}: there is no byte {offset}")
+    def _no_bytes(self, offset: object, length: object) -> StatusError:
+        return invalid(f"{self.path}: there are no {shown(length)} bytes from {shown(offset)} on: whole numbers from 0 on are needed")
 
     async def read(self, offset: int, length: int) -> bytes:
-        """Up to `length` bytes from `offset` on; fewer only at the end."""
+        """Up to `length` bytes from `offset` on; fewer only at the end. StatusError INVALID_PARAMETER."""
         section = self._section or self._open()
-        if offset < 0:
-            raise self._no_byte(offset)
+        if type(offset) is not int or type(length) is not int or offset < 0 or length < 0:
+            raise self._no_bytes(offset, length)
         return await self._volume.cache.copy_read(section, offset, length, self._history)
 
     async def read_into(self, offset: int, buffer: memoryview) -> int:
-        """Fills `buffer` from `offset` on; returns the number of bytes."""
-        if offset < 0:
-            raise self._no_byte(offset)
+        """Fills `buffer`, of bytes, from `offset` on; returns the number of bytes. StatusError INVALID_PARAMETER."""
+        if type(offset) is not int or offset < 0 or not isinstance(buffer, memoryview) or buffer.readonly:
+            raise self._no_bytes(offset, len(room(buffer, f"{self.path}: where bytes are read to")))
         return await self._volume.cache.copy_read_into(self._open(), offset, buffer, self._history)
 
     async def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Writes all of `data` at `offset`; StatusError DISK_FULL or FILE_TOO_LARGE before anything is changed."""
+        """Writes all of `data` at `offset`; StatusError DISK_FULL, FILE_TOO_LARGE or INVALID_PARAMETER before anything is changed."""
         section = self._for_writing()
-        if offset < 0:
-            raise self._no_byte(offset)
+        if not isinstance(data, bytes | memoryview):
+            data = octets(data, f"{self.path}: what is written")
+        if type(offset) is not int or offset < 0:
+            raise self._no_bytes(offset, len(data))
         if not len(data):
             return
         end = offset + len(data)
@@ -140,8 +143,7 @@ class FatFile:
 
     async def _resize(self, size: int, shrink: bool) -> None:
         self._for_writing()
-        if not isinstance(size, int) or size < 0:
-            raise StatusError(Status.INVALID_PARAMETER, f"{self.path}: cannot be cut to {size!r} bytes")
+        whole(size, f"{self.path}: the size", 0)
         if size > MOST_BYTES:
             raise StatusError(Status.FILE_TOO_LARGE, f"{self.path}: a file on FAT has at most {MOST_BYTES} bytes")
         volume = self._volume

@@ -21,6 +21,7 @@ import re
 from collections.abc import Callable, Container
 from functools import lru_cache
 
+from octavo.memory.arguments import shown
 from octavo.status import Status, StatusError
 
 MAX_NAME_UNITS = 255
@@ -149,7 +150,7 @@ def check_code_page(page: str | int) -> str:
 
     StatusError INVALID_PARAMETER when there is none, or it is not ASCII where that is printable, as short names need it.
     """
-    text = str(page)
+    text = page if isinstance(page, str) else shown(page)
     try:
         name = codecs.lookup(f"cp{text}" if text.isdecimal() else text).name
         upper = bytes(range(0x80, 0x100)).decode(name, "octavo.private")
@@ -158,7 +159,7 @@ def check_code_page(page: str | int) -> str:
             return name
     except (LookupError, ValueError):  # ValueError: a NUL in the name, or what is no text
         pass
-    why = f"{text!r} is no code page of short names: it takes 437, 850, 932 or the like"
+    why = f"{shown(page)} is no code page of short names: it takes 437, 850, 932 or the like"
     raise StatusError(Status.INVALID_PARAMETER, why)
 
 

@@ -16,21 +16,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from octavo.fs.base import Problem, Space, check_path, not_found, split_path
-from octavo.fs.fat.entry import ARCHIVE, DIRECTORY, READ_ONLY, SLOT, Entry, attribute_bits, new_entry
+from octavo.fs.base import Problem, Space, check_file_path, not_found
+from octavo.fs.fat.entry import ARCHIVE, DIRECTORY, READ_ONLY, SLOT, Entry, attribute_bits, clean_wall, new_entry
 from octavo.fs.fat.file import FatFile
 from octavo.fs.fat.names import clean_name, exact_short, fold, long_slots, make_short
 from octavo.fs.fat.node import Directory, Node
-from octavo.fs.fat.storage import Storage
+from octavo.fs.fat.paths import Paths
 from octavo.fs.fat.table import Run
+from octavo.memory.arguments import called
 from octavo.memory.section import Section
+from octavo.printing import counted
 from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:
     from octavo.fs.protocol import FileInfo
 
 
-class FatVolume(Storage):
+class FatVolume(Paths):
     """A volume that `mount` has made; the methods are those of `FileSystemVolume`."""
 
     async def stat(self, path: str) -> FileInfo:
@@ -139,7 +141,7 @@ class FatVolume(Storage):
             source.live += 1  # keeps it while the other path is looked up
             try:
                 target, existing, name = await self._resolve(new)
-                self._may_move(source, entry, target, old)
+                self._may_move(source, entry, target, old, new)
                 if existing is entry and source is target:
                     await self._respell(source, entry, name)
                 elif existing is None or existing is entry:
@@ -157,7 +159,9 @@ class FatVolume(Storage):
         async with self.mutex:
             (await self._to_change(path)).change_attributes(*change)
 
-    def _may_move(self, source: Directory, entry: Entry, target: Directory, old: str) -> None:
+    def _may_move(self, source: Directory, entry: Entry, target: Directory, old: str, new: str) -> None:
+        if not entry.attributes & DIRECTORY:
+            check_file_path(new)
         self._writable(old)
         node = entry.node
         if isinstance(node, Node) and node.opens:
@@ -170,7 +174,7 @@ class FatVolume(Storage):
 
     async def set_modified(self, path: str, wall: float) -> None:
         """Sets when a file or directory was last written (seconds since 1970, brought into FAT's years)."""
-        written = self.stamp(wall)[:2]
+        written = self.stamp(clean_wall(wall))[:2]
         async with self.mutex:
             (await self._to_change(path)).set_written(*written)
 
@@ -184,13 +188,14 @@ class FatVolume(Storage):
         """What is wrong with the volume. With `repair` it is mended as far as that goes, and written; SHARING_VIOLATION while files are open."""
         from octavo.fs.fat.check import check_volume
 
+        called(progress, "progress")
         await self.flush()
         async with self.mutex:
             if not repair:
                 return await check_volume(self, progress, False)
             self._writable("")
             if opened := sum(node.opens for node in self.nodes):
-                raise StatusError(Status.SHARING_VIOLATION, f"{self.name}: cannot be repaired: {opened} files are open")
+                raise StatusError(Status.SHARING_VIOLATION, f"{self.name}: cannot be repaired: {counted(opened, 'file is', 'files are')} open")
             await self._forget_nodes()
             problems = await check_volume(self, progress, True)
             await self._forget_nodes()
@@ -199,37 +204,7 @@ class FatVolume(Storage):
             await self._write_all()
             return problems
 
-    # -- paths ----------------------------------------------------------------------------------------------------
-
-    async def _resolve(self, path: str) -> tuple[Directory, Entry | None, str]:
-        """The directory that a path's last name is in, its entry if there is one, and the name."""
-        if len(self.nodes) > self.most_nodes:
-            await self._trim_nodes()
-        check_path(path)
-        head, _, name = path.rpartition("/")
-        known = self.paths.get(head)
-        if known is not None and name not in ("", ".", "..") and "\\" not in name:
-            return known, known.find(name), name
-        names = split_path(path)
-        if not names:
-            raise StatusError(Status.ACCESS_DENIED, f"{path or '/'}: the root directory cannot be opened as a file, made, moved or removed")
-        above, _, last = head.rpartition("/")
-        if [last, name] == names[-2:] and above in self.paths:
-            directory = await self._step(self.paths[above], last, path)
-        else:
-            directory = self.root.directory or await self._directory(self.root)
-            for part in names[:-1]:
-                directory = await self._step(directory, part, path)
-        if name == names[-1]:
-            self.paths[head] = directory
-        return directory, directory.find(names[-1]), names[-1]
-
-    async def _existing(self, path: str) -> tuple[Directory, Entry]:
-        """As `_resolve`, of what must be there."""
-        directory, entry, _ = await self._resolve(path)
-        if entry is None:
-            raise not_found(path)
-        return directory, entry
+    # -- entries --------------------------------------------------------------------------------------------------
 
     async def _to_change(self, path: str) -> Entry:
         """An entry whose attributes or times the caller changes now; the next flush writes it."""
@@ -239,32 +214,10 @@ class FatVolume(Storage):
         self.mark_stale(self._node(directory, entry))
         return entry
 
-    async def _step(self, directory: Directory, name: str, path: str) -> Directory:
-        entry = directory.find(name)
-        if entry is None:
-            raise not_found(path, parent=True)
-        if not entry.attributes & DIRECTORY:
-            raise StatusError(Status.OBJECT_PATH_NOT_FOUND, f"{path}: {name} is not a directory")
-        node = self._node(directory, entry)
-        return node.directory or await self._directory(node)
-
-    async def _directory_at(self, path: str) -> Directory:
-        if path in ("", "/") or not split_path(path):
-            return self.root.directory or await self._directory(self.root)
-        directory, entry = await self._existing(path)
-        return await self._step(directory, entry.name, path)
-
-    async def _lookup(self, path: str) -> Node:
-        if not split_path(path):
-            return self.root
-        async with self.mutex:
-            directory, entry = await self._existing(path)
-        return Node(entry, directory, path) if entry.node is None else cast(Node, entry.node)
-
-    # -- entries --------------------------------------------------------------------------------------------------
-
     async def _create(self, directory: Directory, name: str, attributes: int, path: str, cluster: int = 0) -> Entry:
         """Writes a new entry."""
+        if not attributes & DIRECTORY:
+            check_file_path(path)
         self._writable(path)
         name = clean_name(name)
         if fold(name) in directory.names:

@@ -6,6 +6,7 @@ A copy of a tree is made of these; by way of open, write and close each entry wo
 from __future__ import annotations
 
 from octavo.cache.regions import RegionMap
+from octavo.fs.base import check_file_path
 from octavo.fs.fat.entry import ARCHIVE, new_entry
 from octavo.fs.fat.file import MOST_BYTES
 from octavo.fs.fat.names import clean_name, fold
@@ -28,6 +29,7 @@ async def create_whole(volume: FatVolume, path: str, data: bytes, modified: floa
             return False
         if len(data) > MOST_BYTES:
             raise StatusError(Status.FILE_TOO_LARGE, f"{path}: a file on FAT has at most {MOST_BYTES} bytes")
+        check_file_path(path)
         volume._writable(path)
         name = clean_name(name)
         if fold(name) in directory.names:

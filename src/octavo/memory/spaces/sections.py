@@ -243,7 +243,9 @@ class Sections:
         made.shape.set(first, end, made.protect)
 
     def commit(self, made: SectionObject, first: int, end: int) -> None:
-        """Commits pages of a RESERVE section, none or more, in every view of it. StatusError COMMITMENT_LIMIT."""
+        """Commits pages of a section, none or more, in every view of it. StatusError COMMITMENT_LIMIT, INVALID_PARAMETER for what it has not."""
+        pages = given(made, SectionObject, "a section").shape.end
+        whole(end, "the end of what is committed", whole(first, "the first page to commit", 0, pages), pages)
         if first == end:
             return
         self._commit(made, first, end)
@@ -301,7 +303,8 @@ class Sections:
         self.release(made)
 
     def release(self, made: SectionObject) -> None:
-        """Ends a section object that is closed and has no view."""
+        """Ends a section object that is closed and has no view. StatusError INVALID_PARAMETER for what is none."""
+        given(made, SectionObject, "a section")
         if made.views or made not in self.all:
             return
         if not made.closed:
@@ -335,7 +338,12 @@ class Sections:
             del self.ending[made]
 
     def allow(self, made: SectionObject, protect: Protect) -> Protect:
-        """The protection that a view gets which asks for this one; images are copied by who writes them. StatusError SECTION_PROTECTION."""
+        """The protection that a view gets which asks for this one; images are copied by who writes them.
+
+        StatusError SECTION_PROTECTION, INVALID_PARAMETER for what is no section or protection.
+        """
+        given(made, SectionObject, "a section")
+        given(protect, Protect, "a protection")
         if made.attributes & Attribute.NOCACHE and not is_held(protect):
             protect |= Protect.NOCACHE
         if made.attributes & Attribute.IMAGE:

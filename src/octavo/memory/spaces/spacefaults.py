@@ -156,9 +156,10 @@ class SpaceFaults(ABC):
             self.locked[page] = left
 
     def forget_locks(self, first: int, end: int) -> None:
-        """Pages [first, end) are gone, and so is what kept them."""
+        """Pages [first, end) are gone, and so is what kept them. StatusError INVALID_PARAMETER for what are no numbers."""
+        numbers(first=first, end=end)
         pages = range(first, end)
-        for page in [p for p in (pages if len(pages) < len(self.locked) else self.locked) if p in pages and p in self.locked]:
+        for page in [p for p in (pages if end - first < len(self.locked) else self.locked) if p in pages and p in self.locked]:
             del self.locked[page]
 
     def _check_lockable(self, pages: range) -> None:

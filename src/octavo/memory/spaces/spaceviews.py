@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.machine.mmukernels import WRITE
-from octavo.memory.arguments import numbers
+from octavo.memory.arguments import given, numbers, shown
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.image import HEADER_BYTES, Image, Part, parse_image
 from octavo.memory.spaces.privatepages import is_paged
@@ -116,10 +116,11 @@ class SpaceViews(SpaceFaults):
     def below(self, zero_bits: int, status: Status) -> int:
         """The page below which addresses have so many high bits of 32 zero (0: where user space ends).
 
-        StatusError `status` for what is no such number.
+        StatusError `status` for what is no such number, INVALID_PARAMETER for what is no number.
         """
+        numbers(zero_bits=zero_bits)
         if not 0 <= zero_bits <= MOST_ZERO_BITS:
-            raise StatusError(status, f"{zero_bits} high bits of an address cannot be zero: 0 to {MOST_ZERO_BITS} can")
+            raise StatusError(status, f"the number of an address's high bits that are zero cannot be {shown(zero_bits)}: it is from 0 to {MOST_ZERO_BITS}")
         return min(self.vads.high, 1 << 32 - zero_bits >> PAGE_SHIFT) if zero_bits else self.vads.high
 
     def _show(self, section: SectionObject, start: int, pages: int, first: int, protect: Protect, inherit: Inherit) -> Vad:
@@ -133,7 +134,8 @@ class SpaceViews(SpaceFaults):
         return vad
 
     def watch(self, view: View) -> None:
-        """Makes a view known to its section."""
+        """Makes a view known to its section. StatusError INVALID_PARAMETER for what is no view."""
+        given(view, View, "a view")
         view.object.views.append(view)
         if not view.object.frame:
             view.object.section.views.append(view)
@@ -244,7 +246,11 @@ class SpaceViews(SpaceFaults):
                 self.machine.sections.release(vad.view.object)
 
     def remove(self, vad: Vad) -> None:
-        """Takes an allocation away, unless the space has ended with it meanwhile; the section of a view goes on to be."""
+        """Takes an allocation away, unless the space has ended with it meanwhile; the section of a view goes on to be.
+
+        StatusError INVALID_PARAMETER for what is no allocation.
+        """
+        given(vad, Vad, "an allocation")
         if self.vads.find(vad.start) is not vad:
             return
         self.pages.drop(vad.start << PAGE_SHIFT, vad.end << PAGE_SHIFT)

@@ -1,0 +1,271 @@
+"""Hostile arguments to all that `octavo.boot` leads to: each public method, each of its arguments, each value.
+
+The methods of the kernel's heap are called in `test_hostile_heap.py`, those of spaces and sections in `test_hostile.py`, the others
+here; what is in none of the three is the executive's own, and `INTERNAL` says why. A call ends in a StatusError, or (of a file
+that is not open for it) as Python's io does, and has changed nothing; or the value is a right one.
+Flags are left out: they are taken by their truth, as Python does.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import io
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import CoroutineType, MethodType
+from typing import Any, NamedTuple
+
+import pytest
+
+import octavo
+from octavo.drivers.image import ImageDisk
+from octavo.drivers.ramdisk import RamDisk
+from octavo.files import File, Volume
+from octavo.fs.fat.file import FatFile
+from octavo.fs.fat.volume import FatVolume
+from octavo.io.rawfile import RawFile
+from octavo.memory.arguments import shown
+from octavo.memory.kernel import KernelMemory
+from octavo.memory.manager import MemoryManager
+from octavo.memory.spaces.sections import Sections
+from octavo.printing import printable
+from octavo.status import StatusError
+from octavo.system import System
+from octavo.threads.scheduler import Scheduler
+from octavo.threads.wait import Event
+from tests.conftest import blank_image
+from tests.machines import within_seconds
+from tests.test_hostile import CALLS as CALLS_OF_SPACES
+from tests.test_hostile import World as SpaceWorld
+from tests.test_hostile_heap import CALLS as CALLS_OF_HEAP
+
+NUMBERS: list[object] = [True, 1.5, -1, 2**63, 10**400, 10**5000, -(10**5000)]
+TEXTS: list[object] = ["", "x" * 5000, "\0"]
+EMPTY: list[object] = [[], {}, b"", *TEXTS]  # what has nothing in it, or only what is refused one by one
+HOSTILE: list[object] = [None, *NUMBERS, float("nan"), *TEXTS, [], {}, object(), b"", b"x"]
+Right = dict[int, list[object]]
+
+
+class World:
+    """A system with an image, and a file that is open."""
+
+    def __init__(self, path: Path) -> None:
+        from octavo.cli.main import run
+
+        assert run(["mkfs", "--size", "4M", str(path)]) == 0
+        self.other = blank_image(path.with_suffix(".none"), 4096)
+        self.system = octavo.boot(memory="8M", disks=[path], seed=1)
+        self.volume = self.system.volumes["C:"]
+        self.disk = self.volume.core.device
+        self.ram_disk = RamDisk("ram", 8192, self.system.memory)
+        self.event = Event()
+
+    def prepare(self) -> None:
+        """Makes everything what it was before."""
+        for letter in [letter for letter in self.system.volumes if letter != "C:"]:
+            self.system.unmount(letter)
+        self.volume.rmtree("", force=True)
+        self.volume.write_bytes("a", b"abc\ndef")
+        self.volume.mkdir("d")
+        self.file: File = self.volume.open("a", "r+b")
+
+    def books(self) -> list[object]:
+        """What a call that fails must leave as it was."""
+        entries = [(e.name, e.size, e.flags, e.modified) for e in self.volume.entries()]
+        return [entries, self.volume.read_bytes("a"), self.file.tell(), sorted(self.system.volumes), len(self.system.log)]
+
+
+class Call(NamedTuple):
+    """A method of what `subject` gives, what is given to it when all is right, and by position which hostile values are right, too."""
+
+    kind: type
+    method: str
+    subject: Callable[[World], Any]
+    arguments: tuple[object, ...]
+    right: Right
+
+
+def calls(kind: type, subject: Callable[[World], Any], **methods: tuple[object, ...]) -> list[Call]:
+    """Calls of a class: the arguments, and behind them the dictionary of right values if there is one."""
+    out = []
+    for method, given in methods.items():
+        right = given[-1] if isinstance(given[-1], dict) else {}
+        out.append(Call(kind, method.rstrip("_"), subject, given[: len(given) - bool(right)], right))
+    return out
+
+
+REPORT = [None]
+SOON: list[object] = [1.5, -1, -(10**5000)]
+WALL: list[object] = [None, *NUMBERS]
+CALLS = [
+    *calls(
+        System, lambda w: w.system, attach=("none",), attach_device=(None,), attach_ram_disk=(1 << 20,), add_page_file=("none",),
+        unmount=("C:",), explain=(1,), say=("line", {0: TEXTS}),
+    ),
+    *calls(
+        Volume, lambda w: w.volume, open=("a", "rb"), open_=("new", "w", "utf-8"), read_bytes=("a",), write_bytes=("b", b"x", 1.0, {1: [b"", b"x"], 2: WALL}),
+        create_bytes=("b", b"x", 1.0, {1: [b"", b"x"], 2: WALL}), open_beside=("a",), set_modified=("d", 1.0, {1: NUMBERS}), stat=("a", {0: [""]}),
+        exists=("a", {0: TEXTS}), is_dir=("a", {0: TEXTS}), entries=("", {0: [""]}), walk=("", None, {0: [""], 1: REPORT}), mkdir=("b",), remove=("a",),
+        rmdir=("d",), rmtree=("d", None, {0: [""], 1: REPORT}), rename=("d", "e"), set_attributes=("d", "r", "h", {1: [""], 2: [""]}), check=(None, {0: REPORT}),
+    ),
+    *calls(
+        File, lambda w: w.file, read=(1, {0: [None, *NUMBERS]}), readinto=(bytearray(2), {0: [b""]}), readline=(1, {0: [None, *NUMBERS]}),
+        readlines=(1, {0: [None, *NUMBERS]}), write=(b"x", {0: [b"", b"x"]}), writelines=([b"x"], {0: EMPTY}), seek=(0, 0), truncate=(1, {0: [None]}),
+        set_modified=(1.0, {0: NUMBERS}),
+    ),
+    *calls(
+        FatFile, lambda w: w.file.core, read=(0, 1, {0: NUMBERS, 1: NUMBERS}), read_into=(0, memoryview(bytearray(1)), {0: NUMBERS, 1: [b""]}),
+        write=(0, b"x", {1: [b"", b"x"]}), truncate=(1,), grow=(1,), set_modified=(1.0, {0: NUMBERS}),
+    ),
+    *calls(
+        FatVolume, lambda w: w.volume.core, open=("a",), stat=("a", {0: [""]}), entries=("", {0: [""]}), make_directory=("b",), remove=("a",),
+        remove_directory=("d",), rename=("d", "e"), set_modified=("d", 1.0, {1: NUMBERS}), set_attributes=("d", "r", "h", {1: [""], 2: [""]}), check=(None, {0: REPORT}),
+    ),
+    *calls(ImageDisk, lambda w: w.disk, read=([], {0: EMPTY}), write=([], {0: EMPTY})),
+    *calls(RamDisk, lambda w: w.ram_disk, read=([], {0: EMPTY}), write=([], {0: EMPTY})),
+    *calls(RawFile, lambda w: RawFile(w.disk), grow=(1,)),
+    *calls(MemoryManager, lambda w: w.system.memory, allocate_contiguous=(1, {0: [2**63, 10**400, 10**5000]}), free_contiguous=(1, 1), explain=(1,)),
+    *calls(
+        Scheduler, lambda w: w.system.scheduler, run=(None,), spawn=(None, "name", {1: HOSTILE}), start=(None, "name", {1: HOSTILE}), sleep=(0.0, {0: SOON}),
+        wait=(Event(), 0.0, {1: SOON}), pump=(0.0, {0: SOON}),
+    ),
+]  # fmt: skip
+
+PARTS = "a part of address spaces, called by them with pages that they have looked up, for each page of a bulk call"
+FRAMES = "frames by number, for the parts of the memory manager: a check here would be paid for each fault"
+CACHE = "for file systems, which have looked at places and lengths"
+FAT = "a part of a FAT volume, which has looked at paths and has its mutex"
+INTERNAL = {  # the executive's own classes and methods, which nobody calls from outside: why, and which
+    "a part of address spaces, called by them with pages that they have looked up, for each page of a bulk call": (
+        "PageTables PrivatePages Vads Vad View Pattern Bulk Commitment SoftMmu Eviction Replacement Policy DefaultPager PageTableFormat PageFiles"
+    ),
+    "frames by number, for the parts of the memory manager: a check here would be paid for each fault": (
+        "Faults Pageout PhysicalMemory TableFrames PfnDatabase WriteBack PageList StandbyLists FreeFrames Buddy Ram MemoryConditions"
+    ),
+    "for file systems, which have looked at places and lengths": "CacheManager Views RegionMap RegionPager",
+    "for the kernel's allocators, which have looked at sizes and addresses": "PoolBlocks SpecialPool KernelSpace SlabCache",
+    "a part of a volume, which has looked at paths and has its mutex": "FatVolume FatTable Directory Geometry Entry",
+    "for drivers, events, mutexes and traces": "Workers VirtualClock Scheduler.call Scheduler.make_ready Scheduler.note",
+    "called while the system boots": "BootPlan",
+    "for forks, with a view that they have made": "AddressSpace.watch",
+}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One for all: every call is checked to leave it as it was."""
+    made = World(tmp_path_factory.mktemp("sweep") / "disk.img")
+    with made.system:
+        yield made
+        made.system.check()
+        assert made.volume.check() == []
+
+
+def places(function: Callable[..., object]) -> list[int]:
+    """The positions of arguments that are no flags."""
+    parameters = [p for p in inspect.signature(function).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return [at for at, p in enumerate(parameters) if p.annotation not in ("bool", bool)]
+
+
+def outcome(world: World, call: Callable[..., Any], arguments: tuple[object, ...]) -> StatusError | None:
+    """What a call ends in, at once: the error is a sentence of Octavo's."""
+    try:
+        with within_seconds(3):
+            result = call(*arguments)
+            if isinstance(result, CoroutineType):
+                world.system.scheduler.run(result)
+            elif inspect.isgenerator(result):
+                deque(result, 0)
+            elif isinstance(result, io.IOBase):
+                result.close()
+    except StatusError as error:
+        longest = max((len(a) for a in arguments if isinstance(a, str)), default=0)
+        assert 8 < len(error.text) < 300 + longest, error.text
+        assert "Exceeds" not in error.text and "object has no" not in error.text, error.text
+        return error
+    return None
+
+
+def is_one_of(value: object, values: list[object]) -> bool:
+    """True for the same value of the same type."""
+    return any(value is v or (type(value) is type(v) and value == v) for v in values)
+
+
+@pytest.mark.parametrize("entry", CALLS, ids=lambda c: f"{c.kind.__name__}.{c.method}")
+def test_each_argument_that_cannot_be(entry: Call, world: World) -> None:
+    """Each argument alone, the others being right."""
+    tried = 0
+    for at in places(getattr(entry.kind, entry.method)):
+        at -= 1  # self
+        if not 0 <= at < len(entry.arguments):
+            continue
+        for value in HOSTILE:
+            world.prepare()
+            call, before = getattr(entry.subject(world), entry.method), world.books()
+            arguments = (*entry.arguments[:at], value, *entry.arguments[at + 1 :])
+            names = f"{entry.kind.__name__}.{entry.method}, argument {at}, {shown(value)}"
+            with world.file:
+                error = outcome(world, call, arguments)
+                fine = is_one_of(value, entry.right.get(at, []))
+                assert fine or (error is not None and world.books() == before), f"{names}: {printable(error.text) if error else 'was taken'}"
+            tried += 1
+    assert tried >= len(HOSTILE)
+
+
+def octavos(world: World, heap: KernelMemory) -> dict[type, object]:
+    """One of each class of Octavo's that public attributes lead to, from the system, a space and a file."""
+    space = world.system.virtual.create("space")
+    section = world.system.scheduler.run(world.system.virtual.sections.create(1 << 16, 4))
+    space.map(section)
+    seen: set[int] = set()
+    found: dict[type, object] = {}
+    pending: deque[object] = deque([world.system, space, world.file, world.ram_disk, heap])
+    while pending:
+        thing = pending.popleft()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, dict):
+            pending.extend([*list(thing)[:9], *list(thing.values())[:9]])
+        elif isinstance(thing, list | tuple | set):
+            pending.extend(list(thing)[:9])
+        elif type(thing).__module__.startswith("octavo") and not isinstance(thing, enum.Enum):
+            found.setdefault(type(thing), thing)
+            pending.extend(getattr(thing, name) for name in dir(thing) if not name.startswith("_"))
+    world.system.virtual.destroy(space)
+    world.system.virtual.sections.close(section)
+    return found
+
+
+def bound(method: Any) -> tuple[str, str]:
+    """The class and the name of a method."""
+    return (type(method.__self__).__name__, method.__name__) if isinstance(method, MethodType) else (method.__name__, "__init__")
+
+
+def test_every_public_method_is_looked_at(world: World) -> None:
+    """Each that takes something is called by one of the three sweeps, or is the executive's own: for a reason, and one that is needed."""
+    world.prepare()
+    heap = world.system.kernel
+    heap.nonpaged.allocate(100, "Test")
+    made = heap.caches.create("thing", 64)
+    made.allocate()
+    heap.stacks.allocate(4096)
+    spaces = SpaceWorld()
+    internal = {name for names in INTERNAL.values() for name in names.split()}
+    swept = {(c.kind.__name__, c.method) for c in CALLS} | {bound(c.call(spaces)) for c in CALLS_OF_SPACES} | {bound(c.call(heap)) for c in CALLS_OF_HEAP}
+    spaces.close()
+    needed = set()
+    found = octavos(world, heap)
+    world.file.close()
+    assert {System, Volume, File, FatFile, Sections, RamDisk} <= found.keys()
+    for kind, thing in found.items():
+        for name in dir(kind):
+            method = getattr(kind, name)
+            if name.startswith("_") or not inspect.isfunction(method) or places(method) in ([], [0]) or (kind.__name__, name) in swept:
+                continue
+            reasons = {kind.__name__, f"{kind.__name__}.{name}"} & internal
+            assert reasons, f"{kind.__name__}.{name} of {thing} is called by no sweep"
+            needed |= reasons
+    assert internal == needed, f"reasons for nothing: {internal - needed}"
