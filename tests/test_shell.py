@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 import octavo
+from octavo.printing import counted
 from octavo.shell.commands import COMMANDS
 from octavo.shell.completion import completions
 from octavo.shell.shell import Shell, split_commands, split_words
@@ -231,3 +233,28 @@ def test_errors_have_a_way_of_their_own(system: octavo.System) -> None:
     assert shell.run("cd; type \x1b[2J; cd", keep_going=False) == 1 and shell.run("vm where; vm alloc 1 2 3; vm read") == 2
     assert out == ["C:\\"] and err[0] == "type: ?[2J: no such file or directory"
     assert err[1:] == [f"vm: vm {what}; see help vm" for what in ("where takes 1 argument", "alloc takes 1 argument", "read takes 1 or 2 arguments")]
+
+
+def test_numbers_and_what_they_count(session: Session) -> None:
+    """None, one and two of everything that a command counts."""
+    assert [counted(n, "file") for n in range(3)] == ["0 files", "1 file", "2 files"]
+    assert [counted(n, "batch", "batches", 3) for n in range(3)] == ["  0 batches", "  1 batch", "  2 batches"]
+    session("md none")
+    session("md one")
+    session("md one/below")
+    session.shell.system.volumes["C:"].write_bytes("one/a", b"x")
+    for path, files, size, directories in (
+        ("none", "0 files", "0 bytes", "0 directories"),
+        ("one", "1 file", "1 byte", "1 directory"),
+        ("", "1 file", "13 bytes", "3 directories"),
+    ):
+        out = " ".join(session(f"dir {path}").split())
+        assert f" {files} {size} {directories} " in out, out
+    assert session("copy one/a none").split() == ["1", "file", "copied"]
+    assert session("copy none/a one/below").split() == ["1", "file", "copied"]
+    assert session('copy "docs/note 1.txt" none').split() == ["1", "file", "copied"]
+    assert session("copy none two").split() == ["2", "files", "copied"]
+    said = "\n".join(
+        session(line) for line in ("memory", "memory pool", "memory stat", "cache", "memory spaces", "memory paging", "vm alloc 4K", "vm write 0x10000 x", "vm")
+    )
+    assert not re.search(r"(?<![\d.,x])1 (?!\w*(?:us|ss)\b)[a-z]+s\b", said), said

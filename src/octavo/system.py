@@ -31,6 +31,7 @@ from octavo.machine.ram import Ram
 from octavo.memory.arguments import called, given, invalid, label, named, shown, whole
 from octavo.memory.manager import MemoryManager
 from octavo.memory.spaces.profiles import make_profile
+from octavo.printing import counted
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 from octavo.version import VERSION
@@ -121,8 +122,8 @@ class System:
         self.memory = MemoryManager(self.ram, self.plan.frames, self.plan.usable, self.plan.database, self.scheduler, pageout, bounds)
         self.cache = CacheManager(self.memory)
         available = self.memory.physical.available
-        self.say(f"Memory manager: {available} frames available ({available * PAGE_SIZE >> 10} KiB), pageout {'on' if pageout else 'off'}")
-        self.say(f"Cache manager: up to {self.cache.views.most} views of 512 KiB, {self.cache.writers.most_dirty} dirty pages")
+        self.say(f"Memory manager: {counted(available, 'frame')} available ({available * PAGE_SIZE >> 10} KiB), pageout {'on' if pageout else 'off'}")
+        self.say(f"Cache manager: up to {counted(self.cache.views.most, 'view')} of 512 KiB, {counted(self.cache.writers.most_dirty, 'dirty page')}")
 
     @property
     def kernel(self) -> KernelMemory:
@@ -200,7 +201,7 @@ class System:
             device.close()
             raise
         self._page_files.append(device)
-        self.say(f"Page file {device.name}: {device.size >> 10} KiB; commit limit {self.virtual.limit} pages")
+        self.say(f"Page file {device.name}: {device.size >> 10} KiB; commit limit {counted(self.virtual.limit, 'page')}")
 
     def _free_letter(self, device: Device) -> str:
         letters = ("AB" if device.removable else "") + "CDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -11,6 +11,7 @@ from octavo.cli.verb import Verb, add_json, size, wrong
 from octavo.drivers.host import host_error, require_storage
 from octavo.drivers.image import ImageDisk
 from octavo.fs.fat.mkfs import clean_label, make_fat, plan_volume
+from octavo.printing import counted
 from octavo.status import Status, StatusError
 from octavo.system import System
 
@@ -56,7 +57,7 @@ def mkfs(arguments: Namespace) -> int:
         if not exists:
             os.unlink(path)
         raise
-    show(f"{path}: FAT{plan.bits}, {length >> 10} KiB, {plan.clusters} clusters of {plan.cluster} bytes")
+    show(f"{path}: FAT{plan.bits}, {length >> 10} KiB, {counted(plan.clusters, 'cluster')} of {plan.cluster} bytes")
     return 0
 
 
@@ -94,7 +95,7 @@ def check(arguments: Namespace) -> int:
         for problem in problems:
             show(str(problem))
         left = sum(not p.mended for p in problems)
-        found = f"{len(problems)} problem{'s' * (len(problems) > 1)}" + (f", {left} left" if arguments.repair else "")
+        found = counted(len(problems), "problem") + (f", {left} left" if arguments.repair else "")
         show(f"{target.image}: {kind}, {found if problems else 'clean'}")
     return int(not all(p.mended for p in problems))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from octavo.printing import counted
 from octavo.shell import report, spaces
 from octavo.shell.commands import Place, command
 from octavo.shell.shell import UsageError
@@ -68,7 +69,7 @@ def _picture(shell: Shell, path: str) -> None:
     except OSError as error:
         raise StatusError(Status.ACCESS_DENIED, f"{path}: cannot write the picture: {error.strerror}") from None
     height, width = raster.pixels.shape
-    shell.out(f"{path}: {width} x {height} pixels, {grid.share} frame{'s' if grid.share > 1 else ''} a cell, {grid.width} cells a row")
+    shell.out(f"{path}: {width} x {height} pixels, {counted(grid.share, 'frame')} a cell, {counted(grid.width, 'cell')} a row")
 
 
 @command("cache", 0, 0)

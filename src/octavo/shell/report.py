@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from octavo.machine.abi import State
+from octavo.printing import counted
 from octavo.system import System
 
 Table = dict[str, Any]
@@ -39,13 +40,15 @@ def memory_report(system: System) -> list[str]:
     data = cast(Table, system.memory.statistics())
     faults, writeback, pageout = data["faults"], data["writeback"], data["pageout"]
     lines = [
-        f"Memory: {data['in_use']} of {data['limit']} frames in use ({data['in_use'] * 4} of {data['limit'] * 4} KiB)",
+        f"Memory: {data['in_use']} of {counted(data['limit'], 'frame')} in use ({data['in_use'] * 4} of {data['limit'] * 4} KiB)",
         *frames_by_state(system),
-        f"Faults: {faults['hard']} hard, {faults['soft']} soft, {faults['collided']} collided, {faults['new']} new pages",
-        f"Page-ins: {faults['pages_in']} pages in {faults['hard']} requests; clusters of",
+        f"Faults: {faults['hard']} hard, {faults['soft']} soft, {faults['collided']} collided, {counted(faults['new'], 'new page')}",
+        f"Page-ins: {counted(faults['pages_in'], 'page')} in {counted(faults['hard'], 'request')}; clusters of",
         *_clusters(faults["page_ins"]),
-        f"Page-outs: {writeback['written']} pages in {writeback['returns']} batches, {writeback['dirty']} dirty now, {writeback['failed']} failed",
-        f"Pageout: {pageout['trimmed']} pages trimmed from views, {pageout['repurposed']} standby pages reused, {pageout['stalls']} stalls",
+        f"Page-outs: {counted(writeback['written'], 'page')} in {counted(writeback['returns'], 'batch', 'batches')}, {writeback['dirty']} dirty now, "
+        f"{writeback['failed']} failed",
+        f"Pageout: {counted(pageout['trimmed'], 'page')} trimmed from views, {counted(pageout['repurposed'], 'standby page')} reused, "
+        f"{counted(pageout['stalls'], 'stall')}",
         "Free blocks by order: " + " ".join(str(n) for n in data["buddy"]["blocks"]),
         "More: memory buddy, memory slab, memory pool, memory spaces, memory sections, memory paging, memory stat, memory PFN, memory picture FILE.png",
     ]
@@ -82,13 +85,22 @@ def pool_report(system: System) -> list[str]:
     lines = []
     for pool in (kernel.nonpaged, kernel.paged):
         data = cast(Table, pool.statistics())
-        lines.append(f"{pool.name}: {data['initial']} pages, {data['expanded']} more of {data['most'] - data['initial']}; {data['bytes']} bytes in {data['allocations']}")
+        lines.append(
+            f"{pool.name}: {counted(data['initial'], 'page')}, {data['expanded']} more of {data['most'] - data['initial']}; "
+            f"{counted(data['bytes'], 'byte')} in {data['allocations']}"
+        )
         for tag, counts in data["tags"].items():
             held = counts["allocations"] - counts["frees"]
-            lines.append(f"  {tag:<5}{counts['allocations']:>9} allocated{counts['frees']:>9} freed{held:>9} held{counts['bytes']:>11} bytes, {counts['peak']} at most")
+            lines.append(
+                f"  {tag:<5}{counts['allocations']:>9} allocated{counts['frees']:>9} freed{held:>9} held{counted(counts['bytes'], 'byte', width=11)}, "
+                f"{counts['peak']} at most"
+            )
     ptes, stacks = kernel.ptes.statistics(), kernel.stacks.statistics()
-    lines.append(f"System PTEs: {ptes['free']} of {ptes['count']} free in {ptes['clusters']} clusters, {ptes['failures']} requests failed")
-    lines.append(f"Stacks: {stacks['live']} in use, {stacks['cached']} cached, {stacks['frames']} frames; grown {stacks['grown']} times, {stacks['overflows']} overflows")
+    lines.append(f"System PTEs: {ptes['free']} of {ptes['count']} free in {counted(ptes['clusters'], 'cluster')}, {counted(ptes['failures'], 'request')} failed")
+    lines.append(
+        f"Stacks: {stacks['live']} in use, {stacks['cached']} cached, {counted(stacks['frames'], 'frame')}; grown {counted(stacks['grown'], 'time')}, "
+        f"{counted(stacks['overflows'], 'overflow')}"
+    )
     return lines
 
 
@@ -128,14 +140,15 @@ def cache_report(system: System) -> list[str]:
     ahead = data["read_ahead_pages"]
     used = f"{data['read_ahead_hits'] * 100 / ahead:.1f} % of them used" if ahead else "none used"
     lines = [
-        f"Cache: {data['views']} of {system.cache.views.most} views mapped; {looked} reads by view, hit rate {rate}",
-        f"Read-ahead: {ahead} pages fetched ahead, {data['read_ahead_hits']} hits ({used})",
-        f"Dirty: {system.memory.writeback.dirty} pages, limit {system.cache.writers.most_dirty}; writers throttled {data['throttled']} times",
+        f"Cache: {data['views']} of {counted(system.cache.views.most, 'view')} mapped; {counted(looked, 'read')} by view, hit rate {rate}",
+        f"Read-ahead: {counted(ahead, 'page')} fetched ahead, {counted(data['read_ahead_hits'], 'hit')} ({used})",
+        f"Dirty: {counted(system.memory.writeback.dirty, 'page')}, limit {system.cache.writers.most_dirty}; writers throttled {counted(data['throttled'], 'time')}",
     ]
     for letter, volume in system.volumes.items():
         device = cast(Table, volume.statistics()["device"])
         lines.append(
-            f"Device of {letter} {device['reads']} reads ({device['read_bytes'] >> 10} KiB), {device['writes']} writes "
-            f"({device['write_bytes'] >> 10} KiB), {device['flushes']} flushes, {device['errors']} errors, {device['waits']} waits"
+            f"Device of {letter} {counted(device['reads'], 'read')} ({device['read_bytes'] >> 10} KiB), {counted(device['writes'], 'write')} "
+            f"({device['write_bytes'] >> 10} KiB), {counted(device['flushes'], 'flush', 'flushes')}, {counted(device['errors'], 'error')}, "
+            f"{counted(device['waits'], 'wait')}"
         )
     return lines

@@ -8,6 +8,7 @@ from octavo.machine.abi import ACCESSED, DIRTY, PAGE_SHIFT, PAGE_SIZE, PRESENT
 from octavo.memory.spaces.addressspace import AddressSpace
 from octavo.memory.spaces.privatepages import is_paged
 from octavo.memory.spaces.vad import Run, Vad
+from octavo.printing import counted
 from octavo.system import System
 
 Table = dict[str, Any]
@@ -21,14 +22,15 @@ def spaces_report(system: System) -> list[str]:
     virtual = system.virtual
     data = cast(Table, virtual.statistics())
     files = data["page_files"]
-    lines = [f"Commit: {data['committed']} of {data['limit']} pages; page files: {files['slots'] - files['free']} of {files['slots']} pages used, "
-             f"{files['written']} written, {files['read']} read in {files['requests']} requests"]  # fmt: skip
-    lines.append(f"Working sets: {data['working_sets']} pages, shared ones counted in each space; {data['working_set_frames']} frames")
+    lines = [f"Commit: {data['committed']} of {counted(data['limit'], 'page')}; page files: {files['slots'] - files['free']} of {counted(files['slots'], 'page')} used, "
+             f"{files['written']} written, {files['read']} read in {counted(files['requests'], 'request')}"]  # fmt: skip
+    lines.append(f"Working sets: {counted(data['working_sets'], 'page')}, shared ones counted in each space; {counted(data['working_set_frames'], 'frame')}")
     for space in virtual.spaces:
         own, most = data["spaces"][space.name], "-" if space.maximum is None else space.maximum
         lines.append(
-            f"{space.name}: {own['committed']} pages committed, {own['resident']} in frames ({own['shared']} of sections), {own['paged']} in page files; "
-            f"minimum {space.minimum}, maximum {most}, {len(space.locked)} locked; {own['tables']} page tables, {own['faults']} faults, {own['copied']} copied"
+            f"{space.name}: {counted(own['committed'], 'page')} committed, {own['resident']} in frames ({own['shared']} of sections), {own['paged']} in page files; "
+            f"minimum {space.minimum}, maximum {most}, {len(space.locked)} locked; {counted(own['tables'], 'page table')}, {counted(own['faults'], 'fault')}, "
+            f"{own['copied']} copied"
         )
         lines.append(f"  {'addresses':<33}{'protection':<20}{'pages':>7}{'frames':>8}{'shared':>8}{'dirty':>7}{'used':>6}{'paged':>7}  what")
         lines += [_run_line(space, vad, run) for vad in space.vads.all for run in vad.runs]
@@ -89,7 +91,7 @@ def paging_report(system: System) -> list[str]:
     conditions.look(physical.available)
     state = "low" if conditions.low_memory.signalled else "high" if conditions.high_memory.signalled else "between low and high"
     lines = [
-        f"Available: {physical.available} frames, memory is {state} (low below {conditions.low}, high from {conditions.high})",
+        f"Available: {counted(physical.available, 'frame')}, memory is {state} (low below {conditions.low}, high from {conditions.high})",
         f"Lists: {physical.buddy.free_frames} free, {physical.zeroed.count} zeroed, {physical.modified.count} modified; standby by priority 0 to 7: "
         + " ".join(map(str, physical.standby.by_priority())),
     ]
@@ -98,10 +100,16 @@ def paging_report(system: System) -> list[str]:
     virtual = system.virtual
     data = cast(Table, virtual.statistics())
     policy, gone, balance = data["replacement"], data["eviction"], data["balance"]
-    lines.append(f"Replacement: {policy['policy']} over {policy['pages']} pages, on its lists {policy['lists']}; accessed bits taken {policy['harvests']} times")
-    left = f"{gone['unmapped']} pages unmapped, {gone['dropped']} dropped as zeros, {gone['evicted']} written to page files"
+    lines.append(
+        f"Replacement: {policy['policy']} over {counted(policy['pages'], 'page')}, on its lists {policy['lists']}; "
+        f"accessed bits taken {counted(policy['harvests'], 'time')}"
+    )
+    left = f"{counted(gone['unmapped'], 'page')} unmapped, {gone['dropped']} dropped as zeros, {gone['evicted']} written to page files"
     lines.append(f"Eviction: {left}; {gone['kept']} touched meanwhile, {gone['spared']} held")
-    lines.append(f"Balance-set manager: {balance['passes']} passes, {balance['trimmed']} pages trimmed; spaces ended for want of memory: {balance['ended']}")
+    lines.append(
+        f"Balance-set manager: {counted(balance['passes'], 'pass', 'passes')}, {counted(balance['trimmed'], 'page')} trimmed; "
+        f"spaces ended for want of memory: {balance['ended']}"
+    )
     return [*lines, *virtual.balance.log]
 
 

@@ -12,6 +12,7 @@ from octavo.machine.mmukernels import READ, WRITE
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate, Free
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect
+from octavo.printing import counted
 from octavo.shell import spaces
 from octavo.shell.commands import Place, command
 from octavo.shell.shell import Shell, UsageError
@@ -53,7 +54,7 @@ def vm(shell: Shell, arguments: list[str]) -> None:
         raise UsageError(f"{verb!r} is none of {', '.join(v for v in _VERBS if v)}; see help vm")
     action, least, most = _VERBS[verb]
     if not least <= len(rest) <= most:
-        number = f"{least} argument{'' if least == 1 else 's'}" if least == most else f"{least} or {most} arguments"
+        number = counted(least, "argument") if least == most else f"{least} or {most} arguments"
         raise UsageError(f"vm {verb} takes {number}; see help vm")
     for line in action(shell, rest):
         shell.out(line)
@@ -79,7 +80,7 @@ def _show(shell: Shell, rest: list[str]) -> list[str]:
 
 def _allocate(shell: Shell, rest: list[str]) -> list[str]:
     base, size = _space(shell).allocate(0, parse_size(rest[0]), Allocate.COMMIT)
-    return [f"{base:#x}: {size >> PAGE_SHIFT} pages committed, none in a frame yet"]
+    return [f"{base:#x}: {counted(size >> PAGE_SHIFT, 'page')} committed, none in a frame yet"]
 
 
 def _map(shell: Shell, rest: list[str]) -> list[str]:
@@ -95,7 +96,7 @@ def _map(shell: Shell, rest: list[str]) -> list[str]:
     finally:
         system.virtual.sections.close(section)
     pages = size >> PAGE_SHIFT
-    return [f"{base:#x}: {pages} page{'' if pages == 1 else 's'} of {section.name}" + ("" if writable else ", copied when they are written")]
+    return [f"{base:#x}: {counted(pages, 'page')} of {section.name}" + ("" if writable else ", copied when they are written")]
 
 
 def _read(shell: Shell, rest: list[str]) -> list[str]:
@@ -110,7 +111,7 @@ def _read(shell: Shell, rest: list[str]) -> list[str]:
 def _write(shell: Shell, rest: list[str]) -> list[str]:
     data = rest[1].encode()
     shell.system.scheduler.run(_space(shell).write(_address(rest[0]), data))
-    return [f"{len(data)} bytes written"]
+    return [f"{counted(len(data), 'byte')} written"]
 
 
 def _scan(shell: Shell, rest: list[str]) -> list[str]:
@@ -126,7 +127,8 @@ def _scan(shell: Shell, rest: list[str]) -> list[str]:
     in_bulk = bulk.filled
     faults = shell.system.scheduler.run(shell.system.virtual.run(space, refs))
     return [
-        f"{len(refs)} references, {faults} faults: {bulk.filled - in_bulk} by a kernel, {space.faults - before} by the executive; {space.pages.resident} pages in frames"
+        f"{counted(len(refs), 'reference')}, {counted(faults, 'fault')}: {bulk.filled - in_bulk} by a kernel, {space.faults - before} by the executive; "
+        f"{counted(space.pages.resident, 'page')} in frames"
     ]
 
 

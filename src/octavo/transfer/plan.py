@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from octavo.printing import counted
 from octavo.status import Status, StatusError
 from octavo.transfer.tree import Item, Step, Tree
 
@@ -105,7 +106,7 @@ def _step(plan: Plan, above: Step, path: str, item: Item, name: str) -> Step:
     """The step of one file or directory in the directory of `above`; StatusError when it cannot be copied."""
     source, target = above.source, plan.target
     if item.size > target.largest and not item.directory:
-        raise StatusError(Status.FILE_TOO_LARGE, f"{source.shown(path)}: has {item.size} bytes, and a file there has at most {target.largest}")
+        raise StatusError(Status.FILE_TOO_LARGE, f"{source.shown(path)}: has {counted(item.size, 'byte')}, and a file there has at most {target.largest}")
     try:
         name = target.fit(name)
     except StatusError as error:

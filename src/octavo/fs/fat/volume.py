@@ -287,7 +287,7 @@ class FatVolume(Paths):
         runs = await self.table.chain(entry.cluster, path) if entry.cluster else []
         held = sum(count for _, count in runs) * self.geometry.cluster
         if held < entry.size:
-            why = f"{path}: holds {held} bytes and claims {entry.size}: its clusters may be another's; run check"
+            why = f"{path}: holds {counted(held, 'byte')} and claims {entry.size}: its clusters may be another's; run check"
             raise StatusError(Status.FILE_CORRUPT_ERROR, why)
         return runs
 

@@ -27,6 +27,7 @@ from octavo.memory.manager import MemoryManager
 from octavo.memory.runs import run_at, with_run
 from octavo.memory.section import DirtyRun, Section, pages_of
 from octavo.memory.views import adopt, deactivate
+from octavo.printing import counted
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Event, Queue
 
@@ -112,7 +113,7 @@ class MemoryObject:
         if self.dead is not None:
             raise self.dead
         if self._silent >= MOST_TIMEOUTS:
-            raise StatusError(Status.IO_TIMEOUT, f"{self.section.name}: its pager has not answered {self._silent} times and is not asked any more")
+            raise StatusError(Status.IO_TIMEOUT, f"{self.section.name}: its pager has not answered {counted(self._silent, 'time')} and is not asked any more")
 
     def _timed_out(self, text: str) -> StatusError:
         self.counts["timeouts"] += 1
@@ -207,7 +208,9 @@ class MemoryObject:
     def _pages(self, offset: int, length: int) -> tuple[int, int]:
         numbers(offset=offset, length=length)
         if offset < 0 or length <= 0 or (offset | length) & PAGE_SIZE - 1 or offset + length > self.section.pages << PAGE_SHIFT:
-            raise StatusError(Status.INVALID_PARAMETER, f"{self.section.name}: {length} bytes at {offset} are not whole pages of its {self.section.size} bytes")
+            raise StatusError(
+                Status.INVALID_PARAMETER, f"{self.section.name}: {length} bytes at {offset} are not whole pages of its {counted(self.section.size, 'byte')}"
+            )
         return offset >> PAGE_SHIFT, length >> PAGE_SHIFT
 
     def _answer(self, page: int, data: memoryview) -> bool:

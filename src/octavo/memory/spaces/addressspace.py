@@ -34,6 +34,7 @@ from octavo.memory.spaces.protect import Protect, check_protect, copied, is_copy
 from octavo.memory.spaces.sections import Attribute
 from octavo.memory.spaces.spaceviews import GRANULARITY, SpaceViews
 from octavo.memory.spaces.vad import Vad, Vads
+from octavo.printing import counted
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Event
 
@@ -251,7 +252,9 @@ class AddressSpace(SpaceViews):
         total = sum(s.minimum for s in self.machine.spaces if s is not self) + minimum
         frames = self.machine.commitment.frames_left
         if minimum < 0 or (maximum is not None and maximum < minimum) or total > frames // 2:
-            raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: a working set of {minimum} to {maximum} pages cannot be promised with {frames} frames for pages")
+            raise StatusError(
+                Status.INVALID_PARAMETER, f"{self.name}: a working set of {minimum} to {maximum} pages cannot be promised with {counted(frames, 'frame')} for pages"
+            )
         self.minimum, self.maximum = minimum, maximum
 
     # -- free, protect, lock, query -------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from octavo.machine.abi import SEGMENT_SHIFT
 from octavo.memory.physical import BASES_IN_FRAME, RESERVE
+from octavo.printing import counted
 from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Commitment:
                 short -= grown
             if short > 0:
                 limit = self._limit(tables)
-                raise StatusError(Status.COMMITMENT_LIMIT, f"{who} asks for {pages} pages, and {self.charged} of the limit of {limit} are committed")
+                raise StatusError(Status.COMMITMENT_LIMIT, f"{who} asks for {counted(pages, 'page')}, and {self.charged} of the limit of {limit} are committed")
         self.charged += pages
 
     def allows(self, frames: int) -> bool:

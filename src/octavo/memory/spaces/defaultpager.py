@@ -17,6 +17,7 @@ from octavo.memory.physical import PhysicalMemory
 from octavo.memory.section import DirtyRun, NoRoomError, Section, Segment, pages_of
 from octavo.memory.spaces.pagefile import PageFiles
 from octavo.memory.writeback import WriteBack
+from octavo.printing import counted
 from octavo.status import Status, StatusError
 
 Slots = dict[int, int]  # page -> entry that names its slot
@@ -73,7 +74,7 @@ class DefaultPager:
             slots[run.page + i] = entry
         if len(places) == len(pages):
             return None
-        text = f"{run.section.name}: the page files have {files.free} free slots and no room for {len(pages) - len(places)} pages"
+        text = f"{run.section.name}: the page files have {counted(files.free, 'free slot')} and no room for {counted(len(pages) - len(places), 'page')}"
         return NoRoomError(Status.INSUFFICIENT_RESOURCES, text, sum(1 << i for i in places))
 
     def _places(self, run: DirtyRun, count: int) -> Slots:

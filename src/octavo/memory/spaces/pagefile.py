@@ -19,6 +19,7 @@ import numpy as np
 
 from octavo.machine.abi import PAGE_SHIFT
 from octavo.memory.arguments import invalid, numbers, shown
+from octavo.printing import counted
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Waiters
 
@@ -76,7 +77,7 @@ class PageFiles:
         most = slots if maximum is None else maximum >> PAGE_SHIFT
         first = most if initial is None else initial >> PAGE_SHIFT
         if not 0 < most <= slots:
-            raise StatusError(Status.INVALID_PARAMETER_3, f"{store.name}: has room for {slots} pages, and the page file may not grow to {most}")
+            raise StatusError(Status.INVALID_PARAMETER_3, f"{store.name}: has room for {counted(slots, 'page')}, and the page file may not grow to {most}")
         if not 0 < first <= most:
             raise StatusError(Status.INVALID_PARAMETER_2, f"{store.name}: a page file that grows to {most} pages cannot begin with {first}")
         self.stores.append(store)

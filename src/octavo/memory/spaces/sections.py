@@ -35,6 +35,7 @@ from octavo.memory.spaces.mappable import MappableFile
 from octavo.memory.spaces.protect import Protect, check_protect, copied, is_held, is_within, may_write
 from octavo.memory.spaces.vad import Vad
 from octavo.memory.spaces.view import View
+from octavo.printing import counted
 from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Sections:
         """
         numbers(size=size, protect=protect, attributes=attributes)
         if not 0 <= size < 1 << 63:
-            raise StatusError(Status.SECTION_TOO_BIG, f"a section cannot have {size & (1 << 64) - 1} bytes")
+            raise StatusError(Status.SECTION_TOO_BIG, f"a section cannot have {counted(size & (1 << 64) - 1, 'byte')}")
         how = self._check_attributes(attributes)
         allowed = check_protect(protect, copies=True)
         if allowed & (Protect.NOACCESS | Protect.GUARD):
@@ -168,7 +169,9 @@ class Sections:
             if size > file.section.size:
                 await file.grow(size)
         elif size > file.section.size:
-            raise StatusError(Status.SECTION_TOO_BIG, f"{file.path}: has {file.section.size} bytes, and a section of {size} that cannot be written is asked for")
+            raise StatusError(
+                Status.SECTION_TOO_BIG, f"{file.path}: has {counted(file.section.size, 'byte')}, and a section of {size} that cannot be written is asked for"
+            )
         size = size or file.section.size
         if not size:
             raise StatusError(Status.MAPPED_FILE_SIZE_ZERO, f"{file.path}: is empty and cannot be mapped")
@@ -186,7 +189,7 @@ class Sections:
         if any(not callable(getattr(pager, message, None)) for message in MESSAGES):
             raise StatusError(Status.INVALID_PARAMETER, f"{shown(pager)} is no pager: it takes {', '.join(MESSAGES)}")
         if size <= 0 or size + PAGE_SIZE - 1 >> PAGE_SHIFT > self.most_pages:
-            raise StatusError(Status.INVALID_PARAMETER_4, f"a memory object cannot have {size} bytes")
+            raise StatusError(Status.INVALID_PARAMETER_4, f"a memory object cannot have {counted(size, 'byte')}")
         self._check_name(name)
         control = MemoryObject(self.machine.memory, pager, name, size, timeout)
         pages, protect = control.section.pages, Protect.EXECUTE_READWRITE
@@ -262,11 +265,11 @@ class Sections:
         numbers(size=size)
         pages = size + PAGE_SIZE - 1 >> PAGE_SHIFT
         if size <= made.size or made.frame or made.control or made.attributes & Attribute.IMAGE or pages > self.most_pages:
-            raise StatusError(Status.SECTION_NOT_EXTENDED, f"{made.name}: cannot be made {size} bytes long, it has {made.size}")
+            raise StatusError(Status.SECTION_NOT_EXTENDED, f"{made.name}: cannot be made {counted(size, 'byte')} long, it has {made.size}")
         if made.file is not None:
             if size > made.section.size:
                 if not may_write(made.protect):
-                    raise StatusError(Status.SECTION_NOT_EXTENDED, f"{made.name}: its file has {made.section.size} bytes and may not be written")
+                    raise StatusError(Status.SECTION_NOT_EXTENDED, f"{made.name}: its file has {counted(made.section.size, 'byte')} and may not be written")
                 await made.file.grow(size)
                 self.check_open(made)
             made.size = max(size, made.size)  # somebody else may have made it larger still while this one waited

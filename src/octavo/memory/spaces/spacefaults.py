@@ -29,6 +29,7 @@ from octavo.memory.spaces.privatepages import PrivatePages, is_paged
 from octavo.memory.spaces.protect import Protect, is_guard, permits
 from octavo.memory.spaces.vad import Vad, Vads
 from octavo.memory.spaces.viewfaults import copies, view_fault
+from octavo.printing import counted
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Event
 
@@ -175,7 +176,7 @@ class SpaceFaults(ABC):
         more = sum(1 for page in pages if page not in self.locked) if len(pages) <= self.machine.total else len(pages)
         if not self.machine.commitment.keeps(more):
             frames = self.machine.commitment.frames_left
-            raise StatusError(Status.NO_MEMORY, f"{self.name}: {len(pages)} pages cannot be locked with {frames} frames for pages, of which others are kept")
+            raise StatusError(Status.NO_MEMORY, f"{self.name}: {len(pages)} pages cannot be locked with {counted(frames, 'frame')} for pages, of which others are kept")
 
     def unlock(self, base: int, size: int, how: int = Lock.PROCESS) -> None:
         """Ends what `lock` began.

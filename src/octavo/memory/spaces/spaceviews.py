@@ -28,6 +28,7 @@ from octavo.memory.spaces.spacefaults import SpaceFaults
 from octavo.memory.spaces.vad import Run, Vad
 from octavo.memory.spaces.view import Inherit, View
 from octavo.memory.views import settle
+from octavo.printing import counted
 from octavo.status import Status, StatusError
 
 GRANULARITY = 16  # pages
@@ -74,7 +75,7 @@ class SpaceViews(SpaceFaults):
         if how & ~_TYPES or (how & RESERVE and section.paged):
             raise StatusError(Status.INVALID_PARAMETER_9, f"{how:#x} is no way to map {section.name}")
         if commit < 0 or commit > section.size or (commit and not section.paged):
-            raise StatusError(Status.INVALID_PARAMETER_5, f"{commit} bytes of {section.name} cannot be committed by mapping it")
+            raise StatusError(Status.INVALID_PARAMETER_5, f"{counted(commit, 'byte')} of {section.name} cannot be committed by mapping it")
         allowed = self.machine.sections.allow(section, check_protect(protect, copies=True))
         if how & RESERVE and not may_write(section.protect):
             raise StatusError(Status.SECTION_PROTECTION, f"{section.name}: was made {section.protect.name}, and a view to grow in needs one that may be written")

@@ -19,6 +19,7 @@ from octavo.memory.section import Section, Segment
 from octavo.memory.spaces.advice import Advice, window
 from octavo.memory.spaces.protect import Protect, is_copy, may_write
 from octavo.memory.views import settle
+from octavo.printing import counted
 from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ async def _resident(space: SpaceFaults, segment: Segment, page: int, i: int, low
 def _check_end(space: SpaceFaults, view: View, page: int) -> None:
     if view.page_at(page) >= view.object.section.pages:
         size = view.object.section.size
-        raise StatusError(Status.IN_PAGE_ERROR, f"{space.name}: {page << PAGE_SHIFT:#x} lies behind the end of {view.object.name}, which has {size} bytes now")
+        raise StatusError(Status.IN_PAGE_ERROR, f"{space.name}: {page << PAGE_SHIFT:#x} lies behind the end of {view.object.name}, which has {counted(size, 'byte')} now")
 
 
 def _leave_behind(view: View, number: int, cluster: int) -> None:
