@@ -54,10 +54,7 @@ class SmallFile(MemoryFile):
 class World:
     """A small machine with some of everything."""
 
-    made: list[World] = []  # by the test that runs
-
     def __init__(self) -> None:
-        self.made.append(self)
         self.machine, self.store = make(120, 200)
         self.virtual, self.space = self.machine.virtual, self.machine.space
         run, sections = self.machine.run, self.virtual.sections
@@ -90,18 +87,6 @@ class World:
     def check(self) -> None:
         """The ledger, and what was written."""
         self.machine.check()
-
-    def close(self) -> None:
-        """Ends the machine's threads, also those that have not begun."""
-        self.machine.scheduler.close()
-
-
-@pytest.fixture(autouse=True)
-def ended() -> Iterator[None]:
-    """Ends the machines of a test."""
-    yield
-    while World.made:
-        World.made.pop().close()
 
 
 class Call(NamedTuple):

@@ -128,7 +128,8 @@ CALLS = [
     *calls(RawFile, lambda w: RawFile(w.disk), grow=(1,)),
     *calls(MemoryManager, lambda w: w.system.memory, allocate_contiguous=(1, {0: [2**63, 10**400, 10**5000]}), free_contiguous=(1, 1), explain=(1,)),
     *calls(
-        Scheduler, lambda w: w.system.scheduler, run=(None,), spawn=(None, "name", {1: HOSTILE}), start=(None, "name", {1: HOSTILE}), sleep=(0.0, {0: SOON}),
+        Scheduler, lambda w: w.system.scheduler, run=(None,), spawn=(None, "name", {1: HOSTILE}), serve=(None, "name", {1: HOSTILE}),
+        start=(None, "name", {1: HOSTILE}), sleep=(0.0, {0: SOON}),
         wait=(Event(), 0.0, {1: SOON}), pump=(0.0, {0: SOON}),
     ),
 ]  # fmt: skip
@@ -255,7 +256,6 @@ def test_every_public_method_is_looked_at(world: World) -> None:
     spaces = SpaceWorld()
     internal = {name for names in INTERNAL.values() for name in names.split()}
     swept = {(c.kind.__name__, c.method) for c in CALLS} | {bound(c.call(spaces)) for c in CALLS_OF_SPACES} | {bound(c.call(heap)) for c in CALLS_OF_HEAP}
-    spaces.close()
     needed = set()
     found = octavos(world, heap)
     world.file.close()

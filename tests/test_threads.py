@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 
@@ -159,6 +160,24 @@ def test_one_seed_one_trace() -> None:
     assert interleave(5) == interleave(5)
     assert interleave(5)[1] != interleave(6)[1]
     assert sorted(interleave(6)[1]) == list(range(10))
+
+
+def test_a_daemon_that_never_began_is_no_loss(recwarn: pytest.WarningsRecorder) -> None:
+    """A scheduler that is dropped before it has run says nothing; a daemon that has its turn begins then."""
+    begun = []
+
+    async def serve() -> None:
+        begun.append(1)
+
+    scheduler = Scheduler(VirtualClock(), 1)
+    scheduler.serve(serve, "daemon")
+    assert not begun
+    scheduler.pump()
+    assert begun == [1]
+    scheduler.serve(serve, "daemon")
+    del scheduler
+    gc.collect()
+    assert begun == [1] and not recwarn.list
 
 
 def test_a_daemon_that_fails_is_not_lost() -> None:

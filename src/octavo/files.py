@@ -65,7 +65,8 @@ class File(io.RawIOBase):
         """Up to `size` bytes from the position on; all that is left without a size."""
         if not self._readable:
             raise io.UnsupportedOperation("not opened for reading")
-        if size is None or whole(size, f"{self.name}: the bytes to read") < 0:
+        if type(size) is not int or size < 0:
+            self._most(size)  # refuses what is neither None nor below 0
             size = max(0, self.core.size - self._position)
         data = self._run(self.core.read(self._position, size))
         self._position += len(data)

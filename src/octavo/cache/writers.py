@@ -29,8 +29,8 @@ class Writers:
         self.most_dirty = max(LAZY_LEAST, memory.physical.available // 4)
         self.throttled = 0
         self._pressure = Event()
-        self.scheduler.spawn(self._lazy_writer(), "lazy-writer", daemon=True)
-        self.scheduler.spawn(self._write_behind(), "write-behind", daemon=True)
+        self.scheduler.serve(self._lazy_writer, "lazy-writer")
+        self.scheduler.serve(self._write_behind, "write-behind")
 
     async def admit(self) -> None:
         """Called before more pages are dirtied when half of the limit is passed; beyond the limit it writes."""

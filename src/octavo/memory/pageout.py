@@ -61,8 +61,8 @@ class Pageout:
         self.zeroed_target = min(ZERO_PAGES, total // 16)
         physical.standby_usable = enabled
         if enabled:
-            scheduler.spawn(self._page_writer(), "page-writer", daemon=True)
-            scheduler.spawn(self._zero_pages(), "zero-page", daemon=True)
+            scheduler.serve(self._page_writer, "page-writer")
+            scheduler.serve(self._zero_pages, "zero-page")
 
     async def relieve(self, needed: int) -> None:
         """Returns when `needed` ordinary frames are available; StatusError NO_MEMORY when they cannot be had."""

@@ -14,8 +14,9 @@ Kernel threads that serve for ever (writers) are daemons: they keep no run alive
 from __future__ import annotations
 
 import heapq
+import types
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -113,6 +114,17 @@ class Scheduler:
         """Starts a kernel thread; its first step is taken when the scheduler comes to it. StatusError INVALID_PARAMETER for what is no coroutine."""
         _check_coroutine(coroutine)
         thread = Thread(self, coroutine, name, daemon)
+        self.ready.append(thread)
+        return thread
+
+    def serve(self, function: Callable[[], Coroutine[Waiters, None, None]], name: str) -> Thread:
+        """Starts a daemon. `function` makes its coroutine only when its first step comes: a machine that is dropped before leaves none behind.
+
+        StatusError INVALID_PARAMETER for what cannot be called.
+        """
+        if not callable(function):
+            raise StatusError(Status.INVALID_PARAMETER, "a daemon is made by a function")
+        thread = Thread(self, _begin(function), name, True)
         self.ready.append(thread)
         return thread
 
@@ -362,6 +374,12 @@ def interruption_point() -> None:
     if error is not None:
         Scheduler.interrupted = None
         raise error
+
+
+@types.coroutine
+def _begin(function: Callable[[], Coroutine[Waiters, None, None]]) -> Generator[Waiters, None, None]:
+    """A generator, so that Python does not warn of one that has never begun."""
+    yield from function().__await__()
 
 
 def _check_coroutine(value: object) -> None:

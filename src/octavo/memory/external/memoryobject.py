@@ -56,7 +56,7 @@ class MemoryObject:
         self._asked: dict[int, float] = {}  # pages that a pager of single pages has been asked for, and until when it may think about them
         self._silent = 0  # timeouts in a row
         self._messages: Queue[Callable[[], Awaitable[None]]] = Queue(MOST_MESSAGES)
-        memory.scheduler.spawn(self._serve(), f"pager of {name}", daemon=True)
+        memory.scheduler.serve(self._serve, f"pager of {name}")
         self._post(lambda: pager.init(self, PAGE_SIZE))
 
     # -- messages to the pager ------------------------------------------------------------------------------------

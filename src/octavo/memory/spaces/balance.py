@@ -48,7 +48,7 @@ class BalanceSetManager:
         self.log: list[str] = []
         self.passes = self.trimmed = 0
         machine.pageout.resorts.append(self.last_resort)
-        machine.scheduler.spawn(self._run(), "balance-set-manager", daemon=True)
+        machine.scheduler.serve(self._run, "balance-set-manager")
 
     async def _run(self) -> None:
         while True:
