@@ -12,12 +12,14 @@ import octavo
 from octavo.drivers.image import ImageDisk
 from octavo.io.device import merge
 from octavo.machine.clock import VirtualClock
+from octavo.shell.shell import Shell
 from octavo.status import Status, StatusError
 from octavo.system import System
 from octavo.testing.faulty import FaultyDevice, Plan, never
 from octavo.testing.modelled import DiskModel, ModelledDisk
 from octavo.threads.scheduler import Scheduler
 from tests.conftest import fsck
+from tests.test_cli import octavo as command
 
 
 def boot_faulty(image: Path, plan: Plan, seed: int | None = None, memory: str = "4M") -> tuple[System, FaultyDevice]:
@@ -356,3 +358,14 @@ def test_an_image_past_the_hosts_cache(tmp_path: Path) -> None:
         device.close()
         system.memory.free_contiguous(first, 2)
         assert path.read_bytes()[8192:8197] == b"hello"
+
+
+def test_an_image_in_use_is_written_over_by_nothing_else(image: Path) -> None:
+    """Neither by a picture or drawing, nor by mkfs, which would change its size before it is opened as a disk."""
+    before = image.read_bytes()
+    with octavo.boot(memory="4M", disks=[image]) as system:
+        lines: list[str] = []
+        assert Shell(system, lines.append).run(f"memory picture {image}") == 1 and "has the image open" in lines[-1]
+        for call in (["mkfs", "--force", "--size", "1M", image], ["mkfs", "--force", image], ["map", "--svg", image, "pc-8m"]):
+            assert "has the image open" in command(*call, code=1), call
+        assert image.read_bytes() == before

@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from octavo.cli.output import print_json, progress, show
 from octavo.cli.target import Images, parse_image_target
 from octavo.cli.verb import Verb, add_json, size, wrong
-from octavo.drivers.host import host_error, require_storage
+from octavo.drivers.host import host_error, lock, require_storage
 from octavo.drivers.image import ImageDisk
 from octavo.fs.fat.mkfs import clean_label, make_fat, plan_volume
 from octavo.printing import counted
@@ -42,6 +42,7 @@ def mkfs(arguments: Namespace) -> int:
         plan = plan_volume(length, _TYPES[arguments.type], size(arguments, arguments.cluster) if arguments.cluster else 0)
         clean_label(arguments.label)
         with open(path, "r+b" if exists else "xb") as file:
+            lock(file.fileno(), path)  # before its size is changed
             if arguments.size is not None and (not exists or os.path.isfile(path)):
                 file.truncate(length)
     except OSError as error:

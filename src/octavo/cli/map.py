@@ -12,6 +12,7 @@ from octavo.boot.segments import FALLBACK, reach
 from octavo.cli.drawing import draw_maps, human
 from octavo.cli.output import print_json
 from octavo.cli.verb import Verb, add_json, size
+from octavo.drivers.host import open_output
 from octavo.machine.abi import PAGE_SHIFT
 from octavo.machine.mapsources import load_firmware_map, recorded_maps
 from octavo.machine.paging import FORMATS
@@ -46,8 +47,8 @@ def show_map(arguments: Namespace) -> int:
     layout, without = _layout(plan, 1 if unmapped else (loader.next - loader.window.start) >> PAGE_SHIFT)
     if arguments.svg:
         try:
-            with open(arguments.svg, "w", encoding="utf-8") as file:
-                file.write(draw_maps(arguments.map, plan, layout))
+            with open_output(arguments.svg) as file:
+                file.write(draw_maps(arguments.map, plan, layout).encode())
         except OSError as error:
             raise StatusError(Status.ACCESS_DENIED, f"{arguments.svg}: cannot write the drawing: {error.strerror}") from None
     if arguments.json:

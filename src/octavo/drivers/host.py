@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
+from typing import BinaryIO
 
 from octavo.status import Status, StatusError
 
@@ -33,6 +35,30 @@ _KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a ch
 def host_error(error: OSError, what: str, other: Status = Status.ACCESS_DENIED) -> StatusError:
     """The host's error as a StatusError, with the status `other` where there is no closer one; `what` begins the sentence."""
     return StatusError(_STATUSES.get(error.errno or 0, other), f"{what}: {error.strerror or error}")
+
+
+def lock(fd: int, path: str, shared: bool = False) -> None:
+    """Locks an image, which is open, for its only writer, or for readers.
+
+    StatusError SHARING_VIOLATION when it is in use, by this program or another.
+    """
+    try:
+        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StatusError(Status.SHARING_VIOLATION, f"{path}: another program has the image open for writing or is reading it") from None
+
+
+def open_output(path: str) -> BinaryIO:
+    """A file of the host to be written anew. OSError; StatusError SHARING_VIOLATION, and it is as it was, when it is an image in use."""
+    file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666), "wb")
+    try:
+        lock(file.fileno(), path)
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.truncate()
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def kind_of(mode: int) -> str:

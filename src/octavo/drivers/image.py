@@ -12,13 +12,12 @@ An image that is opened for writing is locked (flock) against a second writer; r
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from collections.abc import Callable, Sequence
 
-from octavo.drivers.host import host_error, require_storage
+from octavo.drivers.host import host_error, lock, require_storage
 from octavo.io.device import SECTOR, Device, Extent
-from octavo.status import Status, StatusError
+from octavo.status import Status
 from octavo.threads.scheduler import Scheduler
 
 MOST_BUFFERS = 1024  # IOV_MAX
@@ -91,10 +90,7 @@ def _open(path: str, read_only: bool, direct: bool) -> int:
         raise host_error(error, f"{path}: cannot open the image") from None
     try:
         require_storage(path, os.fstat(fd).st_mode)
-        fcntl.flock(fd, (fcntl.LOCK_SH if read_only else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        raise StatusError(Status.SHARING_VIOLATION, f"{path}: another program has the image open for writing or is reading it") from None
+        lock(fd, path, read_only)
     except BaseException:
         os.close(fd)
         raise

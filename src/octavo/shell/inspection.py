@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from octavo.drivers.host import open_output
 from octavo.printing import counted
 from octavo.shell import report, spaces
 from octavo.shell.commands import Place, command
@@ -64,7 +65,7 @@ def _picture(shell: Shell, path: str) -> None:
 
     raster, grid = picture(shell.system.memory.pfns, shell.system.plan.segments)
     try:
-        with open(path, "wb") as file:
+        with open_output(path) as file:
             file.write(raster.png(PALETTE))
     except OSError as error:
         raise StatusError(Status.ACCESS_DENIED, f"{path}: cannot write the picture: {error.strerror}") from None

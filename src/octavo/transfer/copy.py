@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from octavo.printing import counted
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import interruption_point, uninterrupted
 from octavo.transfer.plan import Plan
@@ -68,7 +67,7 @@ class _Run:
         self.target.write(step.to, item.size, self._chunks(step), item.modified, step.replaces)
         if self._count != item.size:
             how = "grown" if self._count > item.size else "shrunk"
-            text = f"has {how} from {item.size} to {counted(self._count, 'byte')} while it was copied: the copy may be of no moment"
+            text = f"has {how} from {item.size} to {self._count} bytes while it was copied: the copy may be of no moment"
             self.errors.append(StatusError(Status.SHARING_VIOLATION, f"{step.source.shown(step.path)}: {text}"))
 
     def _chunks(self, step: Step) -> Iterator[bytes]:
