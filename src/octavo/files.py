@@ -80,7 +80,7 @@ class File(io.RawIOBase):
         """Fills a buffer; returns the number of bytes."""
         if not self._readable:
             raise io.UnsupportedOperation("not opened for reading")
-        count = self._run(self.core.read_into(self._position, room(buffer, f"{self.name}: where bytes are read to")))
+        count = self._run(self.core.read_into(self._position, room(buffer, "a buffer to read into")))
         self._position += count
         return count
 
@@ -101,7 +101,7 @@ class File(io.RawIOBase):
         if not self._writable:
             raise io.UnsupportedOperation("not opened for writing")
         if not isinstance(data, bytes):
-            data = octets(data, f"{self.name}: what is written")
+            data = octets(data, "what is written to a file")
         if self._append:
             self._position = self.core.size
         self._run(self.core.write(self._position, data))
@@ -116,8 +116,12 @@ class File(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Moves the position by `offset` bytes from the start (`whence` 0), from where it is (1) or from the end (2); returns it."""
-        base = (0, self._position, self.core.size)[whole(whence, f"{self.name}: from where a seek begins", 0, 2)]
-        self._position = whole(base + whole(offset, f"{self.name}: the bytes to seek by"), f"{self.name}: the place to seek to", 0, LARGEST)
+        if type(offset) is not int or type(whence) is not int or not 0 <= whence <= 2:
+            raise invalid(f"{self.name}: cannot seek by {shown(offset)} from {shown(whence)}: whole numbers are needed, the second from 0 to 2")
+        place = offset + (0 if not whence else self._position if whence == 1 else self.core.size)
+        if not 0 <= place <= LARGEST:
+            raise invalid(f"{self.name}: cannot seek to {shown(place)}")
+        self._position = place
         return self._position
 
     def tell(self) -> int:
