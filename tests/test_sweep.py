@@ -147,7 +147,7 @@ INTERNAL = {  # the executive's own classes and methods, which nobody calls from
     ),
     "for file systems, which have looked at places and lengths": "CacheManager Views RegionMap RegionPager",
     "for the kernel's allocators, which have looked at sizes and addresses": "PoolBlocks SpecialPool KernelSpace SlabCache",
-    "a part of a volume, which has looked at paths and has its mutex": "FatVolume FatTable Directory Geometry Entry",
+    "a part of a volume, which has looked at paths and has its mutex": "FatVolume FatTable Directory FreeSlots Geometry Entry",
     "for drivers, events, mutexes and traces": "Workers VirtualClock Scheduler.call Scheduler.make_ready Scheduler.note",
     "called while the system boots": "BootPlan",
     "for forks, with a view that they have made": "AddressSpace.watch",
