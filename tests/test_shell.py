@@ -9,9 +9,8 @@ import pytest
 
 import octavo
 from octavo.printing import counted
-from octavo.shell.commands import COMMANDS
 from octavo.shell.completion import completions
-from octavo.shell.shell import Shell, split_commands, split_words
+from octavo.shell.shell import COMMANDS, Shell, split_commands, split_words
 from octavo.shell.terminal import open_history
 
 

@@ -5,16 +5,13 @@ The first line of a docstring is the usage, the rest says what the command does.
 
 from __future__ import annotations
 
-import enum
-import inspect
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from octavo.files import Volume
 from octavo.fs.fat.names import matcher
 from octavo.printing import counted
-from octavo.shell.shell import UsageError
+from octavo.shell.command import Command, Place, command
+from octavo.shell.session import Session, UsageError
 from octavo.status import Status, StatusError
 from octavo.transfer.copy import run_copy
 from octavo.transfer.plan import plan_copy
@@ -22,53 +19,8 @@ from octavo.transfer.volume import VolumeTree
 
 if TYPE_CHECKING:
     from octavo.fs.protocol import FileInfo
-    from octavo.shell.shell import Shell
-
-Function = Callable[["Shell", list[str]], "int | None"]
-
-
-class Place(enum.Enum):
-    """Where the paths are that a word may be."""
-
-    VOLUME = enum.auto()
-    HOST = enum.auto()
-
-
-Complete = Callable[["Shell", list[str]], "Iterable[str] | Place"]  # what may come after these arguments
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command: its function, how many arguments it takes, and what they may be."""
-
-    function: Function
-    least: int
-    most: int
-    complete: Complete
-
-    @property
-    def help(self) -> list[str]:
-        """Usage and what it does."""
-        return (inspect.getdoc(self.function) or "").splitlines()
-
-    def run(self, shell: Shell, arguments: list[str]) -> int | None:
-        """Runs it; UsageError when the number of arguments is wrong."""
-        if not self.least <= len(arguments) <= self.most:
-            raise UsageError(f"usage: {self.help[0]}")
-        return self.function(shell, arguments)
-
 
 COMMANDS: dict[str, Command] = {}
-
-
-def command(name: str, least: int, most: int, complete: Complete = lambda shell, words: Place.VOLUME) -> Callable[[Function], Function]:
-    """Makes a function a command."""
-
-    def register(function: Function) -> Function:
-        COMMANDS[name] = Command(function, least, most, complete)
-        return function
-
-    return register
 
 
 # -- looking ----------------------------------------------------------------------------------------------------------
@@ -89,8 +41,8 @@ def matches(volume: Volume, path: str) -> tuple[str, list[FileInfo]]:
     return directory, found
 
 
-@command("dir", 0, 1)
-def dir_(shell: Shell, arguments: list[str]) -> None:
+@command(COMMANDS, "dir", 0, 1)
+def dir_(shell: Session, arguments: list[str]) -> None:
     """dir [PATH]
 
     Lists a directory, a file, or what matches a name with * and ?.
@@ -111,8 +63,8 @@ def dir_(shell: Shell, arguments: list[str]) -> None:
     shell.out(f"{directories} {counted(volume.space().free, 'byte', width=12)} free")
 
 
-@command("cd", 0, 1)
-def cd(shell: Shell, arguments: list[str]) -> None:
+@command(COMMANDS, "cd", 0, 1)
+def cd(shell: Session, arguments: list[str]) -> None:
     """cd [PATH]
 
     Changes the current directory, and with a drive letter the drive; without a path, says where you are.
@@ -126,8 +78,8 @@ def cd(shell: Shell, arguments: list[str]) -> None:
     shell.change(drive, None if arguments[0].upper() == drive else path)
 
 
-@command("type", 1, 1)
-def type_(shell: Shell, arguments: list[str]) -> None:
+@command(COMMANDS, "type", 1, 1)
+def type_(shell: Session, arguments: list[str]) -> None:
     """type FILE
 
     Prints a file as text (UTF-8; what is not is shown as ?).
@@ -146,8 +98,8 @@ def type_(shell: Shell, arguments: list[str]) -> None:
 # -- changing ---------------------------------------------------------------------------------------------------------
 
 
-@command("copy", 2, 2)
-def copy(shell: Shell, arguments: list[str]) -> int | None:
+@command(COMMANDS, "copy", 2, 2)
+def copy(shell: Session, arguments: list[str]) -> int | None:
     """copy FROM TO
 
     Copies files (names may have * and ?) or a directory with all below it, also between drives.
@@ -166,8 +118,8 @@ def copy(shell: Shell, arguments: list[str]) -> int | None:
     return 1 if errors else 0
 
 
-@command("move", 2, 2)
-def move(shell: Shell, arguments: list[str]) -> None:
+@command(COMMANDS, "move", 2, 2)
+def move(shell: Session, arguments: list[str]) -> None:
     """move FROM TO
 
     Moves files (names may have * and ?) or a directory to another place on the same drive, or into a directory there.
@@ -185,8 +137,8 @@ def move(shell: Shell, arguments: list[str]) -> None:
         volume.rename(f"{directory}/{name}".strip("/"), f"{to.rstrip('/')}/{entry.name}" if into else to)
 
 
-@command("ren", 2, 2)
-def ren(shell: Shell, arguments: list[str]) -> None:
+@command(COMMANDS, "ren", 2, 2)
+def ren(shell: Session, arguments: list[str]) -> None:
     """ren OLD NAME
 
     Gives a file or directory another name in the same directory.
@@ -197,8 +149,8 @@ def ren(shell: Shell, arguments: list[str]) -> None:
     volume.rename(path, f"{path.rstrip('/').rpartition('/')[0]}/{arguments[1]}")
 
 
-@command("del", 1, 1)
-def del_(shell: Shell, arguments: list[str]) -> None:
+@command(COMMANDS, "del", 1, 1)
+def del_(shell: Session, arguments: list[str]) -> None:
     """del FILE
 
     Removes a file, or the files that match a name with * and ?.
@@ -211,8 +163,8 @@ def del_(shell: Shell, arguments: list[str]) -> None:
             volume.remove(f"{directory}/{entry.name}" if len(entries) > 1 or "*" in wild or "?" in wild else path)
 
 
-@command("md", 1, 1)
-def md(shell: Shell, arguments: list[str]) -> None:
+@command(COMMANDS, "md", 1, 1)
+def md(shell: Session, arguments: list[str]) -> None:
     """md DIRECTORY
 
     Makes a directory.
@@ -221,8 +173,8 @@ def md(shell: Shell, arguments: list[str]) -> None:
     volume.mkdir(path)
 
 
-@command("rd", 1, 1)
-def rd(shell: Shell, arguments: list[str]) -> None:
+@command(COMMANDS, "rd", 1, 1)
+def rd(shell: Session, arguments: list[str]) -> None:
     """rd DIRECTORY
 
     Removes an empty directory.
@@ -234,8 +186,8 @@ def rd(shell: Shell, arguments: list[str]) -> None:
 # -- volumes ----------------------------------------------------------------------------------------------------------
 
 
-@command("mount", 0, 1, lambda shell, words: Place.HOST)
-def mount(shell: Shell, arguments: list[str]) -> None:
+@command(COMMANDS, "mount", 0, 1, lambda shell, words: Place.HOST)
+def mount(shell: Session, arguments: list[str]) -> None:
     """mount [IMAGE]
 
     Mounts the volume in an image of the host under the next free letter; without an image, lists what is mounted.
@@ -250,8 +202,8 @@ def mount(shell: Shell, arguments: list[str]) -> None:
         shell.out(f"{letter} {volume.kind:<6} {space.total >> 10:>10} KiB, {space.free >> 10} KiB free  {volume.label or '-':<11} {volume.core.name}{how}")
 
 
-@command("umount", 1, 2, lambda shell, words: ["discard"] if words else sorted(shell.system.volumes))
-def umount(shell: Shell, arguments: list[str]) -> None:
+@command(COMMANDS, "umount", 1, 2, lambda shell, words: ["discard"] if words else sorted(shell.system.volumes))
+def umount(shell: Session, arguments: list[str]) -> None:
     """umount DRIVE [discard]
 
     Writes everything to a drive's device and lets go of it. With "discard", what could not be written is given up.
@@ -264,8 +216,8 @@ def umount(shell: Shell, arguments: list[str]) -> None:
     shell.out(f"{drive} is unmounted")
 
 
-@command("sync", 0, 1, lambda shell, words: sorted(shell.system.volumes))
-def sync(shell: Shell, arguments: list[str]) -> None:
+@command(COMMANDS, "sync", 0, 1, lambda shell, words: sorted(shell.system.volumes))
+def sync(shell: Session, arguments: list[str]) -> None:
     """sync [DRIVE]
 
     Returns when everything on a drive, or on all of them, is on stable storage.
@@ -278,26 +230,8 @@ def sync(shell: Shell, arguments: list[str]) -> None:
 # -- the system -------------------------------------------------------------------------------------------------------
 
 
-@command("help", 0, 1, lambda shell, words: sorted(COMMANDS))
-def help_(shell: Shell, arguments: list[str]) -> None:
-    """help [COMMAND]
-
-    Lists the commands, or explains one.
-    """
-    if not arguments:
-        for name in sorted(COMMANDS):
-            lines = COMMANDS[name].help
-            shell.out(f"  {lines[0]:<24}{lines[2] if len(lines) > 2 else ''}")
-        return
-    name = arguments[0].lower()
-    if name not in COMMANDS:
-        raise UsageError(f"{name}: no such command")
-    for line in COMMANDS[name].help:
-        shell.out(line)
-
-
-@command("cls", 0, 0)
-def cls(shell: Shell, arguments: list[str]) -> None:
+@command(COMMANDS, "cls", 0, 0)
+def cls(shell: Session, arguments: list[str]) -> None:
     """cls
 
     Empties the screen.
@@ -305,8 +239,8 @@ def cls(shell: Shell, arguments: list[str]) -> None:
     shell.clear()
 
 
-@command("exit", 0, 0)
-def exit_(shell: Shell, arguments: list[str]) -> int:
+@command(COMMANDS, "exit", 0, 0)
+def exit_(shell: Session, arguments: list[str]) -> int:
     """exit
 
     Unmounts everything and ends.

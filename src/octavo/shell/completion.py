@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from octavo.printing import printable
 from octavo.shell import inspection, vm  # noqa: F401 -- they add their commands
-from octavo.shell.commands import COMMANDS, Place
-from octavo.shell.shell import Shell, split_words
+from octavo.shell.command import Place
+from octavo.shell.shell import COMMANDS, Shell, split_words
 from octavo.status import StatusError
 
 _TOKEN = re.compile(r"""\s+|(?:"[^"]*"?|'[^']*'?|[^\s"'])+""")

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from octavo.drivers.host import open_output
 from octavo.printing import counted
 from octavo.shell import report, spaces
-from octavo.shell.commands import Place, command
-from octavo.shell.shell import UsageError
+from octavo.shell.command import Command, Place, command
+from octavo.shell.session import Session, UsageError
 from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:
-    from octavo.shell.shell import Shell
     from octavo.system import System
 
+COMMANDS: dict[str, Command] = {}
 _VIEWS: dict[str, Callable[[System], list[str]]] = {
     "buddy": report.buddy_report,
     "slab": report.slab_report,
@@ -27,12 +27,12 @@ _VIEWS: dict[str, Callable[[System], list[str]]] = {
 }
 
 
-def _complete(shell: Shell, words: list[str]) -> Iterable[str] | Place:
+def _complete(shell: Session, words: list[str]) -> Iterable[str] | Place:
     return [*_VIEWS, "picture"] if not words else Place.HOST if words == ["picture"] else []
 
 
-@command("memory", 0, 2, _complete)
-def memory(shell: Shell, arguments: list[str]) -> None:
+@command(COMMANDS, "memory", 0, 2, _complete)
+def memory(shell: Session, arguments: list[str]) -> None:
     """memory [buddy | slab | pool | spaces | sections | paging | stat | PFN | picture FILE.png]
 
     Shows what the memory manager has done and holds.
@@ -60,7 +60,7 @@ def memory(shell: Shell, arguments: list[str]) -> None:
         shell.out(line)
 
 
-def _picture(shell: Shell, path: str) -> None:
+def _picture(shell: Session, path: str) -> None:
     from octavo.shell.picture import PALETTE, picture
 
     raster, grid = picture(shell.system.memory.pfns, shell.system.plan.segments)
@@ -73,8 +73,8 @@ def _picture(shell: Shell, path: str) -> None:
     shell.out(f"{path}: {width} x {height} pixels, {counted(grid.share, 'frame')} a cell, {counted(grid.width, 'cell')} a row")
 
 
-@command("cache", 0, 0)
-def cache(shell: Shell, arguments: list[str]) -> None:
+@command(COMMANDS, "cache", 0, 0)
+def cache(shell: Session, arguments: list[str]) -> None:
     """cache
 
     Shows what the cache manager has done and holds.

@@ -1,55 +1,48 @@
 """The shell: one line in, output and a status out.
 
 A line is a command and its arguments, with ' or " around those that have spaces. Commands are found in any case, and by
-any beginning that fits only one of them. A path is such as C:\\docs\\a.txt, docs/a.txt or \\docs; each drive has a current
-directory of its own. An error is one line, "command: what is wrong", and status 1; a line that makes no sense has status 2.
+any beginning that fits only one of them. An error is one line, "command: what is wrong", and status 1; a line that makes no
+sense has status 2.
 
-The commands are in `octavo.shell.commands`, `octavo.shell.inspection` and `octavo.shell.vm`.
+The commands are in `octavo.shell.commands`, `octavo.shell.inspection` and `octavo.shell.vm`; what they work with is a
+`Session`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
-from octavo.files import Volume
-from octavo.fs.base import split_path
-from octavo.printing import printable
-from octavo.status import Status, StatusError
-from octavo.system import System
-
-Print = Callable[[str], None]
+from octavo.shell import commands, inspection, vm
+from octavo.shell.command import Command, command
+from octavo.shell.session import Session, UsageError
+from octavo.status import StatusError
 
 _WORD = re.compile(r"""(?:"[^"]*"|'[^']*'|[^\s"']+)+""")
 _QUOTED = re.compile(r""""([^"]*)"|'([^']*)'""")
-_DRIVE = re.compile(r"([A-Za-z]:)(.*)", re.DOTALL)
+
+COMMANDS: dict[str, Command] = {**commands.COMMANDS, **inspection.COMMANDS, **vm.COMMANDS}
 
 
-class UsageError(Exception):
-    """The command was called wrongly; the text says how it is called."""
+@command(COMMANDS, "help", 0, 1, lambda shell, words: sorted(COMMANDS))
+def help_(shell: Session, arguments: list[str]) -> None:
+    """help [COMMAND]
 
-
-class Shell:
-    """A shell on `system` that writes lines to `out`, and errors to `err` (None: to `out`, too).
-
-    `status` is that of the last command; `done` is set by exit. Nothing in a line can take over a terminal.
+    Lists the commands, or explains one.
     """
+    if not arguments:
+        for name in sorted(COMMANDS):
+            lines = COMMANDS[name].help
+            shell.out(f"  {lines[0]:<24}{lines[2] if len(lines) > 2 else ''}")
+        return
+    name = arguments[0].lower()
+    if name not in COMMANDS:
+        raise UsageError(f"{name}: no such command")
+    for line in COMMANDS[name].help:
+        shell.out(line)
 
-    def __init__(self, system: System, out: Print = print, err: Print | None = None) -> None:
-        self.system = system
-        self.out: Print = lambda line: out(printable(line))
-        self.err: Print = lambda line: (err or out)(printable(line))
-        self.clear: Callable[[], None] = lambda: None  # empties the screen, where there is one
-        self.status = 0
-        self.done = False
-        self.space = "shell"  # the address space that `vm` works in
-        self.drive = next((d for d in ("C:", *sorted(system.volumes)) if d in system.volumes), "C:")
-        self._directories: dict[str, list[str]] = {}
 
-    @property
-    def prompt(self) -> str:
-        r"""Such as C:\docs>."""
-        return self.shown(self.drive, self._directories.get(self.drive, [])) + ">"
+class Shell(Session):
+    """A shell on `system` that writes lines to `out`, and errors to `err` (None: to `out`, too)."""
 
     def run(self, text: str, keep_going: bool = True) -> int:
         """Runs the commands in a text, separated by ";" or line ends; returns the status of the last one.
@@ -64,9 +57,6 @@ class Shell:
 
     def execute(self, line: str) -> int:
         """Runs one command; returns its status: 0 done, 1 failed, 2 called wrongly."""
-        from octavo.shell import inspection, vm  # noqa: F401 -- they add their commands
-        from octavo.shell.commands import COMMANDS
-
         words = split_words(line)
         if not words:
             return self.status
@@ -87,36 +77,6 @@ class Shell:
             self.err(f"{name}: {error}")
             self.status = 2
         return self.status
-
-    # -- paths ----------------------------------------------------------------------------------------------------
-
-    def volume(self, drive: str) -> Volume:
-        """The volume of a drive letter."""
-        try:
-            return self.system.volumes[drive.upper()]
-        except KeyError:
-            raise StatusError(Status.NO_SUCH_DEVICE, f"{drive.upper()} no volume is mounted there; mount IMAGE mounts one") from None
-
-    def resolve(self, path: str) -> tuple[str, Volume, str]:
-        """The drive, its volume, and the absolute path on it (with "/", also at its end if there is one; "" for the root)."""
-        drive = self.drive
-        if drive_and_path := _DRIVE.fullmatch(path):
-            drive, path = drive_and_path[1].upper(), drive_and_path[2]
-        volume = self.volume(drive)
-        base = [] if path.startswith(("/", "\\")) else self._directories.get(drive, [])
-        found = split_path("/".join(base) + "/" + path)
-        return drive, volume, "/".join(found) + "/" * (found != [] and path.endswith(("/", "\\")))
-
-    def change(self, drive: str, path: str | None) -> None:
-        """Makes a drive the current one, and with a path also its current directory."""
-        self.drive = drive
-        if path is not None:
-            self._directories[drive] = split_path(path)
-
-    def shown(self, drive: str, path: str | list[str]) -> str:
-        r"""A path as people see it here: C:\docs\a.txt."""
-        parts = split_path(path) if isinstance(path, str) else path
-        return f"{drive}\\" + "\\".join(parts)
 
 
 def split_words(line: str) -> list[str]:

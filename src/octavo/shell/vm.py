@@ -14,15 +14,16 @@ from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect
 from octavo.printing import counted
 from octavo.shell import spaces
-from octavo.shell.commands import Place, command
-from octavo.shell.shell import Shell, UsageError
+from octavo.shell.command import Command, Place, command
+from octavo.shell.session import Session, UsageError
 from octavo.status import Status, StatusError
 from octavo.system import parse_size
 
+COMMANDS: dict[str, Command] = {}
 MOST_SHOWN = 4096  # bytes
 
 
-def _complete(shell: Shell, words: list[str]) -> Iterable[str] | Place:
+def _complete(shell: Session, words: list[str]) -> Iterable[str] | Place:
     match words:
         case []:
             return [verb for verb in _VERBS if verb]
@@ -35,8 +36,8 @@ def _complete(shell: Shell, words: list[str]) -> Iterable[str] | Place:
     return []
 
 
-@command("vm", 0, 4, _complete)
-def vm(shell: Shell, arguments: list[str]) -> None:
+@command(COMMANDS, "vm", 0, 4, _complete)
+def vm(shell: Session, arguments: list[str]) -> None:
     """vm [VERB ...]
 
     Works in an address space of the shell's own, which the first verb makes; without a verb it shows all spaces.
@@ -60,7 +61,7 @@ def vm(shell: Shell, arguments: list[str]) -> None:
         shell.out(line)
 
 
-def _space(shell: Shell) -> AddressSpace:
+def _space(shell: Session) -> AddressSpace:
     """The space that the shell works in."""
     machine = shell.system.virtual
     found = next((s for s in machine.spaces if s.name == shell.space), None)
@@ -74,16 +75,16 @@ def _address(text: str) -> int:
         raise UsageError(f"{text!r} is no address, such as 0x10000") from None
 
 
-def _show(shell: Shell, rest: list[str]) -> list[str]:
+def _show(shell: Session, rest: list[str]) -> list[str]:
     return spaces.spaces_report(shell.system)
 
 
-def _allocate(shell: Shell, rest: list[str]) -> list[str]:
+def _allocate(shell: Session, rest: list[str]) -> list[str]:
     base, size = _space(shell).allocate(0, parse_size(rest[0]), Allocate.COMMIT)
     return [f"{base:#x}: {counted(size >> PAGE_SHIFT, 'page')} committed, none in a frame yet"]
 
 
-def _map(shell: Shell, rest: list[str]) -> list[str]:
+def _map(shell: Session, rest: list[str]) -> list[str]:
     if rest[1:] not in ([], ["copy"]):
         raise UsageError("vm map FILE, or vm map FILE copy")
     _, volume, path = shell.resolve(rest[0])
@@ -99,7 +100,7 @@ def _map(shell: Shell, rest: list[str]) -> list[str]:
     return [f"{base:#x}: {counted(pages, 'page')} of {section.name}" + ("" if writable else ", copied when they are written")]
 
 
-def _read(shell: Shell, rest: list[str]) -> list[str]:
+def _read(shell: Session, rest: list[str]) -> list[str]:
     address, count = _address(rest[0]), parse_size(rest[1]) if rest[1:] else 64
     if count > MOST_SHOWN:
         raise UsageError(f"at most {MOST_SHOWN} bytes at once")
@@ -108,13 +109,13 @@ def _read(shell: Shell, rest: list[str]) -> list[str]:
     return [f"{address + at:#014x}  {row.hex(' '):<47}  {''.join(chr(b) if 32 <= b < 127 else '.' for b in row)}" for at, row in rows]
 
 
-def _write(shell: Shell, rest: list[str]) -> list[str]:
+def _write(shell: Session, rest: list[str]) -> list[str]:
     data = rest[1].encode()
     shell.system.scheduler.run(_space(shell).write(_address(rest[0]), data))
     return [f"{counted(len(data), 'byte')} written"]
 
 
-def _scan(shell: Shell, rest: list[str]) -> list[str]:
+def _scan(shell: Session, rest: list[str]) -> list[str]:
     space, page = _space(shell), _address(rest[0]) >> PAGE_SHIFT
     vad = space.vads.find(page)
     if rest[1:] not in ([], ["write"]):
@@ -132,7 +133,7 @@ def _scan(shell: Shell, rest: list[str]) -> list[str]:
     ]
 
 
-def _advise(shell: Shell, rest: list[str]) -> list[str]:
+def _advise(shell: Session, rest: list[str]) -> list[str]:
     space, page = _space(shell), _address(rest[0]) >> PAGE_SHIFT
     vad = space.vads.find(page)
     if rest[1].upper() not in Advice.__members__:
@@ -142,11 +143,11 @@ def _advise(shell: Shell, rest: list[str]) -> list[str]:
     return []
 
 
-def _where(shell: Shell, rest: list[str]) -> list[str]:
+def _where(shell: Session, rest: list[str]) -> list[str]:
     return spaces.explain_address(shell.system, _space(shell), _address(rest[0]))
 
 
-def _free(shell: Shell, rest: list[str]) -> list[str]:
+def _free(shell: Session, rest: list[str]) -> list[str]:
     space, address = _space(shell), _address(rest[0])
     vad = space.vads.find(address >> PAGE_SHIFT)
     if vad is not None and vad.view is not None:
@@ -156,7 +157,7 @@ def _free(shell: Shell, rest: list[str]) -> list[str]:
     return []
 
 
-def _fork(shell: Shell, rest: list[str]) -> list[str]:
+def _fork(shell: Session, rest: list[str]) -> list[str]:
     machine, names = shell.system.virtual, {s.name for s in shell.system.virtual.spaces}
     name = next(f"shell-{i}" for i in range(2, len(names) + 3) if f"shell-{i}" not in names)
     machine.fork(_space(shell), name)
@@ -164,14 +165,14 @@ def _fork(shell: Shell, rest: list[str]) -> list[str]:
     return [f"{name} shares all pages until one side writes them"]
 
 
-def _end(shell: Shell, rest: list[str]) -> list[str]:
+def _end(shell: Session, rest: list[str]) -> list[str]:
     machine = shell.system.virtual
     machine.destroy(_space(shell))
     shell.space = machine.spaces[-1].name if machine.spaces else "shell"
     return []
 
 
-def _use(shell: Shell, rest: list[str]) -> list[str]:
+def _use(shell: Session, rest: list[str]) -> list[str]:
     names = [s.name for s in shell.system.virtual.spaces]
     if rest[0] not in names:
         raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"there is no space {rest[0]}: {', '.join(names) or 'none at all'}")

@@ -1,0 +1,74 @@
+"""What a shell command works with: the system, the current drive and directories, and where lines go.
+
+A path is such as C:\\docs\\a.txt, docs/a.txt or \\docs; each drive has a current directory of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from octavo.files import Volume
+from octavo.fs.base import split_path
+from octavo.printing import printable
+from octavo.status import Status, StatusError
+from octavo.system import System
+
+Print = Callable[[str], None]
+
+_DRIVE = re.compile(r"([A-Za-z]:)(.*)", re.DOTALL)
+
+
+class UsageError(Exception):
+    """The command was called wrongly; the text says how it is called."""
+
+
+class Session:
+    """Somebody at work on `system`, whose lines go to `out`, and errors to `err` (None: to `out`, too).
+
+    `status` is that of the last command; `done` is set by exit. Nothing in a line can take over a terminal.
+    """
+
+    def __init__(self, system: System, out: Print = print, err: Print | None = None) -> None:
+        self.system = system
+        self.out: Print = lambda line: out(printable(line))
+        self.err: Print = lambda line: (err or out)(printable(line))
+        self.clear: Callable[[], None] = lambda: None  # empties the screen, where there is one
+        self.status = 0
+        self.done = False
+        self.space = "shell"  # the address space that `vm` works in
+        self.drive = next((d for d in ("C:", *sorted(system.volumes)) if d in system.volumes), "C:")
+        self._directories: dict[str, list[str]] = {}
+
+    @property
+    def prompt(self) -> str:
+        r"""Such as C:\docs>."""
+        return self.shown(self.drive, self._directories.get(self.drive, [])) + ">"
+
+    def volume(self, drive: str) -> Volume:
+        """The volume of a drive letter."""
+        try:
+            return self.system.volumes[drive.upper()]
+        except KeyError:
+            raise StatusError(Status.NO_SUCH_DEVICE, f"{drive.upper()} no volume is mounted there; mount IMAGE mounts one") from None
+
+    def resolve(self, path: str) -> tuple[str, Volume, str]:
+        """The drive, its volume, and the absolute path on it (with "/", also at its end if there is one; "" for the root)."""
+        drive = self.drive
+        if drive_and_path := _DRIVE.fullmatch(path):
+            drive, path = drive_and_path[1].upper(), drive_and_path[2]
+        volume = self.volume(drive)
+        base = [] if path.startswith(("/", "\\")) else self._directories.get(drive, [])
+        found = split_path("/".join(base) + "/" + path)
+        return drive, volume, "/".join(found) + "/" * (found != [] and path.endswith(("/", "\\")))
+
+    def change(self, drive: str, path: str | None) -> None:
+        """Makes a drive the current one, and with a path also its current directory."""
+        self.drive = drive
+        if path is not None:
+            self._directories[drive] = split_path(path)
+
+    def shown(self, drive: str, path: str | list[str]) -> str:
+        r"""A path as people see it here: C:\docs\a.txt."""
+        parts = split_path(path) if isinstance(path, str) else path
+        return f"{drive}\\" + "\\".join(parts)
