@@ -15,7 +15,7 @@ import pytest
 import octavo
 from octavo.cli.main import run as octavo_run
 from octavo.drivers.image import ImageDisk
-from octavo.fs.fat.check import MOST_PROBLEMS
+from octavo.fs.fat.findings import MOST_PROBLEMS
 from octavo.io.device import Extent
 from octavo.status import Status, StatusError
 from octavo.testing.faulty import FaultyDevice

@@ -81,6 +81,43 @@ def check_docstrings(body: list[ast.stmt], where: str, protocol: bool = False) -
             check_docstrings(node.body, f"{where}: {node.name}", "Protocol" in bases)
 
 
+def edges(typing: bool) -> dict[str, set[str]]:
+    """Which file imports which, also inside of functions; with `typing` what only annotations need, too."""
+    files = {".".join(p.relative_to(SOURCE).with_suffix("").parts): p for p in FILES}
+    found: dict[str, set[str]] = {}
+    for name, path in files.items():
+        tree = ast.parse(path.read_text())
+        if not typing:
+            tree.body = [node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))]
+        named = {f"{n.module}.{a.name}" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names}
+        named = {n.removeprefix("octavo.") for n in named} | set(imports(tree))
+        found[name] = {n for n in named if n in files} - {name}
+    return found
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """Files that reach one another."""
+    reach = {name: {name} for name in graph}
+    changed = True
+    while changed:
+        changed = False
+        for name, near in graph.items():
+            more = set().union(*(reach[n] for n in near)) if near else set()
+            if not more <= reach[name]:
+                reach[name] |= more
+                changed = True
+    rooms = {frozenset(n for n in reach[name] if name in reach[n]) for name in graph}
+    return [set(room) for room in rooms if len(room) > 1]
+
+
+def test_no_circle_of_files() -> None:
+    """No file imports one that imports it, by whatever way. Annotations have three circles, and are to get no more."""
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [{"b", "c"}]
+    assert circles(edges(False)) == []
+    rooms = sorted(sorted({n.rpartition(".")[0] for n in circle}) for circle in circles(edges(True)))
+    assert rooms == [["memory.external"], ["memory.spaces"], ["threads"]]
+
+
 def test_every_layer_is_there() -> None:
     """The list above names what there is."""
     found = {p.stem for p in SOURCE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()} - {"__init__", "py"}

@@ -20,62 +20,38 @@ Memory beyond frames: 4 bytes a cluster, and a path for each file. Problems beyo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 
 from octavo.cache.regions import RegionMap
 from octavo.fs.base import MOST_PATH, Problem
 from octavo.fs.fat.checktables import check_copies, check_fsinfo, check_lost, check_reserved, done
 from octavo.fs.fat.entry import DIRECTORY, FREE_SLOT, LONG_NAME, SLOT, VOLUME_LABEL, Entry, Parsed, new_entry, parse_directory
+from octavo.fs.fat.findings import Findings, Progress
 from octavo.fs.fat.names import LOWER_BASE, LOWER_EXTENSION, fold, is_label, is_short, make_short
 from octavo.fs.fat.node import Directory, Node
+from octavo.fs.fat.storage import Storage
 from octavo.fs.fat.table import Run
 from octavo.io.regionpager import Mapping
 from octavo.memory.section import VIEW_SIZE, Section
 from octavo.status import Status, StatusError
 
-if TYPE_CHECKING:
-    from octavo.fs.fat.volume import FatVolume
-
-MOST_PROBLEMS = 1000
 CASE_BITS = LOWER_BASE | LOWER_EXTENSION
-Progress = Callable[[int, int], None]
 
 
-class Check:
+class Check(Findings):
     """One pass over a volume whose mutex the caller holds."""
 
-    def __init__(self, volume: FatVolume, progress: Progress | None, repair: bool) -> None:
-        self.volume = volume
+    def __init__(self, volume: Storage, progress: Progress | None, repair: bool) -> None:
+        super().__init__(volume, repair)
         self.progress = progress
-        self.repair = repair
-        self.problems: list[Problem] = []
-        self.owners = np.zeros(volume.geometry.clusters + 2, np.uint32)
         self.names = ["nobody"]  # owner number -> path
         self.claimed = 0
-        self.unseen = False  # something could not be read: what seems lost may be in there
         self.pending: list[Node] = []  # directories to look into
         self.shared: list[tuple[Node, Entry, list[Run], list[Run]]] = []  # files to copy: directory, entry, clusters of their own, all
         self.ends: list[int] = []  # clusters that are to end chains, once nobody needs what follows for a copy
         self.firsts = [0]  # owner number -> first cluster of a directory, 0 for files
         self.riddles: set[str] = set()  # directories that share clusters
         self.avoid: set[str] = set()  # those of an earlier pass: they are not touched
-
-    async def say(self, where: str, what: str, mend: Coroutine[Any, Any, None] | None = None) -> None:
-        """Notes a problem, and mends it if that is asked for and can be done."""
-        mended = self.repair and mend is not None
-        if len(self.problems) == MOST_PROBLEMS and not mended:
-            self.problems.pop()  # what is left wrong is told first
-        if len(self.problems) < MOST_PROBLEMS:
-            self.problems.append(Problem(where, what, mended))
-        if mend is not None:
-            if mended:
-                await self.volume._modify()
-                await mend
-            else:
-                mend.close()
 
     # -- chains ---------------------------------------------------------------------------------------------------
 
@@ -408,7 +384,7 @@ def _node(entry: Entry | None, parent: Directory | None, path: str) -> Node:
     return node
 
 
-async def check_volume(volume: FatVolume, progress: Progress | None, repair: bool) -> list[Problem]:
+async def check_volume(volume: Storage, progress: Progress | None, repair: bool) -> list[Problem]:
     """All problems of a flushed volume, whose mutex the caller holds; with `repair` they are mended in its pages, for the next flush."""
     check = Check(volume, progress, repair)
     if repair:

@@ -6,18 +6,15 @@ Parts of `octavo.fs.fat.check`; `check_lost` comes after all chains have been fo
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from octavo.fs.fat.core import FSINFO_LEAD, FSINFO_MIDDLE, UNKNOWN
+from octavo.fs.fat.findings import Findings
 from octavo.io.regionpager import RegionPager, whole_device
 from octavo.machine.abi import PAGE_SIZE
 from octavo.memory.section import VIEW_SIZE, Section
 from octavo.status import StatusError
-
-if TYPE_CHECKING:
-    from octavo.fs.fat.check import Check
 
 MEDIA_OFFSET = 21  # in the boot sector
 
@@ -26,7 +23,7 @@ async def done() -> None:
     """For what was mended on the way."""
 
 
-async def check_copies(check: Check) -> None:
+async def check_copies(check: Findings) -> None:
     """All copies of the FAT say the same."""
     volume, g = check.volume, check.volume.geometry
     if not g.mirrored or g.fats < 2:
@@ -47,7 +44,7 @@ async def check_copies(check: Check) -> None:
         await volume.cache.drop(section)
 
 
-async def check_reserved(check: Check) -> None:
+async def check_reserved(check: Findings) -> None:
     """The two entries before the first cluster's: the media byte under ones, and an end of chain."""
     volume, table = check.volume, check.volume.table
     media = volume.cache.ram.bytes[await volume.cache.address(volume.section, MEDIA_OFFSET)]
@@ -58,7 +55,7 @@ async def check_reserved(check: Check) -> None:
             await check.say("volume", what, table.set(number, right))
 
 
-async def _copy_fat(check: Check) -> None:
+async def _copy_fat(check: Findings) -> None:
     """Has all of the FAT written, which goes to each copy."""
     volume = check.volume
     for at in range(volume.table.offset // PAGE_SIZE * PAGE_SIZE, volume.section.size, PAGE_SIZE):
@@ -66,7 +63,7 @@ async def _copy_fat(check: Check) -> None:
         volume.cache.mark(volume.section, at)
 
 
-async def check_lost(check: Check) -> None:
+async def check_lost(check: Findings) -> None:
     """Clusters in use that no file owns; they are freed only when all that is reachable was seen."""
     mend = check.repair and not check.unseen
     table, cluster, lost, free = check.volume.table, 2, 0, 0
@@ -85,7 +82,7 @@ async def check_lost(check: Check) -> None:
         await check.say("volume", f"{lost} clusters are in use and belong to no file", done() if mend or not check.repair else None)
 
 
-async def check_fsinfo(check: Check) -> None:
+async def check_fsinfo(check: Findings) -> None:
     """The FSInfo sector has its signatures and the right count."""
     volume, g = check.volume, check.volume.geometry
     if not g.fsinfo_offset:
@@ -100,7 +97,7 @@ async def check_fsinfo(check: Check) -> None:
         await check.say("volume", what, volume._write_fsinfo())
 
 
-async def _sign_fsinfo(check: Check) -> None:
+async def _sign_fsinfo(check: Findings) -> None:
     section, at = check.volume.section, check.volume.geometry.fsinfo_offset
     blank = struct.pack("<I480xI8x12xI", FSINFO_LEAD, FSINFO_MIDDLE, 0xAA550000)
     await check.volume._put(section, at, blank)

@@ -235,6 +235,12 @@ class Storage(Core):
             first = directory.slots.take(count, node.regions.total // SLOT)
         return first
 
+    async def _put(self, section: Section, at: int, data: bytes) -> None:
+        """Writes slots into a directory's pages, all of them or none."""
+        if not self.cache.try_write(section, at, data):
+            async with self.cache.hold(section, at, len(data)):
+                self.cache.write_held(section, at, data)
+
     async def _new_directory_section(self, cluster: int, parent: Node, path: str) -> tuple[Mapping, Section]:
         """The section of a new directory in `cluster`, with "." and ".." in its pages."""
         above = parent.entry.cluster if parent.entry is not None else 0

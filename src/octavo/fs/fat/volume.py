@@ -16,13 +16,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+from octavo.cache.regions import RegionMap
 from octavo.fs.base import Problem, Space, check_file_path, not_found
 from octavo.fs.fat.entry import ARCHIVE, DIRECTORY, READ_ONLY, SLOT, Entry, attribute_bits, clean_wall, new_entry
-from octavo.fs.fat.file import FatFile
+from octavo.fs.fat.file import MOST_BYTES, FatFile
 from octavo.fs.fat.names import clean_name, exact_short, fold, long_slots, make_short
 from octavo.fs.fat.node import Directory, Node
 from octavo.fs.fat.paths import Paths
 from octavo.fs.fat.table import Run
+from octavo.io.regionpager import Mapping
 from octavo.memory.arguments import called
 from octavo.memory.section import Section
 from octavo.printing import counted
@@ -75,10 +77,48 @@ class FatVolume(Paths):
         return file
 
     async def create_whole(self, path: str, data: bytes, modified: float | None) -> bool:
-        """As `octavo.fs.fat.whole.create_whole`."""
-        from octavo.fs.fat.whole import create_whole  # it is about this class
+        """Makes a file of `data`, last written at `modified` (None: now); False, and nothing done, when the path is there already.
 
-        return await create_whole(self, path, data, modified)
+        Its entry is written once, with size, cluster and times, where open, write and close would write it three times.
+        StatusError as `open` and `FatFile.write`; there is no file then, also when memory or the device fails in the
+        middle of the data.
+        """
+        written = self.stamp(modified)  # a wrong time is refused also for a file that is there
+        async with self.mutex:
+            directory, entry, name = await self._resolve(path)
+            if entry is not None:
+                return False
+            if len(data) > MOST_BYTES:
+                raise StatusError(Status.FILE_TOO_LARGE, f"{path}: a file on FAT has at most {MOST_BYTES} bytes")
+            check_file_path(path)
+            self._writable(path)
+            name = clean_name(name)
+            if fold(name) in directory.names:
+                return False
+            await self._modify()
+            entry = new_entry(name, ARCHIVE, self.stamp())
+            if modified is not None:
+                entry.set_written(*written[:2])
+            runs = await self._allocate(-(-len(data) // self.geometry.cluster)) if data else []
+            if runs:
+                entry.cluster, entry.size = runs[0][0], len(data)
+            try:
+                await self._insert(directory, entry)
+            except StatusError:
+                self._let_go(runs)
+                raise
+            if not data:
+                return True
+            node = self._node(directory, entry)
+            node.mapping = Mapping(RegionMap(self.geometry.cluster))
+            self._extend(node, runs)
+            node.section = Section(self._section_name(node.path), self.pager, node.mapping, 0)
+            try:
+                await self.cache.copy_write(node.section, 0, data)
+            except StatusError:
+                await self._remove(directory, entry, path, force=False)
+                raise
+            return True
 
     async def make_directory(self, path: str) -> None:
         """Makes a directory with "." and ".."."""
@@ -251,12 +291,6 @@ class FatVolume(Paths):
             raise
         entry.slot, entry.slots = first, count
         directory.add(entry)
-
-    async def _put(self, section: Section, at: int, data: bytes) -> None:
-        """Writes slots into a directory's pages, all of them or none."""
-        if not self.cache.try_write(section, at, data):
-            async with self.cache.hold(section, at, len(data)):
-                self.cache.write_held(section, at, data)
 
     async def _remove(self, directory: Directory, entry: Entry, path: str, force: bool) -> None:
         self._writable(path)
