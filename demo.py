@@ -13,8 +13,7 @@ from pathlib import Path
 
 import octavo
 from octavo.cli.main import run
-from octavo.shell.report import cache_report, memory_report
-from octavo.shell.shell import Shell
+from octavo.reports import Shell, cache_report, memory_report
 
 HERE = Path(__file__).parent
 DEMO = HERE / "demo"

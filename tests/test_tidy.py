@@ -24,10 +24,10 @@ LAYERS = [
     ["io"],
     ["drivers"],
     ["fs"],
-    ["files"],
+    ["files", "heap", "images", "machines", "policies", "vm"],
     ["transfer", "system"],
     ["shell"],
-    ["cli", "testing"],
+    ["cli", "reports", "testing"],
 ]
 RANK = {name: i for i, names in enumerate(LAYERS) for name in names}
 

@@ -1,0 +1,45 @@
+"""Address spaces, for programs that use `system.virtual`: NT's flags, references, external pagers. See docs/memory.md."""
+
+from octavo.machine.mmu import reference
+from octavo.machine.mmukernels import EXECUTE, READ, WRITE
+from octavo.memory.external.messages import Access, CopyStrategy, ExternalPager, Return
+from octavo.memory.spaces.addressspace import (
+    AddressSpace,
+    Allocate,
+    Free,
+    MemoryInformation,
+    MemoryType,
+    PageState,
+)
+from octavo.memory.spaces.advice import Advice
+from octavo.memory.spaces.balance import OutOfMemory
+from octavo.memory.spaces.profiles import Profile, make_profile
+from octavo.memory.spaces.protect import Protect
+from octavo.memory.spaces.sections import Attribute
+from octavo.memory.spaces.spacefaults import Lock
+from octavo.memory.spaces.view import Inherit
+
+__all__ = [
+    "EXECUTE",
+    "READ",
+    "WRITE",
+    "Access",
+    "AddressSpace",
+    "Advice",
+    "Allocate",
+    "Attribute",
+    "CopyStrategy",
+    "ExternalPager",
+    "Free",
+    "Inherit",
+    "Lock",
+    "MemoryInformation",
+    "MemoryType",
+    "OutOfMemory",
+    "PageState",
+    "Profile",
+    "Protect",
+    "Return",
+    "make_profile",
+    "reference",
+]
