@@ -60,7 +60,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "shares cluster 3": lambda i: set_fat(i, 5, 3),
     "shares cluster 2": lambda i: patch(i, entry_at(i, b"B       BIN") + 26, b"\x02\0"),
     "bytes of clusters for": lambda i: patch(i, entry_at(i, b"B       BIN") + 28, struct.pack("<I", 5)),
-    "belong to no file": lambda i: set_fat(i, 100, 0xFFFF),
+    "in use and belongs to no file": lambda i: set_fat(i, 100, 0xFFFF),
     '".." points to cluster 7': lambda i: patch(i, data_offset(i, 8) + 32 + 26, b"\x07\x00"),
     'has no "."': lambda i: patch(i, data_offset(i, 8), b"\xe5"),
     "no cluster": lambda i: patch(i, entry_at(i, b"D          \x10") + 26, b"\0\0"),
@@ -338,6 +338,8 @@ def test_names_of_dots_that_are_damaged(filled: Path) -> None:
 def test_two_names_of_one_file_without_room_both_stay(filled: Path) -> None:
     """As a rename over a file leaves them after a power cut, on a full volume: told, and not cut to nothing."""
     patch(filled, entry_at(filled, b"B       BIN") + 26, b"\x02\0")
+    for cluster in (5, 6, 7):  # what was b.bin's would be room
+        set_fat(filled, cluster, 0)
     with octavo.open_image(filled) as volume:
         volume.write_bytes("ballast", bytes(volume.space().free))
         said = volume.check(repair=True)

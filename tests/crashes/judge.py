@@ -21,11 +21,12 @@ from tests.volumes import map_file
 # What each of the two checkers says of it: the kinds that a power cut may leave, and those that only a move may leave for a moment.
 KINDS = {
     "dirty": (r"Dirty bit is set", r"was not unmounted"),
-    "lost clusters": (r"Reclaimed \d+ unused cluster", r"clusters are in use and belong to no file"),
+    "lost clusters": (r"Reclaimed \d+ unused cluster", r"clusters? (?:is|are) in use and belongs? to no file"),
     "clusters behind the end": (r"File size is \d+ bytes, cluster chain length is > \d+ bytes", r"has \d+ bytes of clusters for"),
     "free count": (r"Free cluster summary (wrong|uninitialized)", r"FSInfo counts"),
     "FAT copies": (r"FATs differ", r"FAT 2 differs"),
     "stray name": (r"long file ?name (part|\"|sequence|starts)|Long filename fragment", r"slots of long names belong to no entry|long name of .* is damaged"),
+    "behind the end": (r"(?!)", r"of entries behind its end|entries in use stand behind that"),
 
     "shared": (r"share clusters", r"shares cluster"),
     "two names": (r"Duplicate directory entry|^First |^Second |^Renamed to", r"two entries have the name"),

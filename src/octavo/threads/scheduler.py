@@ -14,9 +14,8 @@ Kernel threads that serve for ever (writers) are daemons: they keep no run alive
 from __future__ import annotations
 
 import heapq
-import types
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -58,6 +57,23 @@ class Thread:
         if self.error is not None:
             raise self.error
         return self.result
+
+
+class _Later:
+    """Stands for the coroutine of a thread that has not begun: Python warns of one that never does."""
+
+    thread: Thread
+
+    def __init__(self, function: Callable[[], Coroutine[Waiters, None, None]]) -> None:
+        self.function = function
+
+    def send(self, value: None) -> Waiters:
+        """The thread's first step, by the coroutine that it has from now on."""
+        self.thread.coroutine = self.function()
+        return self.thread.coroutine.send(value)
+
+    def close(self) -> None:
+        """There is nothing to close."""
 
 
 class _Relay:
@@ -124,7 +140,8 @@ class Scheduler:
         """
         if not callable(function):
             raise StatusError(Status.INVALID_PARAMETER, "a daemon is made by a function")
-        thread = Thread(self, _begin(function), name, True)
+        later: Any = _Later(function)
+        later.thread = thread = Thread(self, later, name, True)
         self.ready.append(thread)
         return thread
 
@@ -374,12 +391,6 @@ def interruption_point() -> None:
     if error is not None:
         Scheduler.interrupted = None
         raise error
-
-
-@types.coroutine
-def _begin(function: Callable[[], Coroutine[Waiters, None, None]]) -> Generator[Waiters, None, None]:
-    """A generator, so that Python does not warn of one that has never begun."""
-    yield from function().__await__()
 
 
 def _check_coroutine(value: object) -> None:

@@ -22,198 +22,83 @@ from __future__ import annotations
 
 import numpy as np
 
-from octavo.cache.regions import RegionMap
 from octavo.fs.base import MOST_PATH, Problem
-from octavo.fs.fat.checktables import check_copies, check_fsinfo, check_lost, check_reserved, done
+from octavo.fs.fat.checkfiles import Files
+from octavo.fs.fat.checktables import check_copies, check_fsinfo, check_lost, check_reserved, free_unowned
 from octavo.fs.fat.entry import DIRECTORY, FREE_SLOT, LONG_NAME, SLOT, VOLUME_LABEL, Entry, Parsed, new_entry, parse_directory
-from octavo.fs.fat.findings import Findings, Progress
+from octavo.fs.fat.findings import Findings, Progress, done
 from octavo.fs.fat.names import LOWER_BASE, LOWER_EXTENSION, fold, is_label, is_short, make_short
 from octavo.fs.fat.node import Directory, Node
 from octavo.fs.fat.storage import Storage
 from octavo.fs.fat.table import Run
-from octavo.io.regionpager import Mapping
-from octavo.memory.section import VIEW_SIZE, Section
-from octavo.status import Status, StatusError
+from octavo.memory.section import Section
+from octavo.status import StatusError
 
 CASE_BITS = LOWER_BASE | LOWER_EXTENSION
 
 
-class Check(Findings):
-    """One pass over a volume whose mutex the caller holds."""
+class Check:
+    """One pass over a volume: its directories, and by way of them all files; `avoid` are directories that are left alone."""
 
-    def __init__(self, volume: Storage, progress: Progress | None, repair: bool) -> None:
-        super().__init__(volume, repair)
+    def __init__(self, findings: Findings, progress: Progress | None, avoid: set[str]) -> None:
+        self.findings = findings
+        self.volume, self.owners, self.say = findings.volume, findings.owners, findings.say
+        self.repair = findings.repair
+        self.files = Files(findings)
         self.progress = progress
-        self.names = ["nobody"]  # owner number -> path
-        self.claimed = 0
+        self.avoid = avoid
         self.pending: list[Node] = []  # directories to look into
-        self.shared: list[tuple[Node, Entry, list[Run], list[Run]]] = []  # files to copy: directory, entry, clusters of their own, all
-        self.ends: list[int] = []  # clusters that are to end chains, once nobody needs what follows for a copy
-        self.firsts = [0]  # owner number -> first cluster of a directory, 0 for files
-        self.riddles: set[str] = set()  # directories that share clusters
-        self.avoid: set[str] = set()  # those of an earlier pass: they are not touched
 
-    # -- chains ---------------------------------------------------------------------------------------------------
-
-    async def chain(self, path: str, first: int, most: int | None = None) -> tuple[list[Run], str]:
-        """The clusters from `first` on, as far as they are the path's own and sound, and what is wrong with its chain then.
-
-        A directory (`most` is None) owns all of its chain, a file the first `most` clusters: what is behind its end may be another's.
-        """
+    async def chain(self, path: str, first: int) -> tuple[list[Run], str]:
+        """The clusters of a directory, as far as they are its own and sound, and what is wrong with its chain then."""
         runs, damage = await self.volume.table.follow(first)
-        if damage and most is not None:
-            runs = _first(runs, most)
-        self.names.append(path)
-        self.firsts.append(first if most is None else 0)
-        left = self.volume.geometry.clusters if most is None else most
-        for i, (start, count) in enumerate(runs):
-            part = self.owners[start : start + min(count, left)]
-            taken = np.flatnonzero(part)
-            if len(taken):
-                damage = self._meet(int(part[taken[0]]), start + int(taken[0])) or damage
-                runs = [*runs[:i], (start, int(taken[0]))]
-                part = part[: int(taken[0])]
-            part[:] = len(self.names) - 1
-            self.claimed += len(part)
-            left -= len(part)
-            if len(taken) or not left:
-                break
-        if self.progress is not None:
-            self.progress(self.claimed, self.volume.geometry.clusters)
-        if damage and not damage.startswith("shares"):
+        me = self.owners.add(path, first)
+        own, met = self.owners.take(me, runs)
+        if met:
+            damage = self.owners.meet(me, met)
+        elif damage:
             damage = f"its cluster chain {damage}"
-        return [run for run in runs if run[1]], damage
-
-    def _meet(self, other: int, cluster: int) -> str:
-        """The last path that was named has come upon a cluster of another, or of its own ("")."""
-        me = len(self.names) - 1
-        if other == me:
-            return ""
-        if not self.firsts[me] == self.firsts[other] == cluster:  # one directory that is entered twice is no riddle
-            self.riddles |= {self.names[i] for i in (me, other) if self.firsts[i]}
-        return f"shares cluster {cluster} with {self.names[other]}"
+        return own, damage
 
     async def entry(self, parent: Node, entry: Entry) -> None:
         """Checks what one entry leads to."""
         path = _below(parent, entry)
-        if entry.attributes & DIRECTORY and path in self.avoid:
-            self.unseen = True
+        if entry.attributes & DIRECTORY:
+            await self._subdirectory(parent, entry, path)
+        else:
+            await self.files.add(parent, entry, path)
+        if self.progress is not None:
+            self.progress(self.owners.claimed, self.volume.geometry.clusters)
+
+    async def _subdirectory(self, parent: Node, entry: Entry, path: str) -> None:
+        if path in self.avoid:
+            self.findings.unseen = True
             await self.say(path, "shares clusters with others, and whose they are cannot be told: copy out what is there and remove it")
             return
-        most = None if entry.attributes & DIRECTORY else -(-entry.size // self.volume.geometry.cluster)
-        runs, damage = await self.chain(path, entry.cluster, most) if entry.cluster else ([], "")
-        held = sum(count for _, count in runs) * self.volume.geometry.cluster
-        if entry.attributes & DIRECTORY and entry.size:
+        runs, damage = await self.chain(path, entry.cluster) if entry.cluster else ([], "")
+        if entry.size:
             await self.say(path, f"is a directory and has a size, {entry.size}", self._write(parent, entry))
             entry.size = 0
         if entry.attributes & VOLUME_LABEL:
             entry.attributes &= ~VOLUME_LABEL
             await self.say(path, "is marked as a directory and as a label", self._write(parent, entry))
-        if damage.startswith("shares") and not entry.attributes & DIRECTORY:
-            await self.say(path, damage, self._share(parent, entry, runs))
-        elif damage:
-            await self.say(path, damage, self._cut(parent, entry, runs, min(entry.size, held)))
-            if self.repair and not entry.attributes & DIRECTORY:
-                await self._trim(parent, entry, runs)
-        elif entry.attributes & DIRECTORY and not held:
+        if damage:
+            await self.say(path, damage, self._cut(parent, entry, runs))
+        elif not runs:
             await self.say(path, "the directory has no cluster", self._erase(parent, entry))
-        elif entry.attributes & DIRECTORY:
+        else:
             assert parent.directory is not None
             self.pending.append(_node(entry, parent.directory, path))
-        elif held < entry.size:
-            await self.say(path, f"claims {entry.size} bytes, and its cluster chain holds {held}", self._cut(parent, entry, runs, held))
-        elif held - entry.size >= self.volume.geometry.cluster:
-            await self.say(path, f"has {held} bytes of clusters for {entry.size} bytes", self._trim(parent, entry, runs))
-        if runs and max(self.volume.geometry.place(f + c) for f, c in runs) > self.volume.device.size:
-            await self.say(path, "has clusters behind the end of the device")
 
-    async def _cut(self, parent: Node, entry: Entry, runs: list[Run], size: int) -> None:
-        """Ends a chain where it is sound still; a directory without a sound cluster goes."""
-        if runs and entry.attributes & DIRECTORY:
-            await self.volume.table.set(sum(runs[-1]) - 1, self.volume.table.end_mark)  # it is to be read now
-        elif runs:
-            self.ends.append(sum(runs[-1]) - 1)
-        elif entry.attributes & DIRECTORY:
+    async def _cut(self, parent: Node, entry: Entry, runs: list[Run]) -> None:
+        """Ends a directory's chain where it is sound still, since it is to be read now; without a sound cluster it goes."""
+        if not runs:
             await self._erase(parent, entry)
             return
-        entry.cluster, entry.size = (entry.cluster if runs else 0), size
+        await self.volume.table.set(sum(runs[-1]) - 1, self.volume.table.end_mark)
         await self._write(parent, entry)
-        if entry.attributes & DIRECTORY:
-            assert parent.directory is not None
-            self.pending.append(_node(entry, parent.directory, _below(parent, entry)))
-
-    async def _share(self, parent: Node, entry: Entry, own: list[Run]) -> None:
-        """A file that has clusters of another's is to get a copy of them, when all owners are known."""
-        runs, damage = await self.volume.table.follow(entry.cluster)
-        self.shared.append((parent, entry, own, [] if damage else runs))
-
-    async def copies(self) -> None:
-        """Gives files that share clusters copies of their own; without room, cuts those that share a part. Frees nothing."""
-        volume, unit = self.volume, self.volume.geometry.cluster
-        for parent, entry, own, runs in self.shared:
-            length = min(entry.size, sum(count for _, count in runs) * unit)
-            try:
-                made = await volume.table.allocate(-(-length // unit)) if length else []
-            except StatusError as error:
-                if error.status != Status.DISK_FULL:
-                    raise
-                made = []
-            if made:
-                await self._copy(runs, made, length)
-                for first, count in own:
-                    self.owners[first : first + count] = 0
-                entry.cluster, entry.size = made[0][0], length
-                self._claim(made)
-                await self._write(parent, entry)
-            elif own or not runs:
-                await self._cut(parent, entry, own, min(entry.size, sum(count for _, count in own) * unit))
-            else:
-                self._keep(_below(parent, entry))
-            await self._let_go(parent)
-        for cluster in self.ends:
-            await volume.table.set(cluster, volume.table.end_mark)
-
-    def _keep(self, path: str) -> None:
-        """Two names of one file, and no room for two files: which name is to stay is not ours to say."""
-        why = " and there is no room for a copy: remove one of them, or make room"
-        self.problems = [p._replace(what=p.what + why, mended=False) if p.where == path and p.what.startswith("shares") else p for p in self.problems]
-
-    async def _copy(self, old: list[Run], new: list[Run], length: int) -> None:
-        """Copies `length` bytes from the clusters of one chain into those of another."""
-        volume, sections = self.volume, []
-        for runs, size in ((old, length), (new, 0)):
-            regions = RegionMap(volume.geometry.cluster)
-            for first, count in runs:
-                regions.append(volume.geometry.place(first), count)
-            sections.append(Section(volume.name, volume.pager, Mapping(regions), size))
-        try:
-            for at in range(0, length, VIEW_SIZE):
-                await volume.cache.copy_write(sections[1], at, await volume.cache.copy_read(sections[0], at, VIEW_SIZE))
-            await volume.cache.flush(sections[1])
-        finally:
-            for section in sections:
-                await volume.cache.drop(section)
-
-    def _claim(self, runs: list[Run]) -> None:
-        self.names.append("a copy")
-        for first, count in runs:
-            self.owners[first : first + count] = len(self.names) - 1
-
-    async def _let_go(self, node: Node) -> None:
-        """Writes a directory's pages and drops them."""
-        if node.section is not None:
-            await self.volume.cache.flush(node.section)
-            await self.volume.cache.drop(node.section)
-            node.section = node.mapping = None
-
-    async def _trim(self, parent: Node, entry: Entry, runs: list[Run]) -> None:
-        """Ends a file's chain at its end; what was behind it is freed with all that is lost, if it is nobody else's."""
-        kept = _first(runs, -(-entry.size // self.volume.geometry.cluster))
-        if kept:
-            self.ends.append(sum(kept[-1]) - 1)
-        else:
-            entry.cluster = 0
-            await self._write(parent, entry)
+        assert parent.directory is not None
+        self.pending.append(_node(entry, parent.directory, _below(parent, entry)))
 
     # -- directories ----------------------------------------------------------------------------------------------
 
@@ -225,52 +110,88 @@ class Check(Findings):
             section = await volume._load(node)
             data = await volume.cache.copy_read(section, 0, section.size)
         except StatusError as error:
-            self.unseen = True
+            self.findings.unseen = True
             await self.say(path, error.text)
             return
-        parsed = parse_directory(data, volume.geometry.bits == 32, volume.codepage)
-        if node.entry is not None and not await self.dots(node, path, parsed.entries + parsed.labels):
+        data, parsed = await self.end(node, path, section, data)
+        if node.entry is not None and not await self.dots(node, path, parsed):
             return
-        if self.repair and self.volume.was_dirty and data[parsed.end * SLOT :].strip(b"\0"):
-            await self._clear_behind(section, parsed.end * SLOT)  # entries that a power cut left there; others read on behind the end
         await self.names_of(node, path, parsed)
         await self.long_slots(node, path, data[: parsed.end * SLOT])
         for label in parsed.labels:
+            if node.entry is not None and label.slot < 2:
+                continue  # a damaged "." or "..", which `dots` has told
             if label.cluster or label.size or node.entry is not None or not is_label(label.raw[:11], label.codepage):
                 await self.say(path, f"the label in slot {label.slot} is none", self._erase(node, label))
         for entry in parsed.entries:
             if entry.name not in (".", ".."):
                 await self.entry(node, entry)
 
+    async def end(self, node: Node, path: str, section: Section, data: bytes) -> tuple[bytes, Parsed]:
+        """What stands behind a directory's end, which others read on behind: entries that lead to clusters in use are its
+        own, and its end was damaged; others are remains.
+        """
+        wide, codepage = self.volume.geometry.bits == 32, self.volume.codepage
+        parsed = parse_directory(data, wide, codepage)
+        slots = np.frombuffer(data, np.uint8).reshape(-1, SLOT)[parsed.end :, 0]
+        live = np.flatnonzero((slots != 0) & (slots != FREE_SLOT))
+        if not len(live):
+            return data, parsed
+        holes = parsed.end + np.flatnonzero(slots[: live[-1]] == 0)
+        whole = bytearray(data)
+        for slot in holes.tolist():
+            whole[slot * SLOT] = FREE_SLOT
+        more = parse_directory(bytes(whole), wide, codepage)
+        if await self._in_use([e for e in more.entries if e.slot > parsed.end]):
+            what = f"ends in slot {parsed.end}, and entries in use stand behind that"
+            await self.say(path, what, self._free_slots(node, [(slot, 1) for slot in holes.tolist()]))
+            return bytes(whole), more
+        what = f"has remains of entries behind its end in slot {parsed.end}"
+        await self.say(path, what, self._clear_behind(section, parsed.end * SLOT))
+        return data, parsed
+
+    async def _in_use(self, entries: list[Entry]) -> bool:
+        """True when one of the entries can be a file's or a directory's: it has a short name, and its first cluster is in use."""
+        table = self.volume.table
+        for entry in entries:
+            inside = 2 <= entry.cluster < table.limit
+            if inside and is_short(entry.raw[:11], entry.codepage) and await table.get(entry.cluster):
+                return True
+        return False
+
     async def _clear_behind(self, section: Section, at: int) -> None:
-        await self.volume._modify()
         for start in range(at, section.size, SLOT):
             await self.volume._put(section, start, bytes(SLOT))
 
-    async def dots(self, node: Node, path: str, entries: list[Entry]) -> bool:
-        """The first two entries of a subdirectory lead to itself and to its parent; False when it has neither: it may be none."""
+    async def dots(self, node: Node, path: str, parsed: Parsed) -> bool:
+        """The first two entries of a subdirectory lead to itself and to its parent. False when neither is there, and something
+        else is: it may be no directory, and nothing is changed in it.
+        """
         assert node.entry is not None and node.parent is not None
         above = node.parent.node.entry
         wanted = {".": node.entry.cluster, "..": above.cluster if above is not None else 0}
-        bad = 0
+        entries = [*parsed.entries, *parsed.labels]
+        found = [next((e for e in entries if e.slot <= slot < e.slot + e.slots), None) for slot in (0, 1)]
+        alike = [e is not None and _is_dot(e, *pair) for e, pair in zip(found, wanted.items(), strict=True)]
+        if not any(alike) and (entries or parsed.strays):
+            self.findings.unseen = True
+            await self.say(path, 'has neither "." nor ".." in their places: it may be no directory, and is left alone')
+            return False
         for slot, (name, cluster) in enumerate(wanted.items()):
-            entry = next((e for e in entries if e.slot <= slot < e.slot + e.slots), None)
+            entry = found[slot]
             made = new_entry("", DIRECTORY, self.volume.stamp(), name.encode().ljust(11), cluster)
             made.slot, made.slots = slot, 1
             if entry is None:
                 await self.say(path, f'has no "{name}"', self._write(node, made))
-            elif entry.name == name and entry.cluster != cluster:
-                await self.say(path, f'"{name}" points to cluster {entry.cluster} instead of {cluster}', self._write(node, made))
-            elif entry.slots == 1 and entry.attributes & DIRECTORY and entry.cluster == cluster:
-                if entry.name != name or entry.raw[12]:
-                    entry.name = name  # it is its name that is damaged
-                    await self.say(path, f'has a damaged "{name}"', self._write(node, made))
-            elif entry.name != name:
-                bad += 1
+            elif not alike[slot]:
                 await self.say(path, f'has no "{name}", and another entry in its place')
-        if bad == 2:
-            self.unseen = True
-        return bad < 2
+            elif entry.cluster != cluster:
+                await self.say(path, f'"{name}" points to cluster {entry.cluster} instead of {cluster}', self._write(node, made))
+            elif entry.name != name or entry.raw[12] or entry.attributes & (DIRECTORY | VOLUME_LABEL) != DIRECTORY:
+                await self.say(path, f'has a damaged "{name}"', self._write(node, made))
+            if entry is not None and alike[slot]:
+                entry.name = name  # it may be its name that is damaged
+        return True
 
     async def names_of(self, node: Node, path: str, parsed: Parsed) -> None:
         """Names that are broken, illegal or there twice, and slots of long names that belong to no entry."""
@@ -351,24 +272,19 @@ class Check(Findings):
                 last = runs[-1][0] + runs[-1][1] - 1 if runs else 0
                 await self.say("/", damage, volume.table.set(last, volume.table.end_mark) if runs else None)
                 if not self.repair or not runs:
-                    self.unseen = True
+                    self.findings.unseen = True
                     return
         self.pending.append(root)
         while self.pending:
             node = self.pending.pop()
             await self.directory(node)
-            await self._let_go(node)
+            await self.findings.let_go(node)
 
 
-def _first(runs: list[Run], most: int) -> list[Run]:
-    """The first `most` clusters of a chain."""
-    out: list[Run] = []
-    for first, count in runs:
-        if most <= 0:
-            break
-        out.append((first, min(count, most)))
-        most -= count
-    return out
+def _is_dot(entry: Entry, name: str, cluster: int) -> bool:
+    """Whether an entry is "." or "..", by its name or by where it leads to."""
+    leads = entry.slots == 1 and entry.cluster == cluster and entry.attributes & DIRECTORY
+    return entry.name == name or bool(leads)
 
 
 def _below(parent: Node, entry: Entry) -> str:
@@ -386,24 +302,35 @@ def _node(entry: Entry | None, parent: Directory | None, path: str) -> Node:
 
 async def check_volume(volume: Storage, progress: Progress | None, repair: bool) -> list[Problem]:
     """All problems of a flushed volume, whose mutex the caller holds; with `repair` they are mended in its pages, for the next flush."""
-    check = Check(volume, progress, repair)
-    if repair:
-        look = Check(volume, None, False)
-        await look.tree()
-        check.avoid = look.riddles
-    g = volume.geometry
+    findings = Findings(volume, repair)
+    avoid = await _riddles(volume) if repair else set()
+    g, say = volume.geometry, findings.say
     if volume.was_dirty:
-        await check.say("volume", "was not unmounted: its dirty flag is set", done())
+        await say("volume", "was not unmounted: its dirty flag is set", done())
     if g.unreachable or g.doubt:
-        await check.say("volume", f"{g.misfit}: it is mounted read-only, and cannot be mended")
+        await say("volume", f"{g.misfit}: it is mounted read-only, and cannot be mended")
     if g.doubt:
-        return check.problems  # whatever else is found may be other than it looks
+        return findings.problems  # whatever else is found may be other than it looks
     if g.truncated:
-        await check.say("volume", f"has {g.size} bytes, and the device only {volume.device.size}")
-    await check_copies(check)
-    await check_reserved(check)
+        await say("volume", f"has {g.size} bytes, and the device only {volume.device.size}")
+    await check_copies(findings)
+    await check_reserved(findings)
+    check = Check(findings, progress, avoid)
     await check.tree()
-    await check.copies()
-    await check_lost(check)
-    await check_fsinfo(check)
-    return check.problems
+    await check.files.judge()
+    if repair:
+        await findings.settle()
+    await check_lost(findings)  # what is freed here is room for copies
+    if repair:
+        await check.files.mend()
+        await free_unowned(findings, not findings.unseen)
+    await check_fsinfo(findings)
+    return findings.problems
+
+
+async def _riddles(volume: Storage) -> set[str]:
+    """Directories that share clusters with others."""
+    look = Check(Findings(volume, False), None, set())
+    await look.tree()
+    await look.files.judge()
+    return look.owners.riddles

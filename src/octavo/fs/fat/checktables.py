@@ -10,17 +10,14 @@ import struct
 import numpy as np
 
 from octavo.fs.fat.core import FSINFO_LEAD, FSINFO_MIDDLE, UNKNOWN
-from octavo.fs.fat.findings import Findings
+from octavo.fs.fat.findings import Findings, done
 from octavo.io.regionpager import RegionPager, whole_device
 from octavo.machine.abi import PAGE_SIZE
 from octavo.memory.section import VIEW_SIZE, Section
+from octavo.printing import counted
 from octavo.status import StatusError
 
 MEDIA_OFFSET = 21  # in the boot sector
-
-
-async def done() -> None:
-    """For what was mended on the way."""
 
 
 async def check_copies(check: Findings) -> None:
@@ -64,13 +61,21 @@ async def _copy_fat(check: Findings) -> None:
 
 
 async def check_lost(check: Findings) -> None:
-    """Clusters in use that no file owns; they are freed only when all that is reachable was seen."""
+    """Clusters in use that nobody owns; they are freed only when all that is reachable was seen."""
     mend = check.repair and not check.unseen
+    if lost := await free_unowned(check, mend):
+        one = "cluster is in use and belongs to no file"
+        what = counted(lost, one, "clusters are in use and belong to no file")
+        await check.say("volume", what, done() if mend or not check.repair else None)
+
+
+async def free_unowned(check: Findings, mend: bool) -> int:
+    """Counts the clusters in use that nobody owns, and those that are free; with `mend`, frees the former."""
     table, cluster, lost, free = check.volume.table, 2, 0, 0
     while cluster < table.limit:
         values = await table._values(cluster, 4096)
         used = (values != 0) & (values != table.bad)
-        stray = np.flatnonzero(used & (check.owners[cluster : cluster + len(values)] == 0))
+        stray = np.flatnonzero(used & (check.owners.by[cluster : cluster + len(values)] == 0))
         if mend and len(stray):
             await check.volume._modify()
             await table.free([(cluster + int(i), 1) for i in stray])
@@ -78,8 +83,7 @@ async def check_lost(check: Findings) -> None:
         free += int(np.count_nonzero(values == 0)) + (len(stray) if mend else 0)
         cluster += len(values)
     table.free_count = free
-    if lost:
-        await check.say("volume", f"{lost} clusters are in use and belong to no file", done() if mend or not check.repair else None)
+    return lost
 
 
 async def check_fsinfo(check: Findings) -> None:
