@@ -22,6 +22,7 @@ from octavo.status import Status, StatusError
 
 _RECORDED = os.path.join(os.path.dirname(__file__), "maps")
 _SYSFS = "/sys/firmware/memmap"
+_TOGETHER = 64  # lines that are looked over at once
 _MOST_FIELD = 256  # bytes of a file of sysfs
 
 
@@ -148,12 +149,16 @@ def _read_text(blocks: Iterator[str], where: str) -> FirmwareMap:
 
 def _read_lines(number: int, piece: str, log: MapLog, ranges: RangeList) -> None:
     """Shows the lines of a piece to the readers, those without anything of a map to nobody: logs are long."""
-    marked = may_have_entry(piece.lower())
-    for at, line in enumerate(piece.split("\n") if marked or ranges.alive or log.waiting else (), number):
-        if ranges.alive or log.waiting or may_have_entry(line.lower()):
-            for part in clean(line):
-                log.line(at, part)
-                if ranges.alive:
-                    ranges.line(at, part)
-        elif not marked:
-            break
+    if not (ranges.alive or log.waiting or may_have_entry(piece.lower())):
+        return
+    lines = piece.split("\n")
+    for first in range(0, len(lines), _TOGETHER):
+        some = lines[first : first + _TOGETHER]
+        if not (ranges.alive or log.waiting or may_have_entry("\n".join(some).lower())):
+            continue
+        for at, line in enumerate(some, number + first):
+            if ranges.alive or log.waiting or may_have_entry(line.lower()):
+                for part in clean(line):
+                    log.line(at, part)
+                    if ranges.alive:
+                        ranges.line(at, part)
