@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -181,6 +182,26 @@ def test_an_error_behind_the_writers_back_is_told_at_the_next_flush_once(image: 
         assert volume.read_bytes("a.bin") == b"x" * 5000
 
 
+def test_an_error_behind_the_writers_back_is_told_at_the_close_once(image: Path) -> None:
+    """Where nobody flushes the file, its close is the last that can tell; the data goes out later all the same."""
+    system, device = boot_faulty(image, lambda verb, n: verb == "write" and n > 1, seed=1)
+    volume = system.volumes["C:"]
+    file, other = volume.open("a.bin", "wb"), volume.open("b.bin", "wb")
+    file.write(b"x" * 5000)
+    system.scheduler.run(system.scheduler.sleep(3))
+    assert device.failed
+    device.plan = never
+    other.close()  # what was lost is not its own
+    with pytest.raises(StatusError, match="injected failure"):
+        file.close()
+    with pytest.raises(StatusError, match="injected failure"):
+        volume.flush()  # the FAT's, whose owner is the volume
+    volume.flush()
+    system.close()
+    with octavo.open_image(image) as volume:
+        assert volume.read_bytes("a.bin") == b"x" * 5000
+
+
 def test_unmount_of_a_dead_device_keeps_the_volume_until_discarded(image: Path) -> None:
     """Dirty data goes only by an explicit act."""
     system, device = boot_faulty(image, lambda verb, n: False)
@@ -304,6 +325,39 @@ def test_two_boots_from_one_seed_give_the_same_trace(image: Path) -> None:
     assert first[0] == second[0]
     assert first[1] == second[1]
     assert first[0] != other[0]
+
+
+def test_a_flush_waits_for_the_hosts_disk(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each flush of an image that is written is one fsync, when all that was to be written is; the host's failure is the device's."""
+    flushed: list[bytes] = []
+
+    def fsync(fd: int) -> None:
+        assert os.path.samestat(os.fstat(fd), image.stat())
+        flushed.append(image.read_bytes())
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with octavo.open_image(image) as volume:
+        volume.write_bytes("a.bin", b"precious" * 1000)
+        volume.flush()
+        assert flushed and b"precious" * 512 in flushed[-1]
+    scheduler = Scheduler(VirtualClock(), 1)
+    for read_only in (False, True):
+        del flushed[:]
+        disk = ImageDisk(image, scheduler, read_only)
+        scheduler.run(disk.flush())
+        assert len(flushed) == 1 - read_only
+        disk.close()
+
+    def fails(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fails)
+    disk = ImageDisk(image, scheduler)
+    with pytest.raises(StatusError, match="the host cannot flush the image") as caught:
+        scheduler.run(disk.flush())
+    assert caught.value.status == Status.IO_DEVICE_ERROR
+    disk.close()
+    scheduler.close()
 
 
 def test_neighbours_are_merged() -> None:

@@ -207,6 +207,23 @@ def test_a_refused_write_takes_nothing(small: tuple[Volume, Path]) -> None:
 
 
 @pytest.mark.dosfstools
+def test_one_cluster_more_than_there_is_is_refused_unsought(tmp_path: Path) -> None:
+    """Where the free clusters are counted, one too many is refused without reading the FAT; as many as there are can be had."""
+    system, device, core = large_fat(tmp_path)
+    run, table = system.scheduler.run, core.table
+    total = run(table.count_free())
+    reads = device.numbers["read"]
+    for more, says in ((1, "1 more cluster is needed"), (2, "2 more clusters are needed"), (1000, "1000 more clusters are needed")):
+        with pytest.raises(StatusError, match=f"the volume is full: {says}"):
+            run(table.allocate(total + more))
+        assert (device.numbers["read"], table.free_count) == (reads, total)
+    assert len(clusters(run(table.allocate(total)))) == total
+    with pytest.raises(StatusError, match="full"):
+        run(table.allocate(1))
+    system.abandon()
+
+
+@pytest.mark.dosfstools
 def test_holes_around_the_cursor_are_not_given_twice(small: tuple[Volume, Path]) -> None:
     """Write, delete, write on a volume that is never full: no two files share a cluster."""
     volume, image = small

@@ -183,6 +183,7 @@ def test_what_is_right_beside_it(entry: Call, kernel: KernelMemory) -> None:
                 entry.call(kernel)(*arguments[:at], value, *arguments[at + 1 :])
             except StatusError as error:
                 assert error.status in (*TOO_MUCH, Status.INVALID_PARAMETER, Status.OBJECT_NAME_COLLISION, Status.CONFLICTING_ADDRESSES)
+                assert not (value == 0 and error.status == Status.INVALID_PARAMETER), error.text
             except (PoolError, SlabError) as error:
                 assert "free" in entry.name, error
             finally:

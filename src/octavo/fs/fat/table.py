@@ -24,6 +24,7 @@ from octavo.cache.manager import CacheManager
 from octavo.fs.fat.bpb import Geometry
 from octavo.machine.abi import PAGE_SIZE
 from octavo.memory.section import Section
+from octavo.printing import counted
 from octavo.status import Status, StatusError
 
 Run = tuple[int, int]  # (first cluster, number of clusters)
@@ -314,7 +315,7 @@ class FatTable:
         return out
 
     def _full(self, missing: int) -> StatusError:
-        return StatusError(Status.DISK_FULL, f"{self.section.name}: the volume is full: {missing} more clusters are needed")
+        return StatusError(Status.DISK_FULL, f"{self.section.name}: the volume is full: {counted(missing, 'more cluster is', 'more clusters are')} needed")
 
     async def _scan(self, most: int) -> int:
         """Notes the free runs of the window at the cursor, and moves the cursor behind it; returns the entries looked at (at most `most`)."""
