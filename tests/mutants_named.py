@@ -27,4 +27,10 @@ NAMED: list[tuple[str, str, str, str]] = [
 ]
 
 # (file, line of code) -> why the edit is the same to everybody
-EQUIVALENT: dict[tuple[str, str], str] = {}
+EQUIVALENT: dict[tuple[str, str], str] = {
+    ("boot/loader.py", "hit = [i for i in self.items if i.first < end and i.end > first]"): "what only touches is put back as it was, and leaves no gap",
+    ("boot/plan.py", "for frame in range(0xF0, 0, -0x10):"): "the last frame before 1 is 0x10, too",
+    ("shell/picture.py", "raster.fill(x, y, LINE, LINE, i + _KINDS)"): "the square and the words beside it do not overlap",
+    ("threads/scheduler.py", "self.trace.append(line)"): "the trace and its hash do not look at each other",
+    ("threads/wait.py", "self.items.append(item)"): "who is woken runs later, and finds the item",
+}

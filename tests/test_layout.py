@@ -82,10 +82,12 @@ def test_formulas() -> None:
     """Values worked out by hand from the reference."""
     assert sizes_of("i386", 1100) == (512, 512, 8192, 7000)
     assert sizes_of("pae", 32768) == (512, 256 + 100 * 124, 48128, 22000)
+    assert sizes_of("i386", 32768) == (512, 256 + 100 * 124, 25 * 1024, 22000)  # twice 12656 pages, in units of 1024
+    assert sizes_of("pae", 8192) == (512, 256 + 100 * 28, 24 * 512, 11000)  # four times 3056, in units of 512
     assert sizes_of("i386", 65537)[0] == 64 + 8 * 252
     assert sizes_of("x86-64", 2048) == (256, 256, 12288, 7000)
     k = (262144 - 4096) // 256
-    assert sizes_of("x86-64", 262144)[:2] == (256 + 8 * k, 256 + 100 * k)
+    assert sizes_of("x86-64", 262144)[:3] == (256 + 8 * k, 256 + 100 * k, 790 * 512)  # four times 101056, in units of 512
 
 
 def test_fixed_places() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import random
+import zlib
 from itertools import pairwise
 from typing import Any
 
@@ -210,6 +211,27 @@ def test_virtual_overlap_is_refused() -> None:
     assert m.find(0x300) == Descriptor(0x204, 0x5FC, FREE)
 
 
+def test_a_part_of_a_run_may_be_mapped_by_itself() -> None:
+    """From its first page to its last, and not one beyond; what is mapped already is mapped nowhere else."""
+    high = 0xFFFFF80000000000
+    for first, count in ((0x200, 4), (0x202, 4), (0x20C, 4), (0x200, 16)):
+        m = loader_map("x86-64", (0x100, 0x1FF, FREE), (0x200, 0x20F, PERMANENT), (0x220, 0x22F, PERMANENT))
+        m.claim(first, count, PERMANENT, high)
+        assert m.find(first) == m.find(first + count - 1) == Descriptor(first, count, PERMANENT, high)
+        m.check()
+        assert sum(d.count for d in m.items if d.type == PERMANENT) == 32
+        before = list(m.items)
+        m.claim(first + 1, 2, PERMANENT, high + PAGE_SIZE)  # it is so
+        for again, at in ((first, high + (1 << 20)), (first + 1, high)):
+            with pytest.raises(StatusError, match="it overlaps permanent"):
+                m.claim(again, 2, PERMANENT, at)
+        assert m.items == before
+    m = loader_map("x86-64", (0x200, 0x20F, PERMANENT))
+    for first in (0x1FF, 0x20D):
+        with pytest.raises(StatusError, match="it overlaps permanent 0x200-0x20f"):
+            m.claim(first, 4, PERMANENT, high)
+
+
 # -- the whole hand-over ----------------------------------------------------------------------------------------------
 
 
@@ -259,6 +281,32 @@ def test_every_damaged_byte_of_the_block_is_noticed() -> None:
     assert error.value.status == Status.REVISION_MISMATCH
     with pytest.raises(StatusError, match="outside RAM"):
         read_block(ram, 2048 * PAGE_SIZE)
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "says"),
+    [
+        (0, b"OCTAVOLC", "the magic is b'OCTAVOLC'"),
+        (16, b"\4\0\0\0", "format 4 is unknown"),
+        (56, b"\0\0\0\0", "descriptor 0 is not possible"),  # its type
+        (72, bytes(8), "descriptor 0 is not possible"),  # its pages
+        (80, b"\1", "descriptor 0 is not possible"),  # its address
+        (72, b"\2", "overlaps"),
+    ],
+)
+def test_each_field_of_the_block_is_looked_at(at: int, value: bytes, says: str) -> None:
+    """Also where the checksum was made over what is wrong."""
+    ram = Ram(2048)
+    left = hand_off(ram, LoaderMap.from_firmware(FORMATS["pae"], load_firmware_map("pc-8m")), 16)
+    size = ram.word[left.block + 12 >> 2]
+    whole = bytearray(ram.bytes[left.block : left.block + size])
+    whole[at : at + len(value)] = value
+    whole[48:52] = bytes(4)
+    whole[48:52] = zlib.crc32(whole).to_bytes(4, "little")
+    ram.bytes[left.block : left.block + size] = whole
+    with pytest.raises(StatusError, match=f"loader block at .*{says}") as error:
+        read_block(ram, left.block)
+    assert error.value.status == Status.INVALID_PARAMETER
 
 
 def test_too_little_memory_for_the_hand_over() -> None:

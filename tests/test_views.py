@@ -189,8 +189,9 @@ def test_clusters_by_advice() -> None:
     assert requests(Advice.RANDOM, [5, 6, 90]) == [(5, 1), (6, 1), (90, 1)]
     assert requests(Advice.SEQUENTIAL, [0, 16, 120]) == [(0, 16), (16, 16), (120, 8)]  # the segment ends at 128
     assert requests(Advice.REVERSE, [100, 84, 83]) == [(85, 16), (69, 16)]
-    jumps = requests(Advice.NORMAL, [300, 20, 200, 120, 380, 60, 61, 62])
-    assert jumps == [(300, 4), (20, 4), (200, 4), (120, 1), (380, 1), (60, 1), (61, 8)]
+    jumps = requests(Advice.NORMAL, [300, 20, 200, 120, 380, 60, 61, 62, 320, 40, 220, 140])
+    first, again = [(300, 4), (20, 4), (200, 4), (120, 1), (380, 1)], [(320, 4), (40, 4), (220, 4), (140, 1)]
+    assert jumps == [*first, (60, 1), (61, 8), *again]  # one fault that goes on, and jumps are counted anew
 
 
 def test_clusters_are_clipped() -> None:

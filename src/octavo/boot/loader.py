@@ -135,10 +135,10 @@ class LoaderMap:
         """What the firmware keeps is its own, in holes and reserved ranges too; one low page is for starting processors."""
         for kept in FIRMWARE_KEEPS:
             first, end = kept.start >> PAGE_SHIFT, kept.end >> PAGE_SHIFT
-            for item in [i for i in self.items if i.first < end and i.end > first]:
-                if item.type in (LoaderType.FREE, LoaderType.TEMPORARY):
-                    self._replace([item], [item.part(item.first, first), item.part(end, item.end)])
-            known = [first, *(edge for i in self.items if i.first < end and i.end > first for edge in (i.first, i.end)), end]
+            hit = [i for i in self.items if i.first < end and i.end > first]
+            cut = [i for i in hit if i.type in (LoaderType.FREE, LoaderType.TEMPORARY)]
+            self._replace(cut, [part for i in cut for part in (i.part(i.first, first), i.part(end, i.end))])
+            known = [first, *(edge for i in hit if i not in cut for edge in (i.first, i.end)), end]
             for low, high in zip(known[::2], known[1::2], strict=True):
                 if low < high:
                     self._insert(Descriptor(low, high - low, LoaderType.PERMANENT))
@@ -174,11 +174,11 @@ class LoaderMap:
         if virtual and (virtual % PAGE_SIZE or virtual + (count << PAGE_SHIFT) > 1 << 64):
             raise StatusError(Status.INVALID_PARAMETER, f"cannot map {new} at {virtual:#x}: not a page address with {count} pages behind it")
         hit = [d for d in self.items if d.first < new.end and d.end > first]
-        if len(hit) == 1 and hit[0].type == kind and hit[0].first <= first and new.end <= hit[0].end and virtual in (0, hit[0].part(first, new.end).virtual):
+        inside = len(hit) == 1 and hit[0].type == kind and hit[0].first <= first and new.end <= hit[0].end
+        if inside and virtual in (0, hit[0].part(first, new.end).virtual):
             return
-        inside = len(hit) == 1 and hit[0].type == kind and not hit[0].virtual and hit[0].first <= first and new.end <= hit[0].end
         for item in hit:
-            if item.type != LoaderType.FREE and not inside:
+            if item.type != LoaderType.FREE and (item.virtual or not inside):
                 raise StatusError(Status.CONFLICTING_ADDRESSES, f"cannot claim {new}: it overlaps {item}")
         self._refuse_virtual(new, hit)
         rest = [item.part(item.first, min(item.end, first)) for item in hit] + [item.part(max(item.first, new.end), item.end) for item in hit]
