@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import time
@@ -294,6 +295,10 @@ def test_python_files(image: Path) -> None:
             buffer = bytearray(5)
             file.seek(0)
             assert file.readinto(buffer) == 5 and buffer == b"first"
+            model = io.BytesIO(b"first\nsecond \xc3\xa9\nthird\n")
+            for offset, whence in ((0, 2), (3, 0), (4, 1), (-2, 1), (0, 1), (-1, 2), (50, 1), (0, 0)):
+                assert file.seek(offset, whence) == model.seek(offset, whence) == file.tell()
+                assert file.read(2) == model.read(2)
             with pytest.raises(OSError, match="not opened for writing"):
                 file.write(b"x")
         with pytest.raises(StatusError, match="exists already"):

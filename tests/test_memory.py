@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from octavo.cache.manager import CacheManager
+from octavo.cache.readahead import ReadAhead
 from octavo.machine.abi import PAGE_SIZE, State
 from octavo.machine.clock import VirtualClock
 from octavo.machine.ram import Ram
@@ -127,14 +129,30 @@ TestCacheMachine.settings = settings(max_examples=25, stateful_step_count=30)
 def test_pages_are_brought_in_by_clusters() -> None:
     """A sequential read of 128 pages is one request, a random one reads what was asked for."""
     scheduler, _, cache = make_machine()
-    from octavo.cache.readahead import ReadAhead
-
     pager = BytesPager(scheduler, bytearray(1 << 20))
     section = Section("s", pager, None, 1 << 20)
     scheduler.run(cache.copy_read(section, 0, 4096, ReadAhead()))
     assert pager.requests == [(0, 128)]
     scheduler.run(cache.copy_read(section, 600_000, 10_000))
     assert pager.requests[-1] == (146, 3)
+
+
+@pytest.mark.parametrize("into", [False, True])
+def test_a_reader_that_jumps_is_given_what_it_asks_for(into: bool) -> None:
+    """One that begins elsewhere than at 0, or goes on elsewhere; when it goes on where it was, the rest of the view comes with it."""
+    scheduler, _, cache = make_machine()
+    data = random.Random(1).randbytes(VIEW_SIZE)
+    pager = BytesPager(scheduler, bytearray(data))
+    section, history = Section("s", pager, None, VIEW_SIZE), ReadAhead()
+    for at, asked in ((400_000, (97, 4)), (100_000, (24, 3)), (200_000, (48, 4)), (210_000, (52, 45))):
+        if into:
+            buffer = memoryview(bytearray(10_000))
+            assert scheduler.run(cache.copy_read_into(section, at, buffer, history)) == 10_000
+            assert buffer == data[at : at + 10_000]
+        else:
+            assert scheduler.run(cache.copy_read(section, at, 10_000, history)) == data[at : at + 10_000]
+        assert pager.requests[-1] == asked
+    assert len(pager.requests) == 4
 
 
 def test_only_the_pages_asked_for_are_obligatory() -> None:
@@ -151,8 +169,6 @@ def test_only_the_pages_asked_for_are_obligatory() -> None:
         await original(section, page, buffers, need)
 
     pager.data_request = only_small  # type: ignore[method-assign]  # a pager in a bad mood
-    from octavo.cache.readahead import ReadAhead
-
     assert scheduler.run(cache.copy_read(section, 0, 100, ReadAhead())) == b"x" * 100
     assert pager.requests == [(0, -1), (0, 1)]
     pager.broken = {"read"}
@@ -232,8 +248,6 @@ def test_transfers_that_end_late_are_waited_for() -> None:
 def test_views_are_pinned_by_threads_under_way_only() -> None:
     """While read-ahead, a copy over several views or a thread that holds bytes is under way, check holds; a pin that nobody will end is found."""
     scheduler, _, cache = make_machine(2000)
-    from octavo.cache.readahead import ReadAhead
-
     pager = BytesPager(scheduler, bytearray(b"v" * (4 << 20)))
     section, history = Section("s", pager, None, 4 << 20), ReadAhead()
     pinned = 0

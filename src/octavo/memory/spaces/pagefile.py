@@ -109,7 +109,7 @@ class PageFiles:
     @staticmethod
     def place(entry: int) -> tuple[int, int]:
         """(file, slot) of such an entry."""
-        return entry >> 4 & 0xF, (entry & (1 << 52) - 1) >> PAGE_SHIFT
+        return entry >> 4 & 0xF, entry >> PAGE_SHIFT
 
     @staticmethod
     def runs(entries: Iterable[int]) -> list[SlotRun]:
