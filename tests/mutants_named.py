@@ -30,6 +30,11 @@ NAMED: list[tuple[str, str, str, str]] = [
 EQUIVALENT: dict[tuple[str, str], str] = {
     ("boot/loader.py", "hit = [i for i in self.items if i.first < end and i.end > first]"): "what only touches is put back as it was, and leaves no gap",
     ("boot/plan.py", "for frame in range(0xF0, 0, -0x10):"): "the last frame before 1 is 0x10, too",
+    (
+        "memory/spaces/bulk.py",
+        "runs.sources += [number, low, high - low, *(s.base if s is not None else 0 for s in found)]",
+    ): "links 1 to 128 are in frame 0, which is zeros",
+    ("memory/spaces/virtual.py", "await space.touch(stop.address & (1 << 64) - 1, kind)"): "references are to multiples of 4",
     ("shell/picture.py", "raster.fill(x, y, LINE, LINE, i + _KINDS)"): "the square and the words beside it do not overlap",
     ("threads/scheduler.py", "self.trace.append(line)"): "the trace and its hash do not look at each other",
     ("threads/wait.py", "self.items.append(item)"): "who is woken runs later, and finds the item",

@@ -376,6 +376,10 @@ def test_references_through_the_soft_mmu(machine: Machine) -> None:
     assert machine.scheduler.run(run(machine.space, refs)) == 0
     machine.space.protect(base, 64 * PAGE_SIZE, RO)
     fails(Status.ACCESS_VIOLATION, lambda: machine.scheduler.run(run(machine.space, refs)))
+    for address in (4, base - 4, machine.kernel, machine.kernel + 0x1234):
+        with pytest.raises(StatusError, match=f" {address:#x}") as error:
+            machine.run(run(machine.space, np.array([reference(address)], np.int64)))
+        assert error.value.status == Status.ACCESS_VIOLATION
 
 
 def test_every_failing_frame() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -68,7 +69,21 @@ def test_numeric_tails() -> None:
         taken.add(text)
         shorts.append(text)
     assert shorts[:4] == [f"LONGFI~{n}.TEX" for n in range(1, 5)]
-    assert all(s.startswith("LO") and s[6] == "~" for s in shorts[4:])
+    assert all(re.fullmatch(r"LO[0-9A-F]{4}~[1-9]\.TEX", s) for s in shorts[4:])
+
+
+@pytest.mark.parametrize("length", [13, 26, 30])
+@pytest.mark.parametrize("units", ["\ud800a", "a\udc00", ".\0", "..\0", "\0"])
+def test_a_long_name_that_is_none(units: str, length: int) -> None:
+    """The short name counts, in one slot; the slots of the long one are strays."""
+    short = b"SHORT      "
+    slots = bytearray(long_slots("x" * length, short))
+    end = len(slots) - 32  # the first 13 characters are in the last slot
+    name = units.encode("utf-16-le", "surrogatepass")
+    slots[end + 1 : end + 1 + len(name)] = name
+    parsed = parse_directory(bytes(slots) + new_entry("SHORT", 32, (33, 0, 0), short).pack(), False)
+    assert [(e.name, e.slot, e.slots) for e in parsed.entries] == [("SHORT", len(slots) // 32, 1)]
+    assert parsed.broken == parsed.entries and parsed.strays == [(0, len(slots) // 32)]
 
 
 @given(st.text(st.characters(blacklist_categories=["Cs", "Cc"], blacklist_characters='"*/:<>?\\|'), min_size=1, max_size=255))

@@ -224,6 +224,25 @@ def test_one_cluster_more_than_there_is_is_refused_unsought(tmp_path: Path) -> N
 
 
 @pytest.mark.dosfstools
+def test_clusters_behind_a_new_end_are_free_at_once(small: tuple[Volume, Path]) -> None:
+    """While the file is open still, by two: after a flush others have them, and a check finds nothing."""
+    volume, image = small
+    unit, free = volume.space().unit, volume.space().free // volume.space().unit
+    with volume.open("a", "wb") as file, volume.open("a") as other:
+        file.write(b"a" * 20 * unit)
+        for size in (19 * unit + 1, 19 * unit, 18 * unit + 1, unit, 1, 0):
+            file.truncate(size)
+            volume.flush()
+            assert volume.space().free // unit == free + -size // unit
+            assert other.core.size == size and volume.check() == []
+        file.truncate(2 * unit)
+        other.close()
+    assert volume.space().free // unit == free - 2 and volume.read_bytes("a") == bytes(2 * unit)
+    volume.flush()
+    fsck(image)
+
+
+@pytest.mark.dosfstools
 def test_holes_around_the_cursor_are_not_given_twice(small: tuple[Volume, Path]) -> None:
     """Write, delete, write on a volume that is never full: no two files share a cluster."""
     volume, image = small

@@ -102,6 +102,25 @@ def test_metadata_of_many_files_is_bounded(image: Path) -> None:
         system.check()
 
 
+def test_metadata_of_many_directories_is_bounded(image: Path) -> None:
+    """Those whose files have been dropped, or were moved away, go, too."""
+    with octavo.boot(memory="2M", disks=[image]) as system:
+        volume = system.volumes["C:"]
+        core = volume.core
+        for i in range(300):
+            volume.mkdir(f"{i}")
+            volume.write_bytes(f"{i}/file", b"%d" % i)
+            assert len(core.nodes) <= core.most_nodes + 2  # type: ignore[attr-defined]
+        for i in range(300):
+            if i % 2:
+                assert volume.read_bytes(f"{i}/file") == b"%d" % i  # its node goes with it
+            volume.rename(f"{i}/file", f"{i + 1 if i < 299 else 0}/moved")
+            assert len(core.nodes) <= core.most_nodes + 4  # type: ignore[attr-defined]
+        assert all(volume.read_bytes(f"{i + 1 if i < 299 else 0}/moved") == b"%d" % i for i in range(300))
+        assert len(core.nodes) <= core.most_nodes + 2  # type: ignore[attr-defined]
+        system.check()
+
+
 def test_a_whole_file_that_does_not_fit_into_memory_is_not_there(image: Path) -> None:
     """With pageout off: NO_MEMORY, there is no file, its clusters are free again, and the volume is clean."""
     data = bytes(range(256)) * 16384

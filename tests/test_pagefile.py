@@ -6,11 +6,13 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from octavo.drivers.image import ImageDisk
 from octavo.machine.abi import ACCESSED, PAGE_SIZE, State
 from octavo.machine.clock import VirtualClock
+from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import WRITE
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate
 from octavo.memory.spaces.advice import Advice
@@ -49,6 +51,25 @@ def test_a_space_eight_times_as_large_as_memory(arch: str) -> None:
     machine.check()
 
 
+@pytest.mark.parametrize("bulk", [False, True])
+@pytest.mark.parametrize("arch", ["i386", "pae", "x86-64", "la57"])
+def test_pages_at_the_top_of_a_space_leave_and_come_back(arch: str, bulk: bool) -> None:
+    """Made by a kernel or one by one: a frame knows of its page by the whole of its number."""
+    machine, store = make(100, 1000, arch)
+    base, _ = machine.space.allocate(0, 40 * PAGE_SIZE, COMMIT | Allocate.RESERVE | Allocate.TOP_DOWN)
+    if bulk:
+        assert machine.run(machine.virtual.run(machine.space, np.array([reference(base + page * PAGE_SIZE, WRITE) for page in range(40)], np.int64))) == 40
+        assert machine.virtual.bulk.filled == 40
+    for page in range(40):
+        machine.write(base + page * PAGE_SIZE, b"%d" % page)
+    machine.check()
+    while machine.run(machine.virtual.eviction.evict(64)):
+        pass
+    assert machine.space.pages.resident == 0 and sum(n for kind, _, n in store.requests if kind == "write") == 40
+    assert [machine.read(base + page * PAGE_SIZE, 2).rstrip(b"\0") for page in range(40)] == [b"%d" % page for page in range(40)]
+    machine.check()
+
+
 def test_pages_of_zeros_are_dropped_not_written() -> None:
     """Pages that were only read cost nothing to let go of."""
     machine, store = make()
@@ -74,6 +95,7 @@ def test_second_chance() -> None:
         assert (entry & (1 | ACCESSED) == 1) == (page % 2 == 0)
     assert machine.scheduler.run(machine.virtual.eviction.evict(32)) == 32 and store.requests
     assert machine.space.pages.resident == 0
+    assert machine.virtual.eviction.statistics() == {"unmapped": 0, "dropped": 0, "evicted": 64, "kept": 0, "spared": 0}
     machine.check()
 
 

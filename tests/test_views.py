@@ -333,6 +333,20 @@ def test_soft_faults_in_bulk_over_a_wide_view(monkeypatch: pytest.MonkeyPatch) -
     machine.check()
 
 
+def test_parts_of_a_view_that_are_not_in_memory_are_nobody_elses() -> None:
+    """Of three segments the last is in memory: pages of the others come from the pager, each with its own bytes, the last of all, too."""
+    machine = Machine(frames=700)
+    file = MemoryFile(machine, b"".join((b"%d" % page).ljust(PAGE_SIZE) for page in range(384)))
+    base = show(machine, file, Advice.RANDOM)
+    machine.run(machine.space.advise(base + 256 * PAGE_SIZE, 128 * PAGE_SIZE, Advice.WILLNEED))
+    for page in (0, 127, 128, 255, 256, 383):
+        at = base + page * PAGE_SIZE
+        assert machine.run(machine.virtual.run(machine.space, np.array([reference(at)], np.int64))) == 1
+        assert machine.read(at, 3).rstrip() == b"%d" % page
+    assert machine.virtual.bulk.soft == 2 and machine.space.faults == 4
+    machine.check()
+
+
 class SlowDisk(NamedTuple):
     """What a scan of a file has cost: requests, seconds of the disk's time, and seconds of pure transfer."""
 

@@ -121,7 +121,7 @@ class Storage(Core):
         """Drops the older nodes that nobody needs, after writing what they have. Only between operations, when nobody holds one."""
         self.paths.clear()
         nodes = [n for n, _ in zip(self.nodes, range(len(self.nodes) // 2), strict=False) if not n.opens]
-        if any(n.stale for n in nodes):
+        if self.erasures or any(n.stale for n in nodes):  # an erasure keeps its directory
             await self._make_way()
         writeback = self.cache.memory.writeback
         picks = [p for n in nodes if n.section is not None and n.section.dirty for p in writeback.picks(n.section)]

@@ -428,4 +428,4 @@ class FatVolume(Paths):
         if head[:3] == b".. ":
             cluster = target.node.entry.cluster if target.node.entry is not None else 0
             low, high = (cluster & 0xFFFF).to_bytes(2, "little"), (cluster >> 16).to_bytes(2, "little")
-            self.cache.write_held(inner, SLOT, head[:20] + high + head[22:26] + low + head[28:])
+            self.cache.write_held(inner, SLOT + 20, high + head[22:26] + low)

@@ -36,6 +36,8 @@ from octavo.threads.wait import Event
 if TYPE_CHECKING:
     from octavo.memory.spaces.virtual import VirtualMemory
 
+MOST_TABLES = 4  # frames that one address may need beside its page
+
 
 class Lock(enum.IntFlag):
     """What `lock` keeps a page in, by NT's values: the space's working set, memory, or both.
@@ -112,7 +114,7 @@ class SpaceFaults(ABC):
                 except StatusError as error:
                     if error.status != Status.INSUFFICIENT_RESOURCES:
                         raise
-                    await self.machine.pageout.relieve(4)  # frames for tables
+                    await self.machine.pageout.relieve(MOST_TABLES)
         finally:
             if spare:
                 self.pages.give_back(spare)
@@ -124,7 +126,7 @@ class SpaceFaults(ABC):
         except StatusError as error:
             if error.status != Status.INSUFFICIENT_RESOURCES:
                 raise
-            await self.machine.pageout.relieve(4)  # frames for tables
+            await self.machine.pageout.relieve(MOST_TABLES)
             return spare
 
     async def lock(self, base: int, size: int, how: int = Lock.PROCESS) -> Status:
