@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 import octavo
 from octavo.drivers.image import ImageDisk
 from octavo.files import Volume
-from octavo.fs.fat.table import FatTable
+from octavo.fs.fat.table import MOST_TAILS, FatTable
 from octavo.fs.fat.volume import FatVolume
 from octavo.status import Status, StatusError
 from octavo.testing.faulty import FaultyDevice, never
@@ -240,6 +240,29 @@ def test_clusters_behind_a_new_end_are_free_at_once(small: tuple[Volume, Path]) 
     assert volume.space().free // unit == free - 2 and volume.read_bytes("a") == bytes(2 * unit)
     volume.flush()
     fsck(image)
+
+
+@pytest.mark.dosfstools
+def test_the_ends_of_new_chains_are_known_up_to_a_bound(small: tuple[Volume, Path]) -> None:
+    """So many chains whose ends are on no medium yet; when they are too many all are forgotten, and what is appended waits to be joined."""
+    core = cast(FatVolume, small[0].core)
+    run, table = core.cache.memory.scheduler.run, core.table
+    run(core._modify())
+    total = run(table.count_free())
+    if total < MOST_TAILS + 4:
+        pytest.skip("there are not so many clusters")
+    first = run(table.allocate(1))[0][0]
+    for _ in range(MOST_TAILS - 1):
+        run(table.allocate(1))
+    assert len(table.tails) == MOST_TAILS
+    run(table.allocate(1, first))
+    assert not table.joins and len(table.tails) == MOST_TAILS  # the new end is in the place of the old one
+    last = run(table.allocate(1))[0][0]
+    assert table.tails == {last}
+    run(table.allocate(1, first + 1))
+    assert list(table.joins) == [first + 1]
+    run(table.join())
+    assert len(clusters(run(table.chain(first, "x")))) == len(clusters(run(table.chain(first + 1, "x")))) == 2
 
 
 @pytest.mark.dosfstools

@@ -50,6 +50,8 @@ def refuses_every_change(image: Path, why: str) -> list[str]:
             lambda: volume.rename("a.bin", "c.bin"),
             lambda: volume.set_attributes("a.bin", "r"),
             lambda: volume.open("a.bin", "r+b"),
+            lambda: volume.open("new.bin", "xb"),
+            lambda: volume.scheduler.run(volume.core.open("new.bin", create=True)),
         ):
             with pytest.raises(StatusError) as caught:
                 change()

@@ -191,6 +191,17 @@ def test_what_is_right_beside_it(entry: Call, kernel: KernelMemory) -> None:
             kernel.check()
 
 
+def test_frames_that_cannot_be_mapped(kernel: KernelMemory) -> None:
+    """The first and one beyond the last, with the bounds; those between can be."""
+    most = kernel.physical.pfns.frames
+    for frame in (0, -1, most):
+        with pytest.raises(StatusError, match=f"a frame cannot be {frame}: a whole number from 1 to {most - 1} is needed"):
+            kernel.space.map(FAR, [1, frame])
+    for frame in (1, most - 1):
+        kernel.space.map(FAR, [frame])
+        assert kernel.space.unmap(FAR, 1) == [frame]
+
+
 def test_a_stack_s_owner_is_needed(kernel: KernelMemory) -> None:
     """Numbers and names free no stack."""
     before = books(kernel)

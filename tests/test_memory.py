@@ -126,6 +126,13 @@ TestCacheMachine = CacheMachine.TestCase
 TestCacheMachine.settings = settings(max_examples=25, stateful_step_count=30)
 
 
+@pytest.mark.parametrize(("frames", "free", "views"), [(160, 165, 1), (2008, 1999, 1), (2009, 2000, 2), (4024, 3999, 3), (4025, 4000, 4), (9000, 8936, 4)])
+def test_a_copy_pins_a_view_for_each_thousand_frames(frames: int, free: int, views: int) -> None:
+    """At least one, at most four."""
+    _, memory, cache = make_machine(frames)
+    assert memory.physical.available == free and cache.most_gathered == views * VIEW_SIZE
+
+
 def test_pages_are_brought_in_by_clusters() -> None:
     """A sequential read of 128 pages is one request, a random one reads what was asked for."""
     scheduler, _, cache = make_machine()

@@ -202,6 +202,36 @@ def test_locks() -> None:
     world.machine.check()
 
 
+@pytest.mark.parametrize("early", [False, True])
+def test_a_pager_that_gives_up_is_not_asked_to_unlock(early: bool) -> None:
+    """Who waits for an unlocking hears of it at once, and so does who comes later."""
+    world = World("never unlocks")
+    world.control.data_supply(0, world.book.data[: 4 * PAGE_SIZE], lock=Access.ALL)
+    machine, told = world.machine, list[StatusError]()
+
+    async def reader() -> None:
+        try:
+            await machine.space.read(world.base, 8)
+        except StatusError as error:
+            told.append(error)
+
+    async def go() -> None:
+        if early:
+            world.control.destroy("burnt down")
+        machine.scheduler.spawn(reader(), "reader")
+        await machine.scheduler.sleep(0.1)
+        if not early:
+            assert not told and len(world.book.log) == 1
+            world.control.destroy("burnt down")
+            await machine.scheduler.sleep(0.1)
+
+    with within_seconds(5):
+        machine.run(go())
+    assert len(told) == 1 and "its pager has given it up: burnt down" in told[0].text
+    assert [what for what, _, _ in world.book.log] == ([] if early else ["unlock"])
+    machine.check()
+
+
 def test_lock_request_returns_and_flushes() -> None:
     """DIRTY gives back what is modified, ALL what is resident; a flush drops the pages, and they are asked for again; each is acknowledged."""
     world = World()

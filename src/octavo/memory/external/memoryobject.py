@@ -310,6 +310,7 @@ class MemoryObject:
         for request in self.requests:
             request.error = self.dead
             request.event.signal()
+        self._unlocked.signal()
 
     # -- the end --------------------------------------------------------------------------------------------------
 

@@ -221,22 +221,23 @@ class SpaceFaults(ABC):
         if vad is None or protect is None:
             raise StatusError(Status.ACCESS_VIOLATION, f"{self.name}: {hexed(address)} is not committed")
         if is_guard(protect):
-            self._leave_guard(vad, page, protect, address)
-            protect &= ~Protect.GUARD
+            protect = self._leave_guard(vad, page, protect, address)
         if not permits(protect, kind):
             what = ("read", "written", "executed")[kind]
             raise StatusError(Status.ACCESS_VIOLATION, f"{self.name}: {address:#x} is {what} and is {protect.name}")
         return vad, protect
 
-    def _leave_guard(self, vad: Vad, page: int, protect: Protect, address: int) -> None:
+    def _leave_guard(self, vad: Vad, page: int, protect: Protect, address: int) -> Protect:
         """A guard page was touched: it is an ordinary one now, and the toucher hears of it, unless it is a stack that can still grow."""
+        plain = protect & ~Protect.GUARD
         if vad in self.stacks:
             if page - 1 <= vad.start:
                 raise StatusError(Status.STACK_OVERFLOW, f"{self.name}: stack overflow at {address:#x}: its {vad.end - vad.start} pages are used up")
             self._commit(vad, page - 1, page, protect)
-        self._commit(vad, page, page + 1, protect & ~Protect.GUARD)
+        self._commit(vad, page, page + 1, plain)
         if vad not in self.stacks:
             raise StatusError(Status.GUARD_PAGE_VIOLATION, f"{self.name}: {address:#x} is in a guard page")
+        return plain
 
     async def _pieces(self, address: int, size: int, kind: int) -> AsyncIterator[memoryview]:
         while size:
