@@ -246,13 +246,16 @@ def draw(count: int, seed: int, layer: str) -> list[Mutant]:
 
 
 def named() -> list[Mutant]:
-    """The faults of NAMED, as edits; an AssertionError when the code has changed under one."""
+    """The faults of NAMED, as edits; an AssertionError when the code has changed under one, or under a line of EQUIVALENT."""
     out = []
     for path, old, new, what in NAMED:
         text = (ROOT / "src" / "octavo" / path).read_text()
         assert text.count(old) == 1, f"mutants_named: {path} has {text.count(old)} places {old!r}"
         start = text.index(old)
         out.append(Mutant(path, text.count("\n", 0, start) + 1, f"named: {what}", start, start + len(old), new))
+    for path, line in EQUIVALENT:
+        lines = (ROOT / "src" / "octavo" / path).read_text().splitlines()
+        assert line in map(str.strip, lines), f"mutants_named: {path} has no line {line!r}"
     return out
 
 

@@ -28,9 +28,11 @@ NAMED: list[tuple[str, str, str, str]] = [
 
 # (file, line of code) -> why the edit is the same to everybody
 EQUIVALENT: dict[tuple[str, str], str] = {
-    ("boot/layout.py", 'yield Region("working set", 0xC0C00000, 0xC1000000)'): "regions are sorted by their start",
     ("boot/loader.py", "hit = [i for i in self.items if i.first < end and i.end > first]"): "what only touches is put back as it was, and leaves no gap",
     ("boot/plan.py", "for frame in range(0xF0, 0, -0x10):"): "the last frame before 1 is 0x10, too",
+    ("memory/buddy.py", "for order in range(self.max_order + 1):"): "no block is in a list above the highest order",
+    ("memory/external/memoryobject.py", "errors.append(refusal)"): "who is woken runs later, and finds the error",
+    ("memory/policies/policy.py", "bits = ghosts.bit_length() + 1  # of a table at least twice as large"): "a larger table of ghosts holds the same",
     ("cache/views.py", "physical.buddy.free(first, count, State.ACTIVE)"): "both give back frames that nobody has, and no thread runs between",
     (
         "memory/spaces/bulk.py",

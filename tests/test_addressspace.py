@@ -382,6 +382,16 @@ def test_references_through_the_soft_mmu(machine: Machine) -> None:
         assert error.value.status == Status.ACCESS_VIOLATION
 
 
+def test_a_kernel_finds_each_run_among_those_that_are_not_for_it(machine: Machine) -> None:
+    """Every other allocation may not be touched, and every third is watched: the rest is filled without the executive."""
+    refs = []
+    for i in range(24):
+        base, _ = machine.space.allocate(0, 4 * PAGE_SIZE, COMMIT | RESERVE | (Allocate.WRITE_WATCH if i % 3 == 0 else 0), NOACCESS if i % 2 else RW)
+        refs += [reference(base + page * PAGE_SIZE, WRITE) for page in range(4) if i % 2 == 0 and i % 3]
+    assert machine.run(machine.virtual.run(machine.space, np.array(refs[::-1] + refs, np.int64))) == len(refs) == 32
+    assert machine.virtual.bulk.filled == 32 and machine.space.faults == 0
+
+
 def test_every_failing_frame() -> None:
     """On ever fewer frames: fork and faults fail with a status, nothing is lost, and what was written is still there."""
     failed: list[str] = []

@@ -172,6 +172,13 @@ def test_mkfs_is_clean_by_others(size: str, kind: str, tmp_path: Path, capsys: p
     assert octavo_run(["mkfs", "--size", size, "--type", kind, "--label", "my label", str(image)]) == 0
     said = capsys.readouterr().out
     fsck(image)
+    with open(image, "rb") as file:
+        head, _, backup = file.read(512), file.read(5 * 512), file.read(512)
+    small, hidden, large = (int.from_bytes(head[at : at + size], "little") for at, size in ((19, 2), (28, 4), (32, 4)))
+    wide = "FAT32" in said
+    assert (small or large) == image.stat().st_size // 512 and not (small and large) and hidden == 0 and head[16] == 2
+    assert head[64 if wide else 36 :][:3] == (b"\x80" if head[21] == 0xF8 else b"\0") + b"\0\x29" and head[510:] == b"\x55\xaa"
+    assert not wide or (backup == head and head[40:52] == bytes(4) + b"\2\0\0\0\1\0\6\0")
     info = run("minfo", "-i", image, "::")
     assert f'disk type="{said.split()[1].rstrip(",")}' in info
     assert "MY LABEL" in run("mlabel", "-s", "-i", image, "::").upper()
@@ -329,6 +336,25 @@ def test_python_files(image: Path) -> None:
             assert file.read() == b"0123456789" + bytes(10) + b"en"
         with pytest.raises(StatusError, match="closed"):
             file.readline()
+
+
+def test_a_closed_file_does_nothing(image: Path) -> None:
+    """Every call says that it is closed; to close it once more is nothing."""
+    with octavo.open_image(image) as volume:
+        volume.write_bytes("a.txt", b"01234")
+        run_ = volume.scheduler.run
+        core = run_(volume.core.open("a.txt", write=True))
+        run_(core.write(0, b"last"))
+        run_(core.close())
+        buffer = memoryview(bytearray(1))
+        for waits in (core.read(0, 1), core.read_into(0, buffer), core.write(0, b"x"), core.truncate(1), core.grow(99), core.flush(), core.set_modified(0)):
+            with pytest.raises(StatusError, match="closed"):
+                run_(waits)
+        for call in (core.duplicate, lambda: core.size):
+            with pytest.raises(StatusError, match="closed"):
+                call()
+        run_(core.close())
+        assert volume.read_bytes("a.txt") == b"last4"
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 5)), min_size=1, max_size=30), st.integers(0, 60_000), st.integers(1, 60_000), st.integers(0, 80))

@@ -266,6 +266,30 @@ def test_the_ends_of_new_chains_are_known_up_to_a_bound(small: tuple[Volume, Pat
 
 
 @pytest.mark.dosfstools
+@pytest.mark.parametrize(("size", "gap"), [(0, 1), (1, 511), (700, 9000), (4096, 60_000)])
+def test_what_lies_between_an_end_and_what_is_written_behind_it_is_zeros(size: int, gap: int, small: tuple[Volume, Path]) -> None:
+    """Whatever others have left in the clusters; also where the file is made larger by its size alone, and on the medium."""
+    volume, image = small
+    volume.write_bytes("full", b"\xff" * volume.space().free)
+    volume.flush()
+    volume.remove("full")
+    for name in ("a", "b"):
+        with volume.open(name, "wb") as file:
+            file.write(b"x" * size)
+            if name == "a":
+                file.seek(size + gap)
+                file.write(b"end")
+            else:
+                file.truncate(size + gap)
+    a, b = b"x" * size + bytes(gap) + b"end", b"x" * size + bytes(gap)
+    assert (volume.read_bytes("a"), volume.read_bytes("b")) == (a, b)
+    volume.flush()
+    copy = shutil.copy(image, image.with_name("copy.img"))
+    with octavo.open_image(copy, read_only=True) as other:
+        assert (other.read_bytes("a"), other.read_bytes("b")) == (a, b)
+
+
+@pytest.mark.dosfstools
 def test_holes_around_the_cursor_are_not_given_twice(small: tuple[Volume, Path]) -> None:
     """Write, delete, write on a volume that is never full: no two files share a cluster."""
     volume, image = small

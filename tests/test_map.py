@@ -39,6 +39,10 @@ def test_map_of_every_machine(name: str, arch: str, tmp_path: Path, capsys: pyte
     assert run(["map", name, "--arch", arch, "--svg", str(svg), "-m", "7M"]) == 0
     text = capsys.readouterr().out
     assert "What each use can reach" in text and "Loader's map" in text
+    count, lines = text.partition("Loader's map (")[2].split(" ", 1)
+    described = re.findall(r"(?m)^  0x\w{16} - 0x\w{16} +[\d.]+ \S+  (\w+) +(at 0x[0-9a-f]+(?:, until the kernel runs)?|not mapped)$", lines)
+    assert len(described) == int(count)
+    assert all(where.endswith(", until the kernel runs") == (kind == "temporary" and where != "not mapped") for kind, where in described)
     assert run(["map", name, "--arch", arch, "--json", "-m", "7M"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert sum(s["usable"] for s in data["segments"]) == data["managed"] == 1792

@@ -133,6 +133,31 @@ def test_a_copy_pins_a_view_for_each_thousand_frames(frames: int, free: int, vie
     assert memory.physical.available == free and cache.most_gathered == views * VIEW_SIZE
 
 
+@pytest.mark.parametrize("more", [0, 30, 500])
+def test_a_stock_of_zeroed_frames_is_kept(more: int) -> None:
+    """A thread fills it up again when less than half is left; when as many, or more, have come back before it runs, it does nothing."""
+    scheduler, memory, cache = make_machine(2000)
+    physical, target = memory.physical, memory.pageout.zeroed_target
+    section = Section("s", BytesPager(scheduler, bytearray()), None, 0)
+    assert physical.zeroed.count == target == 64
+    scheduler.run(cache.copy_write(section, 0, b"x"))  # a zeroed frame for its prototype PTEs and those of the next views
+    assert physical.zero_some(1) == 1 and physical.zeroed.count == target
+
+    async def map_another_view() -> None:
+        await cache.copy_write(section, (len(section.segments) + 1) * VIEW_SIZE, b"x")
+        assert physical.zero_some(more) == more
+
+    for left, least in ((target // 2, 0), (target // 2 - 1, target)):
+        count = physical.zeroed.count - left
+        taken = [frame for first, size in physical.try_take_zeroed(count, State.ACTIVE) or [] for frame in range(first, first + size)]
+        assert physical.zeroed.count == left and len(taken) == count
+        scheduler.run(map_another_view())
+        scheduler.run(scheduler.sleep(0.1))
+        assert physical.zeroed.count == max(least, left + more)
+        physical.free(taken, State.ACTIVE)
+    memory.check()
+
+
 def test_pages_are_brought_in_by_clusters() -> None:
     """A sequential read of 128 pages is one request, a random one reads what was asked for."""
     scheduler, _, cache = make_machine()

@@ -133,7 +133,7 @@ def test_memory_and_cache(session: Session) -> None:
     head, *lines = session("memory buddy").splitlines()
     assert head.startswith("Segment") and len(lines) == 2 * len(session.shell.system.memory.physical.buddy.segments)
     for part, name, usable in zip(session.shell.system.memory.physical.buddy.segments, lines[::2], lines[1::2], strict=True):
-        assert name.startswith(part.name) and usable.split()[0] == "usable"
+        assert name.startswith(part.name) and usable.split()[0] == "usable" and len(name) == len(usable) == len(head)
     assert "Read-ahead:" in session("cache") and "Device of C:" in session("cache")
     system = session.shell.system
     assert "PFN database" in session(f"memory {system.plan.database[0]}")

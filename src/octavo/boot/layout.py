@@ -101,8 +101,7 @@ def compute_layout(arch: PageTableFormat, pages: int, highest: int, image_pages:
     if highest >= arch.physical_limit >> PAGE_SHIFT:
         raise StatusError(Status.INVALID_PARAMETER, f"frame {highest:#x} lies beyond the {arch.physical_bits} physical bits of {arch.name}")
     sizes = region_sizes(arch, pages, highest)
-    regions = list(_short(arch, sizes, image_pages) if arch.virtual_bits == 32 else _long(arch, sizes, image_pages))
-    return sorted(regions, key=lambda r: r.start)
+    return list(_short(arch, sizes, image_pages) if arch.virtual_bits == 32 else _long(arch, sizes, image_pages))
 
 
 def _stack(start: int, limit: int, *parts: tuple[str, int]) -> Iterator[Region]:
@@ -143,6 +142,9 @@ def _long(arch: PageTableFormat, s: Sizes, image: int) -> Iterator[Region]:
     yield Region("reserved", 0xFF00000000000000 if five else 0xFFFF800000000000, tables)
     end = tables + (1 << (48 if five else 39))
     yield Region("page tables", tables, end)
+    database = ("PFN database", s.database), ("nonpaged pool", s.nonpaged), ("nonpaged expansion", s.expansion)
+    if five:
+        yield from _stack(end, 0xFFFFF70000000000, *database)
     yield Region("hyperspace", 0xFFFFF70000000000, 0xFFFFF78000000000)
     yield Region("shared page", 0xFFFFF78000000000, 0xFFFFF78000001000)
     yield Region("working set", 0xFFFFF78000001000, 0xFFFFF80000000000)
@@ -151,8 +153,8 @@ def _long(arch: PageTableFormat, s: Sizes, image: int) -> Iterator[Region]:
     yield from _stack(0xFFFFF8A000000000, 0xFFFFF8C000000000, ("paged pool", s.paged))
     yield Region("session", 0xFFFFF97FBA000000, 0xFFFFF98000000000)
     yield Region("system cache", 0xFFFFF98000000000, 0xFFFFFA8000000000)
-    first, limit = (end, 0xFFFFF70000000000) if five else (0xFFFFFA8000000000, 0xFFFFFFFFFFC00000)
-    yield from _stack(first, limit, ("PFN database", s.database), ("nonpaged pool", s.nonpaged), ("nonpaged expansion", s.expansion))
+    if not five:
+        yield from _stack(0xFFFFFA8000000000, 0xFFFFFFFFFFC00000, *database)
     yield Region("hardware", 0xFFFFFFFFFFC00000, 1 << 64)
 
 

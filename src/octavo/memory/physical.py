@@ -131,7 +131,7 @@ class PhysicalMemory:
 
     def zero_some(self, count: int) -> int:
         """Moves up to `count` free frames to the zeroed list; returns how many."""
-        count = min(count, self.buddy.free_frames)
+        count = max(0, min(count, self.buddy.free_frames))
         if count:
             for first, size in self.buddy.take(count, State.TRANSITION):
                 self.clear(first, size)

@@ -65,7 +65,7 @@ def buddy_report(system: System) -> list[str]:
         marks = data["watermarks"]
         head = f"{s.name:<11}{data['frames']:>9}{data['free_frames']:>9}{marks['min']:>6}{marks['low']:>6}{marks['high']:>6}"
         lines.append(head + " " * 22 + "".join(f"{n:>6}" for n in data["blocks"]))
-        lines.append(f"{'':<11}usable for an order, %" + " " * 35 + "".join(f"{100 * part:>6.0f}" for part in data["usable"]))
+        lines.append(f"{'':<11}{'usable for an order, %':<58}" + "".join(f"{100 * part:>6.0f}" for part in data["usable"]))
     return lines
 
 

@@ -152,8 +152,10 @@ class MemoryObject:
                 errors.append(StatusError(Status.IO_DEVICE_ERROR, f"{self.section.name}: its pager has failed: {error!r}"))
             done.signal()
 
-        if self.dead is not None or not self._post(deliver):
-            errors.append(self.dead or StatusError(Status.INSUFFICIENT_RESOURCES, f"{self.section.name}: its pager has {MOST_MESSAGES} messages to look at"))
+        busy = StatusError(Status.INSUFFICIENT_RESOURCES, f"{self.section.name}: its pager has {MOST_MESSAGES} messages to look at")
+        refusal = self.dead or (None if self._post(deliver) else busy)
+        if refusal is not None:
+            errors.append(refusal)
             done.signal()
         return done, errors
 

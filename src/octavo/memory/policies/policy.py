@@ -32,7 +32,7 @@ class Policy:
         self.name, self.capacity = name, capacity
         self.module = import_module(f"octavo.memory.policies.{MODULES[name]}")
         ghosts = capacity * getattr(self.module, "GHOSTS_PER_PAGE", 0)
-        bits = max(1, (2 * ghosts).bit_length())
+        bits = ghosts.bit_length() + 1  # of a table at least twice as large
         table = lists.BASE + (slots + ghosts + 1) * lists.NODE
         self.state: npt.NDArray[np.int64] = np.zeros(table + (1 << bits if ghosts else 0), np.int64)
         self.words: Ints = memoryview(self.state.data)
