@@ -320,9 +320,10 @@ def main() -> int:
             home = free.get()
             try:
                 killed, by, seconds = run(mutant, home, reach)
+                line = (home / "src/octavo" / mutant.path).read_text().splitlines()[mutant.line - 1].strip()  # the project's may have changed
             finally:
                 free.put(home)
-            reason = "" if killed else EQUIVALENT.get((mutant.path, (ROOT / "src/octavo" / mutant.path).read_text().splitlines()[mutant.line - 1].strip()), "")
+            reason = "" if killed else EQUIVALENT.get((mutant.path, line), "")
             state = "killed" if killed else "same" if reason else "SURVIVED"
             print(f"{state:9} {mutant.name}  {reason or by}  {seconds:.0f} s", flush=True)
             return mutant, killed, reason

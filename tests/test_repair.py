@@ -171,6 +171,28 @@ def test_open_files_are_in_the_way_of_a_repair(filled: Path) -> None:
 
 
 @pytest.mark.dosfstools
+def test_equal_long_names(image: Path) -> None:
+    """The first keeps its own; the others have a short one only, whose slots are free again, and nothing else is said."""
+    names = [f"a name in two slots {i}.txt" for i in range(3)]
+    with octavo.open_image(image) as volume:
+        for name in names:
+            volume.write_bytes(name, name.encode())
+        volume.write_bytes("b.bin", b"b" * 3000)
+    for name in names[1:]:
+        at = image.read_bytes().index(f"s {name[20]}.tx".encode("utf-16-le"))
+        patch(image, at + 4, b"0")
+    said = mend(image)
+    assert [text.partition(": ")[2] for text in said] == [f"two entries have the name {names[0].upper()} (mended)"] * 2
+    with octavo.open_image(image) as volume:
+        found = [(entry.name, volume.read_bytes(entry.name)) for entry in volume.entries()]
+        assert found[0] == (names[0], names[0].encode()) and found[3] == ("b.bin", b"b" * 3000)
+        assert [data for _, data in found[1:3]] == [name.encode() for name in names[1:]] and all(len(name) == 12 for name, _ in found[1:3])
+        volume.write_bytes("Takes two.txt", b"x")
+        assert volume.check() == []
+    assert entry_at(image, b"TAKEST~1TXT") < entry_at(image, b"B       BIN")
+
+
+@pytest.mark.dosfstools
 def test_thousands_of_equal_names(tmp_path: Path) -> None:
     """Each gets a short name of its own, in a time that does not grow with their square: it was 28 s."""
     image = make_image(tmp_path / "disk.img", 16 << 20, 16, 512)

@@ -239,9 +239,8 @@ class Check:
         """Gives an entry a short name that nobody in its directory has, and no long one."""
         if not taken:
             taken.update(fold(name) for e in parsed.entries for name in (e.name, e.short_name))
-        if entry.slots > 1:
-            await self._free_slots(parent, [(entry.slot, entry.slots - 1)])
-            entry.slot, entry.slots = entry.slot + entry.slots - 1, 1
+        await self._free_slots(parent, [(entry.slot, entry.slots - 1)])
+        entry.slot, entry.slots = entry.slot + entry.slots - 1, 1
         entry.set_short(make_short(entry.name, taken, entry.slot), 0)
         entry.name = entry.short_name
         taken.add(entry.name)
