@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+import octavo
 from octavo.machine.clock import RealClock, VirtualClock
 from octavo.threads.scheduler import Scheduler
 from octavo.threads.wait import Event, Mutex, Queue, Semaphore
@@ -178,6 +181,21 @@ def test_a_daemon_that_never_began_is_no_loss(recwarn: pytest.WarningsRecorder) 
     del scheduler
     gc.collect()
     assert begun == [1] and not recwarn.list
+
+
+def test_machines_that_are_dropped_leave_nothing_that_cannot_end(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their daemons wait when they are dropped, and the collector may come to any part of them first."""
+    lost: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+    for i in range(12):
+        with octavo.open_image(image) as volume:
+            volume.write_bytes("a", b"x")
+            if i % 2:
+                assert volume.check() == []
+        if i % 3 == 0:
+            gc.collect()
+    gc.collect()
+    assert not lost
 
 
 def test_a_daemon_that_fails_is_not_lost() -> None:

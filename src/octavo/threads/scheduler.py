@@ -42,7 +42,7 @@ class Thread:
 
     __slots__ = ("scheduler", "coroutine", "name", "daemon", "finished", "result", "error")
 
-    def __init__(self, scheduler: Scheduler, coroutine: Coroutine[Waiters, None, Any], name: str, daemon: bool) -> None:
+    def __init__(self, scheduler: Scheduler, coroutine: Coroutine[Waiters, None, Any] | _Later, name: str, daemon: bool) -> None:
         self.scheduler = scheduler
         self.coroutine = coroutine
         self.name = name
