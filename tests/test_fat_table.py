@@ -290,6 +290,30 @@ def test_what_lies_between_an_end_and_what_is_written_behind_it_is_zeros(size: i
 
 
 @pytest.mark.dosfstools
+def test_clusters_that_a_file_did_not_need_go_back_at_its_close(small: tuple[Volume, Path]) -> None:
+    """As a write that failed leaves them behind the end: one is given back, a part of one is kept; not while others have the file open."""
+    volume, image = small
+    unit, free = volume.space().unit, volume.space().free // volume.space().unit
+    core, run = cast(FatVolume, volume.core), volume.scheduler.run
+    for i, (size, had, kept) in enumerate([(unit, 2, 1), (unit, 3, 1), (unit + 1, 2, 2), (1, 2, 1), (2 * unit, 3, 2)]):
+        volume.write_bytes(f"{i}", b"x" * size)
+        file, other = (run(core.open(f"{i}", write=True)) for _ in range(2))
+        run(file.write(0, b"y"))
+        run(core.grow(file._node, had * unit))
+        free -= had
+        run(file.close())
+        volume.flush()
+        assert volume.space().free // unit == free
+        run(other.write(0, b"z"))
+        run(other.close())
+        volume.flush()
+        free += had - kept
+        assert volume.space().free // unit == free and volume.read_bytes(f"{i}") == b"z" + b"x" * (size - 1)
+    assert volume.check() == []
+    fsck(image)
+
+
+@pytest.mark.dosfstools
 def test_holes_around_the_cursor_are_not_given_twice(small: tuple[Volume, Path]) -> None:
     """Write, delete, write on a volume that is never full: no two files share a cluster."""
     volume, image = small

@@ -12,7 +12,7 @@ import pytest
 
 import octavo
 from octavo.machine.clock import RealClock, VirtualClock
-from octavo.threads.scheduler import Scheduler
+from octavo.threads.scheduler import VIRTUAL_CALL_SECONDS, Scheduler
 from octavo.threads.wait import Event, Mutex, Queue, Semaphore
 
 
@@ -181,6 +181,38 @@ def test_a_daemon_that_never_began_is_no_loss(recwarn: pytest.WarningsRecorder) 
     del scheduler
     gc.collect()
     assert begun == [1] and not recwarn.list
+
+
+def test_what_is_started_is_a_thread_only_if_it_waits() -> None:
+    """It goes to its first wait at once, and on from there when the scheduler comes to it."""
+    scheduler, event, steps = Scheduler(VirtualClock(), 1), Event(), list[str]()
+
+    async def work(waits: bool) -> None:
+        steps.append("began")
+        if waits:
+            await event.wait()
+            steps.append("went on")
+
+    scheduler.start(work(False), "never waits")
+    scheduler.start(work(True), "waits")
+    assert steps == ["began", "began"] and not scheduler.ready and scheduler.switches == 0
+    event.signal()
+    assert len(scheduler.ready) == 1
+    scheduler.pump()
+    assert steps[2:] == ["went on"]
+
+
+def test_a_host_call_in_virtual_time_takes_its_latency() -> None:
+    """From once to twice the seconds that are set, by the seed; what it raises comes out."""
+    scheduler = Scheduler(VirtualClock(), 1)
+    taken = []
+    for i in range(40):
+        before = scheduler.clock.now()
+        assert scheduler.run(scheduler.call(lambda i=i: i, "call")) == i  # type: ignore[misc]
+        taken.append(scheduler.clock.now() - before)
+    assert VIRTUAL_CALL_SECONDS <= min(taken) < 1.1 * VIRTUAL_CALL_SECONDS and 1.9 * VIRTUAL_CALL_SECONDS < max(taken) <= 2 * VIRTUAL_CALL_SECONDS
+    with pytest.raises(ZeroDivisionError):
+        scheduler.run(scheduler.call(lambda: 1 // 0, "call"))
 
 
 def test_machines_that_are_dropped_leave_nothing_that_cannot_end(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -219,5 +219,5 @@ class FatFile:
         if section.size + volume.geometry.cluster > node.regions.total or node.opens > 1:
             return
         async with volume.mutex:
-            if section.size + volume.geometry.cluster <= node.regions.total and node.opens == 1:
+            if node.opens == 1:  # still
                 await volume.shrink(node, section.size)
