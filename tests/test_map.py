@@ -193,7 +193,7 @@ def test_regions_out_of_reach_are_counted(arch: str, outside: int, tmp_path: Pat
     [
         (["no-such"], "give a file, 'host', or one of isa-16m"),
         (["pc-8m", "-m", "1G"], "has only"),
-        (["pc-8m", "--svg", "/no/such/folder/x.svg"], "cannot write the drawing"),
+        (["pc-8m", "--svg", "/no/such/folder/x.svg"], "/no/such/folder/x.svg: No such file or directory"),
     ],
 )
 def test_map_errors(arguments: list[str], says: str) -> None:
@@ -234,7 +234,7 @@ def test_memory_views_in_the_shell(tmp_path: Path) -> None:
         look_at_picture(system, path)
         assert "neither a frame number" in say("memory nonsense") and shell.status == 2
         assert "takes nothing after it" in say("memory buddy all")
-        assert "cannot write the picture" in say("memory picture /no/such/x.png") and shell.status == 1
+        assert "/no/such/x.png: No such file or directory" in say("memory picture /no/such/x.png") and shell.status == 1
         system.kernel.stacks.free(stack)
         cache.free(address)
         system.check()

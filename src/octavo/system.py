@@ -193,9 +193,14 @@ class System:
         return self.attach_device(device)
 
     def add_page_file(self, path: str | PathLike[str]) -> None:
-        """Makes a host file or device a page file for address spaces; what is in it is lost. StatusError where that cannot be."""
+        """Makes a host file or device a page file for address spaces; what is in it is lost.
+
+        A sparse file gets its room on the host at once: StatusError DISK_FULL where there is not so much. StatusError
+        where the file can be none.
+        """
         device = ImageDisk(_path(path), self.scheduler)
         try:
+            device.reserve()
             self.virtual.add_page_file(device)
         except StatusError:
             device.close()

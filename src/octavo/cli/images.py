@@ -8,9 +8,9 @@ from argparse import ArgumentParser, Namespace
 from octavo.cli.output import print_json, progress, show
 from octavo.cli.target import Images, parse_image_target
 from octavo.cli.verb import Verb, add_json, size, wrong
-from octavo.drivers.host import host_error, lock, require_storage
+from octavo.drivers.host import host_error, make_file, require_storage
 from octavo.drivers.image import ImageDisk
-from octavo.fs.fat.mkfs import clean_label, make_fat, plan_volume
+from octavo.fs.fat.mkfs import Plan, clean_label, make_fat, plan_volume
 from octavo.printing import counted
 from octavo.status import Status, StatusError
 from octavo.system import System
@@ -41,25 +41,26 @@ def mkfs(arguments: Namespace) -> int:
         length = size(arguments, arguments.size) if arguments.size is not None else _length(path)
         plan = plan_volume(length, _TYPES[arguments.type], size(arguments, arguments.cluster) if arguments.cluster else 0)
         clean_label(arguments.label)
-        with open(path, "r+b" if exists else "xb") as file:
-            lock(file.fileno(), path)  # before its size is changed
-            if arguments.size is not None and (not exists or os.path.isfile(path)):
-                file.truncate(length)
+        if exists:
+            _make_volume(path, plan, arguments.label, length if arguments.size is not None and os.path.isfile(path) else None, False)
+        else:
+            make_file(path, lambda fd: _make_volume(path, plan, arguments.label, length, True))
     except OSError as error:
         raise host_error(error, path) from None
-    try:
-        with System("16M") as system:
-            device = ImageDisk(path, system.scheduler)
-            try:
-                system.scheduler.run(make_fat(device, system.cache, plan, arguments.label, blank=not exists))
-            finally:
-                device.close()
-    except BaseException:
-        if not exists:
-            os.unlink(path)
-        raise
     show(f"{path}: FAT{plan.bits}, {length >> 10} KiB, {counted(plan.clusters, 'cluster')} of {plan.cluster} bytes")
     return 0
+
+
+def _make_volume(path: str, plan: Plan, label: str, length: int | None, blank: bool) -> None:
+    """Writes an empty volume to an image, which gets `length` bytes before (None: it keeps its own)."""
+    with System("16M") as system:
+        device = ImageDisk(path, system.scheduler)
+        try:
+            if length is not None:
+                device.resize(length)
+            system.scheduler.run(make_fat(device, system.cache, plan, label, blank))
+        finally:
+            device.close()
 
 
 def _length(path: str) -> int:

@@ -12,13 +12,13 @@ from octavo.boot.segments import FALLBACK, reach
 from octavo.cli.drawing import draw_maps, human
 from octavo.cli.output import print_json
 from octavo.cli.verb import Verb, add_json, size
-from octavo.drivers.host import open_output
 from octavo.machine.abi import PAGE_SHIFT
 from octavo.machine.mapsources import load_firmware_map, recorded_maps
 from octavo.machine.paging import FORMATS
 from octavo.memory.buddy import watermarks
-from octavo.status import Status, StatusError
+from octavo.status import StatusError
 from octavo.system import DEFAULT_ARCH
+from octavo.transfer.host import write_file
 
 KERNEL_PAGES = 512  # 2 MiB, for want of a kernel
 _USES = {"any": "user pages, file cache", "dma32": "devices with 32 address bits", "kernel": "what the kernel must always see", "dma": "ISA devices"}
@@ -46,11 +46,7 @@ def show_map(arguments: Namespace) -> int:
     unmapped = _place_kernel(loader)
     layout, without = _layout(plan, 1 if unmapped else (loader.next - loader.window.start) >> PAGE_SHIFT)
     if arguments.svg:
-        try:
-            with open_output(arguments.svg) as file:
-                file.write(draw_maps(arguments.map, plan, layout).encode())
-        except OSError as error:
-            raise StatusError(Status.ACCESS_DENIED, f"{arguments.svg}: cannot write the drawing: {error.strerror}") from None
+        write_file(arguments.svg, draw_maps(arguments.map, plan, layout).encode())
     if arguments.json:
         missing = {"mappings": unmapped, "layout": without}
         print_json(_as_data(plan, loader, layout) | {"missing": {what: why for what, why in missing.items() if why}})

@@ -6,7 +6,8 @@ import errno
 import fcntl
 import os
 import stat
-from typing import BinaryIO
+from collections.abc import Callable
+from contextlib import suppress
 
 from octavo.status import Status, StatusError
 
@@ -29,6 +30,7 @@ _STATUSES = {
     errno.ENAMETOOLONG: Status.OBJECT_NAME_INVALID,
     errno.EFBIG: Status.FILE_TOO_LARGE,
 }
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a character device", stat.S_IFBLK: "a block device", stat.S_IFDIR: "a directory"}
 
 
@@ -38,27 +40,35 @@ def host_error(error: OSError, what: str, other: Status = Status.ACCESS_DENIED) 
 
 
 def lock(fd: int, path: str, shared: bool = False) -> None:
-    """Locks an image, which is open, for its only writer, or for readers.
+    """Locks an image, which is open as `fd`, for its only writer, or for readers.
 
-    StatusError SHARING_VIOLATION when it is in use, by this program or another.
+    StatusError SHARING_VIOLATION when it is in use, by this program or another, or when `path` leads to another file by now.
     """
     try:
         fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        replaced = identity(os.fstat(fd)) != identity(os.stat(path))
     except BlockingIOError:
         raise StatusError(Status.SHARING_VIOLATION, f"{path}: another program has the image open for writing or is reading it") from None
+    except OSError as error:
+        raise host_error(error, f"{path}: cannot lock the image") from None
+    if replaced:
+        raise StatusError(Status.SHARING_VIOLATION, f"{path}: another program has just replaced the image: try again")
 
 
-def open_output(path: str) -> BinaryIO:
-    """A file of the host to be written anew. OSError; StatusError SHARING_VIOLATION, and it is as it was, when it is an image in use."""
-    file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666), "wb")
+def make_file(path: str, fill: Callable[[int], None]) -> None:
+    """Makes a file that is not there yet; removes it when `fill`, which gets its descriptor, fails. OSError."""
+    fd = os.open(path, _NEW, 0o666)
+    made = os.fstat(fd)
     try:
-        lock(file.fileno(), path)
-        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            file.truncate()
+        try:
+            fill(fd)
+        finally:
+            os.close(fd)
     except BaseException:
-        file.close()
+        with suppress(FileNotFoundError):
+            if os.path.samestat(made, os.lstat(path)):  # else somebody else's file has its name by now
+                os.unlink(path)
         raise
-    return file
 
 
 def kind_of(mode: int) -> str:

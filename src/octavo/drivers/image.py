@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Sequence
 
 from octavo.drivers.host import host_error, lock, require_storage
 from octavo.io.device import SECTOR, Device, Extent
-from octavo.status import Status
+from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 
 MOST_BUFFERS = 1024  # IOV_MAX
 FLOPPY_SIZES = frozenset(k * 1024 for k in (160, 180, 320, 360, 720, 1200, 1440, 1680, 1722, 2880))
+_CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
 
@@ -35,6 +37,32 @@ class ImageDisk(Device):
         size = os.lseek(self._fd, 0, os.SEEK_END)
         super().__init__(self.path, size // SECTOR * SECTOR, read_only, size in FLOPPY_SIZES)
         self._nowait = _NOWAIT if not (scheduler.clock.virtual or direct) else 0
+
+    def resize(self, size: int) -> None:
+        """Gives a file so many bytes; those that are new are zeros. StatusError that of the host, and it is as it was."""
+        try:
+            os.ftruncate(self._fd, size)
+        except OSError as error:
+            raise host_error(error, f"{self.name}: cannot be made {size} bytes long") from None
+        self.size = size // SECTOR * SECTOR
+
+    def reserve(self) -> None:
+        """Has the host give a file room for all its bytes now, where it can, so that no write finds the host full later.
+
+        StatusError DISK_FULL when it has not so much, and nothing is changed.
+        """
+        info, host = os.fstat(self._fd), os.fstatvfs(self._fd)
+        if not stat.S_ISREG(info.st_mode):
+            return
+        missing, room = self.size - info.st_blocks * 512, host.f_bavail * host.f_frsize
+        if missing > room:  # asked before: an allocation that fails may keep what it got
+            text = f"{self.name}: needs {missing >> 10} KiB more of the host's disk, which has {room >> 10}: make it smaller"
+            raise StatusError(Status.DISK_FULL, text)
+        try:
+            os.posix_fallocate(self._fd, 0, self.size)
+        except OSError as error:
+            if error.errno not in _CANNOT_RESERVE:
+                raise host_error(error, f"{self.name}: the host cannot give it room") from None
 
     async def _read(self, extents: Sequence[Extent]) -> None:
         for offset, buffers in extents:

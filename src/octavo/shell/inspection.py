@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from octavo.drivers.host import open_output
 from octavo.printing import counted
 from octavo.shell import report, spaces
 from octavo.shell.command import Command, Place, command
 from octavo.shell.session import Session, UsageError
-from octavo.status import Status, StatusError
+from octavo.transfer.host import write_file
 
 if TYPE_CHECKING:
     from octavo.system import System
@@ -64,11 +63,7 @@ def _picture(shell: Session, path: str) -> None:
     from octavo.shell.picture import PALETTE, picture
 
     raster, grid = picture(shell.system.memory.pfns, shell.system.plan.segments)
-    try:
-        with open_output(path) as file:
-            file.write(raster.png(PALETTE))
-    except OSError as error:
-        raise StatusError(Status.ACCESS_DENIED, f"{path}: cannot write the picture: {error.strerror}") from None
+    write_file(path, raster.png(PALETTE))
     height, width = raster.pixels.shape
     shell.out(f"{path}: {width} x {height} pixels, {counted(grid.share, 'frame')} a cell, {counted(grid.width, 'cell')} a row")
 

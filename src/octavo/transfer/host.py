@@ -3,7 +3,8 @@
 A new file is made under its own name, with O_EXCL, and removed when it cannot be finished. A file that
 replaces another is written beside it, as .octavo-PID-N, and renamed into its place when all of it is there:
 until then the old one is as it was. A link to a file is followed, as cp does, and what it leads to is
-replaced; the new file has the old one's permissions, and its owner where that is allowed. Devices, and our
+replaced; the new file has the old one's permissions, and its owner where that is allowed. An image that
+somebody has open (`octavo.drivers.image` locks it) is not replaced, nor is its device written to. Devices, and our
 own standard output, are written to and never removed. Nothing else that is no file is written to or read: a
 FIFO would wait for ever.
 
@@ -19,13 +20,12 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 
-from octavo.drivers.host import host_error, identity, kind_of
+from octavo.drivers.host import host_error, identity, kind_of, lock, make_file
 from octavo.files import Report
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import interruptible
 from octavo.transfer.tree import CHUNK, Item, Step
 
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _NO_WAIT = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _OUTPUTS = (1, 2)  # standard output and error
 
@@ -168,8 +168,11 @@ class HostTree:
         except OSError as error:
             raise host_error(error, path) from None
 
-    def write(self, path: str, size: int, chunks: Iterable[bytes], modified: float, replaces: Item | None) -> None:
-        """Makes a file of chunks, or puts one into the place of what is there."""
+    def write(self, path: str, size: int, chunks: Iterable[bytes], modified: float | None, replaces: Item | None) -> None:
+        """Makes a file of chunks, or puts one into the place of what is there, last changed at `modified` (None: now).
+
+        StatusError SHARING_VIOLATION when that is an image in use.
+        """
         try:
             if replaces is None:
                 _create(path, chunks, modified)
@@ -193,20 +196,21 @@ class HostTree:
             raise host_error(error, path) from None
 
 
-def _create(path: str, chunks: Iterable[bytes], modified: float) -> None:
+def write_file(path: str, data: bytes) -> None:
+    """Makes `data` the contents of a file of the host, or writes it to a device, as a copy does. StatusError."""
+    tree = HostTree()
+    tree.write(path, len(data), [data], None, tree.find(path))
+
+
+def _create(path: str, chunks: Iterable[bytes], modified: float | None) -> None:
     """Makes a file that is not there yet, and removes it when that fails."""
-    fd = os.open(path, _NEW, 0o666)
-    made = os.fstat(fd)
-    try:
-        try:
-            _write_all(fd, chunks)
+
+    def fill(fd: int) -> None:
+        _write_all(fd, chunks)
+        if modified is not None:
             os.utime(fd, (modified, modified))
-        finally:
-            os.close(fd)
-    except BaseException:
-        if os.path.samestat(made, os.lstat(path)):  # else somebody else's file has its name by now
-            os.unlink(path)
-        raise
+
+    make_file(path, fill)
 
 
 def _write_all(fd: int, chunks: Iterable[bytes]) -> None:
@@ -216,7 +220,7 @@ def _write_all(fd: int, chunks: Iterable[bytes]) -> None:
             done += os.write(fd, memoryview(data)[done:])
 
 
-def _replace(path: str, chunks: Iterable[bytes], modified: float) -> None:
+def _replace(path: str, chunks: Iterable[bytes], modified: float | None) -> None:
     """Puts a file into the place of another, or writes to a device."""
     try:
         there = os.stat(path)
@@ -245,11 +249,21 @@ def _is_open_as(there: os.stat_result, fd: int) -> bool:
         return False
 
 
-def _write_beside(path: str, there: os.stat_result, chunks: Iterable[bytes], modified: float) -> None:
-    """Writes a new file in the directory of a file, and gives it its name."""
+def _write_beside(path: str, there: os.stat_result, chunks: Iterable[bytes], modified: float | None) -> None:
+    """Writes a new file in the directory of a file, and gives it its name.
+
+    The old file is locked meanwhile: what somebody writes into an image would go with it.
+    """
     real = os.path.realpath(path)
-    if not os.access(real, os.W_OK):
-        raise StatusError(Status.ACCESS_DENIED, f"{path}: cannot be written to: it is read-only")
+    old = os.open(real, os.O_WRONLY | _NO_WAIT)
+    try:
+        lock(old, path)
+        _put_beside(real, there, chunks, modified)
+    finally:
+        os.close(old)
+
+
+def _put_beside(real: str, there: os.stat_result, chunks: Iterable[bytes], modified: float | None) -> None:
     for number in count():
         beside = os.path.join(os.path.dirname(real), f".octavo-{os.getpid()}-{number}")
         try:
@@ -279,6 +293,8 @@ def _write_through(path: str, chunks: Iterable[bytes]) -> None:
     """
     fd = os.open(path, os.O_WRONLY | _NO_WAIT)
     try:
+        if stat.S_ISBLK(os.fstat(fd).st_mode):
+            lock(fd, path)
         os.set_blocking(fd, True)
         with interruptible():
             _write_all(fd, chunks)
