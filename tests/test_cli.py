@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from octavo import open_image
 from octavo.cli.target import Target, parse_target
 from tests.conftest import fsck
 
-OCTAVO = [sys.executable, "-c", "from octavo.cli.main import main; main()"]
+OCTAVO = [sys.executable, "-m", "octavo"]
 
 
 def octavo(*arguments: object, code: int = 0, stdin: str = "") -> str:
@@ -149,6 +151,15 @@ def test_what_cannot_be_copied_is_said_and_the_rest_is_copied(tree: Path, image:
 
 
 @pytest.mark.dosfstools
+def test_a_refusal_is_one_line(image: Path, tmp_path: Path) -> None:
+    """Also what Python says while it ends: threads of the system that wait for ever are dropped in silence."""
+    (tmp_path / "a").write_bytes(b"a")
+    octavo("cp", tmp_path / "a", f"{image}:/")
+    for _ in range(3):
+        said = octavo("cp", f"{image}:/a", image, code=1)
+        assert said.splitlines() == [f"octavo: {image}: is an image that this copy reads or writes: it cannot be copied or replaced meanwhile"]
+
+
 def test_a_full_target_stops_the_copy(tree: Path, tmp_path: Path) -> None:
     """Disk full: told once, the file is not left half, the image is clean."""
     image = tmp_path / "small.img"
@@ -270,6 +281,45 @@ def test_an_interrupt_leaves_a_clean_image(tmp_path: Path) -> None:
     fsck(image)
     names = octavo("ls", "-l", f"{image}:source").splitlines()
     assert 0 < len(names) < 40 and all(f" {4 << 20} " in name for name in names)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_command_at_any_moment(number: signal.Signals, image: Path) -> None:
+    """Also while it imports, and when it has done its work: the exit code says so, or that the work was done, and no traceback comes."""
+    codes = set()
+    for delay in (0, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.18, 0.22, 0.26):
+        process = subprocess.Popen([*OCTAVO, "ls", f"{image}:"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        await_handlers(process)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(delay)
+        process.send_signal(number)
+        assert process.communicate(timeout=60) == (b"", b"")
+        codes.add(process.returncode)
+    assert codes <= {0, 128 + number} and 128 + number in codes
+
+
+def await_handlers(process: subprocess.Popen[bytes]) -> None:
+    """Returns when a process has begun to take SIGTERM, which Python itself does not."""
+    bit = 1 << (signal.SIGTERM - 1)
+    while not int(re.findall(r"SigCgt:\s(\w+)", Path(f"/proc/{process.pid}/status").read_text())[0], 16) & bit:
+        assert process.poll() is None, process.communicate()
+
+
+def test_signals_that_are_ignored_stay_so(image: Path) -> None:
+    """As nohup leaves SIGHUP."""
+    process = subprocess.Popen(["nohup", *OCTAVO, "ls", f"{image}:"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    await_handlers(process)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_the_public_names_are_there_when_they_are_asked_for() -> None:
+    """Importing the package imports nothing else; `octavo.boot` is the function, whatever else was imported before."""
+    script = "import sys, octavo; print([m for m in sys.modules if m in ('numpy', 'octavo.system', 'argparse')], set(octavo.__all__) <= set(dir(octavo)));"
+    script += "import octavo.boot.plan; print(octavo.boot is octavo.system.boot, octavo.Status.SUCCESS.name, hasattr(octavo, 'nothing'))"
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert out.split("\n") == ["[] True", "True SUCCESS False", ""]
 
 
 @pytest.mark.parametrize("call", [["ls", "IMAGE:"], ["cat", "IMAGE:f"], ["boot", "IMAGE"]])
@@ -403,7 +453,5 @@ def test_sigterm_at_the_prompt(image: Path, tmp_path: Path) -> None:
 def test_a_reader_that_goes_away(tree: Path, image: Path) -> None:
     """octavo cat | head: no traceback."""
     octavo("cp", tree / "sub" / "deep" / "big.bin", f"{image}:big")
-    done = subprocess.run(
-        f"{sys.executable} -c 'from octavo.cli.main import main; main()' cat {image}:big | head -c 10 >/dev/null", shell=True, capture_output=True, check=False
-    )
+    done = subprocess.run(f"{' '.join(OCTAVO)} cat {image}:big | head -c 10 >/dev/null", shell=True, capture_output=True, check=False)
     assert done.stderr == b""

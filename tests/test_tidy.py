@@ -28,6 +28,7 @@ LAYERS = [
     ["transfer", "system"],
     ["shell"],
     ["cli", "reports", "testing"],
+    ["__main__"],
 ]
 RANK = {name: i for i, names in enumerate(LAYERS) for name in names}
 

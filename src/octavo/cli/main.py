@@ -10,9 +10,12 @@ import argparse
 import importlib
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from octavo.cli.output import complain, complain_at_end, told
+from octavo.cli.signals import SIGNALS, handle_signals
 from octavo.cli.streams import give_up, prepare_streams
 from octavo.cli.verb import Verb, add_codepage
 from octavo.status import StatusError
@@ -73,21 +76,33 @@ def run(argv: list[str]) -> int:
     told.clear()
     verbs = [argv[0]] if argv and argv[0] in MODULES else list(MODULES)
     arguments = make_parser(verbs).parse_args(argv)
-    code: int = arguments.run(arguments)
+    with _signals_in_order():
+        code: int = arguments.run(arguments)
     return code
 
 
+@contextmanager
+def _signals_in_order() -> Iterator[None]:
+    """A `with` block in which a signal that asks us to end raises, so that what was begun is cleaned up, and volumes are left clean.
+
+    Before it and after it the process has nothing to lose, and its own handlers (`octavo.__main__`) end it.
+    """
+    before = [signal.getsignal(number) for number in SIGNALS]
+    try:
+        handle_signals(_end_by)
+        yield
+    finally:
+        for number, handler in zip(SIGNALS, before, strict=True):
+            signal.signal(number, handler)
+
+
 def _end_by(number: int, frame: object) -> None:
-    """Handles a signal that asks us to end: what was begun is cleaned up first, and volumes are left clean."""
     Scheduler.interrupt(KeyboardInterrupt() if number == signal.SIGINT else Terminated(number))
 
 
 def main() -> None:
     """Runs the process's command line and exits."""
     prepare_streams()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # as after nohup
-            signal.signal(number, _end_by)
     try:
         code = run_whole(sys.argv[1:])
     except KeyboardInterrupt as stop:
