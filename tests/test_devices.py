@@ -16,6 +16,7 @@ from octavo.cli.main import run
 from octavo.drivers.image import ImageDisk
 from octavo.io.device import merge
 from octavo.machine.clock import VirtualClock
+from octavo.printing import MOST_LINES
 from octavo.shell.shell import Shell
 from octavo.status import Status, StatusError
 from octavo.system import System
@@ -522,3 +523,17 @@ def test_a_page_file_has_its_room_from_the_beginning(tmp_path: Path, monkeypatch
     with octavo.boot(memory="4M") as system:
         system.add_page_file(path)
         assert system.virtual.limit > limit
+
+
+def test_a_log_keeps_its_last_lines(image: Path) -> None:
+    """A system that mounts for ever does not grow by it."""
+    with octavo.boot(memory="4M") as system:
+        for _ in range(3):
+            system.attach(image)
+            system.unmount("C:")
+        assert len(system.log) < MOST_LINES
+        for i in range(MOST_LINES):
+            system.say(f"line {i}")
+        assert system.log == [f"line {i}" for i in range(MOST_LINES)]
+        system.attach(image)
+        assert len(system.log) == MOST_LINES and "Volume C: FAT16" in system.log[-1]

@@ -406,6 +406,31 @@ def test_objects_to_the_last_frame(kind: str, size: int) -> None:
     physical.check()
 
 
+@pytest.mark.parametrize("verify", [False, True])
+def test_the_number_of_a_cache_that_is_destroyed_goes_to_the_next(verify: bool) -> None:
+    """Nothing grows with the caches that have been; what still holds one that is gone can neither give nor free with it."""
+    physical = make_memory()
+    caches = SlabCaches(physical)
+    stays = caches.create("stays", 64).allocate()
+    before = len(physical.pfns.holders)
+    for i in range(50):
+        gone = caches.create(f"short {i}", 64, verify=verify)
+        gone.free(gone.allocate())
+        caches.destroy(gone.name)
+    after = caches.create("after", 64, verify=verify)
+    address = after.allocate()
+    assert len(physical.pfns.holders) == before + 1 and physical.pfns.holders[after.holder] == "slab after"
+    with pytest.raises(SlabError, match="its frame is held by slab after"):
+        gone.free(address)
+    with pytest.raises(StatusError, match="short 49: was destroyed"):
+        gone.allocate()
+    after.free(address)
+    caches.caches["stays"].free(stays)
+    caches.destroy("after")
+    physical.check()
+    caches.check()
+
+
 def test_slabinfo() -> None:
     """GNU Mach's columns and footer."""
     caches = SlabCaches(make_memory())

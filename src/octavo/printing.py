@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+MOST_LINES = 1000  # of a log
 # Control characters (C0 but the tab, DEL, C1), what breaks lines, and what changes the direction of text.
 _HOSTILE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -21,3 +22,9 @@ def counted(number: int, one: str, more: str = "", width: int = 0) -> str:
 def escaped(json: str) -> str:
     """A JSON document with the same in its strings as \\u escapes, which are the same data."""
     return re.sub("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]", lambda found: f"\\u{ord(found[0]):04x}", json)
+
+
+def keep(lines: list[str], line: str) -> None:
+    """Adds a line to a log, which keeps the last MOST_LINES: a system that runs for long says much."""
+    lines.append(line)
+    del lines[:-MOST_LINES]

@@ -31,7 +31,7 @@ from octavo.machine.ram import Ram
 from octavo.memory.arguments import called, given, invalid, label, named, shown, whole
 from octavo.memory.manager import MemoryManager
 from octavo.memory.spaces.profiles import make_profile
-from octavo.printing import counted
+from octavo.printing import counted, keep
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 from octavo.version import VERSION
@@ -80,7 +80,7 @@ def _path(path: object) -> str | PathLike[str]:
 
 
 class System:
-    """A running executive. `volumes` maps "A:", "C:" and so on to volumes; `log` has the lines of the boot log.
+    """A running executive. `volumes` maps "A:", "C:" and so on to volumes; `log` has the last 1,000 lines of the boot log.
 
     Arguments are those of `boot`. StatusError INVALID_PARAMETER for what one of them cannot be, INSUFFICIENT_RESOURCES when the map,
     or the host, has not so much memory.
@@ -148,7 +148,7 @@ class System:
 
     def say(self, line: str) -> None:
         """Adds a line to the boot log."""
-        self.log.append(named(line, "a line of the boot log"))
+        keep(self.log, named(line, "a line of the boot log"))
         if self._echo is not None:
             self._echo(line)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from octavo.cli.streams import give_up
-from octavo.printing import escaped, printable
+from octavo.printing import escaped, keep, printable
 from octavo.status import StatusError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def print_json(data: object) -> None:
 
 def tell(line: str) -> None:
     """One line on standard error; nothing when that is closed or full."""
-    told.append(line)
+    keep(told, line)
     try:
         print(printable(line), file=sys.stderr, flush=True)
     except OSError:

@@ -56,6 +56,7 @@ class PfnDatabase:
         self.counts = [0] * (max(State) + 1)
         self.counts[State.ABSENT] = frames
         self.holders = [""]  # names, by HOLDER
+        self._spare: list[int] = []  # numbers of holders who are gone
         self.wired = 0  # frames of holders who have them for good
         self._paged = {0}  # holders who can do without
         self.since: npt.NDArray[np.int64] | None = None  # debug: when each frame was last claimed, in claims
@@ -67,10 +68,20 @@ class PfnDatabase:
 
     def new_holder(self, name: str, wired: bool = True) -> int:
         """A number for somebody who holds frames; not `wired`, they can be had from him when memory is short."""
-        self.holders.append(name)
+        if not self._spare:
+            self._spare.append(len(self.holders))
+            self.holders.append("")
+        number = self._spare.pop()
+        self.holders[number] = name
         if not wired:
-            self._paged.add(len(self.holders) - 1)
-        return len(self.holders) - 1
+            self._paged.add(number)
+        return number
+
+    def end_holder(self, number: int) -> None:
+        """Takes a number back from somebody who holds no frame any more: the next one gets it."""
+        self.holders[number] = ""
+        self._paged.discard(number)
+        self._spare.append(number)
 
     def hold(self, first: int, count: int, holder: int) -> None:
         """Says who has `count` frames from `first` on; 0 takes it back, with what the holder wrote into the entries."""
@@ -126,6 +137,7 @@ class PfnDatabase:
         assert not self.table[idle, PTE].any(), "a frame without contents has a PTE"
         assert not self.table[idle, HOLDER].any(), "a frame that nobody has has a holder"
         assert not (flags[states == State.STANDBY] & MODIFIED).any(), "a standby frame is modified"
+        assert not np.isin(self.table[:, HOLDER], self._spare).any(), "a frame has a holder who is gone"
         assert self.wired == np.count_nonzero(~np.isin(self.table[:, HOLDER], list(self._paged))), "frames that somebody has for good are miscounted"
         assert (flags[states == State.MODIFIED] & MODIFIED).all(), "a frame on the modified list is clean"
 

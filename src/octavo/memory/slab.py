@@ -24,7 +24,7 @@ import sys
 from octavo.machine.abi import State
 from octavo.machine.kernels import Ints
 from octavo.memory import slabkernels as k
-from octavo.memory.arguments import MOST_CPUS, named, shown, whole
+from octavo.memory.arguments import MOST_CPUS, invalid, named, shown, whole
 from octavo.memory.physical import PhysicalMemory
 from octavo.memory.slabcontents import FREED, GIVEN, Constructor, SlabContents
 from octavo.memory.slabguards import FREE_TAG, GIVEN_TAG, SlabError
@@ -79,6 +79,8 @@ class SlabCache(SlabContents):
                     return granule
             if last or not self.physical.reclaim(64 << state[k.ORDER]):
                 break
+        if not self.segments:
+            raise invalid(f"cache {self.name}: was destroyed: it gives no objects")
         raise StatusError(Status.NO_MEMORY, f"cache {self.name}: out of memory: no block of {1 << state[k.ORDER]} frames for another slab")
 
     def _count(self, frames: int) -> None:
@@ -152,6 +154,12 @@ class SlabCache(SlabContents):
         self._count(-done)
         return done
 
+    def end(self) -> None:
+        """Gives up everything, for good: no object is out."""
+        self.reap()
+        self.pfns.end_holder(self.holder)
+        self.holder, self.segments = -1, []  # nobody's number, and no memory for slabs
+
 
 class SlabCaches:
     """All caches of a machine of so many CPUs. StatusError INVALID_PARAMETER unless they are 1 to MOST_CPUS."""
@@ -175,7 +183,7 @@ class SlabCaches:
             raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"there is no slab cache called {shown(name)}")
         if cache.objects:
             raise StatusError(Status.DEVICE_BUSY, f"cache {name}: {cache.objects} objects are still allocated")
-        cache.reap()
+        cache.end()
         del self.caches[name]
 
     def reap(self, frames: int) -> int:

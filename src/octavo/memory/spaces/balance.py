@@ -19,6 +19,7 @@ import enum
 from typing import TYPE_CHECKING
 
 from octavo.memory.physical import RESERVE
+from octavo.printing import keep
 
 if TYPE_CHECKING:
     from octavo.memory.spaces.addressspace import AddressSpace
@@ -46,7 +47,7 @@ class BalanceSetManager:
         self.minimum = min(self.plenty // 2, RESERVE + total // 32)
         self.out_of_memory = OutOfMemory.FAIL
         self.log: list[str] = []
-        self.passes = self.trimmed = 0
+        self.passes = self.trimmed = self.ended = 0
         machine.pageout.resorts.append(self.last_resort)
         machine.scheduler.serve(self._run, "balance-set-manager")
 
@@ -92,7 +93,8 @@ class BalanceSetManager:
             return False
         resident = space.pages.resident
         space.ended = f"out of memory: {space.name} was ended, which had {cost} private pages, and {resident} pages in frames, {space.charge} committed"
-        self.log.append(space.ended)
+        keep(self.log, space.ended)
+        self.ended += 1
         self.machine.destroy(space)
         return True
 
@@ -102,4 +104,4 @@ class BalanceSetManager:
 
     def statistics(self) -> dict[str, object]:
         """Passes, pages trimmed from spaces over their maximum, and what was ended for want of memory."""
-        return {"passes": self.passes, "trimmed": self.trimmed, "plenty": self.plenty, "minimum": self.minimum, "ended": len(self.log)}
+        return {"passes": self.passes, "trimmed": self.trimmed, "plenty": self.plenty, "minimum": self.minimum, "ended": self.ended}
