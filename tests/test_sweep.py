@@ -123,7 +123,7 @@ CALLS = [
         FatVolume, lambda w: w.volume.core, open=("a",), stat=("a", {0: [""]}), entries=("", {0: [""]}), make_directory=("b",), remove=("a",),
         remove_directory=("d",), rename=("d", "e"), set_modified=("d", 1.0, {1: NUMBERS}), set_attributes=("d", "r", "h", {1: [""], 2: [""]}), check=(None, {0: REPORT}),
     ),
-    *calls(ImageDisk, lambda w: w.disk, read=([], {0: EMPTY}), write=([], {0: EMPTY})),
+    *calls(ImageDisk, lambda w: w.disk, resize=(4 << 20,), read=([], {0: EMPTY}), write=([], {0: EMPTY})),
     *calls(RamDisk, lambda w: w.ram_disk, read=([], {0: EMPTY}), write=([], {0: EMPTY})),
     *calls(RawFile, lambda w: RawFile(w.disk), grow=(1,)),
     *calls(MemoryManager, lambda w: w.system.memory, allocate_contiguous=(1, {0: [2**63, 10**400, 10**5000]}), free_contiguous=(1, 1), explain=(1,)),

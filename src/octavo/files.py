@@ -146,10 +146,16 @@ class File(io.RawIOBase):
         self._run(self.core.set_modified(wall))
 
     def close(self) -> None:
-        """Ends the use of the file; raises the error of a write that failed behind its back."""
+        """Ends the use of the file; raises the error of a write that failed behind its back.
+
+        With a system that was ended, files have ended, too: that wrote them.
+        """
         if not self.closed:
             try:
                 self._run(self.core.close())
+            except StatusError as error:
+                if error.status != Status.FILE_CLOSED:
+                    raise
             finally:
                 self._writable = False  # IOBase.close flushes, and there is nothing left to
                 super().close()

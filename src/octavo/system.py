@@ -129,6 +129,7 @@ class System:
     def kernel(self) -> KernelMemory:
         """The kernel's pools, slab caches, system PTEs and stacks, in regions that the layout gives them; made when first asked for."""
         if self._kernel is None:
+            self.scheduler.check_open()
             from octavo.boot.layout import compute_layout, minimum_pages
             from octavo.memory.kernel import KernelMemory
 
@@ -141,6 +142,7 @@ class System:
     def virtual(self) -> VirtualMemory:
         """Address spaces, the soft MMU and page files; made when first asked for."""
         if self._virtual is None:
+            self.scheduler.check_open()
             from octavo.memory.spaces.virtual import VirtualMemory
 
             self._virtual = VirtualMemory(self.memory, self.plan.arch, profile=self._profile)
@@ -153,7 +155,11 @@ class System:
             self._echo(line)
 
     def attach(self, path: str | PathLike[str], read_only: bool = False) -> Volume:
-        """Opens an image and mounts its volume under the next free letter: A: and B: for floppies, C: on for disks."""
+        """Opens an image and mounts its volume under the next free letter: A: and B: for floppies, C: on for disks.
+
+        StatusError FILE_CLOSED when the system was ended.
+        """
+        self.scheduler.check_open()
         device = ImageDisk(_path(path), self.scheduler, read_only)
         return self.attach_device(device)
 
@@ -180,6 +186,7 @@ class System:
 
         StatusError INVALID_PARAMETER, INSUFFICIENT_RESOURCES.
         """
+        self.scheduler.check_open()
         from octavo.drivers.ramdisk import RamDisk  # not needed by most starts of the command line
         from octavo.fs.fat.mkfs import make_fat, plan_volume
 
@@ -198,6 +205,7 @@ class System:
         A sparse file gets its room on the host at once: StatusError DISK_FULL where there is not so much. StatusError
         where the file can be none.
         """
+        self.scheduler.check_open()
         device = ImageDisk(_path(path), self.scheduler)
         try:
             device.reserve()
@@ -218,8 +226,9 @@ class System:
     def unmount(self, letter: str, discard: bool = False) -> None:
         """Writes everything to a volume's device and lets go of both; with `discard`, unwritten data is given up.
 
-        StatusError NO_SUCH_DEVICE, INVALID_PARAMETER, or that of a write.
+        StatusError NO_SUCH_DEVICE, INVALID_PARAMETER, FILE_CLOSED, or that of a write.
         """
+        self.scheduler.check_open()
         volume = self.volumes.get(named(letter, "a drive letter").upper())
         if volume is None:
             raise StatusError(Status.NO_SUCH_DEVICE, f"{shown(letter)}: no volume is mounted there")
@@ -263,7 +272,12 @@ class System:
             self._virtual.check()
 
     def close(self) -> None:
-        """Ends all address spaces and unmounts all volumes; the first error is raised after all have been tried, and volumes with unwritten data are kept."""
+        """Ends all address spaces and unmounts all volumes; the first error is raised after all have been tried, and volumes with unwritten data are kept.
+
+        What belonged to a system that was ended says FILE_CLOSED; ending it once more does nothing.
+        """
+        if self.scheduler.closed:
+            return
         error: StatusError | None = None
         if self._virtual is not None:
             self.scheduler.run(self._virtual.close())
@@ -292,6 +306,7 @@ class System:
         self.ram.close()
 
     def __enter__(self) -> System:
+        self.scheduler.check_open()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 
 from octavo.drivers.host import host_error, lock, require_storage
 from octavo.io.device import SECTOR, Device, Extent
+from octavo.memory.arguments import whole
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 
@@ -39,7 +40,8 @@ class ImageDisk(Device):
         self._nowait = _NOWAIT if not (scheduler.clock.virtual or direct) else 0
 
     def resize(self, size: int) -> None:
-        """Gives a file so many bytes; those that are new are zeros. StatusError that of the host, and it is as it was."""
+        """Gives a file so many bytes; those that are new are zeros. StatusError INVALID_PARAMETER, or that of the host, and it is as it was."""
+        whole(size, f"{self.name}: the size of an image", 0, (1 << 63) - 1)
         try:
             os.ftruncate(self._fd, size)
         except OSError as error:
@@ -104,6 +106,7 @@ class ImageDisk(Device):
 
     def close(self) -> None:
         """Closes the image and gives up the lock."""
+        super().close()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

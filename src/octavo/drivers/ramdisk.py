@@ -45,6 +45,7 @@ class RamDisk(Device):
 
     def close(self) -> None:
         """Gives the frames back."""
+        super().close()
         if self.first:
             self.memory.free_contiguous(self.first, self.pages)
             self.first = 0

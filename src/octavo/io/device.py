@@ -41,6 +41,7 @@ class Device(ABC):
     size: int
     read_only: bool
     removable: bool  # a floppy: gets A: or B:
+    closed = False
 
     def __init__(self, name: str, size: int, read_only: bool, removable: bool) -> None:
         self.name = name
@@ -75,6 +76,7 @@ class Device(ABC):
 
     async def flush(self) -> None:
         """Returns when all that was written is on stable storage."""
+        self._check_open()
         self.counts.flushes += 1
         try:
             await self._flush()
@@ -82,7 +84,13 @@ class Device(ABC):
             self.counts.errors += 1
             raise
 
+    def _check_open(self) -> None:
+        if self.closed:
+            raise StatusError(Status.FILE_CLOSED, f"{self.name}: is closed: its volume was unmounted, or the system was ended")
+
     def _admit(self, extents: Sequence[Extent], verb: str) -> int:
+        if self.closed:
+            self._check_open()
         try:
             return self._length(extents, verb)
         except (TypeError, ValueError):
@@ -109,8 +117,9 @@ class Device(ABC):
     @abstractmethod
     async def _flush(self) -> None: ...
 
-    def close(self) -> None:  # noqa: B027 -- many devices have nothing to close
-        """Lets go of the host's resources."""
+    def close(self) -> None:
+        """Lets go of the host's resources: from now on every request ends in StatusError FILE_CLOSED."""
+        self.closed = True
 
     def statistics(self) -> dict[str, int]:
         """Requests and bytes since the device was opened."""

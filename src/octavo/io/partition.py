@@ -46,6 +46,7 @@ class Partition(Device):
 
     def close(self) -> None:
         """Closes the whole device."""
+        super().close()
         self.device.close()
 
 

@@ -46,7 +46,8 @@ class Session:
         return self.shown(self.drive, self._directories.get(self.drive, [])) + ">"
 
     def volume(self, drive: str) -> Volume:
-        """The volume of a drive letter."""
+        """The volume of a drive letter. StatusError NO_SUCH_DEVICE, and FILE_CLOSED when the system was ended."""
+        self.system.scheduler.check_open()
         try:
             return self.system.volumes[drive.upper()]
         except KeyError:

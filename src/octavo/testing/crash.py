@@ -88,6 +88,7 @@ class RecordingDevice(Device):
 
     def close(self) -> None:
         """Closes the device behind."""
+        super().close()
         self.device.close()
 
 

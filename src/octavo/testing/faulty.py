@@ -71,4 +71,5 @@ class FaultyDevice(FaultPlan, Device):
 
     def close(self) -> None:
         """Closes the device behind."""
+        super().close()
         self.device.close()

@@ -64,4 +64,5 @@ class ModelledDisk(Device):
 
     def close(self) -> None:
         """Closes the device behind."""
+        super().close()
         self.device.close()

@@ -122,13 +122,19 @@ class Scheduler:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
         self._running = False
+        self.closed = False
         self._hash = _hash() if clock.virtual else None
 
     # -- for kernel code ------------------------------------------------------------------------------------------
 
     def spawn(self, coroutine: Coroutine[Waiters, None, T], name: str, daemon: bool = False) -> Thread:
-        """Starts a kernel thread; its first step is taken when the scheduler comes to it. StatusError INVALID_PARAMETER for what is no coroutine."""
+        """Starts a kernel thread; its first step is taken when the scheduler comes to it.
+
+        StatusError INVALID_PARAMETER for what is no coroutine, FILE_CLOSED after `close`.
+        """
         _check_coroutine(coroutine)
+        if self.closed:
+            raise self._refusal(coroutine)
         thread = Thread(self, coroutine, name, daemon)
         self.ready.append(thread)
         return thread
@@ -136,8 +142,9 @@ class Scheduler:
     def serve(self, function: Callable[[], Coroutine[Waiters, None, None]], name: str) -> Thread:
         """Starts a daemon. `function` makes its coroutine only when its first step comes: a machine that is dropped before leaves none behind.
 
-        StatusError INVALID_PARAMETER for what cannot be called.
+        StatusError INVALID_PARAMETER for what cannot be called, FILE_CLOSED after `close`.
         """
+        self.check_open()
         if not callable(function):
             raise StatusError(Status.INVALID_PARAMETER, "a daemon is made by a function")
         later: Any = _Later(function)
@@ -215,10 +222,12 @@ class Scheduler:
     def run(self, coroutine: Coroutine[Waiters, None, T], name: str = "main") -> T:
         """Drives a coroutine to its end and returns its result; other ready threads get their turn.
 
-        StatusError INVALID_PARAMETER for what is no coroutine.
+        StatusError INVALID_PARAMETER for what is no coroutine, FILE_CLOSED after `close`.
         """
         if type(coroutine) is not CoroutineType:
             _check_coroutine(coroutine)
+        if self._running:
+            raise self._refusal(coroutine)
         self._enter()
         try:
             try:
@@ -269,14 +278,25 @@ class Scheduler:
         }
 
     def close(self) -> None:
-        """Drops all threads; what they were doing ends where they wait."""
+        """Drops all threads, for good; what they were doing ends where they wait."""
+        self.closed = self._running = True
         self.workers.stop()
         self._timers.clear()
         while self.ready:
             self.ready.popleft().coroutine.close()
 
+    def check_open(self) -> None:
+        """StatusError FILE_CLOSED after `close`."""
+        if self.closed:
+            raise StatusError(Status.FILE_CLOSED, "the system was ended, as leaving its `with` block does: open the image, or boot, once more")
+
+    def _refusal(self, coroutine: Coroutine[Waiters, None, Any]) -> AssertionError:
+        """Why a coroutine is not run."""
+        coroutine.close()
+        self.check_open()
+        return AssertionError("run() was called from inside a kernel thread: await instead")
+
     def _enter(self) -> None:
-        assert not self._running, "run() was called from inside a kernel thread: await instead"
         self._running = True
         Scheduler.running += 1
 

@@ -76,6 +76,8 @@ class FatFile:
         section = self._open()
         if not self._write:
             raise StatusError(Status.ACCESS_DENIED, f"{self.path}: is opened for reading only")
+        if self._volume.device.closed:
+            raise StatusError(Status.FILE_CLOSED, f"{self.path}: its volume was unmounted, and the file given up")
         return section
 
     def _no_bytes(self, offset: object, length: object) -> StatusError:
