@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import resource
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,10 @@ from octavo.system import System
 from octavo.testing.faulty import FaultyDevice, Plan, never
 from octavo.testing.modelled import DiskModel, ModelledDisk
 from octavo.threads.scheduler import Scheduler
+from octavo.transfer.copy import run_copy
+from octavo.transfer.host import HostTree
+from octavo.transfer.plan import plan_copy
+from octavo.transfer.volume import VolumeTree
 from tests.conftest import fsck
 from tests.test_cli import octavo as command
 
@@ -437,6 +442,27 @@ def test_an_image_in_use_is_written_over_by_nothing_else(image: Path) -> None:
     command("cp", "-r", f"{other}:/", image.parent)
     assert image.read_bytes() == b"new"
     assert not [name for name in os.listdir(image.parent) if name.startswith(".octavo")]
+
+
+def test_a_block_device_in_use_is_not_written_to(image: Path) -> None:
+    """A copy writes through to a device; one with a volume that somebody has mounted is refused, and is as it was."""
+    attached = subprocess.run(["losetup", "--find", "--show", str(image)], capture_output=True, text=True, check=False)
+    if attached.returncode:
+        pytest.skip("only root may make a block device; CI runs as root")
+    device = attached.stdout.strip()
+    try:
+        with octavo.open_image(device) as volume:
+            volume.write_bytes("a", b"abc")
+            with octavo.boot(memory="4M") as other:
+                source = other.attach_ram_disk()
+                source.write_bytes("new", b"new")
+                plan = plan_copy([(VolumeTree(source, ""), "new")], HostTree(), device, False)
+                [error] = run_copy(plan)
+                assert error.status == Status.SHARING_VIOLATION
+        with octavo.open_image(device) as volume:
+            assert volume.read_bytes("a") == b"abc" and volume.check() == []
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
 
 
 def test_an_image_that_was_replaced_when_it_was_opened_is_not_written_to(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
