@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import json
-import lzma
-import random
 import re
-import tracemalloc
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -21,9 +16,8 @@ import octavo
 from octavo.boot.firmware_map import normalise
 from octavo.cli.main import run
 from octavo.machine import mapsources, maptext
-from octavo.machine.firmware import FirmwareMap, FirmwareRange, MemoryKind
+from octavo.machine.firmware import FirmwareMap, FirmwareRange
 from octavo.machine.mapsources import load_firmware_map, parse_text, recorded_maps
-from octavo.machine.maptext import MOST_HEAD, open_unpacked
 from octavo.status import StatusError
 from tests.maplines import E820_WORDS, LARGER, LISTS, LOGS, MANNERS, PC, WRAPPINGS, K, efi, log
 
@@ -102,28 +96,6 @@ def test_what_is_not_read_is_named(line: str, says: str) -> None:
     found = parse_text(log(PC) + line + "\n[    0.000000] NX protection: active\n", "x")
     assert [r for r in found if r.start != 0x200000] == PC
     assert [note.removeprefix("x, ") for note in found.notes] == ([says] if says else [])
-
-
-@pytest.mark.parametrize(
-    ("word", "kind"),
-    [
-        ("soft reserved", K.RESERVED),
-        ("Soft Reserved", K.RESERVED),
-        ("persistent (type 7)", K.RESERVED),
-        ("persistent (type 12)", K.RESERVED),
-        ("type 20", K.RESERVED),
-        ("(type 9)", K.RESERVED),
-        ("ACPI non-volatile storage", K.NVS),
-        ("(ACPI NVS)", K.NVS),
-        ("System RAM", K.USABLE),
-        ("unusable", K.UNUSABLE),
-        ("type 5", K.UNUSABLE),
-    ],
-)
-def test_kinds_of_all_kernels(word: str, kind: MemoryKind) -> None:
-    """Old and new names, without a remark."""
-    found = parse_text(log(PC) + f"BIOS-e820: [mem 0x0000000100000000-0x00000001ffffffff] {word}\n")
-    assert found == [*PC, FirmwareRange(1 << 32, 2 << 32, kind)] and not found.notes
 
 
 # -- which map is in force ------------------------------------------------------------------------------------------
@@ -266,16 +238,6 @@ def test_iomem_as_root_has_it() -> None:
     assert [(r.start, r.kind) for r in found] == [(0, K.RESERVED), (0x1000, K.USABLE), (0xA0000, K.RESERVED), (0x100000, K.USABLE)] and not found.notes
 
 
-def test_specific_purpose_memory_is_no_ram() -> None:
-    """As in binary tables; by its flag, by an unknown attribute, or by number."""
-    for line in (
-        "efi: mem00: [Conventional Memory|   |  |  |SP|  |   |WB|WT|WC|UC] range=[0x0-0xfffff] (1MB)",
-        "efi: mem00: [Conventional Memory|attr=0x000000000004000f] range=[0x0-0xfffff] (1MB)",
-        "efi: mem00: type=7, attr=0x4000f, range=[0x0-0x100000) (1MB)",
-    ):
-        assert parse_text(line) == [FirmwareRange(0, 0x100000, K.RESERVED)]
-
-
 def test_unknown_and_empty_ranges_of_lists() -> None:
     """A word that nobody uses is told; an empty range is left out."""
     found = parse_text("0x0-0xfff usable\n0x1000-0x1fff usabel\n0x2000-0x1fff usable\n", "x")
@@ -295,56 +257,6 @@ def test_no_usable_memory_is_said(tmp_path: Path) -> None:
     path.write_text("0x100000000-0x1ffffffff usable\n")
     with pytest.raises(StatusError, match="no usable memory that i386 reaches; 4096 MiB lie above it"):
         run(["map", str(path), "--arch", "i386"])
-
-
-def test_a_map_behind_much_else_is_read_in_bounded_memory(tmp_path: Path) -> None:
-    """32 MiB of log in front of it, far more than is held at once; packed too."""
-    filler = (b"Jun 19 18:06:35 host sshd: Failed password for invalid user: admin " + b"x" * 950 + b"\n") * 1024
-    for name, opener in (("log", open), ("log.gz", gzip.open)):
-        path = tmp_path / name
-        with opener(path, "wb") as file:
-            for _ in range(32):
-                file.write(filler)
-            file.write(log(PC).encode())
-        tracemalloc.start()
-        found = load_firmware_map(str(path))
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert found == PC and peak < 40 << 20, peak
-
-
-def test_long_lines_and_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line of many MiB is cut, with a remark; packed zeros are no map; what unpacks without end is refused."""
-    path = tmp_path / "x"
-    path.write_text(log(PC) + "y" * (6 << 20) + "\n" + log(LARGER))
-    found = load_firmware_map(str(path))
-    assert found == LARGER and found.notes[0] == f"{path}, line 7: the line is longer than 1048576 characters; what is behind is not read"
-    path.write_bytes(gzip.compress(bytes(64 << 20)))
-    with pytest.raises(StatusError, match="a binary file of 4 MiB or more is no firmware map"):
-        load_firmware_map(str(path))
-    monkeypatch.setattr(maptext, "MOST_UNPACKED", 8 << 20)
-    path.write_bytes(gzip.compress(b"a\n" * (8 << 20)))
-    with pytest.raises(StatusError, match="of text; cut the boot's lines out of it"):
-        load_firmware_map(str(path))
-    path.write_text('[{"start": 0, "end": 4096, "kind": "usable"}' + " " * MOST_HEAD + "]")
-    with pytest.raises(StatusError, match="JSON of more than 4 MiB"):
-        load_firmware_map(str(path))
-
-
-def test_packed_files_that_are_damaged_or_foreign(tmp_path: Path) -> None:
-    """Cut and changed ones, by each packer; what is not unpacked is named."""
-    path = tmp_path / "x"
-    text = random.Random(1).randbytes(5000).hex().encode()
-    for pack in (gzip.compress, bz2.compress, lzma.compress):
-        packed = pack(text)
-        for data in (packed[:-20], packed[:20] + b"\0\xff" * 8 + packed[36:]):
-            path.write_bytes(data)
-            with pytest.raises(StatusError, match="the packed data is damaged"):
-                load_firmware_map(str(path))
-    for magic, says in ((b"PK\x03\x04", "a zip archive"), (b"\x28\xb5\x2f\xfd", "packed by zstd"), (b"LPKSHHRH", "journalctl")):
-        path.write_bytes(magic + bytes(100))
-        with pytest.raises(StatusError, match=says), open_unpacked(str(path)):
-            pass
 
 
 def test_directories(tmp_path: Path) -> None:

@@ -91,18 +91,24 @@ class Remarks:
 
 
 _WORDS = {
-    MemoryKind.USABLE: "usable, kernel usable ram, system ram, ram, conventional memory, conventional, boot code, available, available ram",
+    MemoryKind.USABLE: "usable, usable ram, kernel usable ram, system ram, ram, conventional memory, conventional, boot code, available, available ram",
     MemoryKind.TEMPORARY: "temporary, boot data, loader code, loader data",
     MemoryKind.ACPI: "acpi, acpi data, acpi tables, acpi reclaim, acpi reclaim memory, acpi reclaimable, acpi reclaimable ram",
     MemoryKind.NVS: "nvs, acpi nvs, acpi non-volatile storage, acpi non-volatile storage ram, acpi memory nvs, acpi mem nvs, pal code",
     MemoryKind.RUNTIME: "runtime, runtime code, runtime data",
     MemoryKind.IO: "io, memory mapped i/o, mmio, mem mapped i/o port space, mmio port, mmio port space",
     MemoryKind.RESERVED: "reserved, device reserved, soft reserved, reserved ram, reserved memory, persistent, persistent memory, unaccepted memory, "
-    "unaccepted, unknown e820 type",
+    "unaccepted, unknown e820 type, ram holding coreboot tables, ram holding firmware code",
     MemoryKind.UNUSABLE: "unusable, unusable memory, bad, faulty ram (badram)",
 }
 _KINDS = {word: kind for kind, words in _WORDS.items() for word in words.split(", ")}
-_PHRASE = r"[\s(]*(" + "|".join(re.escape(word) for word in sorted(_KINDS, key=len, reverse=True)) + r")(?![a-z0-9])"  # compiled when needed
+_PHRASE = (  # this and the others are compiled when needed
+    r"[\s(]*(" + "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in sorted(_KINDS, key=len, reverse=True)) + r")(?![a-z0-9])"
+)
+_DATE = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun)[a-z]*,?\s+[a-z0-9]"
+_GOES_ON = (  # "usable by nobody", "RAM, bad"; "(usable) ==> (reserved)"; "usable [reserved]"
+    rf"[\s(,;:?!/-]*(?!{_DATE})[a-z]|[^a-z]*[=-]>\s*\(?[a-z]|[^a-z]*(?:reserved|unusable|faulty|bad|not)\b"
+)
 _TYPE = r"[\s(]*type[\s=]+([0-9]{1,10})(?![0-9])"
 
 _E820 = {1: MemoryKind.USABLE, 2: MemoryKind.RESERVED, 3: MemoryKind.ACPI, 4: MemoryKind.NVS, 5: MemoryKind.UNUSABLE}
@@ -137,16 +143,22 @@ def uefi_kind(number: int, attributes: int = 0) -> MemoryKind:
 
 
 def kind_of(word: str) -> MemoryKind | None:
-    """The kind that is called exactly `word`, in any case; None for words that nobody uses."""
-    return _KINDS.get(word.strip().lower())
+    """The kind that is called exactly `word`, in any case and with blanks of any kind; None for words that nobody uses."""
+    return _KINDS.get(" ".join(word.lower().split()))
 
 
 def kind_before(text: str) -> MemoryKind | None:
-    """The kind that a text begins with ("usable", "(ACPI NVS)", "type 9"), whatever stands behind it; None for no known one."""
+    """The kind that a text begins with ("usable", "(ACPI NVS)", "type 9"); None for no known one.
+
+    What stands behind it does not matter, unless it goes on in words: "usable by nobody" is no RAM, and "ACPI" may be half a name.
+    """
     if found := re.match(_PHRASE, text, re.I):
-        return _KINDS[found[1].lower()]
-    number = re.match(_TYPE, text, re.I)
-    return e820_kind(int(number[1])) if number else None
+        kind = _KINDS[" ".join(found[1].lower().split())]
+    elif found := re.match(_TYPE, text, re.I):
+        kind = e820_kind(int(found[1]))
+    else:
+        return None
+    return None if kind <= MemoryKind.ACPI and re.match(_GOES_ON, text[found.end() :], re.I) else kind
 
 
 def possible(start: int, end: int) -> bool:

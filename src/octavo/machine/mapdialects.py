@@ -10,12 +10,13 @@
                 GRUB's lsmmap               base_addr = 0x0, length = 0x9fc00, available RAM
     hypervisor  Xen                         (XEN)  0000000000000000 - 000000000009fc00 (usable)
                 since 4.15                  (XEN)  [0000000000000000, 000000000009fbff] (usable)          end inclusive
+                                            (XEN)  [0000000100000000, 0000000100ffffff] type 12
     efi         Linux with efi=debug        efi: mem00: [Conventional Memory|RUN|...|WB|WT|WC|UC] range=[0x0-0x9ffff] (0MB)
                 3.x and before              efi: mem00: type=7, attr=0xf, range=[0x0-0xa0000) (0MB)       end exclusive
     user        Linux with mem= or memmap=  user: [mem 0x...-0x...] usable
     kernel      Linux                       modified: or "reserve setup_data:" or extended: [mem 0x...-0x...] usable
 
-Whatever stands in front (times, hosts, quote marks, JSON) or behind does not matter.
+Whatever stands in front (times, hosts, quote marks, JSON) or behind does not matter, unless it changes the kind's name.
 Here is what one entry looks like, wherever it stands in a line; which entries make a map is `octavo.machine.maplogs`' affair.
 
 Source: the lines that these programs print, in logs of real machines.
@@ -37,6 +38,7 @@ _OLD = rf"\s*(?P<start>{_BARE})\s+-\s+(?P<end>{_BARE})\s+{_KIND}"
 _SIZED = rf"\s*(?P<size>{_BARE})\s+@\s+(?P<start>{_BARE})\s+{_KIND}"
 _E820 = (_NEW, _OLD, _SIZED)
 _XEN = (_OLD, rf"\s*\[(?P<start>{_BARE}),\s+(?P<last>{_BARE})\]\s+{_KIND}")
+_XEN_BEGINS = r"(?=\[[0-9a-f]{16}, [0-9a-f]{16}\] (?:\(|type ))"
 _EFI = (
     rf"(?P<number>[0-9]{{1,5}}):\s*(?:type=(?P<efi>[0-9]{{1,10}}),\s*)?(?:attr=(?P<attributes>{_HEX}),\s*)?"
     rf"(?:\[\s*(?P<kind>[^|\]]+?)\s*(?P<flags>\|[^\]]*)?\]\s*)?range=\[(?P<start>{_HEX})\s*-\s*(?:(?P<last>{_HEX})\]|(?P<end>{_HEX})\))",
@@ -70,7 +72,7 @@ _DIALECTS = [
     Dialect("firmware", "SMAP", ("smap type=",), r"\bSMAP type=(?=[0-9a-f]+,? )", _SMAP),
     Dialect("firmware", "lsmmap", ("base_addr = 0x",), r"\bbase_addr = (?=0x)", _LSMMAP),
     Dialect("hypervisor", "Xen-e820", ("(xen)",), r"\(XEN\)(?:\s*\[[^\]]{1,40}\])?\s+(?=[0-9a-f]{16}(?: -|$))", _XEN),
-    Dialect("hypervisor", "Xen-e820", ("] (usable", "] (reserved", "] (acpi", "] (unusable"), r"(?=\[[0-9a-f]{16}, [0-9a-f]{16}\] \()", _XEN),
+    Dialect("hypervisor", "Xen-e820", ("] (usable", "] (reserved", "] (acpi", "] (unusable", "] type "), _XEN_BEGINS, _XEN),
     Dialect("efi", "efi: mem", ("efi:mem", *(f"efi: {sign}" for sign in "m[\x1b^\\")), r"\befi:\s*mem(?=[0-9]+:)", _EFI),
     Dialect("user", "user", _named("user"), r"\buser" + _NEXT, _E820),
     Dialect("kernel", "modified", _named("modified"), r"\bmodified" + _NEXT, _E820),

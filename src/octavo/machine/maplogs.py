@@ -25,7 +25,8 @@ from octavo.machine.mapdialects import MOST_ENTRY, Dialect, entries_in, is_gap, 
 from octavo.status import Status, StatusError
 
 _MOST_JOINED = 4  # lines, blank ones aside
-_COLUMNS = r"^[>|\s]+"
+_TIME = r"\[[\s0-9.]+\](?:\[[^\]]{1,16}\])?:?\s*"
+_COLUMNS = rf"^[>|\s]*(?:<[0-9]+>)?(?:.{{0,60}}\bkernel:\s*(?:{_TIME})?|{_TIME})?"  # quotation, and what stands in front of each line of a log
 
 
 @dataclass

@@ -1,0 +1,68 @@
+"""Files that hold firmware maps: large, packed, damaged, foreign, and made to take long."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import random
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from octavo.machine import maptext
+from octavo.machine.mapsources import load_firmware_map
+from octavo.machine.maptext import MOST_HEAD, open_unpacked
+from octavo.status import StatusError
+from tests.maplines import LARGER, PC, log
+
+
+def test_a_map_behind_much_else_is_read_in_bounded_memory(tmp_path: Path) -> None:
+    """32 MiB of log in front of it, far more than is held at once; packed too."""
+    filler = (b"Jun 19 18:06:35 host sshd: Failed password for invalid user: admin " + b"x" * 950 + b"\n") * 1024
+    for name, opener in (("log", open), ("log.gz", gzip.open)):
+        path = tmp_path / name
+        with opener(path, "wb") as file:
+            for _ in range(32):
+                file.write(filler)
+            file.write(log(PC).encode())
+        tracemalloc.start()
+        found = load_firmware_map(str(path))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert found == PC and peak < 40 << 20, peak
+
+
+def test_long_lines_and_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of many MiB is cut, with a remark; packed zeros are no map; what unpacks without end is refused."""
+    path = tmp_path / "x"
+    path.write_text(log(PC) + "y" * (6 << 20) + "\n" + log(LARGER))
+    found = load_firmware_map(str(path))
+    assert found == LARGER and found.notes[0] == f"{path}, line 7: the line is longer than 1048576 characters; what is behind is not read"
+    path.write_bytes(gzip.compress(bytes(64 << 20)))
+    with pytest.raises(StatusError, match="a binary file of 4 MiB or more is no firmware map"):
+        load_firmware_map(str(path))
+    monkeypatch.setattr(maptext, "MOST_UNPACKED", 8 << 20)
+    path.write_bytes(gzip.compress(b"a\n" * (8 << 20)))
+    with pytest.raises(StatusError, match="of text; cut the boot's lines out of it"):
+        load_firmware_map(str(path))
+    path.write_text('[{"start": 0, "end": 4096, "kind": "usable"}' + " " * MOST_HEAD + "]")
+    with pytest.raises(StatusError, match="JSON of more than 4 MiB"):
+        load_firmware_map(str(path))
+
+
+def test_packed_files_that_are_damaged_or_foreign(tmp_path: Path) -> None:
+    """Cut and changed ones, by each packer; what is not unpacked is named."""
+    path = tmp_path / "x"
+    text = random.Random(1).randbytes(5000).hex().encode()
+    for pack in (gzip.compress, bz2.compress, lzma.compress):
+        packed = pack(text)
+        for data in (packed[:-20], packed[:20] + b"\0\xff" * 8 + packed[36:]):
+            path.write_bytes(data)
+            with pytest.raises(StatusError, match="the packed data is damaged"):
+                load_firmware_map(str(path))
+    for magic, says in ((b"PK\x03\x04", "a zip archive"), (b"\x28\xb5\x2f\xfd", "packed by zstd"), (b"LPKSHHRH", "journalctl")):
+        path.write_bytes(magic + bytes(100))
+        with pytest.raises(StatusError, match=says), open_unpacked(str(path)):
+            pass
