@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from octavo.machine import maptext
-from octavo.machine.mapsources import load_firmware_map
+from octavo.machine import mapsources, maptext
+from octavo.machine.mapsources import load_firmware_map, parse_text
 from octavo.machine.maptext import MOST_HEAD, open_unpacked
 from octavo.status import StatusError
 from tests.maplines import LARGER, PC, log
@@ -66,3 +66,33 @@ def test_packed_files_that_are_damaged_or_foreign(tmp_path: Path) -> None:
         path.write_bytes(magic + bytes(100))
         with pytest.raises(StatusError, match=says), open_unpacked(str(path)):
             pass
+
+
+@pytest.mark.parametrize("line", ["\n", " \n", "\r\n", "\r", "\n" * 63 + "#\n"])
+def test_empty_lines_cost_next_to_nothing(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Millions of them: a file of nothing else is none, and one with a map is read; hardly a line is looked at."""
+    looked: list[str] = []
+
+    def look(text: str) -> list[str]:
+        looked.append(text)
+        return maptext.clean(text)
+
+    monkeypatch.setattr(mapsources, "clean", look)
+    path = tmp_path / "x.gz"
+    many = line * (1 << 20 if len(line) == 1 else 1 << 14)
+    for text in (many, many + log(PC), log(PC[:3]) + many + "\n" + log(PC[3:])):
+        path.write_bytes(gzip.compress(text.encode(), 1))
+        if text is many:
+            with pytest.raises(StatusError, match="no memory range found"):
+                load_firmware_map(str(path))
+        else:
+            assert load_firmware_map(str(path)) == PC
+    assert len(looked) <= 3 * text.count("#") + 40
+
+
+@pytest.mark.parametrize("line", ["#\n", "0x5-0x4 a\n", "00000000-00001000 : a\n"])
+def test_lists_without_end(line: str) -> None:
+    """A list that goes on and on is none, whatever its lines are; a log behind such lines is read all the same."""
+    with pytest.raises(StatusError, match=r"line 100001: a list of more than 100000 lines is no firmware map"):
+        parse_text(line * 120_000)
+    assert parse_text(line * 120_000 + log(PC)) == PC

@@ -24,6 +24,7 @@ _LINE = re.compile(rf"(?:\[mem\s+)?({_NUMBER})\s*-\s*({_NUMBER})\s*\]?\s*:?\s+([
 _IOMEM = r"([0-9a-f]{8,16})-([0-9a-f]{8,16}) : (.+)"
 _JSON = r"\s*[\[{]\s*(?![0-9\s]|mem\b)"
 _MOST_DIGITS = 40
+_MOST_LINES = 100_000  # of a list, with comments and what iomem has in other ranges
 
 
 def number_of(text: str) -> int:
@@ -48,6 +49,7 @@ class RangeList:
         self._ranges: list[FirmwareRange] = []
         self._parent: tuple[int, int] = (0, 0)  # the range of iomem in which others may lie
         self._hidden = False
+        self._lines = 0
         self._error: StatusError | None = None
 
     @property
@@ -62,6 +64,9 @@ class RangeList:
 
     def line(self, number: int, text: str) -> None:
         """Looks at a line."""
+        self._lines += 1
+        if self._lines > _MOST_LINES:
+            self._error = self._error or StatusError(Status.INVALID_PARAMETER, f"{self.where}, line {number}: a list of more than {_MOST_LINES} lines is no firmware map")
         text = text.split("#", 1)[0].strip()
         if not text or self._error or "/proc/iomem" in text:
             return

@@ -87,9 +87,7 @@ class MapLog:
         return self._boot.start
 
     def line(self, number: int, text: str) -> None:
-        """Looks at a line. StatusError INVALID_PARAMETER when a table has more than 4096 ranges."""
-        if not text and self._waiting:
-            return
+        """Looks at a line, which is not empty. StatusError INVALID_PARAMETER when a table has more than 4096 ranges."""
         found, start = entries_in(text), start_of(text)
         if self._waiting:
             self._go_on(number, "" if found or start else text)

@@ -148,17 +148,23 @@ def _read_text(blocks: Iterator[str], where: str) -> FirmwareMap:
 
 
 def _read_lines(number: int, piece: str, log: MapLog, ranges: RangeList) -> None:
-    """Shows the lines of a piece to the readers, those without anything of a map to nobody: logs are long."""
-    if not (ranges.alive or log.waiting or may_have_entry(piece.lower())):
+    """Shows the lines of a piece to the readers, those without anything of a map, and empty ones, to nobody: logs are long."""
+    if not piece.strip() or not (ranges.alive or log.waiting or may_have_entry(piece.lower())):
         return
     lines = piece.split("\n")
     for first in range(0, len(lines), _TOGETHER):
         some = lines[first : first + _TOGETHER]
-        if not (ranges.alive or log.waiting or may_have_entry("\n".join(some).lower())):
+        together = "\n".join(some)
+        if not together.strip() or not (ranges.alive or log.waiting or may_have_entry(together.lower())):
             continue
         for at, line in enumerate(some, number + first):
-            if ranges.alive or log.waiting or may_have_entry(line.lower()):
-                for part in clean(line):
-                    log.line(at, part)
-                    if ranges.alive:
-                        ranges.line(at, part)
+            if line and (ranges.alive or log.waiting or may_have_entry(line.lower())):
+                _read_line(at, line, log, ranges)
+
+
+def _read_line(number: int, line: str, log: MapLog, ranges: RangeList) -> None:
+    for part in clean(line):
+        if part:
+            log.line(number, part)
+            if ranges.alive:
+                ranges.line(number, part)
