@@ -7,13 +7,14 @@ import gzip
 import lzma
 import random
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from octavo.machine import mapsources, maptext
 from octavo.machine.mapsources import load_firmware_map, parse_text
-from octavo.machine.maptext import MOST_HEAD, open_unpacked
+from octavo.machine.maptext import MOST_HEAD
 from octavo.status import StatusError
 from tests.maplines import LARGER, PC, log
 
@@ -62,10 +63,54 @@ def test_packed_files_that_are_damaged_or_foreign(tmp_path: Path) -> None:
             path.write_bytes(data)
             with pytest.raises(StatusError, match="the packed data is damaged"):
                 load_firmware_map(str(path))
-    for magic, says in ((b"PK\x03\x04", "a zip archive"), (b"\x28\xb5\x2f\xfd", "packed by zstd"), (b"LPKSHHRH", "journalctl")):
-        path.write_bytes(magic + bytes(100))
-        with pytest.raises(StatusError, match=says), open_unpacked(str(path)):
-            pass
+
+
+@pytest.mark.parametrize(
+    ("start", "says"),
+    [
+        (b"PK\x03\x04", "a zip archive"),
+        (b"\x28\xb5\x2f\xfd", "packed by zstd"),
+        (b"LPKSHHRH", "a journal"),
+        (lzma.compress(b"a", lzma.FORMAT_ALONE), "packed by lzma"),
+        (b"\x1f\x9d\x90", "packed by compress"),
+        (b"\x04\x22\x4d\x18", "packed by lz4"),
+        (b"Rar!\x1a\x07\0", "a rar archive"),
+        (b"%PDF-1.4", "a PDF"),
+        (b"\x89PNG\r\n\x1a\n", "a picture"),
+        (b"\x7fELF", "a program or a kernel"),
+    ],
+)
+def test_files_that_are_no_maps_are_named(start: bytes, says: str, tmp_path: Path) -> None:
+    """By what they are, with what to do; packed too."""
+    path = tmp_path / "x"
+    for data in (start + bytes(100), gzip.compress(start + bytes(100))):
+        path.write_bytes(data)
+        with pytest.raises(StatusError, match=f"^{path}: this is {says}.*; (unpack|write|save|give)"):
+            load_firmware_map(str(path))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_packed_streams_behind_each_other(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    """All of them are read, zeros that pad them or not, wherever a block ends; something else behind them is told, and what is packed twice."""
+    path = tmp_path / "x"
+    first, second = log(PC[:3]).encode(), log(PC[3:]).encode()
+    for size in (0, 4, 256 * 1024 - len(pack(first)), 300 * 1024):
+        for behind in (b"", bytes(size)):
+            path.write_bytes(pack(first) + bytes(size) + pack(second) + behind)
+            assert load_firmware_map(str(path)) == PC
+    for odd in (b"x", b"\0\0x", b"\n" * 9):
+        path.write_bytes(pack(first) + odd)
+        with pytest.raises(StatusError, match=f"^{path}: what stands behind the packed data is not packed as it is; unpack the file first$"):
+            load_firmware_map(str(path))
+    path.write_bytes(pack(gzip.compress(first)))
+    with pytest.raises(StatusError, match=f"^{path}: what is packed in it is packed again; unpack it once first$"):
+        load_firmware_map(str(path))
+    path.write_bytes(pack(first) + bytes(4) + pack(second)[:-8])
+    with pytest.raises(StatusError, match=f"^{path}: the packed data is damaged: it ends too early$"):
+        load_firmware_map(str(path))
+    path.write_bytes(pack(b""))
+    with pytest.raises(StatusError, match="no memory range found"):
+        load_firmware_map(str(path))
 
 
 @pytest.mark.parametrize("line", ["\n", " \n", "\r\n", "\r", "\n" * 63 + "#\n"])

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import bz2
 import codecs
-import gzip
+import io
 import json
 import lzma
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from octavo.machine.firmware import Remarks
 from octavo.status import Status, StatusError
@@ -27,12 +27,22 @@ MOST_HEAD = 4 << 20  # bytes: larger than a binary table of 4096 ranges, and the
 MOST_UNPACKED = 8 << 30  # bytes: a log that is larger is a bomb
 MOST_LINE = 1 << 20  # characters
 _BLOCK = 256 << 10  # bytes
-_OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive; unpack it first",
     b"\x28\xb5\x2f\xfd": "packed by zstd; unpack it first",
     b"7z\xbc\xaf": "a 7z archive; unpack it first",
+    b"Rar!\x1a\x07": "a rar archive; unpack it first",
+    b"\x5d\0\0": "packed by lzma; unpack it first",
+    b"\x1f\x9d": "packed by compress; unpack it first",
+    b"\x04\x22\x4d\x18": "packed by lz4; unpack it first",
+    b"LZIP": "packed by lzip; unpack it first",
+    b"\x89LZO": "packed by lzop; unpack it first",
     b"LPKSHHRH": "a journal in systemd's own form; write it as text with 'journalctl -k -b --file'",
+    b"%PDF-": "a PDF; save the log in it as text",
+    b"\x89PNG": "a picture; give the log as text",
+    b"\xff\xd8\xff": "a picture; give the log as text",
+    b"GIF8": "a picture; give the log as text",
+    b"\x7fELF": "a program or a kernel; give the log that it prints while it starts",
 }
 _CONTROLS = bytes(sorted({*range(1, 32)} - {*b"\b\t\n\v\f\r\x1a\x1b"}))
 _KEY = r'"MESSAGE"\s*:\s*'
@@ -41,27 +51,115 @@ _CUT = _KEY + r"\[[\s0-9,]*\Z"
 _COLOUR = r"(?:\x1b|\^\[|\\u001b|\\x1b|\\033|#033|\u241b)\[[0-9;?]*[A-Za-z]|(?:\ufffd|\?)?\[[0-9;]+m"
 
 
+class _Unpacker(Protocol):
+    """What bz2 and lzma have in common, for one packed stream."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int = -1, /) -> bytes: ...
+
+
+class _Gzip:
+    """The same for gzip."""
+
+    def __init__(self) -> None:
+        self._stream = zlib.decompressobj(31)  # with gzip's header and checksum
+
+    @property
+    def eof(self) -> bool:
+        return self._stream.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._stream.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._stream.unused_data
+
+    def decompress(self, data: bytes, max_length: int = -1, /) -> bytes:
+        return self._stream.decompress(self._stream.unconsumed_tail + data, max_length)
+
+
+_UNPACKERS: dict[bytes, Callable[[], _Unpacker]] = {b"\x1f\x8b": _Gzip, b"BZh": bz2.BZ2Decompressor, b"\xfd7zXZ\0": lzma.LZMADecompressor}
+
+
+class _Unpacked(io.RawIOBase):
+    """What the packed streams in a file have, one behind the other; zeros behind a stream pad it."""
+
+    def __init__(self, path: str, file: IO[bytes], magic: bytes) -> None:
+        self._path = path
+        self._file = file
+        self._magic = magic
+        self._stream = _UNPACKERS[magic]()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Unpacks into a buffer. StatusError INVALID_PARAMETER when something else stands behind a stream; EOFError."""
+        data = b""
+        while not data:
+            if self._stream.eof:
+                packed = self._next()
+                if not packed:
+                    return 0
+            else:
+                packed = self._file.read(_BLOCK) if self._stream.needs_input else b""
+            ended = self._stream.needs_input and not packed
+            data = self._stream.decompress(packed, len(buffer))
+            if ended and not data and not self._stream.eof:
+                raise EOFError
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _next(self) -> bytes:
+        """The first bytes of the next stream, for which there is an unpacker then; empty at the end."""
+        packed = self._stream.unused_data.lstrip(b"\0")
+        while not packed and (block := self._file.read(_BLOCK)):
+            packed = block.lstrip(b"\0")
+        if packed:
+            packed += self._file.read(len(self._magic))
+            if not packed.startswith(self._magic):
+                raise StatusError(Status.INVALID_PARAMETER, f"{self._path}: what stands behind the packed data is not packed as it is; unpack the file first")
+            self._stream = _UNPACKERS[self._magic]()
+        return packed
+
+
 @contextmanager
 def open_unpacked(path: str) -> Iterator[IO[bytes]]:
     """The bytes of a file, unpacked when it is packed. StatusError INVALID_PARAMETER for packed data that is damaged, or of a kind that is not read."""
     with open(path, "rb") as file:
-        start = file.peek(8)[:8]
-        for magic, what in _FOREIGN.items():
-            if start.startswith(magic):
-                raise StatusError(Status.INVALID_PARAMETER, f"{path}: this is {what}")
-        opener = next((f for magic, f in _OPENERS.items() if start.startswith(magic)), None)
-        if opener is None:
+        magic = _look(path, file)
+        if not magic:
             yield file
             return
         try:
-            with opener(file, "rb") as unpacked:
+            with io.BufferedReader(_Unpacked(path, file, magic), _BLOCK) as unpacked:
+                if _look(path, unpacked):
+                    raise StatusError(Status.INVALID_PARAMETER, f"{path}: what is packed in it is packed again; unpack it once first")
                 yield unpacked
-        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        except EOFError:
+            raise StatusError(Status.INVALID_PARAMETER, f"{path}: the packed data is damaged: it ends too early") from None
+        except (zlib.error, lzma.LZMAError) as error:
             raise StatusError(Status.INVALID_PARAMETER, f"{path}: the packed data is damaged: {error}") from None
         except OSError as error:
             if error.errno is not None:
                 raise
             raise StatusError(Status.INVALID_PARAMETER, f"{path}: the packed data is damaged: {error}") from None
+
+
+def _look(path: str, file: Any) -> bytes:
+    """The magic bytes with which a packed file that is read begins; none for others. StatusError INVALID_PARAMETER for what is known, and no map."""
+    start = file.peek(8)
+    for magic, what in _FOREIGN.items():
+        if start.startswith(magic):
+            raise StatusError(Status.INVALID_PARAMETER, f"{path}: this is {what}")
+    return next((magic for magic in _UNPACKERS if start.startswith(magic)), b"")
 
 
 def encoding_of(head: bytes) -> str:
