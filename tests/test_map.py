@@ -203,6 +203,17 @@ def test_map_errors(arguments: list[str], says: str) -> None:
     assert says in error.value.text
 
 
+@pytest.mark.parametrize("name", ["", "-"])
+def test_drawings_need_a_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong call, and no file."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        run(["map", "pc-8m", f"--svg={name}"])
+    shown = capsys.readouterr()
+    assert ended.value.code == 2 and f"--svg {name!r}: give the name of a file" in shown.err and not shown.out
+    assert not list(tmp_path.iterdir())
+
+
 def test_memory_views_in_the_shell(tmp_path: Path) -> None:
     """buddy, slab, pool, stat, a frame, a picture; and what makes no sense."""
     with octavo.boot(memory="16M") as system:

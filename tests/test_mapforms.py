@@ -238,6 +238,15 @@ def test_iomem_as_root_has_it() -> None:
     assert [(r.start, r.kind) for r in found] == [(0, K.RESERVED), (0x1000, K.USABLE), (0xA0000, K.RESERVED), (0x100000, K.USABLE)] and not found.notes
 
 
+def test_iomem_without_a_name() -> None:
+    """A range that has none is reserved, and told; what lies in another one is a part of that all the same."""
+    for behind in (":", ": ", ":\r"):
+        text = f"00001000-0009fbff : System RAM\n  00002000-00002fff {behind}\n000a0000-000fffff {behind}\n00100000-0fedffff : System RAM\n"
+        found = parse_text(text)
+        assert [(r.start, r.kind) for r in found] == [(0x1000, K.USABLE), (0xA0000, K.RESERVED), (0x100000, K.USABLE)]
+        assert found.notes == ("map, line 3: the range has no name, and is taken as reserved",)
+
+
 def test_unknown_and_empty_ranges_of_lists() -> None:
     """A word that nobody uses is told; an empty range is left out."""
     found = parse_text("0x0-0xfff usable\n0x1000-0x1fff usabel\n0x2000-0x1fff usable\n", "x")

@@ -11,7 +11,7 @@ from octavo.boot.plan import BootPlan, plan_boot
 from octavo.boot.segments import FALLBACK, reach
 from octavo.cli.drawing import draw_maps, human
 from octavo.cli.output import print_json
-from octavo.cli.verb import Verb, add_json, size
+from octavo.cli.verb import Verb, add_json, size, wrong
 from octavo.machine.abi import PAGE_SHIFT
 from octavo.machine.mapsources import load_firmware_map, recorded_maps
 from octavo.machine.paging import FORMATS
@@ -39,6 +39,8 @@ def _arguments(parser: ArgumentParser) -> None:
 
 def show_map(arguments: Namespace) -> int:
     """Prints or draws what a firmware map leads to."""
+    if arguments.svg in ("", "-"):
+        wrong(arguments, f"--svg {arguments.svg!r}: give the name of a file; /dev/stdout is the standard output")
     limit = size(arguments, arguments.memory) if arguments.memory else None
     ranges = load_firmware_map(arguments.map)
     plan = plan_boot(ranges, arguments.arch, limit)

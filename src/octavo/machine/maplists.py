@@ -21,7 +21,7 @@ from octavo.status import Status, StatusError
 
 _NUMBER = r"0x[0-9a-f]+|[0-9]+"
 _LINE = re.compile(rf"(?:\[mem\s+)?({_NUMBER})\s*-\s*({_NUMBER})\s*\]?\s*:?\s+([a-z(].*)", re.I)
-_IOMEM = r"([0-9a-f]{8,16})-([0-9a-f]{8,16}) : (.+)"
+_IOMEM = r"([0-9a-f]{8,16})-([0-9a-f]{8,16}) :(?: (.+))?"
 _JSON = r"\s*[\[{]\s*(?![0-9\s]|mem\b)"
 _MOST_DIGITS = 40
 _MOST_LINES = 100_000  # of a list, with comments and what iomem has in other ranges
@@ -73,7 +73,7 @@ class RangeList:
         place = f"{self.where}, line {number}"
         try:
             if found := re.fullmatch(_IOMEM, text, re.I):
-                self._iomem(int(found[1], 16), _checked(int(found[1], 16), int(found[2], 16)), found[3])
+                self._iomem(int(found[1], 16), _checked(int(found[1], 16), int(found[2], 16)), found[3] or "", number)
             elif found := _LINE.fullmatch(text):
                 add_range(self._ranges, self._remarks, number_of(found[1]), number_of(found[2]), found[3], number)
             else:
@@ -82,12 +82,14 @@ class RangeList:
         except StatusError as error:
             self._error = StatusError(error.status, f"{place}: {error.text}")
 
-    def _iomem(self, start: int, end: int, name: str) -> None:
+    def _iomem(self, start: int, end: int, name: str, number: int) -> None:
         low, high = self._parent
         if (start, end) == (0, 1):
             self._hidden = True
         elif not (low <= start and end <= high):
             self._parent = start, end
+            if not name:
+                self._remarks.add("the range has no name, and is taken as reserved", number)
             _append(self._ranges, FirmwareRange(start, end, kind_of(name) or MemoryKind.RESERVED))
 
     def result(self) -> FirmwareMap:
