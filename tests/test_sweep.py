@@ -1,4 +1,4 @@
-"""Hostile arguments to all that `octavo.boot` leads to: each public method, each of its arguments, each value.
+"""Hostile arguments to all that `octavo.boot` leads to, and to all that docs/api.md names: each argument, each value.
 
 The methods of the kernel's heap are called in `test_hostile_heap.py`, those of spaces and sections in `test_hostile.py`, the others
 here; what is in none of the three is the executive's own, and `INTERNAL` says why. A call ends in a StatusError, or (of a file
@@ -13,10 +13,14 @@ import inspect
 import io
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from types import CoroutineType, MethodType
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 import octavo
@@ -25,18 +29,24 @@ from octavo.drivers.ramdisk import RamDisk
 from octavo.files import File, Volume
 from octavo.fs.fat.file import FatFile
 from octavo.fs.fat.volume import FatVolume
+from octavo.images import plan_volume
 from octavo.io.rawfile import RawFile
+from octavo.machines import load_firmware_map
 from octavo.memory.arguments import shown
 from octavo.memory.kernel import KernelMemory
 from octavo.memory.manager import MemoryManager
 from octavo.memory.spaces.sections import Sections
+from octavo.policies import NAMES, Policy
 from octavo.printing import printable
+from octavo.reports import Shell
 from octavo.status import StatusError
 from octavo.system import System
+from octavo.testing import FLASH, BufferDisk
 from octavo.threads.scheduler import Scheduler
 from octavo.threads.wait import Event
 from tests.conftest import blank_image
 from tests.machines import within_seconds
+from tests.test_api import NAMES as DOCUMENTED
 from tests.test_hostile import CALLS as CALLS_OF_SPACES
 from tests.test_hostile import World as SpaceWorld
 from tests.test_hostile_heap import CALLS as CALLS_OF_HEAP
@@ -134,10 +144,6 @@ CALLS = [
     ),
 ]  # fmt: skip
 
-PARTS = "a part of address spaces, called by them with pages that they have looked up, for each page of a bulk call"
-FRAMES = "frames by number, for the parts of the memory manager: a check here would be paid for each fault"
-CACHE = "for file systems, which have looked at places and lengths"
-FAT = "a part of a FAT volume, which has looked at paths and has its mutex"
 INTERNAL = {  # the executive's own classes and methods, which nobody calls from outside: why, and which
     "a part of address spaces, called by them with pages that they have looked up, for each page of a bulk call": (
         "PageTables PrivatePages Vads Vad View Pattern Bulk Commitment SoftMmu Eviction Replacement Policy DefaultPager PageTableFormat PageFiles"
@@ -179,14 +185,116 @@ def outcome(world: World, call: Callable[..., Any], arguments: tuple[object, ...
                 world.system.scheduler.run(result)
             elif inspect.isgenerator(result):
                 deque(result, 0)
-            elif isinstance(result, io.IOBase):
+            elif isinstance(result, io.IOBase | ImageDisk | RamDisk):
                 result.close()
+            elif isinstance(result, System):
+                result.abandon()
+            elif isinstance(result, AbstractContextManager) and not isinstance(result, Volume):
+                result.__enter__()
     except StatusError as error:
         longest = max((len(a) for a in arguments if isinstance(a, str)), default=0)
         assert 8 < len(error.text) < 300 + longest, error.text
         assert "Exceeds" not in error.text and "object has no" not in error.text, error.text
         return error
     return None
+
+
+class Named(NamedTuple):
+    """A name of docs/api.md that is called; the arguments are of a world, those that have a right value by position."""
+
+    module: str
+    name: str
+    arguments: Callable[[World], tuple[object, ...]]
+    right: Right = {}
+
+
+SIZE = 8 << 20
+PRINT: Callable[[str], None] = deque[str](maxlen=1).append
+BOOT: tuple[object, ...] = ("8M", [], "x86-64", "pc-6g", False, 1, True, None, "nt", None, None, 437)
+SEEDS: list[object] = [None, -1, 2**63]
+NAMED = [
+    Named("octavo", "boot", lambda w: BOOT, {0: [None], 1: [[]], 5: SEEDS, 7: [None], 9: [None], 10: [None]}),
+    Named("octavo", "System", lambda w: (BOOT[0], *BOOT[2:4], *BOOT[5:]), {0: [None], 3: SEEDS, 5: [None], 7: [None], 8: [None]}),
+    Named("octavo", "open_image", lambda w: ("none", True, "8M", 437), {2: [None]}),
+    Named("octavo.images", "ImageDisk", lambda w: (w.other, w.system.scheduler, True)),
+    Named("octavo.images", "RamDisk", lambda w: ("disk", 4096, w.system.memory), {0: TEXTS[:1]}),
+    Named("octavo.images", "plan_volume", lambda w: (SIZE, 0, 0, 2)),
+    Named("octavo.images", "make_fat", lambda w: (BufferDisk("new", bytearray(1 << 20)), w.system.cache, plan_volume(1 << 20), "LABEL", True), {3: TEXTS[:1]}),
+    Named("octavo.machines", "compute_layout", lambda w: (w.system.plan.arch, 1 << 16, 1 << 16, 512)),
+    Named("octavo.machines", "load_firmware_map", lambda w: ("pc-6g",)),
+    Named("octavo.machines", "plan_boot", lambda w: (load_firmware_map("pc-6g"), "x86-64", SIZE), {2: [None]}),
+    Named("octavo.policies", "Policy", lambda w: ("lru", 5, 5)),
+    Named("octavo.policies", "Policy.replay", lambda w: (Policy("lru", 5, 5), np.arange(9))),
+    Named("octavo.reports", "Shell", lambda w: (w.system, print, None), {2: [None]}),
+    Named("octavo.reports", "Shell.run", lambda w: (Shell(w.system, PRINT), "ver"), {1: TEXTS}),
+    Named("octavo.reports", "Shell.execute", lambda w: (Shell(w.system, PRINT), "ver"), {1: TEXTS}),
+    Named("octavo.reports", "cache_report", lambda w: (w.system,)),
+    Named("octavo.reports", "memory_report", lambda w: (w.system,)),
+    Named("octavo.testing", "BufferDisk", lambda w: ("disk", bytearray(512), False, False), {0: TEXTS[:1], 1: [b""]}),
+    Named("octavo.testing", "BytesPager", lambda w: (w.system.scheduler, bytearray(9))),
+    Named("octavo.testing", "DiskModel", lambda w: (0.0, 0.0, 1.0), {0: [1.5], 1: [1.5], 2: [1.5, 2**63, 10**400, 10**5000]}),
+    Named("octavo.testing", "FaultyDevice", lambda w: (w.ram_disk, lambda verb, number: False)),
+    Named("octavo.testing", "ModelledDisk", lambda w: (w.ram_disk, w.system.scheduler, FLASH)),
+    Named("octavo.testing", "RecordingDevice", lambda w: (w.ram_disk,)),
+    Named("octavo.vm", "make_profile", lambda w: ("nt", "lru", 4), {1: [None], 2: [None]}),
+    Named("octavo.vm", "reference", lambda w: (4096, 1), {0: [2**63]}),
+]  # fmt: skip
+NOT_CALLED = {  # names of docs/api.md with nothing to sweep: why, and which
+    "made by calls that are swept, and swept by its methods": "File Volume AddressSpace KernelMemory",
+    "an enumeration or an exception, as Python makes them": (
+        "Status StatusError PoolError SlabError MemoryKind Access Advice Allocate Attribute CopyStrategy Free Inherit Lock MemoryType OutOfMemory PageState"
+        " Protect Return"
+    ),
+    "a record, which is looked at by whoever takes it": "BootPlan FirmwareMap FirmwareRange MemoryInformation Profile",
+    "a class to derive from, or what a parameter must be": "Device ExternalPager Plan",
+    "a value, or a call without arguments": "__version__ recorded_maps NAMES FLASH HARD_DISK EXECUTE READ WRITE",
+}
+
+
+def of_module(entry: Named) -> Any:
+    """What is called."""
+    return attrgetter(entry.name)(import_module(entry.module))
+
+
+@pytest.mark.parametrize("entry", NAMED, ids=lambda e: e.name)
+def test_each_argument_of_what_the_documents_name(entry: Named, world: World) -> None:
+    """Each argument alone, the others being right; which they are is tried first."""
+    call, tried = of_module(entry), 0
+    world.prepare()
+    with world.file:
+        assert entry.name == "open_image" or outcome(world, call, entry.arguments(world)) is None
+    for at in places(call)["." in entry.name :]:  # self is no argument
+        for value in HOSTILE:
+            world.prepare()
+            given, before = entry.arguments(world), world.books()
+            with world.file:
+                error = outcome(world, call, (*given[:at], value, *given[at + 1 :]))
+                fine = is_one_of(value, entry.right.get(at, []))
+                names = f"{entry.name}, argument {at}, {shown(value)}"
+                assert fine or (error is not None and world.books() == before), f"{names}: {printable(error.text) if error else 'was taken'}"
+            tried += 1
+    assert tried >= len(HOSTILE)
+
+
+def test_every_name_of_the_documents_is_looked_at() -> None:
+    """Each is called above, or there is a reason."""
+    reasons = {name for names in NOT_CALLED.values() for name in names.split()}
+    called = {entry.name.split(".")[0] for entry in NAMED}
+    assert not reasons & called
+    assert reasons | called == {name for names in DOCUMENTED.values() for name in names}
+
+
+KEYS = [[1, 2], [1.0], np.array([1.0]), np.array([[1]]), np.array(5), np.array(["x"]), np.arange(3, dtype=np.uint64), np.arange(3, dtype=np.int32), np.array([-1])]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_keys_that_are_no_row_of_int64_are_not_replayed(name: str) -> None:
+    """Those that are may be large, few, or taken from among others."""
+    for keys in KEYS:
+        with pytest.raises(StatusError, match="a replay"):
+            Policy(name, 5, 5).replay(keys)  # type: ignore[arg-type]
+    for row in (np.array([], np.int64), np.array([2**62, 2**63 - 1, 2**62]), np.arange(99)[::2]):
+        assert Policy(name, 5, 5).replay(row)[0] == len(set(row.tolist()))
 
 
 def is_one_of(value: object, values: list[object]) -> bool:

@@ -21,14 +21,14 @@ from octavo.drivers.image import ImageDisk
 from octavo.files import Volume
 from octavo.fs.fat.names import check_code_page
 from octavo.fs.mount import mount
-from octavo.io.device import Device
+from octavo.io.device import Device, given_device
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.machine.clock import RealClock, VirtualClock
 from octavo.machine.firmware import FirmwareRange
 from octavo.machine.host import available_bytes
 from octavo.machine.mapsources import load_firmware_map
 from octavo.machine.ram import Ram
-from octavo.memory.arguments import called, given, invalid, label, named, shown, whole
+from octavo.memory.arguments import called, invalid, named, shown, whole
 from octavo.memory.manager import MemoryManager
 from octavo.memory.spaces.profiles import make_profile
 from octavo.printing import counted, keep
@@ -61,22 +61,6 @@ def parse_size(text: str | int) -> int:
     if size > LARGEST:
         raise invalid(f"{shown(text)} is not a size: write 16M, 1.5G or a number of bytes, below 16777216T")
     return size
-
-
-def _ranges(firmware_map: object) -> Sequence[FirmwareRange]:
-    """The firmware map that a caller means. StatusError INVALID_PARAMETER, or what reading it ends in."""
-    if isinstance(firmware_map, str):
-        return load_firmware_map(firmware_map)
-    if isinstance(firmware_map, Sequence) and all(isinstance(r, FirmwareRange) for r in firmware_map):
-        return firmware_map
-    raise invalid(f"{shown(firmware_map)} is no firmware map: give 'host', the name of a recorded one, a file, or a list of ranges")
-
-
-def _path(path: object) -> str | PathLike[str]:
-    """What may be a path of the host. StatusError INVALID_PARAMETER when it cannot be one."""
-    if isinstance(path, str | PathLike) and str(path) and "\0" not in str(path):
-        return path
-    raise invalid(f"{shown(path)} is no path of an image")
 
 
 class System:
@@ -112,7 +96,8 @@ class System:
         clock = RealClock() if seed is None else VirtualClock()
         seed = 0 if seed is None else whole(seed, "a seed", -LARGEST, LARGEST)
         self.say(f"Octavo {VERSION}" + (f", virtual time, seed {seed}" if clock.virtual else ""))
-        self.plan = plan_boot(_ranges(firmware_map), label(arch, "an architecture"), limit)
+        ranges = load_firmware_map(firmware_map) if isinstance(firmware_map, str) else firmware_map
+        self.plan = plan_boot(ranges, arch, limit)
         for line in self.plan.log():
             self.say(line)
         self.plan.check_host(available_bytes())
@@ -160,12 +145,12 @@ class System:
         StatusError FILE_CLOSED when the system was ended.
         """
         self.scheduler.check_open()
-        device = ImageDisk(_path(path), self.scheduler, read_only)
+        device = ImageDisk(path, self.scheduler, read_only)
         return self.attach_device(device)
 
     def attach_device(self, device: Device) -> Volume:
         """Mounts the volume on a device; the device is closed when that fails. StatusError INVALID_PARAMETER for what is none."""
-        given(device, Device, "a device")  # type: ignore[type-abstract]  # it is looked at, not made
+        given_device(device, "a device")
         try:
             letter = self._free_letter(device)
             core = self.scheduler.run(mount(device, self.cache, self.codepage))
@@ -190,7 +175,7 @@ class System:
         from octavo.drivers.ramdisk import RamDisk  # not needed by most starts of the command line
         from octavo.fs.fat.mkfs import make_fat, plan_volume
 
-        device = RamDisk("ramdisk", whole(size, "the size of a RAM disk", 1, LARGEST), self.memory)
+        device = RamDisk("ramdisk", size, self.memory)
         try:
             plan = plan_volume(device.size)
             self.scheduler.run(make_fat(device, self.cache, plan, "RAMDISK", blank=True))
@@ -206,7 +191,7 @@ class System:
         where the file can be none.
         """
         self.scheduler.check_open()
-        device = ImageDisk(_path(path), self.scheduler)
+        device = ImageDisk(path, self.scheduler)
         try:
             device.reserve()
             self.virtual.add_page_file(device)

@@ -28,9 +28,11 @@ from dataclasses import dataclass
 
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.machine.paging import PageTableFormat
+from octavo.memory.arguments import given, whole
 from octavo.status import Status, StatusError
 
 ENTRY_BYTES = 32  # of the PFN database
+MOST_FRAMES = 1 << 64 - PAGE_SHIFT  # that addresses of 64 bits have
 MIB_PAGES = 256
 GIB_PAGES = 1 << 18
 
@@ -91,8 +93,12 @@ def region_sizes(arch: PageTableFormat, pages: int, highest: int) -> Sizes:
 def compute_layout(arch: PageTableFormat, pages: int, highest: int, image_pages: int = 512) -> list[Region]:
     """Every region, ascending, for `pages` usable frames up to number `highest` and a loaded image of `image_pages`.
 
-    StatusError INSUFFICIENT_RESOURCES below the minimum, INVALID_PARAMETER for more than the architecture can hold.
+    StatusError INSUFFICIENT_RESOURCES below the minimum, INVALID_PARAMETER for more than the architecture can hold,
+    and for what is no architecture or number of pages.
     """
+    given(arch, PageTableFormat, "an architecture")
+    for count, what in ((pages, "the usable frames"), (highest, "the highest frame"), (image_pages, "the pages of an image")):
+        whole(count, what, 0, MOST_FRAMES)
     least = minimum_pages(arch)
     if pages < least:
         raise StatusError(

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from octavo.boot.firmware_map import FIRMWARE_KEEPS, normalise
 from octavo.boot.segments import Segment, segments_of
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
-from octavo.machine.firmware import FirmwareMap, FirmwareRange
+from octavo.machine.firmware import ADDRESS_LIMIT, FirmwareMap, FirmwareRange, MemoryKind
 from octavo.machine.paging import PageTableFormat, page_table_format
 from octavo.machine.ram import MAX_FRAMES
+from octavo.memory.arguments import given, invalid, label, shown, whole
 from octavo.memory.pfn import ENTRY_BYTES
 from octavo.status import Status, StatusError
 
@@ -99,8 +100,14 @@ def _mib(frames: int) -> str:
 
 
 def plan_boot(ranges: Sequence[FirmwareRange], arch: str, memory: int | None) -> BootPlan:
-    """The plan for a firmware map and a memory limit in bytes (None: all there is)."""
-    paging = page_table_format(arch)
+    """The plan for a firmware map and a memory limit in bytes (None: all there is).
+
+    StatusError INVALID_PARAMETER for what one of them cannot be, INSUFFICIENT_RESOURCES when the map has not so much memory.
+    """
+    paging = page_table_format(label(arch, "an architecture"))
+    _look_at(ranges)
+    if memory is not None:
+        whole(memory, "the memory limit in bytes", 0, ADDRESS_LIMIT)
     limit = _limit(paging)
     everything = normalise(ranges, 1 << 64)
     clean = normalise(ranges, limit)
@@ -127,6 +134,17 @@ def plan_boot(ranges: Sequence[FirmwareRange], arch: str, memory: int | None) ->
     frames = sum(taken[-1])
     database, usable = _place_database(taken, frames)
     return BootPlan(paging, clean, segments_of(paging, taken), found, beyond, outside, low_page, frames, database, usable, notes)
+
+
+def _look_at(ranges: object) -> None:
+    """StatusError INVALID_PARAMETER for what are no ranges."""
+    if not isinstance(ranges, Sequence):
+        raise invalid(f"{shown(ranges)} is no firmware map: give 'host', the name of a recorded one, a file, or a list of ranges")
+    for item in ranges:
+        found = given(item, FirmwareRange, "a range of a firmware map")
+        whole(found.start, "the start of a range of a firmware map", 0, ADDRESS_LIMIT)
+        whole(found.end, "the end of a range of a firmware map", 0, ADDRESS_LIMIT)
+        given(found.kind, MemoryKind, "the kind of a range of a firmware map")
 
 
 def _no_memory(arch: str, found: int, beyond: int, notes: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 from octavo.drivers.host import host_error, lock, require_storage
 from octavo.io.device import SECTOR, Device, Extent
-from octavo.memory.arguments import whole
+from octavo.memory.arguments import given, invalid, shown, whole
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 
@@ -29,11 +29,11 @@ _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
 
 class ImageDisk(Device):
-    """The image at `path`; StatusError where it cannot be opened or another writer has it."""
+    """The image at `path`; StatusError where it cannot be opened or another writer has it, INVALID_PARAMETER for what is no path."""
 
     def __init__(self, path: str | os.PathLike[str], scheduler: Scheduler, read_only: bool = False, direct: bool = False) -> None:
-        self.path = os.fspath(path)
-        self.scheduler = scheduler
+        self.path = _named(path)
+        self.scheduler = given(scheduler, Scheduler, "a scheduler")
         self._fd = _open(self.path, read_only, direct)
         size = os.lseek(self._fd, 0, os.SEEK_END)
         super().__init__(self.path, size // SECTOR * SECTOR, read_only, size in FLOPPY_SIZES)
@@ -110,6 +110,13 @@ class ImageDisk(Device):
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _named(path: object) -> str:
+    """What may be a path of the host. StatusError INVALID_PARAMETER when it cannot be one."""
+    if isinstance(path, str | os.PathLike) and (text := str(os.fspath(path))) and "\0" not in text:
+        return text
+    raise invalid(f"{shown(path)} is no path of an image")
 
 
 def _open(path: str, read_only: bool, direct: bool) -> int:

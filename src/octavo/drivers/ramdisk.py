@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from octavo.io.device import Device, Extent
+from octavo.io.device import LARGEST_DEVICE, Device, Extent
 from octavo.machine.abi import PAGE_SIZE
+from octavo.memory.arguments import given, label, whole
 from octavo.memory.manager import MemoryManager
 from octavo.status import Status, StatusError
 
 
 class RamDisk(Device):
-    """`size` bytes (rounded up to pages) of zeros; StatusError INSUFFICIENT_RESOURCES when memory has no such run of frames."""
+    """`size` bytes (rounded up to pages) of zeros.
+
+    StatusError INSUFFICIENT_RESOURCES when memory has no such run of frames, INVALID_PARAMETER, OBJECT_NAME_INVALID.
+    """
 
     def __init__(self, name: str, size: int, memory: MemoryManager) -> None:
-        self.memory = memory
-        self.pages = -(-size // PAGE_SIZE)
+        label(name, "the name of a RAM disk")
+        self.memory = given(memory, MemoryManager, "the memory of a RAM disk")
+        self.pages = -(-whole(size, "the size of a RAM disk", 1, LARGEST_DEVICE) // PAGE_SIZE)
         self.first = memory.allocate_contiguous(self.pages)
         if not self.first:
             raise StatusError(

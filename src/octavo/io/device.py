@@ -12,10 +12,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from octavo.memory.arguments import invalid, shown
+from octavo.memory.arguments import given, invalid, shown
 from octavo.status import Status, StatusError
 
 SECTOR = 512
+LARGEST_DEVICE = (1 << 64) - 1  # bytes
 
 Buffer = memoryview
 Extent = tuple[int, list[Buffer]]  # (byte offset on the device, buffers)
@@ -124,6 +125,11 @@ class Device(ABC):
     def statistics(self) -> dict[str, int]:
         """Requests and bytes since the device was opened."""
         return asdict(self.counts)
+
+
+def given_device(value: object, what: str) -> Device:
+    """`value`, a device. StatusError INVALID_PARAMETER when it is none."""
+    return given(value, Device, what)  # type: ignore[type-abstract]  # it is looked at, not made
 
 
 def merge(extents: list[Extent], most_bytes: int, most_buffers: int) -> list[Extent]:

@@ -36,6 +36,8 @@ def load_firmware_map(source: str) -> FirmwareMap:
 
     The form of a file is found out; a binary one can be named in front of it: "uefi:map.bin" (e820, uefi, multiboot1, multiboot2).
     """
+    if not isinstance(source, str):
+        raise StatusError(Status.INVALID_PARAMETER, f"a firmware map is named by a text, not by {type(source).__name__}: give 'host', a file, or a recorded map's name")
     if source == "host":
         return read_sysfs()
     if not _can_be_name(source):

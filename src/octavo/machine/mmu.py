@@ -26,6 +26,7 @@ from octavo.machine import mmukernels as k
 from octavo.machine.kernels import compile_kernels
 from octavo.machine.paging import PageTableFormat
 from octavo.machine.ram import Ram
+from octavo.status import Status, StatusError
 
 TLB_SLOTS = 1024
 COMPILE_FROM = 20_000
@@ -43,7 +44,13 @@ class PageFault:
 
 
 def reference(address: int, kind: int = k.READ) -> int:
-    """A reference to the aligned address, as int64 has it."""
+    """A reference to the aligned address, as int64 has it. StatusError INVALID_PARAMETER for what is no address, or no kind."""
+    if type(address) is not int or type(kind) is not int or not 0 <= address < 1 << 64 or not k.READ <= kind <= k.EXECUTE:
+        raise StatusError(Status.INVALID_PARAMETER, "a reference is made of an address, a whole number of 64 bits from 0 on, and of READ, WRITE or EXECUTE")
+    return _packed(address, kind)
+
+
+def _packed(address: int, kind: int = k.READ) -> int:
     return (address & ~3 | kind) - ((1 << 64) if address >> 63 else 0)
 
 
@@ -97,7 +104,7 @@ class SoftMmu:
         """The physical address of one reference, or its fault."""
         with self._locks[cpu]:
             view = self.views[cpu]
-            found = k.translate(self._entries, view, reference(address, kind))
+            found = k.translate(self._entries, view, _packed(address, kind))
             return found | address & 3 if found >= 0 else PageFault(0, view[k.ADDRESS], view[k.ERROR])
 
     @staticmethod
@@ -107,7 +114,7 @@ class SoftMmu:
 
     def invalidate(self, address: int, pages: int = 1) -> None:
         """Flushes pages from the TLB of every CPU."""
-        first = reference(address) >> 12
+        first = _packed(address) >> 12
         self.shootdowns += 1
         for lock, view in zip(self._locks, self.views, strict=True):
             with lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from octavo.machine.abi import State
+from octavo.memory.arguments import given
 from octavo.printing import counted
 from octavo.system import System
 
@@ -37,7 +38,7 @@ def frames_by_state(system: System) -> list[str]:
 
 def memory_report(system: System) -> list[str]:
     """Limit, states, faults, clusters, write-back, pageout, free blocks."""
-    data = cast(Table, system.memory.statistics())
+    data = cast(Table, given(system, System, "a system").memory.statistics())
     faults, writeback, pageout = data["faults"], data["writeback"], data["pageout"]
     lines = [
         f"Memory: {data['in_use']} of {counted(data['limit'], 'frame')} in use ({data['in_use'] * 4} of {data['limit'] * 4} KiB)",
@@ -134,7 +135,7 @@ def _clusters(sizes: dict[int, int]) -> list[str]:
 
 def cache_report(system: System) -> list[str]:
     """Views, hits, read-ahead, throttling, and each volume's device."""
-    data = system.cache.statistics()
+    data = given(system, System, "a system").cache.statistics()
     looked = data["hits"] + data["misses"]
     rate = f"{data['hits'] * 100 / looked:.1f} %" if looked else "no reads"
     ahead = data["read_ahead_pages"]

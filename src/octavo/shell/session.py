@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from octavo.files import Volume
 from octavo.fs.base import split_path
+from octavo.memory.arguments import given, invalid, shown
 from octavo.printing import printable
 from octavo.status import Status, StatusError
 from octavo.system import System
@@ -30,7 +31,10 @@ class Session:
     """
 
     def __init__(self, system: System, out: Print = print, err: Print | None = None) -> None:
-        self.system = system
+        self.system = given(system, System, "the system of a shell")
+        for print_line in (out, out if err is None else err):
+            if not callable(print_line):
+                raise invalid(f"{shown(print_line)} prints no lines: a function of a text is needed")
         self.out: Print = lambda line: out(printable(line))
         self.err: Print = lambda line: (err or out)(printable(line))
         self.clear: Callable[[], None] = lambda: None  # empties the screen, where there is one

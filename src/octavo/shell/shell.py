@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 
+from octavo.memory.arguments import named
 from octavo.shell import commands, inspection, vm
 from octavo.shell.command import Command, command
 from octavo.shell.session import Session, UsageError
@@ -47,17 +48,17 @@ class Shell(Session):
     def run(self, text: str, keep_going: bool = True) -> int:
         """Runs the commands in a text, separated by ";" or line ends; returns the status of the last one.
 
-        Without `keep_going` the first that fails is the last.
+        Without `keep_going` the first that fails is the last. StatusError INVALID_PARAMETER for what is no text.
         """
-        for line in split_commands(text):
+        for line in split_commands(named(text, "what a shell runs")):
             self.execute(line)
             if self.done or (self.status and not keep_going):
                 break
         return self.status
 
     def execute(self, line: str) -> int:
-        """Runs one command; returns its status: 0 done, 1 failed, 2 called wrongly."""
-        words = split_words(line)
+        """Runs one command; returns its status: 0 done, 1 failed, 2 called wrongly. StatusError INVALID_PARAMETER for what is no text."""
+        words = split_words(named(line, "a command"))
         if not words:
             return self.status
         name = words[0].lower()

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from octavo.io.device import SECTOR, Device, Extent
-from octavo.status import Status, StatusError
+from octavo.memory.arguments import invalid, label, octets, room
 
 
 class BufferDisk(Device):
     """Keeps its sectors in `buffer`, which stays the caller's; StatusError INVALID_PARAMETER when that is not whole sectors."""
 
     def __init__(self, name: str, buffer: bytearray | memoryview, read_only: bool = False, removable: bool = False) -> None:
-        if len(buffer) % SECTOR:
-            raise StatusError(Status.INVALID_PARAMETER, f"{name}: {len(buffer)} bytes are not whole sectors of {SECTOR} bytes")
+        what = f"{label(name, 'the name of a disk')}: the buffer"
+        size = len(octets(buffer, what) if read_only else room(buffer, what))
+        if size % SECTOR or size != len(buffer):
+            raise invalid(f"{what} has {len(buffer)} items and {size} bytes: single bytes are needed, in whole sectors of {SECTOR}")
         super().__init__(name, len(buffer), read_only, removable)
         self.buffer = buffer
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from octavo.machine.abi import PAGE_SIZE
+from octavo.memory.arguments import given
 from octavo.memory.section import DirtyRun, Section
 from octavo.status import StatusError
 from octavo.testing.faulty import FaultPlan
@@ -21,8 +22,8 @@ class BytesPager:
     """
 
     def __init__(self, scheduler: Scheduler, data: bytearray) -> None:
-        self.scheduler = scheduler
-        self.data = data
+        self.scheduler = given(scheduler, Scheduler, "a scheduler")
+        self.data = given(data, bytearray, "the data of a pager")
         self.broken: set[str] = set()
         self.fail_at = 0
         self.faults = FaultPlan("the pager", self._fails)

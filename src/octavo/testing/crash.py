@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 from typing import NamedTuple
 
-from octavo.io.device import SECTOR, Device, Extent
+from octavo.io.device import SECTOR, Device, Extent, given_device
 
 
 class Write(NamedTuple):
@@ -55,6 +55,7 @@ class RecordingDevice(Device):
     """
 
     def __init__(self, device: Device) -> None:
+        given_device(device, "a device to record")
         super().__init__(device.name, device.size, device.read_only, device.removable)
         self.device = device
         self.epochs: list[Epoch] = [[]]

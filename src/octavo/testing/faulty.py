@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from octavo.io.device import Device, Extent
+from octavo.io.device import Device, Extent, given_device
+from octavo.memory.arguments import invalid, shown
 from octavo.status import Status, StatusError
 
 Plan = Callable[[str, int], bool]
@@ -26,6 +27,8 @@ class FaultPlan:
     """Counts requests to `name` by their verbs, and fails those that `plan` names."""
 
     def __init__(self, name: str, plan: Plan = never) -> None:
+        if not callable(plan):
+            raise invalid(f"{name}: {shown(plan)} is no plan: a function of a verb and a number is needed")
         self.name = name
         self.plan = plan
         self.numbers = {"read": 0, "write": 0, "flush": 0}
@@ -44,6 +47,7 @@ class FaultyDevice(FaultPlan, Device):
     """Passes requests on to `device` unless `plan` says that they fail."""
 
     def __init__(self, device: Device, plan: Plan = never) -> None:
+        given_device(device, "a device to fail")
         Device.__init__(self, device.name, device.size, device.read_only, device.removable)
         FaultPlan.__init__(self, device.name, plan)
         self.device = device

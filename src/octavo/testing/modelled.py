@@ -9,21 +9,28 @@ Source: the usual three-parameter model. Departures: one seek time for all dista
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from octavo.io.device import Device, Extent
-from octavo.threads.scheduler import Scheduler
+from octavo.io.device import Device, Extent, given_device
+from octavo.memory.arguments import given, invalid
+from octavo.threads.scheduler import LONGEST_SECONDS, Scheduler
 from octavo.threads.wait import Mutex
 
 
 @dataclass(frozen=True)
 class DiskModel:
-    """Seconds for each request and for each seek, and bytes a second."""
+    """Seconds for each request and for each seek, and bytes a second. StatusError INVALID_PARAMETER for what no disk has."""
 
     overhead: float
     seek: float
     rate: float
+
+    def __post_init__(self) -> None:
+        limits = ((self.overhead, LONGEST_SECONDS), (self.seek, LONGEST_SECONDS), (self.rate, math.inf))
+        if any(isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v <= most for v, most in limits) or not self.rate:
+            raise invalid("a disk is modelled by seconds a request, seconds a seek, and bytes a second: numbers from 0 on, the last above it")
 
 
 HARD_DISK = DiskModel(0.0001, 0.0125, 180e6)  # 8.3 ms to the track, half a turn at 7200 rpm
@@ -34,6 +41,9 @@ class ModelledDisk(Device):
     """Passes requests on to `device`, and lets each take the time that `model` says; `busy` is the time taken so far."""
 
     def __init__(self, device: Device, scheduler: Scheduler, model: DiskModel) -> None:
+        given_device(device, "a device to slow down")
+        given(scheduler, Scheduler, "a scheduler")
+        given(model, DiskModel, "the model of a disk")
         super().__init__(device.name, device.size, device.read_only, device.removable)
         self.device, self.scheduler, self.model = device, scheduler, model
         self.busy = 0.0

@@ -19,8 +19,9 @@ from octavo.fs.fat.bpb import ENTRY_BYTES, FAT12_CLUSTERS, FAT16_CLUSTERS, MAX_C
 from octavo.fs.fat.core import FSINFO_LEAD, FSINFO_MIDDLE
 from octavo.fs.fat.entry import VOLUME_LABEL, new_entry, to_dos
 from octavo.fs.fat.names import ILLEGAL
-from octavo.io.device import SECTOR, Device
+from octavo.io.device import LARGEST_DEVICE, SECTOR, Device, given_device
 from octavo.io.regionpager import RegionPager, whole_device
+from octavo.memory.arguments import given, named, whole
 from octavo.memory.section import VIEW_SIZE, Section
 from octavo.status import Status, StatusError
 
@@ -31,6 +32,7 @@ FLOPPIES = {
     720: (2, 112, 0xF9, 9, 2), 1200: (1, 224, 0xF9, 15, 2), 1440: (1, 224, 0xF0, 18, 2), 2880: (2, 240, 0xF0, 36, 2),
 }  # fmt: skip
 FAT32_LEAST = 512 * MIB  # from here on FAT32 is the default
+FAT_BITS = (12, 16, 32)
 LARGE_SECTOR = 4096
 MAX_CLUSTER_BYTES = 256 << 10  # Windows makes no larger ones
 
@@ -60,6 +62,10 @@ class Plan:
 
 def plan_volume(size: int, bits: int = 0, cluster: int = 0, fats: int = 2) -> Plan:
     """The plan for a volume of `size` bytes; 0 stands for what fits best. StatusError INVALID_PARAMETER when it cannot be."""
+    for number, what in ((size, "the size of a volume"), (bits, "the bits of a FAT's entry"), (cluster, "the bytes of a cluster"), (fats, "the number of FATs")):
+        whole(number, what, 0, LARGEST_DEVICE)
+    if bits not in (0, *FAT_BITS):
+        raise _impossible(f"a FAT of {bits} bits: there are FAT12, FAT16 and FAT32")
     sector = SECTOR if cluster <= MAX_SECTORS_PER_CLUSTER * SECTOR else LARGE_SECTOR
     total = size // sector
     if total > 0xFFFFFFFF:
@@ -71,7 +77,7 @@ def plan_volume(size: int, bits: int = 0, cluster: int = 0, fats: int = 2) -> Pl
     floppy = FLOPPIES.get(size // 1024) if size % 1024 == 0 and bits in (0, 12) else None
     best = bits or (12 if floppy or size < 4 * MIB else 16 if size < FAT32_LEAST else 32)
     per_cluster, root_entries, media, track, heads = floppy or (0, 512, 0xF8, 63, 255)
-    for kind in [bits] if bits else sorted((12, 16, 32), key=lambda kind: kind != best):
+    for kind in [bits] if bits else sorted(FAT_BITS, key=lambda kind: kind != best):
         fixed = cluster // sector or per_cluster
         for choice in [fixed] if fixed else _choices(kind, size):
             plan = _fit(kind, sector, total, choice, fats, root_entries, media, track, heads)
@@ -119,7 +125,7 @@ def _fit(
 
 def clean_label(label: str) -> bytes:
     """A volume label as 11 bytes; StatusError OBJECT_NAME_INVALID when it cannot be one."""
-    text = label.upper()
+    text = named(label, "the label of a volume").upper()
     if len(text) > 11 or not text.isascii() or ILLEGAL.search(text) or set(text) & set(".,;=[]+"):
         raise StatusError(Status.OBJECT_NAME_INVALID, f"{label!r} cannot be a volume label: it has at most 11 ASCII letters, digits and spaces")
     return text.encode("ascii").ljust(11)
@@ -154,7 +160,15 @@ def _fsinfo(free: int) -> bytes:
 
 
 async def make_fat(device: Device, cache: CacheManager, plan: Plan, label: str, blank: bool) -> None:
-    """Writes an empty volume to a device; `blank` says that the device is known to hold zeros."""
+    """Writes an empty volume to a device; `blank` says that the device is known to hold zeros.
+
+    StatusError INVALID_PARAMETER for a plan of more bytes than the device has and for what is none, OBJECT_NAME_INVALID for the
+    label, and what the device's writes end in.
+    """
+    given_device(device, "the device of a new volume")
+    given(cache, CacheManager, "the cache that a volume is written through")
+    if given(plan, Plan, "the plan of a volume").total * plan.sector > device.size:
+        raise _impossible(f"{plan.total * plan.sector} bytes on {device.name}, which has {device.size}")
     stamp_clock = cache.memory.scheduler.clock
     name = clean_label(label)
     serial = int(stamp_clock.wall()) & 0xFFFFFFFF

@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from octavo.machine.kernels import Ints, compile_kernels, interpreted
+from octavo.machine.ram import MAX_FRAMES
+from octavo.memory.arguments import invalid, label, shown, whole
 from octavo.memory.policies import MODULES, lists, replay
 from octavo.status import Status, StatusError
 
@@ -24,17 +26,26 @@ COMPILE_FROM = 20_000  # references
 
 
 class Policy:
-    """Policy `name` over frames 1 to `slots`; `capacity` is how many pages its targets and ghosts refer to."""
+    """Policy `name` over frames 1 to `slots`; `capacity` is how many pages its targets and ghosts refer to.
+
+    StatusError INVALID_PARAMETER, OBJECT_NAME_INVALID for a name that cannot be shown, INSUFFICIENT_RESOURCES when the host
+    has no room for the array.
+    """
 
     def __init__(self, name: str, slots: int, capacity: int) -> None:
-        if name not in MODULES:
+        if label(name, "a replacement policy") not in MODULES:
             raise StatusError(Status.INVALID_PARAMETER, f"there is no replacement policy {name!r}: {', '.join(MODULES)}")
+        whole(slots, "the frames of a policy", 0, MAX_FRAMES)
+        whole(capacity, "the pages of a policy", 0, MAX_FRAMES)
         self.name, self.capacity = name, capacity
         self.module = import_module(f"octavo.memory.policies.{MODULES[name]}")
         ghosts = capacity * getattr(self.module, "GHOSTS_PER_PAGE", 0)
         bits = ghosts.bit_length() + 1  # of a table at least twice as large
         table = lists.BASE + (slots + ghosts + 1) * lists.NODE
-        self.state: npt.NDArray[np.int64] = np.zeros(table + (1 << bits if ghosts else 0), np.int64)
+        try:
+            self.state: npt.NDArray[np.int64] = np.zeros(table + (1 << bits if ghosts else 0), np.int64)
+        except MemoryError:
+            raise StatusError(Status.INSUFFICIENT_RESOURCES, f"the host has no room for policy {name} over {slots} frames and {capacity} pages") from None
         self.words: Ints = memoryview(self.state.data)
         self.state[[lists.SLOTS, lists.GHOSTS, lists.CAPACITY, lists.TABLE, lists.BITS]] = slots, ghosts, capacity, table, bits
         self._kernels = interpreted(lists, self.module, replay)
@@ -98,7 +109,12 @@ class Policy:
         self._kernels.tick(self.words)
 
     def replay(self, keys: npt.NDArray[np.int64]) -> tuple[int, npt.NDArray[np.int64]]:
-        """Runs references by key, none below 0, over an empty policy; returns the misses, and the key that each has evicted (-1: none)."""
+        """Runs references by key, none below 0, over an empty policy; returns the misses, and the key that each has evicted (-1: none).
+
+        StatusError INVALID_PARAMETER for keys that are no row of int64, for a policy in use, and for more pages than frames.
+        """
+        if not isinstance(keys, np.ndarray) or keys.dtype != np.int64 or keys.ndim != 1:
+            raise invalid(f"the keys of a replay cannot be {shown(keys)}: a NumPy array of int64 in one dimension is needed")
         if self.count or self.capacity < 1 or self.capacity > self.words[lists.SLOTS] or (len(keys) and keys.min() < 0):
             raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: a replay needs an empty policy, a capacity within its frames, and keys from 0 on")
         bits = max(4, (2 * self.capacity).bit_length())
