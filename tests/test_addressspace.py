@@ -105,6 +105,31 @@ def test_release(machine: Machine) -> None:
     assert space.free(base, 0, Free.RELEASE) == (base, 0x3000)
     fails(Status.MEMORY_NOT_ALLOCATED, space.free, base, 0, Free.RELEASE)
     fails(Status.MEMORY_NOT_ALLOCATED, space.free, base, 0x1000, Free.DECOMMIT)
+    fails(Status.MEMORY_NOT_ALLOCATED, space.free, 0, 0, Free.RELEASE)
+
+
+@pytest.mark.parametrize("reserved", [False, True])
+def test_what_is_not_in_user_space(machine: Machine, reserved: bool) -> None:
+    """A base is INVALID_PARAMETER_2, a size _3 (_4 for an allocation), whatever is allocated there."""
+    space = machine.space
+    base = space.allocate(0, 0x3000, RESERVE | COMMIT | Allocate.WRITE_WATCH)[0] if reserved else 0x10000
+    end = space.vads.high * PAGE_SIZE
+    calls: list[Callable[[int, int], object]] = [
+        lambda at, size: space.free(at, size, Free.RELEASE),
+        lambda at, size: space.free(at, size, Free.DECOMMIT),
+        lambda at, size: space.protect(at, size, RO),
+        space.write_watch,
+    ]
+    for call in calls:
+        for outside in (-1, end, machine.kernel, 1 << 63, (1 << 64) - 1):
+            fails(Status.INVALID_PARAMETER_2, call, outside, 0x1000)
+        for size in (-0x1000, end - base + 1, 1 << 62, (1 << 64) - 1):
+            fails(Status.INVALID_PARAMETER_3, call, base, size)
+            fails(Status.INVALID_PARAMETER_4, space.allocate, base, size, COMMIT)
+    for call in calls[2:]:
+        fails(Status.INVALID_PARAMETER_3, call, base, 0)
+    fails(Status.CONFLICTING_ADDRESSES, space.protect, 0, 0x1000, RO)
+    assert len(space.vads.all) == reserved
 
 
 def test_decommit(machine: Machine) -> None:

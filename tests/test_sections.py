@@ -48,7 +48,7 @@ def test_creation_arguments(machine: Machine) -> None:
     base, _ = machine.space.map(create(machine, 4096, RW, NOCACHE | COMMIT))
     machine.touch(base)
     assert machine.space.tables.get(base) & NO_CACHE and machine.space.query(base).protect == RW | Protect.NOCACHE
-    for protect in (0, NOACCESS, GUARD, RW | GUARD, RO | RW, -1):
+    for protect in (0, NOACCESS, GUARD, RW | GUARD, RO | RW, RW | Protect.NOCACHE, RO | Protect.WRITECOMBINE, -1):
         fails(Status.INVALID_PAGE_PROTECTION, create, machine, 4096, protect)
         fails(Status.INVALID_PAGE_PROTECTION, create, machine, 0, protect, COMMIT, file)
     fails(Status.INVALID_FILE_FOR_SECTION, create, machine, 4096, RO, IMAGE)
@@ -332,17 +332,20 @@ def test_device_sections(machine: Machine) -> None:
 
 
 def test_extending(machine: Machine) -> None:
-    """A section grows, with its file; pages behind the old end can be mapped then. It never shrinks, and images do not grow."""
+    """A section grows, with its file; pages behind the old end can be mapped then. It never shrinks: one of a file stays as it is then."""
     extend = machine.virtual.sections.extend
     section = create(machine, 0x10000)
     fails(Status.SECTION_NOT_EXTENDED, lambda: machine.run(extend(section, 0x10000)))
-    machine.run(extend(section, 0x18001))
+    assert machine.run(extend(section, 0x18001)) == 0x19000
     base, size = machine.space.map(section)
     machine.write(base + 0x18000, b"end")
     assert size == 0x19000 and machine.virtual.charged == 0x19
     file = MemoryFile(machine, b"x" * 5000)
     mapped = create(machine, 0, RW, COMMIT, file)
     machine.run(extend(mapped, 0x12000))
+    for smaller in (0x12000, 1, 0):
+        assert machine.run(extend(mapped, smaller)) == 0x12000
+    fails(Status.SECTION_NOT_EXTENDED, lambda: machine.run(extend(mapped, -1)))
     base, size = machine.space.map(mapped)
     assert (size, file.section.size) == (0x12000, 0x12000) and machine.read(base + 4999, 2) == b"x\0"
     read_only = create(machine, 0, RO, COMMIT, file)

@@ -124,7 +124,9 @@ class AddressSpace(SpaceViews):
         """
         self.check_alive()
         numbers(how=how, protect=protect, zero_bits=zero_bits)
-        self._check_range(base, size)
+        self._check_range(base, size, 1, Status.INVALID_PARAMETER_4)
+        if 0 < base < self.vads.low << PAGE_SHIFT:
+            raise StatusError(Status.INVALID_PARAMETER_2, f"{base:#x} is below the lowest address of an allocation, {self.vads.low << PAGE_SHIFT:#x}")
         below = self.below(zero_bits, Status.INVALID_PARAMETER_3)
         watch = how & Allocate.WRITE_WATCH and not how & Allocate.RESERVE
         if how & ~0x383000 or not how & 0x83000 or watch or (how & Allocate.RESET and how != Allocate.RESET):
@@ -138,12 +140,16 @@ class AddressSpace(SpaceViews):
         self._commit(self._whole(first, end, Status.CONFLICTING_ADDRESSES), first, end, allowed)
         return first << PAGE_SHIFT, end - first << PAGE_SHIFT
 
-    def _check_range(self, base: int, size: int) -> None:
+    def _check_range(self, base: int, size: int, least: int, wrong: Status) -> None:
+        """At least `least` bytes of user space. StatusError INVALID_PARAMETER_2 for another base, `wrong` for another size."""
         numbers(base=base, size=size)
-        if base and not self.vads.low << PAGE_SHIFT <= base < self.vads.high << PAGE_SHIFT:
+        end = self.vads.high << PAGE_SHIFT
+        if not 0 <= base < end:
             raise StatusError(Status.INVALID_PARAMETER_2, f"{base:#x} is no user address of {self.name}")
-        if size <= 0 or base + size > self.vads.high << PAGE_SHIFT:
-            raise StatusError(Status.INVALID_PARAMETER_4, f"{size} bytes at {base:#x} do not lie in user space")
+        if size < least:
+            raise StatusError(wrong, f"{counted(size, 'byte')} cannot be: {least} or more are needed")
+        if base + size > end:
+            raise StatusError(wrong, f"{counted(size, 'byte')} from {base:#x} on do not lie in user space, which ends at {end:#x}")
 
     def _reserve(self, base: int, size: int, how: int, protect: Protect, below: int) -> tuple[int, int]:
         top_down = bool(how & Allocate.TOP_DOWN)
@@ -187,11 +193,9 @@ class AddressSpace(SpaceViews):
     def write_watch(self, base: int, size: int, reset: bool = False) -> list[int]:
         """The addresses of the pages of a WRITE_WATCH allocation, ascending, that were written since they were watched, or since the last reset.
 
-        StatusError INVALID_PARAMETER_2 where not all is in one such allocation, _3 for no bytes.
+        StatusError INVALID_PARAMETER_2 where not all is in one such allocation, _3 for no bytes and for more than user space has there.
         """
-        numbers(base=base, size=size)
-        if size <= 0:
-            raise StatusError(Status.INVALID_PARAMETER_3, f"{size} bytes at {base:#x} have no pages that could be written")
+        self._check_range(base, size, 1, Status.INVALID_PARAMETER_3)
         first, end = base >> PAGE_SHIFT, base + size + PAGE_SIZE - 1 >> PAGE_SHIFT
         vad = self.vads.find(first)
         if vad is None or vad.written is None or end > vad.end:
@@ -262,11 +266,13 @@ class AddressSpace(SpaceViews):
     def free(self, base: int, size: int, how: int) -> tuple[int, int]:
         """Decommits or releases `size` bytes at `base`, rounded out to pages; 0 bytes: the allocation that begins at `base`.
 
-        StatusError MEMORY_NOT_ALLOCATED, FREE_VM_NOT_AT_BASE, UNABLE_TO_FREE_VM, INVALID_PARAMETER_4 for another `how`.
+        StatusError INVALID_PARAMETER_2 for a base, _3 for a size that user space has not, _4 for another `how`; MEMORY_NOT_ALLOCATED,
+        FREE_VM_NOT_AT_BASE, UNABLE_TO_FREE_VM.
         """
-        numbers(base=base, size=size, how=how)
+        numbers(how=how)
         if how not in (Free.DECOMMIT, Free.RELEASE):
             raise StatusError(Status.INVALID_PARAMETER_4, f"{how:#x} is neither DECOMMIT nor RELEASE")
+        self._check_range(base, size, 0, Status.INVALID_PARAMETER_3)
         vad = self.vads.find(base >> PAGE_SHIFT)
         if vad is None:
             raise StatusError(Status.MEMORY_NOT_ALLOCATED, f"nothing is allocated at {base:#x}")
@@ -277,7 +283,7 @@ class AddressSpace(SpaceViews):
             if first != vad.start:
                 raise StatusError(Status.FREE_VM_NOT_AT_BASE, f"{base:#x} is not where its allocation begins, {vad.start << PAGE_SHIFT:#x}")
             first, end = vad.start, vad.end
-        elif size < 0 or end > vad.end:
+        elif end > vad.end:
             raise StatusError(Status.UNABLE_TO_FREE_VM, f"{size} bytes at {base:#x} do not lie in one allocation of {self.name}")
         self.pages.drop(first << PAGE_SHIFT, end << PAGE_SHIFT)
         self._charge(-vad.committed(first, end))
@@ -296,9 +302,10 @@ class AddressSpace(SpaceViews):
     def protect(self, base: int, size: int, protect: int) -> tuple[int, int, Protect]:
         """Gives committed pages another protection; returns base and size as rounded, and the old protection of the first page.
 
-        StatusError CONFLICTING_ADDRESSES, NOT_COMMITTED, INVALID_PAGE_PROTECTION, INVALID_PARAMETER_2 and _4: nothing is changed then.
+        StatusError CONFLICTING_ADDRESSES, NOT_COMMITTED, INVALID_PAGE_PROTECTION, INVALID_PARAMETER_2 (base) and _3 (size): nothing
+        is changed then.
         """
-        self._check_range(base, size)
+        self._check_range(base, size, 1, Status.INVALID_PARAMETER_3)
         numbers(protect=protect)
         first, end = base >> PAGE_SHIFT, base + size + PAGE_SIZE - 1 >> PAGE_SHIFT
         found = self.vads.find(first)

@@ -115,7 +115,7 @@ class Sections:
             raise StatusError(Status.SECTION_TOO_BIG, f"a section cannot have {counted(size & (1 << 64) - 1, 'byte')}")
         how = self._check_attributes(attributes)
         allowed = check_protect(protect, copies=True)
-        if allowed & (Protect.NOACCESS | Protect.GUARD):
+        if allowed & (Protect.NOACCESS | Protect.GUARD | Protect.NOCACHE | Protect.WRITECOMBINE):
             raise StatusError(Status.INVALID_PAGE_PROTECTION, f"a section cannot be made with {allowed.name or hex(allowed)}")
         self._check_name(name)
         if file is not None and not isinstance(getattr(file, "section", None), Section):
@@ -259,12 +259,19 @@ class Sections:
                 if protect is None:
                     vad.set(a, b, vad.protect)
 
-    async def extend(self, made: SectionObject, size: int) -> None:
-        """Makes a section larger, with its file if it has one. StatusError SECTION_NOT_EXTENDED, COMMITMENT_LIMIT, DISK_FULL, FILE_CLOSED."""
+    async def extend(self, made: SectionObject, size: int) -> int:
+        """Makes a section larger, with its file if it has one; one of a file that is as large already stays so. Returns its size in bytes.
+
+        StatusError SECTION_NOT_EXTENDED, COMMITMENT_LIMIT, DISK_FULL, FILE_CLOSED.
+        Departure: NT extends sections of files only.
+        """
         self.check_open(made)
         numbers(size=size)
         pages = size + PAGE_SIZE - 1 >> PAGE_SHIFT
-        if size <= made.size or made.frame or made.control or made.attributes & Attribute.IMAGE or pages > self.most_pages:
+        data_file = made.file is not None and not made.attributes & Attribute.IMAGE
+        if data_file and 0 <= size <= made.size:
+            return made.size
+        if size <= made.size or pages > self.most_pages or not (data_file or made.paged):
             raise StatusError(Status.SECTION_NOT_EXTENDED, f"{made.name}: cannot be made {counted(size, 'byte')} long, it has {made.size}")
         if made.file is not None:
             if size > made.section.size:
@@ -282,6 +289,7 @@ class Sections:
         if pages > made.shape.end:
             old, made.shape.end = made.shape.end, pages
             made.shape.set(old, pages, committed)
+        return made.size
 
     def set_priority(self, made: SectionObject, priority: int) -> None:
         """How late a section's standby pages are reused, 0 to 7, from now on; 5 is usual. StatusError INVALID_PARAMETER."""
