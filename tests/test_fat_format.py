@@ -7,9 +7,11 @@ import os
 import re
 import subprocess
 import time
+from array import array
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -334,8 +336,35 @@ def test_python_files(image: Path) -> None:
             assert file.truncate(22) == 22
             file.seek(0)
             assert file.read() == b"0123456789" + bytes(10) + b"en"
-        with pytest.raises(StatusError, match="closed"):
-            file.readline()
+            for empty in (bytearray(), b"", memoryview(bytearray(4))[4:], array("q")):
+                for place in (0, 22):
+                    file.seek(place)
+                    assert file.readinto(empty) == 0 and file.tell() == place and file.read(0) == b""
+
+
+CLOSED: dict[str, tuple[object, ...]] = {
+    "read": (), "readall": (), "readinto": (bytearray(3),), "readline": (), "readlines": (), "write": (b"x",), "writelines": ([b"x"],), "seek": (0,), "tell": (),
+    "truncate": (0,), "flush": (), "readable": (), "writable": (), "seekable": (), "set_modified": (0.0,), "__enter__": (), "__next__": (), "isatty": (),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["rb", "r+b", "ab"])
+def test_a_closed_file_says_so(image: Path, mode: Any) -> None:
+    """In each of its calls, as Python's do (of its own calls Python says so); closing it once more does nothing."""
+    with octavo.open_image(image) as volume:
+        volume.write_bytes("a", b"abc")
+        file = volume.open("a", mode)
+        file.close()
+        file.close()
+        for name, arguments in CLOSED.items():
+            with pytest.raises((StatusError, ValueError), match="closed") as error:
+                getattr(file, name)(*arguments)
+            assert not isinstance(error.value, StatusError) or error.value.status == Status.FILE_CLOSED
+        assert file.closed and volume.read_bytes("a") == b"abc"
+        for text in ("r", "w", "a+"):
+            stream = volume.open("a", text)
+            stream.close()
+            assert stream.closed
 
 
 def test_a_closed_file_does_nothing(image: Path) -> None:

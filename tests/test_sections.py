@@ -16,7 +16,7 @@ from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect
 from octavo.memory.spaces.sections import Attribute, SectionObject
 from octavo.memory.spaces.view import Inherit
-from octavo.status import Status
+from octavo.status import Status, StatusError
 from tests.books import Book
 from tests.machines import Machine, MemoryFile, emptied, fails
 
@@ -116,6 +116,10 @@ def test_mapping_arguments(machine: Machine) -> None:
     fails(Status.INVALID_PARAMETER_5, show, file, 0, 0, 0, RW, 1, 1)
     fails(Status.INVALID_VIEW_SIZE, show, section, 0, 0x30001)
     fails(Status.INVALID_VIEW_SIZE, show, section, 0, 0x20001, 0x10000)
+    for offset in (-0x10000, 0x30000, 0x1000000):
+        with pytest.raises(StatusError, match=f"offset {offset} is not inside .*, which has 196608 bytes") as error:
+            show(section, 0, 0, offset)
+        assert error.value.status == Status.INVALID_VIEW_SIZE
     fails(Status.MAPPED_ALIGNMENT, show, section, 0, 0, 0x1000)
     fails(Status.MAPPED_ALIGNMENT, show, section, 0x60001000)
     for inherit in (0, 3):

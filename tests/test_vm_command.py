@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,27 @@ def test_wrong_calls() -> None:
                              ("vm scan 0x10000", 1), ("vm scan 0x10000 wildly", 2), ("vm map a b", 2), ("vm advise 0x10000 random", 1)):  # fmt: skip
             assert len(run(shell, line)) == 1 and shell.status == status, line
         system.check()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("vm alloc 100T", r"vm: shell asks for 26843545600 pages, and 0 of the limit of [1-9]\d* are committed"),
+        ("vm alloc 0", "vm: a size of 0 bytes cannot be: 1 or more are needed"),
+        ("vm alloc 16777215T", "vm: 18446742974197923840 bytes from 0x0 on do not lie in user space, which ends at 0x7fffffff0000"),
+        *[
+            (f"vm {verb}", f"vm: '{verb.split()[1]}' is no address, such as 0x10000")
+            for verb in ("where -1", "read -1", "scan -4096", "free -1", f"where {1 << 64}", "where ten")
+        ],
+        ("vm where 0xffff800000000000", "0xffff800000000000: lies above user space, which ends at 0x7fffffff0000"),
+        ("vm where 0x10000", "0x10000: nothing is allocated there in shell"),
+    ],
+)
+def test_what_cannot_be_is_said_in_plain_figures(line: str, said: str) -> None:
+    """What is asked for and what there is, not what was computed on the way."""
+    with octavo.boot(memory="4M", seed=1) as system:
+        output = run(Shell(system), line)
+    assert len(output) == 1 and re.fullmatch(said, output[0]), output
 
 
 def test_boot_options(tmp_path: Path) -> None:

@@ -44,16 +44,28 @@ class File(io.RawIOBase):
         self._position = 0
         self.name = file.path
 
+    def _check_open(self) -> None:
+        if self.closed:
+            raise StatusError(Status.FILE_CLOSED, f"{self.name}: the file is closed")
+
+    def _not_opened(self, what: str) -> io.UnsupportedOperation:
+        """The error of a file that is not open for something. StatusError FILE_CLOSED when it is for nothing any more."""
+        self._check_open()
+        return io.UnsupportedOperation(f"not opened for {what}")
+
     def readable(self) -> bool:
-        """True when opened for reading."""
+        """True when opened for reading. StatusError FILE_CLOSED, as all but `close` and `closed` of a closed file."""
+        self._check_open()
         return self._readable
 
     def writable(self) -> bool:
         """True when opened for writing."""
+        self._check_open()
         return self._writable
 
     def seekable(self) -> bool:
         """True."""
+        self._check_open()
         return True
 
     @property
@@ -64,7 +76,7 @@ class File(io.RawIOBase):
     def read(self, size: int | None = -1, /) -> bytes:
         """Up to `size` bytes from the position on; all that is left without a size."""
         if not self._readable:
-            raise io.UnsupportedOperation("not opened for reading")
+            raise self._not_opened("reading")
         if type(size) is not int or size < 0:
             self._most(size)  # refuses what is neither None nor below 0
             size = max(0, self.core.size - self._position)
@@ -79,7 +91,7 @@ class File(io.RawIOBase):
     def readinto(self, buffer: Any, /) -> int:
         """Fills a buffer; returns the number of bytes."""
         if not self._readable:
-            raise io.UnsupportedOperation("not opened for reading")
+            raise self._not_opened("reading")
         count = self._run(self.core.read_into(self._position, room(buffer, "a buffer to read into")))
         self._position += count
         return count
@@ -99,7 +111,7 @@ class File(io.RawIOBase):
     def write(self, data: Any, /) -> int:
         """Writes all of `data` at the position (at the end for "a" modes); returns its length."""
         if not self._writable:
-            raise io.UnsupportedOperation("not opened for writing")
+            raise self._not_opened("writing")
         if not isinstance(data, bytes):
             data = octets(data, "what is written to a file")
         if self._append:
@@ -116,6 +128,7 @@ class File(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Moves the position by `offset` bytes from the start (`whence` 0), from where it is (1) or from the end (2); returns it."""
+        self._check_open()
         if type(offset) is not int or type(whence) is not int or not 0 <= whence <= 2:
             raise invalid(f"{self.name}: cannot seek by {shown(offset)} from {shown(whence)}: whole numbers are needed, the second from 0 to 2")
         place = offset + (0 if not whence else self._position if whence == 1 else self.core.size)
@@ -126,19 +139,21 @@ class File(io.RawIOBase):
 
     def tell(self) -> int:
         """The position."""
+        self._check_open()
         return self._position
 
     def truncate(self, size: int | None = None, /) -> int:
         """Makes the file `size` bytes long (to the position, if not given)."""
         if not self._writable:
-            raise io.UnsupportedOperation("not opened for writing")
+            raise self._not_opened("writing")
         size = self._position if size is None else size
         self._run(self.core.truncate(size))
         return size
 
     def flush(self) -> None:
         """Returns when the file and all that leads to it are on stable storage."""
-        if self._writable and not self.closed:
+        self._check_open()
+        if self._writable:
             self._run(self.core.flush())
 
     def set_modified(self, wall: float) -> None:
@@ -157,7 +172,7 @@ class File(io.RawIOBase):
                 if error.status != Status.FILE_CLOSED:
                     raise
             finally:
-                self._writable = False  # IOBase.close flushes, and there is nothing left to
+                self._readable = self._writable = False  # IOBase.close flushes, and there is nothing left to
                 super().close()
 
 

@@ -114,6 +114,8 @@ def octets(value: Any, what: str) -> memoryview:
 def room(value: Any, what: str) -> memoryview:
     """The bytes of `value`, to be written over. StatusError INVALID_PARAMETER when it has none, or they cannot be."""
     view = octets(value, what)
-    if view.readonly and len(view):
+    if not len(view):
+        return memoryview(bytearray())  # that of no bytes may be read-only
+    if view.readonly:
         raise invalid(f"{what} cannot be {shown(value)}: it cannot be written over")
     return view

@@ -116,6 +116,8 @@ def paging_report(system: System) -> list[str]:
 def explain_address(system: System, space: AddressSpace, address: int) -> list[str]:
     """Why an address is as it is: its allocation, its page, its frame."""
     page = address >> PAGE_SHIFT
+    if page >= space.vads.high:
+        return [f"{address:#x}: lies above user space, which ends at {space.vads.high << PAGE_SHIFT:#x}"]
     vad = space.vads.find(page)
     if vad is None:
         return [f"{address:#x}: nothing is allocated there in {space.name}"]

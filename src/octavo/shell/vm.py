@@ -70,9 +70,12 @@ def _space(shell: Session) -> AddressSpace:
 
 def _address(text: str) -> int:
     try:
-        return int(text, 0)
+        address = int(text, 0)
     except ValueError:
-        raise UsageError(f"{text!r} is no address, such as 0x10000") from None
+        address = -1
+    if not 0 <= address < 1 << 64:
+        raise UsageError(f"{text!r} is no address, such as 0x10000")
+    return address
 
 
 def _show(shell: Session, rest: list[str]) -> list[str]:

@@ -147,7 +147,7 @@ class AddressSpace(SpaceViews):
         if not 0 <= base < end:
             raise StatusError(Status.INVALID_PARAMETER_2, f"{base:#x} is no user address of {self.name}")
         if size < least:
-            raise StatusError(wrong, f"{counted(size, 'byte')} cannot be: {least} or more are needed")
+            raise StatusError(wrong, f"a size of {counted(size, 'byte')} cannot be: {least} or more are needed")
         if base + size > end:
             raise StatusError(wrong, f"{counted(size, 'byte')} from {base:#x} on do not lie in user space, which ends at {end:#x}")
 
@@ -161,7 +161,7 @@ class AddressSpace(SpaceViews):
             pages = size + PAGE_SIZE - 1 >> PAGE_SHIFT
             first = self.vads.gap(pages, GRANULARITY, top_down, below)
             if first < 0:
-                raise StatusError(Status.NO_MEMORY, f"{self.name} has no {pages} free pages of addresses in a row below {below << PAGE_SHIFT:#x}")
+                raise self.no_gap(pages, below)
             end = first + pages
         vad = Vad(first, end, protect, written=set() if how & Allocate.WRITE_WATCH else None)
         if how & Allocate.COMMIT:

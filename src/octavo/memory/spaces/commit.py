@@ -109,8 +109,10 @@ class Commitment:
                 self.slots += (grown := self.machine.files.grow(short))
                 short -= grown
             if short > 0:
-                limit = self._limit(tables)
-                raise StatusError(Status.COMMITMENT_LIMIT, f"{who} asks for {counted(pages, 'page')}, and {self.charged} of the limit of {limit} are committed")
+                asked = counted(pages, "page")
+                if self.charged + pages <= self.limit:  # they would fit alone
+                    asked += f", which may need {counted(tables, 'page table')}"
+                raise StatusError(Status.COMMITMENT_LIMIT, f"{who} asks for {asked}, and {self.charged} of the limit of {self.limit} are committed")
         self.charged += pages
 
     def allows(self, frames: int) -> bool:

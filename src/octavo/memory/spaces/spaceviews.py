@@ -83,8 +83,10 @@ class SpaceViews(SpaceFaults):
         if offset & grain or base & grain:
             raise StatusError(Status.MAPPED_ALIGNMENT, f"offset {offset:#x} and base {base:#x} are not both multiples of 64 KiB")
         length = size or section.size - offset
-        if offset < 0 or length <= 0 or offset + length > section.shape.end << PAGE_SHIFT:
-            raise StatusError(Status.INVALID_VIEW_SIZE, f"{length} bytes from {offset} on do not lie in {section.name}, which has {section.size}")
+        if not 0 <= offset < section.shape.end << PAGE_SHIFT or length <= 0:
+            raise StatusError(Status.INVALID_VIEW_SIZE, f"offset {offset} is not inside {section.name}, which has {counted(section.size, 'byte')}")
+        if offset + length > section.shape.end << PAGE_SHIFT:
+            raise StatusError(Status.INVALID_VIEW_SIZE, f"{counted(length, 'byte')} from {offset} on do not lie in {section.name}, which has {section.size}")
         pages = length + PAGE_SIZE - 1 >> PAGE_SHIFT
         start = self._place(section, base >> PAGE_SHIFT, pages, zero_bits, bool(how & TOP_DOWN))
         first = offset >> PAGE_SHIFT
@@ -111,7 +113,7 @@ class SpaceViews(SpaceFaults):
         else:
             page = self.vads.gap(pages, GRANULARITY, top_down, below)
             if page < 0:
-                raise StatusError(Status.NO_MEMORY, f"{self.name} has no {pages} free pages of addresses in a row")
+                raise self.no_gap(pages, below)
         return page
 
     def below(self, zero_bits: int, status: Status) -> int:
@@ -123,6 +125,13 @@ class SpaceViews(SpaceFaults):
         if not 0 <= zero_bits <= MOST_ZERO_BITS:
             raise StatusError(status, f"the number of an address's high bits that are zero cannot be {shown(zero_bits)}: it is from 0 to {MOST_ZERO_BITS}")
         return min(self.vads.high, 1 << 32 - zero_bits >> PAGE_SHIFT) if zero_bits else self.vads.high
+
+    def no_gap(self, pages: int, below: int) -> StatusError:
+        """The error of addresses that are not to be had below page `below`."""
+        low = self.vads.low << PAGE_SHIFT
+        if below <= self.vads.low:
+            return StatusError(Status.NO_MEMORY, f"{self.name} has no addresses with so many zero bits: the lowest is {low:#x}")
+        return StatusError(Status.NO_MEMORY, f"{self.name} has no {counted(pages, 'page')} of free addresses in a row between {low:#x} and {below << PAGE_SHIFT:#x}")
 
     def _show(self, section: SectionObject, start: int, pages: int, first: int, protect: Protect, inherit: Inherit) -> Vad:
         runs: list[Run] = [(a - first + start, b - first + start, protect if p is not None else None) for a, b, p in section.shape.parts(first, first + pages)]
@@ -185,7 +194,7 @@ class SpaceViews(SpaceFaults):
             raise StatusError(Status.CONFLICTING_ADDRESSES, f"{section.name} must be at {low << PAGE_SHIFT:#x}, which is not free")
         place = self.vads.gap(high - low, GRANULARITY, False, self.vads.high)
         if place < 0:
-            raise StatusError(Status.NO_MEMORY, f"{self.name} has no {high - low} free pages of addresses in a row for {section.name}")
+            raise self.no_gap(high - low, self.vads.high)
         return place - low
 
     async def _head(self, section: SectionObject) -> bytes:
