@@ -161,7 +161,7 @@ class AddressSpace(SpaceViews):
             pages = size + PAGE_SIZE - 1 >> PAGE_SHIFT
             first = self.vads.gap(pages, GRANULARITY, top_down, below)
             if first < 0:
-                raise self.no_gap(pages, below)
+                raise self._no_gap(pages, below)
             end = first + pages
         vad = Vad(first, end, protect, written=set() if how & Allocate.WRITE_WATCH else None)
         if how & Allocate.COMMIT:

@@ -113,7 +113,7 @@ class SpaceViews(SpaceFaults):
         else:
             page = self.vads.gap(pages, GRANULARITY, top_down, below)
             if page < 0:
-                raise self.no_gap(pages, below)
+                raise self._no_gap(pages, below)
         return page
 
     def below(self, zero_bits: int, status: Status) -> int:
@@ -126,7 +126,7 @@ class SpaceViews(SpaceFaults):
             raise StatusError(status, f"the number of an address's high bits that are zero cannot be {shown(zero_bits)}: it is from 0 to {MOST_ZERO_BITS}")
         return min(self.vads.high, 1 << 32 - zero_bits >> PAGE_SHIFT) if zero_bits else self.vads.high
 
-    def no_gap(self, pages: int, below: int) -> StatusError:
+    def _no_gap(self, pages: int, below: int) -> StatusError:
         """The error of addresses that are not to be had below page `below`."""
         low = self.vads.low << PAGE_SHIFT
         if below <= self.vads.low:
@@ -194,7 +194,7 @@ class SpaceViews(SpaceFaults):
             raise StatusError(Status.CONFLICTING_ADDRESSES, f"{section.name} must be at {low << PAGE_SHIFT:#x}, which is not free")
         place = self.vads.gap(high - low, GRANULARITY, False, self.vads.high)
         if place < 0:
-            raise self.no_gap(high - low, self.vads.high)
+            raise self._no_gap(high - low, self.vads.high)
         return place - low
 
     async def _head(self, section: SectionObject) -> bytes:
