@@ -367,3 +367,26 @@ def test_two_names_of_one_file_without_room_both_stay(filled: Path) -> None:
         said = volume.check(repair=True)
         assert any("no room for a copy" in p.what and not p.mended for p in said)
         assert volume.read_bytes("a.bin") == volume.read_bytes("b.bin") == b"a" * 3000
+
+
+@pytest.mark.dosfstools
+@pytest.mark.parametrize("raw", [b"EA DATA  SF", b"FOO BAR TXT", b"A B     C D"])
+def test_blanks_in_a_short_name_are_legal(raw: bytes, filled: Path) -> None:
+    """OS/2 and NT 4 made such names: clean, found by what is shown, and left alone by a repair."""
+    at = entry_at(filled, b"A       BIN")
+    patch(filled, at, raw)
+    patch(filled, at + 12, b"\0")
+    fsck(filled)
+    before = filled.read_bytes()
+    shown = f"{raw[:8].decode().rstrip()}.{raw[8:].decode()}"
+    with octavo.open_image(filled) as volume:
+        assert volume.check() == [] == volume.check(repair=True)
+        assert volume.exists(shown) and shown in [e.name for e in volume.entries()]
+    assert filled.read_bytes() == before
+
+
+@pytest.mark.parametrize("raw", [b" FOO    TXT", b"        TXT"])
+def test_a_blank_in_front_of_a_short_name_is_not_legal(raw: bytes, filled: Path) -> None:
+    """Such a name is told, and another is given."""
+    patch(filled, entry_at(filled, b"A       BIN"), raw)
+    assert any("characters that no short name may have" in line for line in mend(filled))

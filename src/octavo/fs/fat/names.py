@@ -33,7 +33,7 @@ _PRINTABLE = bytes(range(0x20, 0x7F))
 
 ILLEGAL = re.compile(r'[\x00-\x1f"*/:<>?\\|]')
 _SHORT = re.compile(r"([A-Za-z0-9!#$%&'()\-@^_`{}~]{1,8})(?:\.([A-Za-z0-9!#$%&'()\-@^_`{}~]{1,3}))?", re.ASCII)
-_NEVER_SHORT = re.compile(r'[\x00-\x20"*+,./:;<=>?\[\\\]a-z|\x7f]')
+_NEVER_SHORT = re.compile(r'^ |[\x00-\x1f"*+,./:;<=>?\[\\\]a-z|\x7f]')
 _NEVER_LABEL = re.compile(r'[\x00-\x1f"*+,./:;<=>?\[\\\]|\x7f]')
 _NOT_SHORT = re.compile(r"[^A-Z0-9!#$%&'()\-@^_`{}~]")
 
@@ -84,7 +84,7 @@ def exact_short(name: str) -> tuple[bytes, int] | None:
 
 
 def is_short(raw: bytes, codepage: str) -> bool:
-    """Whether 11 bytes can be a short name: capitals, no space inside, none of the characters that FAT forbids."""
+    """Whether 11 bytes can be a short name: capitals, no blank in front, none of the characters that FAT forbids."""
     base, extension = _parts(raw, codepage)
     return bool(base) and not _NEVER_SHORT.search(base + extension)
 
