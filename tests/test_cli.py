@@ -106,7 +106,7 @@ def test_mv_rm_mkdir(tree: Path, image: Path) -> None:
         (["cat", "IMAGE:"], "the root directory cannot be opened as a file", 1),
         (["ls", "nowhere.img:/"], "nowhere.img: cannot open the image: No such file or directory", 1),
         (["ls", "/etc/passwd"], "not a FAT volume that makes sense", 1),
-        (["ls", "/etc"], "is not IMAGE:PATH", 1),
+        (["ls", "/etc"], "is a directory of the host, not IMAGE:PATH", 1),
         (["cp", "a", "b"], "neither side is in an image", 2),
         (["cp", "/no/such", "IMAGE:"], "/no/such: No such file or directory", 1),
         (["cp", "/etc", "IMAGE:"], "use -r", 1),
@@ -420,7 +420,7 @@ main.main()
 
 
 def test_sigterm_at_the_prompt(image: Path, tmp_path: Path) -> None:
-    """The shell ends, its volumes are unmounted; Ctrl-C only takes the line away."""
+    """The shell ends, its volumes are unmounted; Ctrl-C only takes the line away; lines that are pasted are a command each."""
     parent, child = pty.openpty()
     environment = {**os.environ, "TERM": "dumb", "XDG_STATE_HOME": str(tmp_path)}
     process = subprocess.Popen([*OCTAVO, "boot", "-q", str(image)], stdin=child, stdout=child, stderr=child, env=environment, start_new_session=True)
@@ -444,10 +444,13 @@ def test_sigterm_at_the_prompt(image: Path, tmp_path: Path) -> None:
     os.write(parent, b"md after\rhelp cls\r")
     await_text(b"Empties the screen")
     await_text(b"C:\\>")
+    os.write(parent, b"\x1b[200~md pasted1\nmd pasted2\nhelp cls\n\x1b[201~\r")
+    await_text(b"Empties the screen")
+    await_text(b"C:\\>")
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 128 + signal.SIGTERM
     os.close(parent)
-    assert octavo("ls", f"{image}:").split() == ["after/", "before/"] and octavo("check", image).endswith("clean\n")
+    assert octavo("ls", f"{image}:").split() == ["after/", "before/", "pasted1/", "pasted2/"] and octavo("check", image).endswith("clean\n")
 
 
 def test_a_reader_that_goes_away(tree: Path, image: Path) -> None:
@@ -455,3 +458,41 @@ def test_a_reader_that_goes_away(tree: Path, image: Path) -> None:
     octavo("cp", tree / "sub" / "deep" / "big.bin", f"{image}:big")
     done = subprocess.run(f"{' '.join(OCTAVO)} cat {image}:big | head -c 10 >/dev/null", shell=True, capture_output=True, check=False)
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize("verb", ["df", "check", "ls", "cat", "mkdir", "rm", "attrib"])
+@pytest.mark.parametrize("missing", ["nope.img", "/nonexist:", "/nonexist/nope.img:/a", "./nope.img"])
+def test_an_image_that_is_missing(verb: str, missing: str) -> None:
+    """Each verb says that it is not there, whatever form the argument has."""
+    image = missing.partition(":")[0]
+    assert octavo(verb, missing, code=1) == f"octavo: {image}: cannot open the image: No such file or directory\n"
+
+
+def test_a_directory_instead_of_an_image(tmp_path: Path) -> None:
+    """Where an image is meant it is none; where a path in one is meant, it is one of the host."""
+    for verb in ("df", "check"):
+        assert octavo(verb, tmp_path, code=1) == f"octavo: {tmp_path}: is a directory, not a file or a block device\n"
+    assert "is a directory of the host, not IMAGE:PATH" in octavo("ls", tmp_path, code=1)
+    assert octavo("ls", f"{tmp_path}:", code=1) == f"octavo: {tmp_path}: is a directory, not a file or a block device\n"
+
+
+@pytest.mark.parametrize("bad_first", [True, False])
+def test_one_bad_image_does_not_hide_the_others(bad_first: bool, image: Path, tmp_path: Path) -> None:
+    """What can be read is printed, also as JSON; the other is told, and the exit code is 1."""
+    (tmp_path / "f").write_text("text")
+    octavo("cp", tmp_path / "f", f"{image}:/f")
+
+    def call(verb: str, *options: str, path: str = "") -> str:
+        where = [f"{image}{path}", f"{tmp_path}/nope.img{path}"]
+        done = subprocess.run([*OCTAVO, verb, *options, *sorted(where, reverse=bad_first)], capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stderr) == (1, f"octavo: {tmp_path}/nope.img: cannot open the image: No such file or directory\n")
+        return done.stdout
+
+    assert str(image) in call("df") and call("df").count("\n") == 2
+    assert [record["image"] for record in json.loads(call("df", "--json"))] == [str(image)]
+    assert "f\n" in call("ls", path=":") and [r["path"] for r in json.loads(call("ls", "--json", path=":"))] == ["/f"]
+    assert call("cat", path=":/f") == "text"
+    call("mkdir", path=":/d")
+    call("rm", path=":/f")
+    assert octavo("ls", f"{image}:") == "d/\n"
+    assert octavo("df", f"{tmp_path}/nope.img", code=1).count("\n") == 1

@@ -24,8 +24,7 @@ def attrib(arguments: Namespace) -> int:
             wrong(arguments, f"{change}: is no change of attributes, such as +r or -ha")
         letters[change[0]] += change[1:]
     target = parse_image_target(arguments.target)
-    reads, writes = ([], [target]) if arguments.changes else ([target], [])
-    with Images(reads, writes, codepage=arguments.codepage) as images:
+    with Images([target] if arguments.changes else [], codepage=arguments.codepage) as images:
         volume = images.volume(target)
         if arguments.changes:
             volume.set_attributes(target.path, letters["+"], letters["-"])

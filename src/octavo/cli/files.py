@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from octavo.cli.output import Failures, info_record, print_json, progress, show
-from octavo.cli.target import Images, Target, parse_image_target, parse_target
+from octavo.cli.target import Images, Target, parse_image, parse_image_target, parse_target
 from octavo.cli.verb import Verb, add_json, add_recursive, wrong
 from octavo.files import Volume
 from octavo.printing import printable
@@ -33,7 +33,7 @@ def ls(arguments: Namespace) -> int:
     headed = arguments.recursive or len(wanted) > 1
     records: list[dict[str, object]] = []
     failures = Failures()
-    with Images(wanted, codepage=arguments.codepage) as images:
+    with Images(codepage=arguments.codepage) as images:
         for target in wanted:
             with failures.apart():
                 for directory, entries in _listing(images.volume(target), target.path, arguments.recursive, failures):
@@ -74,13 +74,14 @@ def _cat_arguments(parser: ArgumentParser) -> None:
 def cat(arguments: Namespace) -> int:
     """Writes files to standard output."""
     wanted = [parse_image_target(t) for t in arguments.targets]
-    with Images(wanted, codepage=arguments.codepage) as images:
+    failures = Failures()
+    with Images(codepage=arguments.codepage) as images:
         for target in wanted:
-            with images.volume(target).open(target.path) as file:
+            with failures.apart(), images.volume(target).open(target.path) as file:
                 while data := file.read(1 << 20):
                     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
-    return 0
+    return failures.code
 
 
 def _cp_arguments(parser: ArgumentParser) -> None:
@@ -95,7 +96,7 @@ def cp(arguments: Namespace) -> int:
     if not to.image and not any(w.image for w in wanted):
         wrong(arguments, "neither side is in an image; write IMAGE:PATH, such as disk.img:/docs")
     failures = Failures()
-    with Images([w for w in wanted if w.image], [to] if to.image else [], codepage=arguments.codepage) as images:
+    with Images([to], codepage=arguments.codepage) as images:
         sources = [(images.tree(source), source.path) for source in wanted]
         with failures.apart():
             plan = plan_copy(sources, images.tree(to), to.path, arguments.recursive)
@@ -114,10 +115,10 @@ def _mv_arguments(parser: ArgumentParser) -> None:
 def mv(arguments: Namespace) -> int:
     """Moves or renames within an image."""
     wanted, to = [parse_image_target(s) for s in arguments.sources], parse_image_target(arguments.target)
-    with Images([], [*wanted, to], codepage=arguments.codepage) as images:
+    with Images([*wanted, to], codepage=arguments.codepage) as images:
         volume = images.volume(to)
         into = volume.is_dir(to.path)
-        if len(wanted) > 1 and not into:
+        if len(wanted) > 1 and not volume.stat(to.path).is_directory:
             raise StatusError(Status.NOT_A_DIRECTORY, f"{to.text}: is not a directory")
         failures = Failures()
         for source in wanted:
@@ -144,10 +145,10 @@ def rm(arguments: Namespace) -> int:
     """Removes files, and with -r directories and all below them."""
     wanted = [parse_image_target(t) for t in arguments.targets]
     failures = Failures()
-    with Images([], wanted, codepage=arguments.codepage) as images:
+    with Images(wanted, codepage=arguments.codepage) as images:
         for target in wanted:
-            volume = images.volume(target)
             with failures.apart():
+                volume = images.volume(target)
                 if not volume.stat(target.path).is_directory:
                     volume.remove(target.path, arguments.force)
                 elif arguments.recursive:
@@ -166,7 +167,7 @@ def mkdir(arguments: Namespace) -> int:
     """Makes directories."""
     wanted = [parse_image_target(t) for t in arguments.targets]
     failures = Failures()
-    with Images([], wanted, codepage=arguments.codepage) as images:
+    with Images(wanted, codepage=arguments.codepage) as images:
         for target in wanted:
             with failures.apart():
                 images.volume(target).mkdir(target.path, arguments.parents)
@@ -180,18 +181,26 @@ def _df_arguments(parser: ArgumentParser) -> None:
 
 def df(arguments: Namespace) -> int:
     """Shows size and free space of volumes."""
-    wanted = [parse_image_target(i) for i in arguments.images]
-    with Images(wanted, codepage=arguments.codepage) as images:
-        records = [_space_record(target, images.volume(target)) for target in wanted]
+    wanted = [parse_image(i) for i in arguments.images]
+    records: list[dict[str, object]] = []
+    failures = Failures()
+    with Images(codepage=arguments.codepage) as images:
+        for target in wanted:
+            with failures.apart():
+                records.append(_space_record(target, images.volume(target)))
     if arguments.json:
         print_json(records)
-        return 0
+    elif records:
+        _print_spaces(records)
+    return failures.code
+
+
+def _print_spaces(records: list[dict[str, object]]) -> None:
     print(f"{'Image':<24} {'Type':<6} {'Label':<11} {'KiB':>12} {'Used':>12} {'Free':>12} {'Use%':>5}")
     for r in records:
         total, used, free = (int(str(r[key])) for key in ("total", "used", "free"))
         share = used * 100 // max(total, 1)
         show(f"{r['image']:<24} {r['type']:<6} {r['label'] or '-':<11} {total >> 10:>12} {used >> 10:>12} {free >> 10:>12} {share:>4}%")
-    return 0
 
 
 def _space_record(target: Target, volume: Volume) -> dict[str, object]:

@@ -6,7 +6,7 @@ import os
 from argparse import ArgumentParser, Namespace
 
 from octavo.cli.output import print_json, progress, show
-from octavo.cli.target import Images, parse_image_target
+from octavo.cli.target import Images, parse_image
 from octavo.cli.verb import Verb, add_json, size, wrong
 from octavo.drivers.host import host_error, make_file, require_storage
 from octavo.drivers.image import ImageDisk
@@ -76,8 +76,8 @@ def _check_arguments(parser: ArgumentParser) -> None:
 
 def check(arguments: Namespace) -> int:
     """Checks a volume, and mends it if asked to."""
-    target = parse_image_target(arguments.image)
-    with Images([target], [target] if arguments.repair else [], codepage=arguments.codepage) as images:
+    target = parse_image(arguments.image)
+    with Images([target] if arguments.repair else [], codepage=arguments.codepage) as images:
         volume = images.volume(target)
         space = volume.space()
         with progress("Checking", (space.total - space.free) // space.unit, "clusters") as advance:

@@ -43,14 +43,22 @@ def parse_target(text: str) -> Target:
     return Target("", text, text)
 
 
-def parse_image_target(text: str) -> Target:
-    """A target that must be in an image; an image alone means its root."""
+def parse_image(text: str) -> Target:
+    """The image that an argument means, which alone means its root; opening it says what is missing."""
     target = parse_target(text)
-    if target.image:
-        return target
-    if os.path.exists(text) and not os.path.isdir(text):
-        return Target(text, "", text)
-    raise StatusError(Status.INVALID_PARAMETER, f"{text}: is not IMAGE:PATH, such as disk.img:/docs; for files of the host use the host's commands")
+    if target.image or os.path.lexists(text):
+        return target if target.image else Target(text, "", text)
+    image, _, path = text.partition(":")
+    return Target(image, path, text) if image else Target(text, "", text)
+
+
+def parse_image_target(text: str) -> Target:
+    """A target that must be in an image. StatusError INVALID_PARAMETER for a directory of the host."""
+    target = parse_image(text)
+    if not target.path and os.path.isdir(text):
+        why = f"{text}: is a directory of the host, not IMAGE:PATH, such as disk.img:/docs; for files of the host use the host's commands"
+        raise StatusError(Status.INVALID_PARAMETER, why)
+    return target
 
 
 def _key(image: str) -> tuple[int, int] | str:
@@ -62,26 +70,22 @@ def _key(image: str) -> tuple[int, int] | str:
 
 
 class Images:
-    """The images that one command works on, each mounted once, on one system."""
+    """The images that one command works on, each mounted once, when it is first asked for, on one system.
 
-    def __init__(
-        self, targets: Sequence[Target], write: Sequence[Target] = (), memory: str = IMAGE_MEMORY, codepage: str = CODE_PAGE
-    ) -> None:  # fmt: skip
-        writable = {_key(t.image) for t in write if t.image}
+    What cannot be mounted is told where it is asked for: the other images are worked on all the same.
+    """
+
+    def __init__(self, write: Sequence[Target] = (), memory: str = IMAGE_MEMORY, codepage: str = CODE_PAGE) -> None:
+        self._writable = {_key(t.image) for t in write if t.image}
         self._volumes: dict[tuple[int, int] | str, Volume] = {}
         self.system = System(memory, codepage=codepage)
-        try:
-            for target in (*targets, *write):
-                key = _key(target.image)
-                if target.image and key not in self._volumes:
-                    self._volumes[key] = self.system.attach(target.image, read_only=key not in writable)
-        except BaseException:
-            self.system.abandon()
-            raise
 
     def volume(self, target: Target) -> Volume:
-        """The volume that a target's image has."""
-        return self._volumes[_key(target.image)]
+        """The volume that a target's image has. StatusError when it cannot be opened, or has none."""
+        key = _key(target.image)
+        if key not in self._volumes:
+            self._volumes[key] = self.system.attach(target.image, read_only=key not in self._writable)
+        return self._volumes[key]
 
     def tree(self, target: Target) -> Tree:
         """The tree that a target is in."""
