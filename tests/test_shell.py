@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 import pytest
+from prompt_toolkit.history import InMemoryHistory
 
 import octavo
 from octavo.printing import counted
@@ -261,3 +263,31 @@ def test_numbers_and_what_they_count(session: Session) -> None:
         session(line) for line in ("memory", "memory pool", "memory stat", "cache", "memory spaces", "memory paging", "vm alloc 4K", "vm write 0x10000 x", "vm")
     )
     assert not re.search(r"(?<![\d.,x])1 (?!\w*(?:us|ss)\b)[a-z]+s\b", said), said
+
+
+def test_a_history_that_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory, a device without an end, a FIFO, a file that cannot be read: a history of this session only, no error."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    where = tmp_path / "octavo" / "history"
+    where.mkdir(parents=True)
+    assert isinstance(open_history(), InMemoryHistory)
+    where.rmdir()
+    for device in ("/dev/full", "/dev/zero"):
+        where.symlink_to(device)
+        assert isinstance(open_history(), InMemoryHistory)
+        where.unlink()
+    os.mkfifo(where)
+    assert isinstance(open_history(), InMemoryHistory)
+    where.unlink()
+    opened = open_history()
+    where.unlink()
+    where.mkdir()  # stands for whatever cannot be read
+    assert list(opened.load_history_strings()) == []
+    opened.append_string("dir")
+
+
+def test_lines_that_were_pasted(session: Session) -> None:
+    """One command a line, and none after exit; ";" separates nothing there."""
+    session.shell.run_lines("md pasted1\nmd pasted2\n\nmd a;b\nexit\nmd pasted3\n")
+    names = [e.name for e in session.shell.system.volumes["C:"].entries()]
+    assert {"pasted1", "pasted2", "a;b"} <= set(names) and "pasted3" not in names and session.shell.done

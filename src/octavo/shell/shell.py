@@ -56,6 +56,13 @@ class Shell(Session):
                 break
         return self.status
 
+    def run_lines(self, text: str) -> None:
+        """Runs the lines of a text, such as one that was pasted, up to exit; each is one command, whatever is in it."""
+        for line in text.split("\n"):
+            self.execute(line)
+            if self.done:
+                break
+
     def execute(self, line: str) -> int:
         """Runs one command; returns its status: 0 done, 1 failed, 2 called wrongly. StatusError INVALID_PARAMETER for what is no text."""
         words = split_words(named(line, "a command"))

@@ -34,6 +34,12 @@ class _Completer(Completer):
 
 
 class _History(FileHistory):
+    def load_history_strings(self) -> Iterable[str]:
+        try:
+            return super().load_history_strings()
+        except OSError:  # nor is one that cannot be read
+            return []
+
     def store_string(self, string: str) -> None:
         with suppress(OSError):  # a line that cannot be kept is no reason to end
             super().store_string(string)
@@ -46,9 +52,11 @@ def open_history() -> History:
     try:
         path.parent.mkdir(0o700, parents=True, exist_ok=True)
         path.touch(0o600)
+        if path.is_file():  # a device or a FIFO might have no end
+            return _History(str(path))
     except OSError:
-        return InMemoryHistory()
-    return _History(str(path))
+        pass
+    return InMemoryHistory()
 
 
 def run_terminal(shell: Shell) -> int:
@@ -62,7 +70,7 @@ def run_terminal(shell: Shell) -> int:
 
     while not shell.done:
         try:
-            shell.execute(session.prompt(shell.prompt, inputhook=idle))
+            shell.run_lines(session.prompt(shell.prompt, inputhook=idle))
         except Terminated:
             raise
         except KeyboardInterrupt:
