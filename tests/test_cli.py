@@ -105,7 +105,7 @@ def test_mv_rm_mkdir(tree: Path, image: Path) -> None:
         (["ls", "IMAGE:missing"], "missing: no such file or directory", 1),
         (["cat", "IMAGE:"], "the root directory cannot be opened as a file", 1),
         (["ls", "nowhere.img:/"], "nowhere.img: cannot open the image: No such file or directory", 1),
-        (["ls", "/etc/passwd"], "not a FAT volume that makes sense", 1),
+        (["ls", "/etc/passwd"], "/etc/passwd: is text, not the image of a disk", 1),
         (["ls", "/etc"], "is a directory of the host, not IMAGE:PATH", 1),
         (["cp", "a", "b"], "neither side is in an image", 2),
         (["cp", "/no/such", "IMAGE:"], "/no/such: No such file or directory", 1),

@@ -269,12 +269,80 @@ def test_a_sentence_for_each_partition_when_there_is_no_volume(tmp_path: Path) -
     assert caught.value.status == Status.UNRECOGNIZED_VOLUME
     parts = caught.value.text.split("; ")
     assert len(parts) == 4 and all(f"partition {i + 1}" in part for i, part in enumerate(parts))
-    for i, why in enumerate(["0 bytes per sector", "257 bytes per sector", "extended", "GPT"]):
+    for i, why in enumerate(["only zeros", "257 bytes per sector", "extended", "GPT"]):
         assert why in parts[i]
     for first, count in ((0, 100), (1 << 31, 100), (2048, 0), (10240, 5)):
         patch(disk, 446 + 8, struct.pack("<II", first, count))
         with pytest.raises(StatusError, match="partition 1"), octavo.open_image(disk):
             pass
+
+
+@pytest.mark.dosfstools
+@pytest.mark.parametrize(("sector", "own"), [(512, 512), (2048, 2048), (4096, 4096), (2048, 512), (4096, 512)])
+def test_a_table_that_counts_larger_sectors(sector: int, own: int, tmp_path: Path) -> None:
+    """The sectors of an MBR are the disk's: the volume is found, read and written; what is before it does not change."""
+    inner = blank_image(tmp_path / "inner.img", 16 * MIB)
+    run("mkfs.fat", "-S", str(own), "-F", "16", "-s", "1", inner)
+    first = 2048 if sector == 512 else 256
+    table = struct.pack("<B3xB3xII", 0, 6, first, 16 * MIB // sector)
+    disk = tmp_path / "disk.img"
+    head = (bytes(446) + table.ljust(64, b"\0") + b"\x55\xaa").ljust(first * sector, b"\0")
+    disk.write_bytes(head + inner.read_bytes())
+    with octavo.open_image(disk) as volume:
+        volume.write_bytes("a.bin", b"a" * 3000)
+    assert disk.read_bytes()[: len(head)] == head
+    inner.write_bytes(disk.read_bytes()[len(head) :])
+    fsck(inner)
+    with octavo.open_image(inner, read_only=True) as volume:
+        assert volume.read_bytes("a.bin") == b"a" * 3000
+
+
+def test_a_volume_of_other_sectors_is_not_where_larger_ones_would_be(filled: Path, tmp_path: Path) -> None:
+    """A partition begins at its sector of 512 bytes; what lies at eight times that place is another's."""
+    table = struct.pack("<B3xB3xII", 0, 6, 256, 1000)
+    head = (bytes(446) + table.ljust(64, b"\0") + b"\x55\xaa").ljust(256 * 4096, b"\0")
+    (tmp_path / "disk.img").write_bytes(head + filled.read_bytes())
+    with pytest.raises(StatusError, match="has no FAT volume: partition 1 of type 0x06: has only zeros"), octavo.open_image(tmp_path / "disk.img"):
+        pass
+
+
+# -- what has no FAT volume ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("at", "mark", "says"),
+    [
+        (3, b"NTFS    \0\2\10", "is an NTFS volume, not a FAT volume: use a program that reads it"),
+        (3, b"EXFAT   ", "is an exFAT volume"),
+        (0, b"QFI\xfb\0\0\0\3", "is a qcow2 image, not a FAT volume: convert it to a raw image first"),
+        (0, b"\x1f\x8b\x08", "is compressed by gzip, not a FAT volume: unpack it first"),
+        (0, b"\xfd7zXZ\0", "is compressed by xz"),
+        (1080, b"\x53\xef", "is an ext2, ext3 or ext4 volume"),
+        (32769, b"CD001", "is an ISO 9660 image"),
+        (0, b"", "has only zeros where a volume begins"),
+        (0, b"0x1000 - 0x2000 usable\n" * 2000, "is text, not the image of a disk"),
+        (0, "größer als 4 MiB\n".encode() * 2500, "is text"),
+        (0, b"\xff" * 40960, "65535 bytes per sector"),
+    ],
+)
+def test_what_else_an_image_is(at: int, mark: bytes, says: str, tmp_path: Path) -> None:
+    """It is named, with what to do; also in a partition."""
+    data = (bytes(at) + mark).ljust(40960, b"\0")
+    (tmp_path / "x.img").write_bytes(data)
+    disk = disk_with(tmp_path / "disk.img", [(6, data)])
+    for path, where in ((tmp_path / "x.img", "x.img: "), (disk, "partition 1 of type 0x06: ")):
+        with pytest.raises(StatusError) as caught, octavo.open_image(path):
+            pass
+        assert caught.value.status == Status.UNRECOGNIZED_VOLUME and where in caught.value.text and says in caught.value.text
+
+
+@pytest.mark.parametrize("size", [0, 1, 511])
+def test_less_than_a_sector(size: int, tmp_path: Path) -> None:
+    """Said so, and not that it is empty."""
+    (tmp_path / "x.img").write_bytes(b"x" * size)
+    with pytest.raises(StatusError, match="has less than 512 bytes") as caught, octavo.open_image(tmp_path / "x.img"):
+        pass
+    assert caught.value.status == Status.UNRECOGNIZED_VOLUME
 
 
 # -- 2.5: large clusters ------------------------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ from octavo.fs.fat.bpb import DIRTY_FLAG, Geometry, parse_boot_sector
 from octavo.fs.fat.entry import parse_directory
 from octavo.fs.fat.names import check_code_page
 from octavo.fs.fat.volume import FatVolume
+from octavo.fs.foreign import LOOK_BYTES, foreign
 from octavo.io.device import SECTOR, Device
-from octavo.io.partition import partitions
+from octavo.io.partition import Partition, partitions
 from octavo.io.regionpager import RegionPager, whole_device
 from octavo.memory.section import Section
 from octavo.status import Status, StatusError
@@ -32,9 +33,9 @@ async def mount(device: Device, cache: CacheManager, codepage: str | int = 437) 
     device, or of each of its partitions, why there is none, INVALID_PARAMETER that there is no such code page.
     """
     page = check_code_page(codepage)
-    sector = await read_device(device, cache, 0, SECTOR)
+    sector = await _first_sector(device, cache)
     try:
-        geometry = parse_boot_sector(sector, device.name, device.size)
+        geometry = await _geometry(device, cache, sector, device.name)
     except StatusError:
         candidates, why = partitions(device, sector)
         if not candidates and not why:
@@ -43,14 +44,34 @@ async def mount(device: Device, cache: CacheManager, codepage: str | int = 437) 
         return await _volume(device, geometry, cache, sector, page)
     for partition in candidates:
         try:
-            sector = await read_device(partition, cache, 0, SECTOR)
+            sector = await _first_sector(partition, cache)
             name = f"partition {partition.number} of type {partition.kind:#04x}"
-            geometry = parse_boot_sector(sector, name, partition.size)
+            geometry = await _geometry(partition, cache, sector, name)
         except StatusError as error:
-            why.append(error.text)
+            if partition.unit == SECTOR:
+                why.append(error.text)
         else:
             return await _volume(partition, geometry, cache, sector, page)
     raise StatusError(Status.UNRECOGNIZED_VOLUME, f"{device.name}: has no FAT volume: {'; '.join(sorted(why))}")
+
+
+async def _first_sector(device: Device, cache: CacheManager) -> bytes:
+    if device.size < SECTOR:
+        raise StatusError(Status.UNRECOGNIZED_VOLUME, f"{device.name}: has less than {SECTOR} bytes, and no FAT volume is so small")
+    return await read_device(device, cache, 0, SECTOR)
+
+
+async def _geometry(device: Device, cache: CacheManager, sector: bytes, name: str) -> Geometry:
+    """The geometry in a first sector. StatusError UNRECOGNIZED_VOLUME says what else the device is, where that can be told."""
+    try:
+        geometry = parse_boot_sector(sector, name, device.size)
+    except StatusError as error:
+        if what := foreign(await read_device(device, cache, 0, min(LOOK_BYTES, device.size))):
+            raise StatusError(error.status, f"{name}: {what}") from None
+        raise
+    if isinstance(device, Partition) and device.unit not in (SECTOR, geometry.sector) and device.size != geometry.size:
+        raise StatusError(Status.UNRECOGNIZED_VOLUME, f"{name}: is not what the partition has in sectors of {device.unit} bytes")
+    return geometry
 
 
 async def _volume(device: Device, geometry: Geometry, cache: CacheManager, sector: bytes, codepage: str) -> FatVolume:

@@ -6,6 +6,9 @@ Types say little about what is in a partition: EFI system partitions (0xEF) have
 under other types (0x11 for 0x01), and some cards have FAT volumes in partitions of types that belong to others. So all but
 the extended ones are candidates, those of FAT's types first.
 
+The sectors that the table counts are the disk's: 512 bytes, or 2048 or 4096 on some. Nothing in the table says which, and
+each is tried, 512 first; a volume that is found by larger ones must have sectors of that size itself, or fill its partition.
+
 Departures: primary partitions only; extended partitions and GPT are refused with a sentence.
 """
 
@@ -18,19 +21,21 @@ from octavo.io.device import SECTOR, Device, Extent
 
 _PLAIN = (0x01, 0x04, 0x06, 0x0B, 0x0C, 0x0E)
 FAT_TYPES = frozenset((*_PLAIN, *(0x10 | kind for kind in _PLAIN), 0xEF))
+UNITS = (SECTOR, 2048, 4096)  # bytes in a disk's sector
 EXTENDED_TYPES = frozenset((0x05, 0x0F, 0x15, 0x1F, 0x85))
 GPT_TYPE = 0xEE
 
 
 class Partition(Device):
-    """Bytes [start, start + size) of another device, of a type that the MBR gives it. Closing it closes that device."""
+    """Bytes [start, start + size) of another device, of a type that the MBR gives it in sectors of `unit` bytes. Closing it closes that device."""
 
-    def __init__(self, device: Device, number: int, start: int, size: int, kind: int = 0) -> None:
+    def __init__(self, device: Device, number: int, start: int, size: int, kind: int = 0, unit: int = SECTOR) -> None:
         super().__init__(f"{device.name}, partition {number}", size, device.read_only, device.removable)
         self.device = device
         self.number = number
         self.start = start
         self.kind = kind
+        self.unit = unit
 
     def _shift(self, extents: Sequence[Extent]) -> list[Extent]:
         return [(self.start + offset, buffers) for offset, buffers in extents]
@@ -63,14 +68,14 @@ def partitions(device: Device, sector: bytes) -> tuple[list[Partition], list[str
         kind, first, count = struct.unpack_from("<4xB3xII", sector, 446 + 16 * i)
         if not kind:
             continue
-        start = first * SECTOR
         if kind == GPT_TYPE:
             others.append(f"partition {i + 1} stands for GPT partitions, which Octavo does not read yet")
         elif kind in EXTENDED_TYPES:
             others.append(f"partition {i + 1} is an extended one, which Octavo does not read yet")
-        elif not first or start >= device.size:
+        elif not first or first * SECTOR >= device.size:
             sectors = device.size // SECTOR
             others.append(f"partition {i + 1} begins at sector {first}, and the device has {sectors} sectors")
         else:
-            found.append(Partition(device, i + 1, start, min(count * SECTOR, device.size - start), kind))
-    return sorted(found, key=lambda p: p.kind not in FAT_TYPES), others
+            fits = [unit for unit in UNITS if first * unit < device.size]
+            found += [Partition(device, i + 1, first * unit, min(count * unit, device.size - first * unit), kind, unit) for unit in fits]
+    return sorted(found, key=lambda p: (p.unit, p.kind not in FAT_TYPES)), others
