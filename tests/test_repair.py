@@ -276,7 +276,7 @@ def test_a_stray_slot_costs_no_name(image: Path) -> None:
     assert image.read_bytes()[at] == 0x43
     patch(image, at + 32, bytes(96))
     with octavo.open_image(image) as volume:
-        assert volume.entries() == [] and "1 slots of long names belong to no entry" in str(volume.check()[0])
+        assert volume.entries() == [] and "1 slot of long names belongs to no entry" in str(volume.check()[0])
         volume.write_bytes("my thesis, final.txt", b"text")
     with octavo.open_image(image) as volume:
         assert [e.name for e in volume.entries()] == ["my thesis, final.txt"]
@@ -390,3 +390,42 @@ def test_a_blank_in_front_of_a_short_name_is_not_legal(raw: bytes, filled: Path)
     """Such a name is told, and another is given."""
     patch(filled, entry_at(filled, b"A       BIN"), raw)
     assert any("characters that no short name may have" in line for line in mend(filled))
+
+
+LABEL = "the volume label {} in slot 3 "
+
+
+@pytest.mark.dosfstools
+@pytest.mark.parametrize(
+    ("raw", "says", "left"),
+    [
+        (b"PENDRIVE\0\0\0", LABEL.format("'PENDRIVE'") + "is filled up with NUL bytes", "PENDRIVE"),
+        (b"X\0\0\0\0\0\0\0\0\0\0", LABEL.format("'X'") + "is filled up with NUL bytes", "X"),
+        (b" LEAD      ", LABEL.format("' LEAD'") + "has characters that no label may have there", ""),
+        (b"A.B        ", LABEL.format("'A.B'") + "has characters that no label may have there", ""),
+        (b"A\0B        ", LABEL.format(r"'A\x00B'") + "has characters that no label may have there", ""),
+        (b"TWO WORDS  ", "", "TWO WORDS"),
+    ],
+)
+def test_volume_labels(raw: bytes, says: str, left: str, filled: Path) -> None:
+    """Each is told in a sentence; one that only is filled up wrongly is kept."""
+    patch(filled, root_offset(filled) + 3 * 32, raw + b"\x08" + bytes(20))
+    patch(filled, 43, (left or "NO NAME").encode().ljust(11))  # fsck.fat compares them
+    assert mend(filled) == ([f"/: {says} (mended)"] if says else [])
+    with octavo.open_image(filled, read_only=True) as volume:
+        assert volume.label == left
+
+
+def test_a_volume_label_in_another_directory(filled: Path) -> None:
+    """It is told where it is, and erased."""
+    at = filled.read_bytes().index(b"INNER   TXT")
+    patch(filled, at + 32, b"LABEL      \x08" + bytes(20))
+    assert mend(filled) == ["/d: the volume label 'LABEL' in slot 3 is not in the root directory (mended)"]
+
+
+@pytest.mark.parametrize("label", [" X", "   ", "a.b"])
+def test_labels_that_mkfs_refuses(label: str, tmp_path: Path) -> None:
+    """No image is made with a label that a check finds fault with."""
+    with pytest.raises(StatusError, match="cannot be a volume label"):
+        octavo_run(["mkfs", "-s", "1M", "-n", label, str(tmp_path / "x.img")])
+    assert not (tmp_path / "x.img").exists()

@@ -25,7 +25,7 @@ KINDS = {
     "clusters behind the end": (r"File size is \d+ bytes, cluster chain length is > \d+ bytes", r"has \d+ bytes of clusters for"),
     "free count": (r"Free cluster summary (wrong|uninitialized)", r"FSInfo counts"),
     "FAT copies": (r"FATs differ", r"FAT 2 differs"),
-    "stray name": (r"long file ?name (part|\"|sequence|starts)|Long filename fragment", r"slots of long names belong to no entry|long name of .* is damaged"),
+    "stray name": (r"long file ?name (part|\"|sequence|starts)|Long filename fragment", r"slots? of long names belongs? to no entry|long name of .* is damaged"),
     "behind the end": (r"(?!)", r"of entries behind its end|entries in use stand behind that"),
 
     "shared": (r"share clusters", r"shares cluster"),

@@ -27,11 +27,12 @@ from octavo.fs.fat.checkfiles import Files
 from octavo.fs.fat.checktables import check_copies, check_fsinfo, check_lost, check_reserved, free_unowned
 from octavo.fs.fat.entry import DIRECTORY, FREE_SLOT, LONG_NAME, SLOT, VOLUME_LABEL, Entry, Parsed, new_entry, parse_directory
 from octavo.fs.fat.findings import Findings, Progress, done
-from octavo.fs.fat.names import LOWER_BASE, LOWER_EXTENSION, fold, is_label, is_short, make_short
+from octavo.fs.fat.names import LOWER_BASE, LOWER_EXTENSION, fold, is_label, is_short, make_short, shown_label
 from octavo.fs.fat.node import Directory, Node
 from octavo.fs.fat.storage import Storage
 from octavo.fs.fat.table import Run
 from octavo.memory.section import Section
+from octavo.printing import counted
 from octavo.status import StatusError
 
 CASE_BITS = LOWER_BASE | LOWER_EXTENSION
@@ -121,11 +122,25 @@ class Check:
         for label in parsed.labels:
             if node.entry is not None and label.slot < 2:
                 continue  # a damaged "." or "..", which `dots` has told
-            if label.cluster or label.size or node.entry is not None or not is_label(label.raw[:11], label.codepage):
-                await self.say(path, f"the label in slot {label.slot} is none", self._erase(node, label))
+            await self.label(node, path, label)
         for entry in parsed.entries:
             if entry.name not in (".", ".."):
                 await self.entry(node, entry)
+
+    async def label(self, node: Node, path: str, label: Entry) -> None:
+        """A volume label is in the root directory, has no contents, and has blanks behind it: some devices write NUL bytes."""
+        raw = label.raw[:11]
+        blank = raw.rstrip(b"\0").ljust(11)
+        what = f"the volume label {shown_label(raw, label.codepage)!r} in slot {label.slot}"
+        if node.entry is not None:
+            await self.say(path, f"{what} is not in the root directory", self._erase(node, label))
+        elif label.cluster or label.size:
+            await self.say(path, f"{what} has a cluster or a size", self._erase(node, label))
+        elif not is_label(blank, label.codepage):
+            await self.say(path, f"{what} has characters that no label may have there", self._erase(node, label))
+        elif blank != raw:
+            label.set_short(blank, label.raw[12])
+            await self.say(path, f"{what} is filled up with NUL bytes", self._write(node, label))
 
     async def end(self, node: Node, path: str, section: Section, data: bytes) -> tuple[bytes, Parsed]:
         """What stands behind a directory's end, which others read on behind: entries that lead to clusters in use are its
@@ -217,7 +232,7 @@ class Check:
                 await self.say(path, f"{entry.name} has stray bits beside those for the case of its name", self._write(node, entry))
             seen |= {fold(entry.name), fold(entry.short_name)}
         for first, count in strays.values():
-            what = f"{count} slots of long names belong to no entry"
+            what = f"{counted(count, 'slot')} of long names belong{'s' * (count == 1)} to no entry"
             await self.say(path, what, self._free_slots(node, [(first, count)]))
 
     async def long_slots(self, node: Node, path: str, data: bytes) -> None:
@@ -226,7 +241,7 @@ class Check:
         long = (slots[:, 11] & 0x3F == LONG_NAME) & (slots[:, 0] != FREE_SLOT)
         wrong = np.flatnonzero(long & (slots[:, 12] | slots[:, 26] | slots[:, 27]).astype(bool))
         if len(wrong):
-            what = f"{len(wrong)} slots of long names have a cluster or a kind"
+            what = f"{counted(len(wrong), 'slot')} of long names {'has' if len(wrong) == 1 else 'have'} a cluster or a kind"
             await self.say(path, what, self._clear_long_slots(node, wrong.tolist()))
 
     async def _clear_long_slots(self, node: Node, slots: list[int]) -> None:

@@ -126,8 +126,9 @@ def _fit(
 def clean_label(label: str) -> bytes:
     """A volume label as 11 bytes; StatusError OBJECT_NAME_INVALID when it cannot be one."""
     text = named(label, "the label of a volume").upper()
-    if len(text) > 11 or not text.isascii() or ILLEGAL.search(text) or set(text) & set(".,;=[]+"):
-        raise StatusError(Status.OBJECT_NAME_INVALID, f"{label!r} cannot be a volume label: it has at most 11 ASCII letters, digits and spaces")
+    if len(text) > 11 or not text.isascii() or text.startswith(" ") or ILLEGAL.search(text) or set(text) & set(".,;=[]+"):
+        why = f"{label!r} cannot be a volume label: it has at most 11 ASCII letters, digits and spaces, and none of these in front"
+        raise StatusError(Status.OBJECT_NAME_INVALID, why)
     return text.encode("ascii").ljust(11)
 
 

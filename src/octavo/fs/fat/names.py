@@ -34,7 +34,7 @@ _PRINTABLE = bytes(range(0x20, 0x7F))
 ILLEGAL = re.compile(r'[\x00-\x1f"*/:<>?\\|]')
 _SHORT = re.compile(r"([A-Za-z0-9!#$%&'()\-@^_`{}~]{1,8})(?:\.([A-Za-z0-9!#$%&'()\-@^_`{}~]{1,3}))?", re.ASCII)
 _NEVER_SHORT = re.compile(r'^ |[\x00-\x1f"*+,./:;<=>?\[\\\]a-z|\x7f]')
-_NEVER_LABEL = re.compile(r'[\x00-\x1f"*+,./:;<=>?\[\\\]|\x7f]')
+_NEVER_LABEL = re.compile(r'^ +[^ ]|[\x00-\x1f"*+,./:;<=>?\[\\\]|\x7f]')
 _NOT_SHORT = re.compile(r"[^A-Z0-9!#$%&'()\-@^_`{}~]")
 
 
@@ -90,7 +90,7 @@ def is_short(raw: bytes, codepage: str) -> bool:
 
 
 def is_label(raw: bytes, codepage: str) -> bool:
-    """Whether 11 bytes can be a volume label."""
+    """Whether 11 bytes can be a volume label: no blank in front, none of the characters that FAT forbids."""
     return not _NEVER_LABEL.search(_decode(raw, codepage))
 
 
