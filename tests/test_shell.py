@@ -64,7 +64,7 @@ def test_cd_and_prompt(session: Session) -> None:
     session("cd docs/inner")
     assert session("cd") == "C:\\docs\\inner"
     assert session("cd \\readme.txt", 1) == "cd: C:\\readme.txt: is not a directory"
-    assert session("d:", 1) == "cd: D: no volume is mounted there; mount IMAGE mounts one"
+    assert session("d:", 1) == "no volume is mounted on D:; mount IMAGE mounts one"
 
 
 def test_type(session: Session) -> None:
@@ -291,3 +291,43 @@ def test_lines_that_were_pasted(session: Session) -> None:
     session.shell.run_lines("md pasted1\nmd pasted2\n\nmd a;b\nexit\nmd pasted3\n")
     names = [e.name for e in session.shell.system.volumes["C:"].entries()]
     assert {"pasted1", "pasted2", "a;b"} <= set(names) and "pasted3" not in names and session.shell.done
+
+
+def test_drives_by_their_letters(session: Session) -> None:
+    """umount and sync take a letter with or without a colon; what is not there is named in a sentence."""
+    for word in ("c", "C:", "c:\\"):
+        assert session(f"sync {word}") == ""
+    assert session("umount d", 1) == "umount: no volume is mounted on D:; mount IMAGE mounts one"
+    assert session("sync nope", 1) == "sync: no volume is mounted on NOPE:; mount IMAGE mounts one"
+    assert session("dir q:x", 1) == "dir: no volume is mounted on Q:; mount IMAGE mounts one"
+    assert session("umount c") == "C: is unmounted"
+
+
+def test_several_files_into_what_is_not_there(session: Session) -> None:
+    """A directory that is missing is not called something else than a directory."""
+    session("cd docs")
+    assert session("copy * nodir", 1) == "copy: C:\\docs/nodir: no such directory"
+    assert session("move * nodir", 1) == "move: docs/nodir: no such file or directory"
+    assert session("copy * \\readme.txt", 1) == "copy: C:\\readme.txt: is not a directory" == session("move * \\readme.txt", 1).replace("move", "copy")
+
+
+def test_a_quote_without_an_end(session: Session) -> None:
+    """It is told, and nothing is done."""
+    assert session('type "c d', 2) == 'type: the quote " has no end'
+    assert session("md it's", 2) == "md: the quote ' has no end"
+    assert session('md "a\'b"') == "" and session.shell.system.volumes["C:"].exists("a'b")
+
+
+def test_help_of_commands_with_a_long_usage(session: Session) -> None:
+    """What a command does stands apart from how it is called."""
+    lines = session("help").splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("  memory ["))
+    assert lines[at].endswith("FILE.png]") and lines[at + 1].strip() == COMMANDS["memory"].help[2]
+    assert session("memory picture", 2) == "memory: memory picture needs the name of a file to write, such as memory picture FILE.png"
+
+
+def test_directories_where_only_they_belong(session: Session) -> None:
+    """TAB behind cd, md and rd offers no files."""
+    for name in ("cd", "md", "rd"):
+        assert offers(session, f"{name} ") == [f"{name} docs\\"] and offers(session, f"{name} docs\\") == []
+    assert offers(session, "type r") == ["type readme.txt"]

@@ -16,6 +16,7 @@ class Place(enum.Enum):
     """Where the paths are that a word may be."""
 
     VOLUME = enum.auto()
+    DIRECTORY = enum.auto()  # on a volume
     HOST = enum.auto()
 
 

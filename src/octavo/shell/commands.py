@@ -63,7 +63,7 @@ def dir_(shell: Session, arguments: list[str]) -> None:
     shell.out(f"{directories} {counted(volume.space().free, 'byte', width=12)} free")
 
 
-@command(COMMANDS, "cd", 0, 1)
+@command(COMMANDS, "cd", 0, 1, lambda shell, words: Place.DIRECTORY)
 def cd(shell: Session, arguments: list[str]) -> None:
     """cd [PATH]
 
@@ -130,7 +130,7 @@ def move(shell: Session, arguments: list[str]) -> None:
         raise StatusError(Status.NOT_SAME_DEVICE, f"cannot move from {drive} to {to_drive} use copy and del")
     directory, entries = matches(volume, path)
     into = to_volume.is_dir(to)
-    if len(entries) > 1 and not into:
+    if len(entries) > 1 and not to_volume.stat(to).is_directory:
         raise StatusError(Status.NOT_A_DIRECTORY, f"{shell.shown(drive, to)}: is not a directory")
     for entry in entries:
         name = path.rstrip("/").rpartition("/")[2] if len(entries) == 1 else entry.name
@@ -163,7 +163,7 @@ def del_(shell: Session, arguments: list[str]) -> None:
             volume.remove(f"{directory}/{entry.name}" if len(entries) > 1 or "*" in wild or "?" in wild else path)
 
 
-@command(COMMANDS, "md", 1, 1)
+@command(COMMANDS, "md", 1, 1, lambda shell, words: Place.DIRECTORY)
 def md(shell: Session, arguments: list[str]) -> None:
     """md DIRECTORY
 
@@ -173,7 +173,7 @@ def md(shell: Session, arguments: list[str]) -> None:
     volume.mkdir(path)
 
 
-@command(COMMANDS, "rd", 1, 1)
+@command(COMMANDS, "rd", 1, 1, lambda shell, words: Place.DIRECTORY)
 def rd(shell: Session, arguments: list[str]) -> None:
     """rd DIRECTORY
 
@@ -208,10 +208,9 @@ def umount(shell: Session, arguments: list[str]) -> None:
 
     Writes everything to a drive's device and lets go of it. With "discard", what could not be written is given up.
     """
-    drive = arguments[0].upper().rstrip("\\")
     if len(arguments) == 2 and arguments[1].lower() != "discard":
         raise UsageError("usage: umount DRIVE [discard]")
-    shell.volume(drive)
+    drive = shell.letter(arguments[0])
     shell.system.unmount(drive, discard=len(arguments) == 2)
     shell.out(f"{drive} is unmounted")
 
@@ -222,7 +221,7 @@ def sync(shell: Session, arguments: list[str]) -> None:
 
     Returns when everything on a drive, or on all of them, is on stable storage.
     """
-    drives = [arguments[0].upper()] if arguments else sorted(shell.system.volumes)
+    drives = [shell.letter(arguments[0])] if arguments else sorted(shell.system.volumes)
     for drive in drives:
         shell.volume(drive).flush()
 

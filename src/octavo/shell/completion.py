@@ -43,8 +43,8 @@ def _words(shell: Shell, before: list[str], word: str) -> Iterable[tuple[str, st
     if found is None or len(before) > found.most:
         return []
     offered = found.complete(shell, [w.lower() for w in before[1:]])
-    if offered is Place.VOLUME:
-        return _volume_paths(shell, word)
+    if offered is Place.VOLUME or offered is Place.DIRECTORY:
+        return _volume_paths(shell, word, offered is Place.DIRECTORY)
     return _host_paths(word) if offered is Place.HOST else _choices(offered, word)
 
 
@@ -52,7 +52,7 @@ def _choices(words: Iterable[str], word: str) -> list[tuple[str, str]]:
     return [(w, w) for w in sorted(words) if w.lower().startswith(word.lower())]
 
 
-def _volume_paths(shell: Shell, word: str) -> Iterator[tuple[str, str]]:
+def _volume_paths(shell: Shell, word: str, directories: bool) -> Iterator[tuple[str, str]]:
     cut = max(word.rfind(c) for c in "/\\:") + 1
     try:
         _, volume, path = shell.resolve(word[:cut] or ".")
@@ -60,7 +60,7 @@ def _volume_paths(shell: Shell, word: str) -> Iterator[tuple[str, str]]:
     except StatusError:
         return
     for entry in sorted(entries, key=lambda e: e.name.lower()):
-        if entry.name.upper().startswith(word[cut:].upper()):
+        if entry.name.upper().startswith(word[cut:].upper()) and (entry.is_directory or not directories):
             name = entry.name + ("\\" if entry.is_directory else "")
             yield word[:cut] + name, name
 

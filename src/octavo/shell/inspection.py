@@ -48,6 +48,8 @@ def memory(shell: Session, arguments: list[str]) -> None:
         _picture(shell, arguments[1])
         return
     what = arguments[0].lower() if arguments else ""
+    if what == "picture":
+        raise UsageError("memory picture needs the name of a file to write, such as memory picture FILE.png")
     if what and what not in _VIEWS:
         try:
             pfn = int(what, 0)

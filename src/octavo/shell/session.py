@@ -55,7 +55,13 @@ class Session:
         try:
             return self.system.volumes[drive.upper()]
         except KeyError:
-            raise StatusError(Status.NO_SUCH_DEVICE, f"{drive.upper()} no volume is mounted there; mount IMAGE mounts one") from None
+            raise StatusError(Status.NO_SUCH_DEVICE, f"no volume is mounted on {drive.upper()}; mount IMAGE mounts one") from None
+
+    def letter(self, word: str) -> str:
+        r"""The letter of a drive that has a volume, such as "C:", as c, c: or C:\. StatusError NO_SUCH_DEVICE when there is none."""
+        drive = word.upper().rstrip("\\/").removesuffix(":") + ":"
+        self.volume(drive)
+        return drive
 
     def resolve(self, path: str) -> tuple[str, Volume, str]:
         """The drive, its volume, and the absolute path on it (with "/", also at its end if there is one; "" for the root)."""

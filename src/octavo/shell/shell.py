@@ -20,6 +20,7 @@ from octavo.status import StatusError
 
 _WORD = re.compile(r"""(?:"[^"]*"|'[^']*'|[^\s"']+)+""")
 _QUOTED = re.compile(r""""([^"]*)"|'([^']*)'""")
+_USAGE_WIDTH = 24  # columns
 
 COMMANDS: dict[str, Command] = {**commands.COMMANDS, **inspection.COMMANDS, **vm.COMMANDS}
 
@@ -33,7 +34,12 @@ def help_(shell: Session, arguments: list[str]) -> None:
     if not arguments:
         for name in sorted(COMMANDS):
             lines = COMMANDS[name].help
-            shell.out(f"  {lines[0]:<24}{lines[2] if len(lines) > 2 else ''}")
+            about = lines[2] if len(lines) > 2 else ""
+            if len(lines[0]) < _USAGE_WIDTH:
+                shell.out(f"  {lines[0]:<{_USAGE_WIDTH}}{about}")
+            else:
+                shell.out(f"  {lines[0]}")
+                shell.out(f"  {'':<{_USAGE_WIDTH}}{about}")
         return
     name = arguments[0].lower()
     if name not in COMMANDS:
@@ -69,20 +75,24 @@ class Shell(Session):
         if not words:
             return self.status
         name = words[0].lower()
+        told = name + ": "  # in front of an error
         if re.fullmatch(r"[a-z]:", name):
-            name, words = "cd", ["cd", words[0]]
+            name, words, told = "cd", ["cd", words[0]], ""
         found = [name] if name in COMMANDS else [c for c in COMMANDS if c.startswith(name)]
         try:
             if len(found) != 1:
                 what = f"could be {', '.join(found)}" if found else "no such command; try help"
                 raise UsageError(what)
+            if quote := _open_quote(line):
+                raise UsageError(f"the quote {quote} has no end")
             name = found[0]
+            told = told and name + ": "
             self.status = COMMANDS[name].run(self, words[1:]) or 0
         except StatusError as error:
-            self.err(f"{name}: {error.text}")
+            self.err(f"{told}{error.text}")
             self.status = 1
         except UsageError as error:
-            self.err(f"{name}: {error}")
+            self.err(f"{told}{error}")
             self.status = 2
         return self.status
 
@@ -90,6 +100,11 @@ class Shell(Session):
 def split_words(line: str) -> list[str]:
     """The words of a line, quotes taken off."""
     return [_QUOTED.sub(lambda m: m[1] if m[1] is not None else m[2], w) for w in _WORD.findall(line)]
+
+
+def _open_quote(line: str) -> str:
+    """The quote of a line that has no end; "" for none."""
+    return _WORD.sub("", line).strip()[:1]
 
 
 def split_commands(text: str) -> list[str]:

@@ -39,12 +39,14 @@ class Plan:
 def plan_copy(sources: Sequence[tuple[Tree, str]], target: Tree, to: str, recursive: bool) -> Plan:
     """Lists the steps of copying paths to `to`, or into it when it is a directory.
 
-    StatusError NOT_A_DIRECTORY for several sources and a target that is none, DISK_FULL where there is no
-    room.
+    StatusError NOT_A_DIRECTORY for several sources and a target that is none, OBJECT_PATH_NOT_FOUND when
+    nothing is there, DISK_FULL where there is no room.
     """
     plan = Plan(target)
     into = target.is_dir(to)
     if len(sources) > 1 and not into:
+        if target.find(to) is None:
+            raise StatusError(Status.OBJECT_PATH_NOT_FOUND, f"{target.shown(to)}: no such directory")
         raise StatusError(Status.NOT_A_DIRECTORY, f"{target.shown(to)}: is not a directory")
     names = target.names(to) if into else {}
     for source, path in sources:
