@@ -496,3 +496,37 @@ def test_one_bad_image_does_not_hide_the_others(bad_first: bool, image: Path, tm
     call("rm", path=":/f")
     assert octavo("ls", f"{image}:") == "d/\n"
     assert octavo("df", f"{tmp_path}/nope.img", code=1).count("\n") == 1
+
+
+def test_rm_of_a_whole_volume(image: Path) -> None:
+    """Only by force."""
+    octavo("mkdir", "-p", f"{image}:/a/b")
+    for path in ("", "/", "/a/.."):
+        assert octavo("rm", "-r", f"{image}:{path}", code=1) == f"octavo: {image}:{path}: is the whole volume: rm -rf empties it\n"
+    assert octavo("ls", f"{image}:") == "a/\n"
+    octavo("rm", "-rf", f"{image}:/")
+    assert octavo("ls", f"{image}:") == ""
+
+
+def test_a_script_with_byte_order_marks(image: Path) -> None:
+    """Its first command is found, also that of a second file behind the first."""
+    octavo("boot", "-q", image, stdin="\ufeffmd one\n\ufeffmd two\n")
+    assert octavo("ls", f"{image}:").split() == ["one/", "two/"]
+
+
+def test_an_image_that_is_given_twice(image: Path) -> None:
+    """It is in use by this program itself."""
+    said = octavo("boot", image, image, "-q", "-c", "dir", code=1)
+    assert said == f"octavo: {image}: the image is in use: it is open already, in this program or another\n"
+
+
+def test_names_that_the_locale_cannot_write(image: Path, tmp_path: Path) -> None:
+    """The sentence names the encoding; what can be written is."""
+    with open_image(image) as volume:
+        volume.write_bytes("é.txt", b"1")
+        volume.write_bytes("e.txt", b"2")
+    ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    call = [*OCTAVO, "cp", "-r", f"{image}:/", str(tmp_path / "out")]
+    done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=60, env=ascii_only)
+    assert done.returncode == 1 and "cannot be a name on the host: its locale writes names in ascii, which has not all of these characters" in done.stderr
+    assert os.listdir(tmp_path / "out") == ["e.txt"]

@@ -73,7 +73,7 @@ def _run(shell: Shell, arguments: Namespace) -> int:
         return shell.run("; ".join(arguments.commands), arguments.keep_going)
     if arguments.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         for line in sys.stdin:
-            shell.execute(line)
+            shell.execute(line.removeprefix("\ufeff"))  # a byte order mark, also where files were joined
             if shell.done:
                 break
         return shell.status

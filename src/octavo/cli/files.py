@@ -11,6 +11,7 @@ from octavo.cli.output import Failures, info_record, print_json, progress, show
 from octavo.cli.target import Images, Target, parse_image, parse_image_target, parse_target
 from octavo.cli.verb import Verb, add_json, add_recursive, wrong
 from octavo.files import Volume
+from octavo.fs.base import split_path
 from octavo.printing import printable
 from octavo.status import Status, StatusError
 from octavo.transfer.copy import run_copy
@@ -137,7 +138,7 @@ def _same(source: Target, to: Target) -> bool:
 
 def _rm_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("targets", metavar="IMAGE:PATH", nargs="+", help="what to remove")
-    parser.add_argument("-f", "--force", action="store_true", help="read-only and broken files, too")
+    parser.add_argument("-f", "--force", action="store_true", help="read-only and broken files, too, and with -r all of a volume")
     add_recursive(parser)
 
 
@@ -151,6 +152,8 @@ def rm(arguments: Namespace) -> int:
                 volume = images.volume(target)
                 if not volume.stat(target.path).is_directory:
                     volume.remove(target.path, arguments.force)
+                elif not split_path(target.path) and arguments.recursive and not arguments.force:
+                    raise StatusError(Status.ACCESS_DENIED, f"{target.text}: is the whole volume: rm -rf empties it")
                 elif arguments.recursive:
                     volume.rmtree(target.path, failures, arguments.force)
                 else:

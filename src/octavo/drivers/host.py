@@ -48,7 +48,7 @@ def lock(fd: int, path: str, shared: bool = False) -> None:
         fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         replaced = identity(os.fstat(fd)) != identity(os.stat(path))
     except BlockingIOError:
-        raise StatusError(Status.SHARING_VIOLATION, f"{path}: another program has the image open for writing or is reading it") from None
+        raise StatusError(Status.SHARING_VIOLATION, f"{path}: the image is in use: it is open already, in this program or another") from None
     except OSError as error:
         raise host_error(error, f"{path}: cannot lock the image") from None
     if replaced:

@@ -125,7 +125,8 @@ class HostTree:
         try:
             bad = name in ("", ".", "..") or "/" in name or b"\0" in os.fsencode(name)
         except UnicodeEncodeError:
-            bad = True
+            why = f"{name!a} cannot be a name on the host: its locale writes names in {sys.getfilesystemencoding()}, which has not all of these characters"
+            raise StatusError(Status.OBJECT_NAME_INVALID, why) from None
         if bad:
             raise StatusError(Status.OBJECT_NAME_INVALID, f"{name!a} cannot be a name on the host")
         return name
