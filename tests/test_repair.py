@@ -70,7 +70,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "two entries have the name": twin_entries,
     "shown as _": lambda i: patch(i, entry_at(i, b"B       BIN"), b" " * 11),
     "shown as b_": lambda i: patch(i, entry_at(i, b"B       BIN"), b"B/"),
-    "belong to no entry": lambda i: patch(i, root_offset(i) + 32 * 20, b"\x42" + b"x\0" * 5 + b"\x0f\0\x55" + b"y\0" * 6 + b"\0\0z\0z\0"),
+    "belongs to no entry": lambda i: patch(i, root_offset(i) + 32 * 20, b"\x42" + b"x\0" * 5 + b"\x0f\0\x55" + b"y\0" * 6 + b"\0\0z\0z\0"),
 }
 
 
@@ -78,7 +78,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("what", DAMAGE)
 def test_each_kind_of_damage(what: str, filled: Path) -> None:
     """Told, mended, clean for others; a.bin, which the damage does not touch, is whole."""
-    if "belong to no entry" in what:
+    if "belongs to no entry" in what:
         with octavo.open_image(filled) as volume:
             for i in range(18):
                 volume.write_bytes(f"F{i}", b"")
