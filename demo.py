@@ -1,4 +1,5 @@
-"""`make demo`: makes an image, fills it, boots on it with 16 MiB, and tours the shell. On a terminal it leaves you at the prompt.
+"""`make demo`: makes an image, fills it, boots on it with 16 MiB, and tours the shell. On a
+terminal it leaves you at the prompt.
 
 Everything here is what a user can do: the same verbs, the same shell.
 """
@@ -57,17 +58,39 @@ sync
 
 
 def fill(tree: Path) -> int:
-    """A few hundred files: notes, modules of Python's library, and one file that is larger than the memory limit."""
+    """A few hundred files: notes, modules of Python's library, and one file that is larger than the
+    memory limit.
+    """
     if tree.exists():
         shutil.rmtree(tree)
     (tree / "docs").mkdir(parents=True)
-    (tree / "docs" / "welcome.txt").write_text("Welcome to Octavo.\nThis file came from a FAT16 image, through a section, into frames of 16 MiB.\n")
+    (tree / "docs" / "welcome.txt").write_text(
+        "Welcome to Octavo.\nThis file came from a FAT16 image, through a section, into "
+        "frames of 16 MiB.\n"
+    )
     for i in range(40):
         (tree / "docs" / f"note number {i:02}.txt").write_text(f"Note {i}\n" * (i * i + 1))
     library = Path(sysconfig.get_path("stdlib"))
-    for name in ("email", "json", "http", "logging", "xml", "importlib", "unittest", "concurrent", "collections", "urllib", "wsgiref", "encodings"):
+    for name in (
+        "email",
+        "json",
+        "http",
+        "logging",
+        "xml",
+        "importlib",
+        "unittest",
+        "concurrent",
+        "collections",
+        "urllib",
+        "wsgiref",
+        "encodings",
+    ):
         if (library / name).is_dir():
-            shutil.copytree(library / name, tree / "library" / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                library / name,
+                tree / "library" / name,
+                ignore=shutil.ignore_patterns("__pycache__"),
+            )
     (tree / "data").mkdir()
     (tree / "data" / "large.bin").write_bytes(random.Random(8).randbytes(20 << 20))
     return sum(1 for p in tree.rglob("*") if p.is_file())
@@ -81,7 +104,10 @@ def main() -> int:
     run(["mkfs", "--force", "--size", "64M", "--type", "fat16", "--label", "demo", str(IMAGE)])
     run(["mkfs", "--force", "--size", "1440K", str(FLOPPY)])
     sources = sorted(p for p in (DEMO / "tree").iterdir())
-    print(f"$ octavo cp -r {' '.join(str(p.relative_to(HERE)) for p in sources)} {IMAGE.relative_to(HERE)}:/    ({count} files)")
+    print(
+        f"$ octavo cp -r {' '.join(str(p.relative_to(HERE)) for p in sources)} "
+        f"{IMAGE.relative_to(HERE)}:/    ({count} files)"
+    )
     run(["cp", "-r", *map(str, sources), f"{IMAGE}:/"])
     print(f"$ octavo boot --memory 16M {IMAGE.relative_to(HERE)}")
     with octavo.boot(memory="16M", disks=[IMAGE], echo=print) as system:
@@ -96,7 +122,9 @@ def main() -> int:
         if sys.stdin.isatty() and sys.stdout.isatty():
             from octavo.shell.terminal import run_terminal
 
-            print("\nThe tour is over; the system runs on. Type help for the commands, exit to leave.")
+            print(
+                "\nThe tour is over; the system runs on. Type help for the commands, exit to leave."
+            )
             return run_terminal(shell)
         print(f"{shell.prompt}umount c:")
         failed += shell.execute("umount c:") != 0

@@ -1,10 +1,12 @@
-"""Files in a FAT32 image: Octavo against mtools, pyfatfs, dissect.fat and FATtools, each through its natural interface.
+"""Files in a FAT32 image: Octavo against mtools, pyfatfs, dissect.fat and FATtools, each through
+its natural interface.
 
     make bench        or        .venv/bin/python -m benchmarks.files [--rounds 3] [--quick] [--json]
 
-A process for mtools, library calls for the others; opening and closing the image is part of every row but the random reads.
-The peers take turns within a row, so that a slow minute of the machine hits all of them; a rate is the median of the rounds
-(of one round for who needs more than SLOW seconds). Read the ratios: absolute rates mean little on a shared machine.
+A process for mtools, library calls for the others; opening and closing the image is part of every
+row but the random reads. The peers take turns within a row, so that a slow minute of the machine
+hits all of them; a rate is the median of the rounds (of one round for who needs more than SLOW
+seconds). Read the ratios: absolute rates mean little on a shared machine.
 """
 
 from __future__ import annotations
@@ -36,13 +38,22 @@ from octavo.transfer.volume import VolumeTree
 
 SLOW = 8.0  # seconds
 
-MTOOLS, PYFATFS, DISSECT, FATTOOLS, OCTAVO = "mtools", "pyfatfs", "dissect.fat", "FATtools", "Octavo"
+MTOOLS, PYFATFS, DISSECT, FATTOOLS, OCTAVO = (
+    "mtools",
+    "pyfatfs",
+    "dissect.fat",
+    "FATtools",
+    "Octavo",
+)
 PEERS = [OCTAVO, MTOOLS, PYFATFS, DISSECT, FATTOOLS]
-PARTIAL = ("list", "tree out")  # rows in which FATtools does part of the work: it does not see long names
+PARTIAL = (
+    "list",
+    "tree out",
+)  # rows in which FATtools does part of the work: it does not see long names
 Action = Callable[[], float | None]  # returns seconds when it timed itself
 
 
-# -- listing ----------------------------------------------------------------------------------------------------------
+# -- listing ---------------------------------------------------------------------------------------
 
 
 def list_rows(b: Bench) -> dict[str, Action]:
@@ -97,7 +108,7 @@ def fattools_root(image: Path, mode: str) -> Any:
     return Volume.vopen(str(image), mode, "volume")
 
 
-# -- trees ------------------------------------------------------------------------------------------------------------
+# -- trees -----------------------------------------------------------------------------------------
 
 
 def copy(source: Tree, path: str, target: Tree, to: str) -> None:
@@ -117,10 +128,15 @@ def in_rows(b: Bench) -> dict[str, Action]:
 
         with PyFatFS(str(b.fresh)) as fs:
             for folder, _, files in os.walk(b.tree):
-                base = "/tree/" + os.path.relpath(folder, b.tree) if folder != str(b.tree) else "/tree"
+                base = (
+                    "/tree/" + os.path.relpath(folder, b.tree) if folder != str(b.tree) else "/tree"
+                )
                 fs.makedir(base)
                 for name in files:
-                    with open(os.path.join(folder, name), "rb") as source, fs.openbin(f"{base}/{name}", "wb") as target:
+                    with (
+                        open(os.path.join(folder, name), "rb") as source,
+                        fs.openbin(f"{base}/{name}", "wb") as target,
+                    ):
                         target.write(source.read())
 
     def fattools() -> None:
@@ -130,7 +146,12 @@ def in_rows(b: Bench) -> dict[str, Action]:
         Volume.copy_tree_in(str(b.tree), root)
         Volume.vclose(root)
 
-    return {OCTAVO: ours, MTOOLS: lambda: tool("mcopy", "-s", "-Q", "-i", b.fresh, b.tree, "::"), PYFATFS: pyfatfs, FATTOOLS: fattools}
+    return {
+        OCTAVO: ours,
+        MTOOLS: lambda: tool("mcopy", "-s", "-Q", "-i", b.fresh, b.tree, "::"),
+        PYFATFS: pyfatfs,
+        FATTOOLS: fattools,
+    }
 
 
 def out_rows(b: Bench) -> dict[str, Action]:
@@ -147,7 +168,9 @@ def out_rows(b: Bench) -> dict[str, Action]:
         from pyfatfs.PyFatFS import PyFatFS
 
         with PyFatFS(str(b.image), read_only=True) as fs:
-            for path in fs.walk.files("/TREE"):  # it knows no case bits, and finds names in one case only
+            for path in fs.walk.files(
+                "/TREE"
+            ):  # it knows no case bits, and finds names in one case only
                 write(b.out, path, fs.openbin(path).read())
 
     def dissect() -> None:
@@ -172,7 +195,7 @@ def write(out: Path, path: str, data: bytes) -> None:
         file.write(data)
 
 
-# -- one large file ---------------------------------------------------------------------------------------------------
+# -- one large file --------------------------------------------------------------------------------
 
 
 def drain(file: Any) -> None:
@@ -203,7 +226,13 @@ def sequence_rows(b: Bench) -> dict[str, Action]:
         with open(b.image, "rb") as raw:
             drain(FATFS(raw).get("big.bin").open())
 
-    return {OCTAVO: ours, MTOOLS: mtools, PYFATFS: pyfatfs, DISSECT: dissect, FATTOOLS: lambda: drain(fattools_root(b.image, "rb").open("big.bin"))}
+    return {
+        OCTAVO: ours,
+        MTOOLS: mtools,
+        PYFATFS: pyfatfs,
+        DISSECT: dissect,
+        FATTOOLS: lambda: drain(fattools_root(b.image, "rb").open("big.bin")),
+    }
 
 
 def random_rows(b: Bench) -> dict[str, Action]:
@@ -240,10 +269,15 @@ def random_rows(b: Bench) -> dict[str, Action]:
         with open(b.image, "rb") as raw:
             return reads(FATFS(raw).get("big.bin").open())
 
-    return {OCTAVO: ours, PYFATFS: pyfatfs, DISSECT: dissect, FATTOOLS: lambda: reads(fattools_root(b.image, "rb").open("big.bin"))}
+    return {
+        OCTAVO: ours,
+        PYFATFS: pyfatfs,
+        DISSECT: dissect,
+        FATTOOLS: lambda: reads(fattools_root(b.image, "rb").open("big.bin")),
+    }
 
 
-# -- many files -------------------------------------------------------------------------------------------------------
+# -- many files ------------------------------------------------------------------------------------
 
 
 def create_rows(b: Bench) -> dict[str, Action]:
@@ -303,14 +337,23 @@ def delete_rows(b: Bench) -> dict[str, Action]:
             assert many.erase(f"file{i:04}.dat")
         Volume.vclose(root)
 
-    return {OCTAVO: ours, MTOOLS: lambda: tool("mdel", "-i", b.fresh, *(f"::many/file{i:04}.dat" for i in range(CREATED))), PYFATFS: pyfatfs, FATTOOLS: fattools}
+    return {
+        OCTAVO: ours,
+        MTOOLS: lambda: tool(
+            "mdel", "-i", b.fresh, *(f"::many/file{i:04}.dat" for i in range(CREATED))
+        ),
+        PYFATFS: pyfatfs,
+        FATTOOLS: fattools,
+    }
 
 
-# -- running ----------------------------------------------------------------------------------------------------------
+# -- running ---------------------------------------------------------------------------------------
 
 
 class Row(NamedTuple):
-    """One row: the peers' actions, what has to be done before each, and how many of the unit an action does."""
+    """One row: the peers' actions, what has to be done before each, and how many of the unit an
+    action does.
+    """
 
     name: str
     unit: str
@@ -359,19 +402,27 @@ def measure(b: Bench, row: Row, rounds: int, skip: set[str]) -> dict[str, float]
                 own = once(action, row.before)
                 if b.expected is not None:
                     b.done[name] = sum(len(files) for _, _, files in os.walk(b.out))
-                    assert b.done[name] == b.expected or name == FATTOOLS, f"{name} wrote {b.done[name]} of {b.expected} files"
+                    assert b.done[name] == b.expected or name == FATTOOLS, (
+                        f"{name} wrote {b.done[name]} of {b.expected} files"
+                    )
             except Exception as error:  # noqa: BLE001 -- a peer that cannot do it is a result
                 print(f"  {name}: {type(error).__name__}: {error}", file=sys.stderr)
                 times[name] = []
                 continue
             times.setdefault(name, []).append(own)
-    return {name: b.done.get(name, row.units) / statistics.median(values) for name, values in times.items() if values}
+    return {
+        name: b.done.get(name, row.units) / statistics.median(values)
+        for name, values in times.items()
+        if values
+    }
 
 
 def starts(b: Bench, rounds: int) -> tuple[float, float]:
     """Milliseconds: `octavo ls` of the image, and Python with NumPy; medians."""
 
-    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}  # installed programs have their bytecode
+    env = {
+        k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"
+    }  # installed programs have their bytecode
 
     def once(*command: str) -> float:
         start = time.perf_counter()
@@ -379,13 +430,19 @@ def starts(b: Bench, rounds: int) -> tuple[float, float]:
         return time.perf_counter() - start
 
     ls = [sys.executable, "-c", "from octavo.cli.main import main; main()", "ls", f"{b.image}:"]
-    pairs = [(once(*ls), once(sys.executable, "-c", "import numpy")) for _ in range(rounds * 3 + 1)][1:]
-    return statistics.median(p[0] for p in pairs) * 1e3, statistics.median(p[1] for p in pairs) * 1e3
+    pairs = [
+        (once(*ls), once(sys.executable, "-c", "import numpy")) for _ in range(rounds * 3 + 1)
+    ][1:]
+    return statistics.median(p[0] for p in pairs) * 1e3, statistics.median(
+        p[1] for p in pairs
+    ) * 1e3
 
 
 def main() -> None:
     """Runs all rows and prints a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="without pyfatfs, which takes minutes")
     parser.add_argument("--only", metavar="ROW", help="rows whose names begin so")
@@ -400,27 +457,59 @@ def main() -> None:
     if arguments.json:
         print(json.dumps({"rows": results, "ls_ms": ls, "numpy_ms": bare}, indent=2))
         return
-    print(f"\n{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}; octavo {octavo.__version__}, {peer_versions()}")
-    print(f"{files} files of Python's library, {BIG_MIB} MiB file, FAT32 image of 1 GiB, memory limit {IMAGE_MEMORY}; median of {arguments.rounds} rounds")
-    print(f"command: python -m benchmarks.files --rounds {arguments.rounds}{' --quick' if arguments.quick else ''}\n")
-    print(f"{'':<18}{'unit':<10}" + "".join(f"{p:>13}" for p in PEERS) + "   Octavo / mtools   Octavo / best Python peer")
+    print(
+        f"\n{platform.platform()}, {os.cpu_count()} CPUs, Python "
+        f"{platform.python_version()}; octavo {octavo.__version__}, {peer_versions()}"
+    )
+    print(
+        f"{files} files of Python's library, {BIG_MIB} MiB file, FAT32 image of 1 GiB, "
+        f"memory limit {IMAGE_MEMORY}; median of {arguments.rounds} rounds"
+    )
+    print(
+        "command: python -m benchmarks.files --rounds "
+        f"{arguments.rounds}{' --quick' if arguments.quick else ''}\n"
+    )
+    print(
+        f"{'':<18}{'unit':<10}"
+        + "".join(f"{p:>13}" for p in PEERS)
+        + "   Octavo / mtools   Octavo / best Python peer"
+    )
     for name, unit, rates in results:
         ours = rates[OCTAVO]
-        python = [rates[p] for p in (PYFATFS, DISSECT, FATTOOLS) if p in rates and (p != FATTOOLS or name not in PARTIAL)]
+        python = [
+            rates[p]
+            for p in (PYFATFS, DISSECT, FATTOOLS)
+            if p in rates and (p != FATTOOLS or name not in PARTIAL)
+        ]
         cells = "".join(f"{rates[p]:>13,.0f}" if p in rates else f"{'-':>13}" for p in PEERS)
         mtools = f"{ours / rates[MTOOLS]:.2f}" if MTOOLS in rates else "-"
-        print(f"{name:<18}{unit:<10}{cells}{mtools:>18}{f'{ours / max(python):.2f}' if python else '-':>28}")
-    print(f"\nFATtools does not see long names: in {' and '.join(PARTIAL)} it did part of the work, its rate is of that part, and it is not compared.")
-    print(f"start: octavo ls {ls:.0f} ms, python -c 'import numpy' {bare:.0f} ms, difference {ls - bare:.0f} ms")
+        fastest = f"{ours / max(python):.2f}" if python else "-"
+        print(f"{name:<18}{unit:<10}{cells}{mtools:>18}{fastest:>28}")
+    print(
+        f"\nFATtools does not see long names: in {' and '.join(PARTIAL)} it did part of "
+        "the work, its rate is of that part, and it is not compared."
+    )
+    print(
+        f"start: octavo ls {ls:.0f} ms, python -c 'import numpy' {bare:.0f} ms, difference "
+        f"{ls - bare:.0f} ms"
+    )
 
 
 def peer_versions() -> str:
     """The peers and their versions."""
-    mtools = subprocess.run(["mtools", "--version"], capture_output=True, text=True, check=True).stdout.split()[3].rstrip(",")
-    return f"mtools {mtools}, " + ", ".join(f"{p} {version(p)}" for p in (PYFATFS, DISSECT, FATTOOLS))
+    mtools = (
+        subprocess.run(["mtools", "--version"], capture_output=True, text=True, check=True)
+        .stdout.split()[3]
+        .rstrip(",")
+    )
+    return f"mtools {mtools}, " + ", ".join(
+        f"{p} {version(p)}" for p in (PYFATFS, DISSECT, FATTOOLS)
+    )
 
 
-def run_all(folder: Path, rounds: int, skip: set[str], only: str) -> tuple[list[tuple[str, str, dict[str, float]]], tuple[float, float], int]:
+def run_all(
+    folder: Path, rounds: int, skip: set[str], only: str
+) -> tuple[list[tuple[str, str, dict[str, float]]], tuple[float, float], int]:
     """All rows as (name, unit, rates), the start times, and the number of files."""
     b = make(folder)
     results = []

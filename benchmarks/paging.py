@@ -1,12 +1,15 @@
-"""Paging: a scan of a mapped file with clusters of several sizes, and replacement policies in replay.
+"""Paging: a scan of a mapped file with clusters of several sizes, and replacement policies in
+replay.
 
-    make bench        or        .venv/bin/python -m benchmarks.paging [--rounds 3] [--file DIRECTORY] [--json]
+    make bench  or  .venv/bin/python -m benchmarks.paging [--rounds 3] [--file DIRECTORY] [--json]
 
-The scan reads each page of a 64 MiB file once, in sequence, through a view, on a machine with a sixteenth of that memory: on
-modelled disks in virtual time (requests, and the disk's time as a multiple of pure transfer), and on a file of this machine
-opened with O_DIRECT (requests, and wall time as a multiple of os.preadv in requests of 512 KiB into the same kind of buffer).
+The scan reads each page of a 64 MiB file once, in sequence, through a view, on a machine with a
+sixteenth of that memory: on modelled disks in virtual time (requests, and the disk's time as a
+multiple of pure transfer), and on a file of this machine opened with O_DIRECT (requests, and wall
+time as a multiple of os.preadv in requests of 512 KiB into the same kind of buffer).
 
-Replay counts misses of a trace of 4 million references (Zipf, with scans) to 100,000 pages, of which a tenth fits.
+Replay counts misses of a trace of 4 million references (Zipf, with scans) to 100,000 pages, of
+which a tenth fits.
 """
 
 from __future__ import annotations
@@ -42,13 +45,20 @@ REFERENCES = 4_000_000
 
 
 def scan(path: Path, cluster: int, advice: Advice, model: DiskModel | None) -> tuple[int, float]:
-    """(requests, seconds) of reading each page of a mapped file: the disk's time by a model, else wall time with O_DIRECT."""
-    with octavo.boot(memory=PAGES * PAGE_SIZE // 16, seed=1 if model else None, cluster=cluster) as system:
+    """(requests, seconds) of reading each page of a mapped file: the disk's time by a model, else
+    wall time with O_DIRECT.
+    """
+    with octavo.boot(
+        memory=PAGES * PAGE_SIZE // 16, seed=1 if model else None, cluster=cluster
+    ) as system:
         image = ImageDisk(path, system.scheduler, read_only=True, direct=model is None)
         device: Device = ModelledDisk(image, system.scheduler, model) if model else image
         run = system.scheduler.run
         space = system.virtual.create("scan")
-        base, _ = space.map(run(system.virtual.sections.create(0, Protect.READONLY, file=RawFile(device))), protect=Protect.READONLY)
+        base, _ = space.map(
+            run(system.virtual.sections.create(0, Protect.READONLY, file=RawFile(device))),
+            protect=Protect.READONLY,
+        )
         run(space.advise(base, 1, advice))
         refs = np.array([reference(base + page * PAGE_SIZE) for page in range(PAGES)], np.int64)
         run(system.virtual.run(space, refs[:1]))  # compiles
@@ -72,18 +82,30 @@ def raw_read(path: Path) -> float:
 
 
 def scans(directory: str, rounds: int) -> list[tuple[str, list[tuple[int, float]]]]:
-    """For each disk and advice: (requests, multiple of the sequential time) by cluster size; the best of the rounds."""
+    """For each disk and advice: (requests, multiple of the sequential time) by cluster size; the
+    best of the rounds.
+    """
     out = []
     with tempfile.NamedTemporaryFile(dir=directory) as file:
         path = Path(file.name)
         path.write_bytes(os.urandom(PAGES * PAGE_SIZE))
         os.fsync(file.fileno())
-        for name, model in (("hard disk, model", HARD_DISK), ("flash, model", FLASH), ("O_DIRECT", None)):
-            pure = PAGES * PAGE_SIZE / model.rate if model else min(raw_read(path) for _ in range(rounds + 2))
+        for name, model in (
+            ("hard disk, model", HARD_DISK),
+            ("flash, model", FLASH),
+            ("O_DIRECT", None),
+        ):
+            pure = (
+                PAGES * PAGE_SIZE / model.rate
+                if model
+                else min(raw_read(path) for _ in range(rounds + 2))
+            )
             for advice in (Advice.SEQUENTIAL, Advice.NORMAL):
                 row = []
                 for cluster in CLUSTERS:
-                    results = [scan(path, cluster, advice, model) for _ in range(1 if model else rounds)]
+                    results = [
+                        scan(path, cluster, advice, model) for _ in range(1 if model else rounds)
+                    ]
                     row.append((results[0][0], min(seconds for _, seconds in results) / pure))
                 out.append((f"{name}, {advice.name.lower()}", row))
     return out
@@ -118,9 +140,13 @@ def replays(rounds: int) -> dict[str, tuple[float, float]]:
 
 def main() -> None:
     """Runs everything and prints a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--file", default=".", help="the directory for the file that is opened with O_DIRECT")
+    parser.add_argument(
+        "--file", default=".", help="the directory for the file that is opened with O_DIRECT"
+    )
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     rows: list[tuple[str, Any]] = list(scans(arguments.file, arguments.rounds))
@@ -128,12 +154,26 @@ def main() -> None:
     if arguments.json:
         print(json.dumps({"scans": dict(rows), "replay": rates}, indent=2))
         return
-    print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}; octavo {VERSION}")
+    print(
+        f"{platform.platform()}, {os.cpu_count()} CPUs, Python "
+        f"{platform.python_version()}; octavo {VERSION}"
+    )
     print(f"command: python -m benchmarks.paging --rounds {arguments.rounds}\n")
-    print("Scan of a mapped file of 64 MiB on 4 MiB: requests, and time as a multiple of sequential transfer (targets: 16 to 1 at least 10; 1.2 x)")
-    print(f"{'':<26}" + "".join(f"{f'cluster {c}':>20}" for c in CLUSTERS) + f"{'requests 1 : 16':>18}")
+    print(
+        "Scan of a mapped file of 64 MiB on 4 MiB: requests, and time as a multiple of "
+        "sequential transfer (targets: 16 to 1 at least 10; 1.2 x)"
+    )
+    print(
+        f"{'':<26}"
+        + "".join(f"{f'cluster {c}':>20}" for c in CLUSTERS)
+        + f"{'requests 1 : 16':>18}"
+    )
     for name, row in rows:
-        print(f"{name:<26}" + "".join(f"{requests:>11}{times:>7.2f} x" for requests, times in row) + f"{row[0][0] / row[2][0]:>18.1f}")
+        print(
+            f"{name:<26}"
+            + "".join(f"{requests:>11}{times:>7.2f} x" for requests, times in row)
+            + f"{row[0][0] / row[2][0]:>18.1f}"
+        )
     print("\nReplay of 4 million references, a tenth of 100,000 pages fits")
     print(f"{'policy':<16}{'million/s':>12}{'misses':>10}")
     for name, (rate, missed) in rates.items():

@@ -1,4 +1,5 @@
-"""The workloads of `benchmarks/physical.py`, as kernels: each is one call for many operations, and returns a checksum.
+"""The workloads of `benchmarks/physical.py`, as kernels: each is one call for many operations, and
+returns a checksum.
 
 `physical.c` has the same in C, over the same arrays.
 """
@@ -38,7 +39,9 @@ def page_batches(words: Ints, zone: Ints, cpus: Ints, held: Ints, rounds: int) -
 
 @kernel
 def mixed(words: Ints, zone: Ints, first: Ints, orders: Ints, count: int, seed: int) -> int:
-    """Blocks of orders 0 to 6, small ones more often, taken and freed at random places of a table."""
+    """Blocks of orders 0 to 6, small ones more often, taken and freed at random places of a
+    table.
+    """
     total = 0
     state = seed
     slots = len(first)
@@ -71,7 +74,9 @@ def object_pairs(words: Ints, zone: Ints, link: Ints, cache: Ints, count: int) -
 
 
 @kernel
-def object_batches(words: Ints, zone: Ints, link: Ints, cache: Ints, held: Ints, rounds: int) -> int:
+def object_batches(
+    words: Ints, zone: Ints, link: Ints, cache: Ints, held: Ints, rounds: int
+) -> int:
     """All of `held` taken, then all freed."""
     total = 0
     for _ in range(rounds):
@@ -94,8 +99,12 @@ def take_objects(words: Ints, zone: Ints, link: Ints, cache: Ints, held: Ints) -
 
 
 @kernel
-def churn(words: Ints, zone: Ints, first: Ints, orders: Ints, count: int, least: int, seed: int) -> int:
-    """A day: memory kept nearly full, one in 64 of the allocations long-lived, the others replaced at random. Returns failures above order 0."""
+def churn(
+    words: Ints, zone: Ints, first: Ints, orders: Ints, count: int, least: int, seed: int
+) -> int:
+    """A day: memory kept nearly full, one in 64 of the allocations long-lived, the others replaced
+    at random. Returns failures above order 0.
+    """
     failures = 0
     state = seed
     slots = len(first)

@@ -29,7 +29,9 @@ class Book:
         if self.manner != "never ready":
             control.ready()
 
-    async def data_request(self, control: MemoryObject, offset: int, length: int, access: Access) -> None:
+    async def data_request(
+        self, control: MemoryObject, offset: int, length: int, access: Access
+    ) -> None:
         """Answers in its manner."""
         self.log.append(("request", offset // PAGE_SIZE, length // PAGE_SIZE))
         await self.machine.scheduler.sleep(0.001)
@@ -66,7 +68,9 @@ class Book:
         elif self.manner == "wrong":
             fails(Status.INVALID_PARAMETER, control.data_supply, offset + 5, bytes(PAGE_SIZE))
             fails(Status.INVALID_PARAMETER, control.data_supply, offset, bytes(PAGE_SIZE + 1))
-            fails(Status.INVALID_PARAMETER, control.data_supply, PAGES * PAGE_SIZE, bytes(PAGE_SIZE))
+            fails(
+                Status.INVALID_PARAMETER, control.data_supply, PAGES * PAGE_SIZE, bytes(PAGE_SIZE)
+            )
             other = (offset + 20 * PAGE_SIZE) % (PAGES * PAGE_SIZE)
             control.data_supply(other, data[other : other + PAGE_SIZE])  # not what was asked for
         elif self.manner == "late":
@@ -76,7 +80,9 @@ class Book:
             lock = Access.WRITE if self.manner == "locked" else Access.NONE
             control.data_supply(offset, data[offset:end], lock, precious=self.manner == "precious")
 
-    async def data_return(self, control: MemoryObject, offset: int, data: bytes, dirty: bool, kept: bool) -> None:
+    async def data_return(
+        self, control: MemoryObject, offset: int, data: bytes, dirty: bool, kept: bool
+    ) -> None:
         """Keeps, or not."""
         self.log.append(("return", offset // PAGE_SIZE, len(data) // PAGE_SIZE))
         self.returns.append((offset // PAGE_SIZE, len(data) // PAGE_SIZE, dirty, kept))
@@ -89,7 +95,9 @@ class Book:
         await self.machine.scheduler.sleep(0.001)
         self.data[offset : offset + len(data)] = data
 
-    async def data_unlock(self, control: MemoryObject, offset: int, length: int, access: Access) -> None:
+    async def data_unlock(
+        self, control: MemoryObject, offset: int, length: int, access: Access
+    ) -> None:
         """Unlocks what is wanted."""
         self.log.append(("unlock", offset // PAGE_SIZE, int(access)))
         if self.manner != "never unlocks":

@@ -1,4 +1,6 @@
-"""Fixtures: images made by the tools that judge us, and booted systems that check their ledger at the end."""
+"""Fixtures: images made by the tools that judge us, and booted systems that check their ledger at
+the end.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,12 @@ settings.register_profile(
     "octavo",
     deadline=None,
     derandomize=bool(os.environ.get("CI")),
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.filter_too_much,
+    ],
 )
 settings.load_profile("octavo")
 
@@ -30,7 +37,9 @@ MODULES = ("unicorn",)
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips a test whose tool is missing; with OCTAVO_NO_SKIPS that is a failure."""
-    missing = [tool for tool, command in TOOLS.items() if not shutil.which(command)] + [m for m in MODULES if not importlib.util.find_spec(m)]
+    missing = [tool for tool, command in TOOLS.items() if not shutil.which(command)] + [
+        m for m in MODULES if not importlib.util.find_spec(m)
+    ]
     for tool in missing:
         if item.get_closest_marker(tool):
             if os.environ.get("OCTAVO_NO_SKIPS"):

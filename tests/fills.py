@@ -1,10 +1,12 @@
-"""Fills: small volumes of every FAT type and cluster size, filled by every way in to the last cluster and slot and beyond.
+"""Fills: small volumes of every FAT type and cluster size, filled by every way in to the last
+cluster and slot and beyond.
 
     python -m tests.fills --fills 10000 --seed 1        many; a fill that fails prints its seed
     python -m tests.fills --only 123                    the one with that seed, with a traceback
 
-A model has what must be on the volume: what an operation that was refused has left, and everything else untouched. Volumes
-are full before they begin but for some clusters, which lie in one piece, in pairs or scattered; the others are marked bad.
+A model has what must be on the volume: what an operation that was refused has left, and everything
+else untouched. Volumes are full before they begin but for some clusters, which lie in one piece, in
+pairs or scattered; the others are marked bad.
 """
 
 from __future__ import annotations
@@ -39,12 +41,23 @@ from tests.volumes import clusters_of, leave_free, make_volume, shared_memory
 
 KIB, MIB = 1 << 10, 1 << 20
 KINDS = [  # (bits, size, cluster)
-    (12, 160 * KIB, 512), (12, 360 * KIB, 1024), (12, 2 * MIB, 512), (12, MIB, 2048), (12, 4 * MIB, 4096), (12, 3 * MIB, 8192),
-    (12, 4 * MIB, 32768), (12, 5 * MIB, 65536), (16, 3 * MIB, 512), (16, 5 * MIB, 1024), (16, 20 * MIB, 4096), (16, 140 * MIB, 32768),
+    (12, 160 * KIB, 512), (12, 360 * KIB, 1024), (12, 2 * MIB, 512), (12, MIB, 2048),
+    (12, 4 * MIB, 4096), (12, 3 * MIB, 8192),
+    (12, 4 * MIB, 32768), (12, 5 * MIB, 65536), (16, 3 * MIB, 512), (16, 5 * MIB, 1024),
+    (16, 20 * MIB, 4096), (16, 140 * MIB, 32768),
     (16, 300 * MIB, 65536), (32, 34 * MIB, 512), (32, 70 * MIB, 1024), (32, 280 * MIB, 4096),
 ]  # fmt: skip
-MTOOLS = {**os.environ, "MTOOLS_SKIP_CHECK": "1"}  # its check takes the last cluster's number for none
-HOST_TREE = {"one.bin": 900, "Two with a long name.txt": 5000, "sub/three": 1, "sub/four of four.dat": 70_000, "sub/deep/five": 0}
+MTOOLS = {
+    **os.environ,
+    "MTOOLS_SKIP_CHECK": "1",
+}  # its check takes the last cluster's number for none
+HOST_TREE = {
+    "one.bin": 900,
+    "Two with a long name.txt": 5000,
+    "sub/three": 1,
+    "sub/four of four.dat": 70_000,
+    "sub/deep/five": 0,
+}
 
 
 class Fill:
@@ -92,7 +105,9 @@ class Fill:
 
     def delete(self) -> None:
         """Removes some files and empty directories."""
-        for path in self.random.sample(sorted(self.model), len(self.model) * self.random.randrange(1, 4) // 4):
+        for path in self.random.sample(
+            sorted(self.model), len(self.model) * self.random.randrange(1, 4) // 4
+        ):
             if self.model[path] is not None:
                 self.volume.remove(path)
             elif path != "d" and not any(other.startswith(path + "/") for other in self.model):
@@ -101,10 +116,12 @@ class Fill:
                 continue
             del self.model[path]
 
-    # -- ways in --------------------------------------------------------------------------------------------------
+    # -- ways in -----------------------------------------------------------------------------------
 
     def attempt(self, what: str, action: Callable[[], object], clusters: int) -> bool:
-        """False when there is no room, which is true only if `clusters` and a directory's growth are more than there are."""
+        """False when there is no room, which is true only if `clusters` and a directory's growth
+        are more than there are.
+        """
         free = self.volume.space().free // self.cluster
         try:
             action()
@@ -112,7 +129,9 @@ class Fill:
             assert error.status == Status.DISK_FULL, error
             self.counts["refused"] += 1
             full = "slots and they are used up" in error.text or "limit of 2 MiB" in error.text
-            assert full or free < clusters + 2, f"{what}: {clusters} clusters refused, {free} are free: {error}"
+            assert full or free < clusters + 2, (
+                f"{what}: {clusters} clusters refused, {free} are free: {error}"
+            )
             return False
         self.counts[what] += 1
         return True
@@ -122,12 +141,24 @@ class Fill:
         self.names += 1
         length = 255 if longest else self.random.choice((0, 0, 30, 255))
         name = f"n{self.names} ".ljust(length, "x") if length else f"N{self.names}"
-        above = self.random.choice(["", *(p for p, content in self.model.items() if content is None and p.count("/") < 3)])
+        above = self.random.choice(
+            ["", *(p for p, content in self.model.items() if content is None and p.count("/") < 3)]
+        )
         return f"{above}/{name}" if above else name
 
     def data(self) -> bytes:
         """Contents of a few bytes or a few clusters."""
-        return self.random.randbytes(self.random.choice((0, 1, self.cluster, self.random.randrange(4 * self.cluster), self.random.randrange(20 * self.cluster))))
+        return self.random.randbytes(
+            self.random.choice(
+                (
+                    0,
+                    1,
+                    self.cluster,
+                    self.random.randrange(4 * self.cluster),
+                    self.random.randrange(20 * self.cluster),
+                )
+            )
+        )
 
     def needs(self, size: int) -> int:
         """Clusters for so many bytes."""
@@ -140,7 +171,9 @@ class Fill:
     def write(self) -> None:
         """A new file as a whole."""
         path, data = self.fresh(), self.data()
-        if self.attempt("write", lambda: self.volume.write_bytes(path, data), self.needs(len(data))):
+        if self.attempt(
+            "write", lambda: self.volume.write_bytes(path, data), self.needs(len(data))
+        ):
             self.model[path] = data
 
     def replace(self) -> None:
@@ -149,7 +182,9 @@ class Fill:
             return self.write()
         path, data = self.random.choice(self.files()), self.data()
         old = self.model[path]
-        if not self.attempt("replace", lambda: self.volume.write_bytes(path, data), self.needs(len(data))):
+        if not self.attempt(
+            "replace", lambda: self.volume.write_bytes(path, data), self.needs(len(data))
+        ):
             data = self.volume.read_bytes(path)
             assert data in (old, b""), f"{path}: {len(data)} bytes after a replacement without room"
         self.model[path] = data
@@ -157,15 +192,25 @@ class Fill:
 
     def pour(self) -> None:
         """A file piece by piece, new or at its end."""
-        path = self.random.choice(self.files()) if self.files() and self.random.random() < 0.5 else self.fresh()
+        path = (
+            self.random.choice(self.files())
+            if self.files() and self.random.random() < 0.5
+            else self.fresh()
+        )
         there = self.model.get(path) or b""
         piece = self.random.randrange(1, 2 * self.cluster)
-        if path not in self.model and not self.attempt("pour", lambda: self.volume.open(path, "xb").close(), 0):
+        if path not in self.model and not self.attempt(
+            "pour", lambda: self.volume.open(path, "xb").close(), 0
+        ):
             return
         with self.volume.open(path, "ab") as file:
             for _ in range(self.random.randrange(1, 12)):
                 data = self.random.randbytes(piece)
-                if not self.attempt("append", lambda data=data: file.write(data), self.needs(len(there) + piece) - self.needs(len(there))):  # type: ignore[misc]
+                if not self.attempt(
+                    "append",
+                    lambda data=data: file.write(data),  # type: ignore[misc]
+                    self.needs(len(there) + piece) - self.needs(len(there)),
+                ):
                     break
                 there += data
         self.model[path] = there
@@ -178,7 +223,9 @@ class Fill:
         old = self.model[path] or b""
         size = len(old) + self.random.randrange(10 * self.cluster)
         with self.volume.open(path, "r+b") as file:
-            if self.attempt("truncate", lambda: file.truncate(size), self.needs(size) - self.needs(len(old))):
+            if self.attempt(
+                "truncate", lambda: file.truncate(size), self.needs(size) - self.needs(len(old))
+            ):
                 self.model[path] = old.ljust(size, b"\0")
         return None
 
@@ -212,7 +259,9 @@ class Fill:
         """A tree from the host, through Python."""
         target = self.fresh()
         try:
-            plan = plan_copy([(HostTree(), str(self.host))], VolumeTree(self.volume, "C:"), target, True)
+            plan = plan_copy(
+                [(HostTree(), str(self.host))], VolumeTree(self.volume, "C:"), target, True
+            )
             errors = plan.problems + run_copy(plan)
         except StatusError as error:
             assert error.status == Status.DISK_FULL, error
@@ -237,12 +286,18 @@ class Fill:
             return None
         here = source.replace("/", "\\")
         status = Shell(self.system, lambda line: None).execute(f'copy "{here}" "{target}"')
-        tree = {path[len(source) + 1 :]: content for path, content in self.model.items() if path == source or path.startswith(source + "/")}
+        tree = {
+            path[len(source) + 1 :]: content
+            for path, content in self.model.items()
+            if path == source or path.startswith(source + "/")
+        }
         self.take(target, tree, bool(status))
         return None
 
     def take(self, target: str, tree: dict[str, bytes | None], refused: bool) -> None:
-        """Notes what came of a copied tree; each file is there whole or not at all, all of them if nothing was refused."""
+        """Notes what came of a copied tree; each file is there whole or not at all, all of them if
+        nothing was refused.
+        """
         self.counts["refused" if refused else "copied"] += 1
         missing = []
         for relative, content in tree.items():
@@ -253,7 +308,7 @@ class Fill:
                 missing.append(path)
         assert bool(missing) == refused, f"refused: {refused}, not there: {missing}"
 
-    # -- the end --------------------------------------------------------------------------------------------------
+    # -- the end -----------------------------------------------------------------------------------
 
     def take_the_last_cluster(self) -> None:
         """A file grows by a cluster at a time until there is none; then not by one byte more."""
@@ -263,37 +318,61 @@ class Fill:
         there = self.model[path] or b""
         with self.volume.open(path, "ab") as file:
             while True:
-                data = self.random.randbytes(self.needs(len(there)) * self.cluster - len(there) or self.cluster)
+                data = self.random.randbytes(
+                    self.needs(len(there)) * self.cluster - len(there) or self.cluster
+                )
                 free = self.volume.space().free
                 try:
                     file.write(data)
                 except StatusError as error:
-                    assert error.status == Status.DISK_FULL and free == 0, f"{free} bytes are free: {error}"
+                    assert error.status == Status.DISK_FULL and free == 0, (
+                        f"{free} bytes are free: {error}"
+                    )
                     break
                 there += data
         self.model[path] = there
 
     def judge(self) -> None:
-        """Clean by check and by fsck.fat, the free clusters as they and mtools count them, and every byte as the model has it."""
+        """Clean by check and by fsck.fat, the free clusters as they and mtools count them, and
+        every byte as the model has it.
+        """
         free = self.volume.space().free
         assert self.volume.check() == []
         self.system.close()
         assert fsck_lines(self.image) == []
-        said = subprocess.run(["fsck.fat", "-n", self.image], capture_output=True, text=True, check=True).stdout.split()
+        said = subprocess.run(
+            ["fsck.fat", "-n", self.image], capture_output=True, text=True, check=True
+        ).stdout.split()
         used, clusters = map(int, said[-2].split("/"))
-        assert (clusters - used) * self.cluster == free, f"{free} bytes free, {clusters - used} clusters by fsck.fat"
-        listed = subprocess.run(["mdir", "-i", self.image, "::"], capture_output=True, text=True, errors="replace", check=True, env=MTOOLS).stdout
+        assert (clusters - used) * self.cluster == free, (
+            f"{free} bytes free, {clusters - used} clusters by fsck.fat"
+        )
+        listed = subprocess.run(
+            ["mdir", "-i", self.image, "::"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=True,
+            env=MTOOLS,
+        ).stdout
         assert int("".join(c for c in listed.splitlines()[-2] if c.isdigit())) == free
         with octavo.open_image(self.image, read_only=True) as volume:
-            found = {f"{above}/{e.name}".lstrip("/"): e for above, entries in volume.walk() for e in entries}
+            found = {
+                f"{above}/{e.name}".lstrip("/"): e
+                for above, entries in volume.walk()
+                for e in entries
+            }
             assert found.keys() == self.model.keys(), found.keys() ^ self.model.keys()
             for path, content in self.model.items():
                 assert found[path].is_directory == (content is None)
-                assert content is None or volume.read_bytes(path) == content, f"{path} has other contents"
+                assert content is None or volume.read_bytes(path) == content, (
+                    f"{path} has other contents"
+                )
 
 
 WAYS: list[Callable[[Fill], None]] = [
-    Fill.write, Fill.replace, Fill.pour, Fill.lengthen, Fill.mkdir, Fill.long_names, Fill.rename, Fill.tree_in, Fill.command, Fill.shell,
+    Fill.write, Fill.replace, Fill.pour, Fill.lengthen, Fill.mkdir, Fill.long_names, Fill.rename,
+    Fill.tree_in, Fill.command, Fill.shell,
 ]  # fmt: skip
 
 
@@ -309,7 +388,9 @@ def _some(random: Random, count: int, clusters: int) -> set[int]:
 
 def host_tree() -> dict[str, bytes | None]:
     """The tree that is copied in, with its directories."""
-    files: dict[str, bytes | None] = {path: bytes([len(path)]) * size for path, size in HOST_TREE.items()}
+    files: dict[str, bytes | None] = {
+        path: bytes([len(path)]) * size for path, size in HOST_TREE.items()
+    }
     return {"": None, "sub": None, "sub/deep": None, **files}
 
 
@@ -338,7 +419,9 @@ def main() -> int:
     """Fills, and prints a table."""
     parser = argparse.ArgumentParser(prog="python -m tests.fills")
     parser.add_argument("--fills", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=1, help="the fills' own seeds are drawn from it")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="the fills' own seeds are drawn from it"
+    )
     parser.add_argument("--only", type=int, help="the one fill with this seed of its own")
     options = parser.parse_args()
     done, bad, begun = Counter[str](), Counter[str](), time.monotonic()
@@ -350,7 +433,12 @@ def main() -> int:
         seeds = Random(options.seed).sample(range(1 << 40), options.fills)
         for number, seed in enumerate(seeds):
             if number % 20 == 0:
-                print(f"\r{number} fills, {sum(bad.values())} bad ", end="", file=sys.stderr, flush=True)
+                print(
+                    f"\r{number} fills, {sum(bad.values())} bad ",
+                    end="",
+                    file=sys.stderr,
+                    flush=True,
+                )
             kind = f"FAT{Random(seed).choice(KINDS)[0]}"
             done[kind] += 1
             try:
@@ -358,9 +446,17 @@ def main() -> int:
             except (AssertionError, StatusError) as error:
                 bad[kind] += 1
                 where = traceback.extract_tb(error.__traceback__)[-1].name
-                print(f"\rseed {seed} ({kind}): {where}: {str(error)[:200]}\n  python -m tests.fills --only {seed}")
+                print(
+                    f"\rseed {seed} ({kind}): {where}: {str(error)[:200]}\n  python -m "
+                    f"tests.fills --only {seed}"
+                )
     print(file=sys.stderr)
-    table = Table("type", "fills", "damaged or wrong", title=f"Filled volumes, seed {options.seed}, {time.monotonic() - begun:.0f} s")
+    table = Table(
+        "type",
+        "fills",
+        "damaged or wrong",
+        title=f"Filled volumes, seed {options.seed}, {time.monotonic() - begun:.0f} s",
+    )
     for kind in sorted(done):
         table.add_row(kind, str(done[kind]), str(bad[kind]))
     Console(width=100).print(table)

@@ -24,15 +24,29 @@ from octavo.testing.bytespager import BytesPager
 from octavo.threads.scheduler import Scheduler
 
 T = TypeVar("T")
-KERNEL = {"i386": 0x80000000, "pae": 0x80000000, "x86-64": 0xFFFF800000000000, "la57": 0xFF00000000000000}  # where it begins
+KERNEL = {
+    "i386": 0x80000000,
+    "pae": 0x80000000,
+    "x86-64": 0xFFFF800000000000,
+    "la57": 0xFF00000000000000,
+}  # where it begins
 
 
 class Machine:
     """A machine of so many frames with virtual memory, and one space."""
 
-    def __init__(self, arch: str = "x86-64", frames: int = 400, cpus: int = 1, seed: int = 1, profile: Profile | None = None) -> None:
+    def __init__(
+        self,
+        arch: str = "x86-64",
+        frames: int = 400,
+        cpus: int = 1,
+        seed: int = 1,
+        profile: Profile | None = None,
+    ) -> None:
         self.scheduler = Scheduler(VirtualClock(), seed)
-        self.memory = MemoryManager(Ram(frames + 20), frames + 20, [(1, frames)], (frames + 1, 10), self.scheduler)
+        self.memory = MemoryManager(
+            Ram(frames + 20), frames + 20, [(1, frames)], (frames + 1, 10), self.scheduler
+        )
         self.cache = CacheManager(self.memory)
         self.virtual = VirtualMemory(self.memory, FORMATS[arch], cpus, profile)
         self.space = self.virtual.create("init")
@@ -62,7 +76,9 @@ class Machine:
 
 
 def emptied(made: Machine) -> Iterator[Machine]:
-    """For a fixture: lends the machine; after the test its ledger balances, and everything can be given back."""
+    """For a fixture: lends the machine; after the test its ledger balances, and everything can be
+    given back.
+    """
     free = made.memory.physical.available
     yield made
     made.check()
@@ -105,7 +121,9 @@ def within_seconds(seconds: float) -> Iterator[None]:
 class MemoryFile:
     """A file that can be mapped, kept by a `BytesPager`; `opens` counts its users."""
 
-    def __init__(self, machine: Machine, data: bytes, writable: bool = True, path: str = "file") -> None:
+    def __init__(
+        self, machine: Machine, data: bytes, writable: bool = True, path: str = "file"
+    ) -> None:
         self.pager = BytesPager(machine.scheduler, bytearray(data))
         self.section = Section(path, self.pager, None, len(data))
         self.writable, self.path, self.cache = writable, path, machine.cache
@@ -126,7 +144,9 @@ class MemoryFile:
             await self.cache.purge(self.section, size)
             del self.pager.data[size:]
         else:
-            await self.cache.copy_write(self.section, self.section.size, bytes(size - self.section.size))
+            await self.cache.copy_write(
+                self.section, self.section.size, bytes(size - self.section.size)
+            )
 
     async def grow(self, size: int) -> None:
         """Adds zeros, if it is shorter."""

@@ -1,15 +1,18 @@
-"""Do the tests notice? One-place faults, drawn by a seed over all of the code, each run against the tests that reach it.
+"""Do the tests notice? One-place faults, drawn by a seed over all of the code, each run against the
+tests that reach it.
 
-    python -m tests.mutants [--count 200] [--seed 1] [--jobs 2] [--layer fs] [--list]       (make mutants)
+    make mutants
+    python -m tests.mutants [--count 200] [--seed 1] [--jobs 2] [--layer fs] [--list]
 
-A fault is one edit: a call left out, two statements swapped, a condition inverted, a comparison or a number off by one, an
-error lost. It is *killed* when a test that reaches its line (of its layer, where that is compiled) fails or hangs; what
-survives is printed with its place, to be looked at: either a test is missing, or the edit changes nothing that anybody can
-see (EQUIVALENT says which and why).
-NAMED are faults that once survived: they are tried first, whatever is drawn.
+A fault is one edit: a call left out, two statements swapped, a condition inverted, a comparison or
+a number off by one, an error lost. It is *killed* when a test that reaches its line (of its layer,
+where that is compiled) fails or hangs; what survives is printed with its place, to be looked at:
+either a test is missing, or the edit changes nothing that anybody can see (EQUIVALENT says which
+and why). NAMED are faults that once survived: they are tried first, whatever is drawn.
 
-Not touched: assertions and `check` methods (they are the tests' own), statistics, texts, type checking, __repr__.
-Considered: mutmut and cosmic-ray; neither leaves out calls, swaps statements, loses errors, or draws by a seed over layers.
+Not touched: assertions and `check` methods (they are the tests' own), statistics, texts, type
+checking, __repr__. Considered: mutmut and cosmic-ray; neither leaves out calls, swaps statements,
+loses errors, or draws by a seed over layers.
 """
 
 from __future__ import annotations
@@ -33,12 +36,15 @@ from tests.mutants_named import EQUIVALENT, NAMED
 from tests.mutants_reach import Reach, environment, measure
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 4  # a fault is taken to make the tests hang when they take so many times as long as without it, and SECONDS more
+# a fault is taken to make the tests hang when they take so many times as long as without it, and
+# SECONDS more
+PATIENCE = 4
 SECONDS = 60
 MOST = 120  # seconds of tests that reach a fault, the quickest first, before it is said to survive
 UNTOUCHED = {"check", "statistics", "__repr__", "__str__", "explain", "log"}
 
-# (part of the path below src/octavo, its tests, for what runs compiled or in another process); the first that fits counts
+# (part of the path below src/octavo, its tests, for what runs compiled or in another process); the
+# first that fits counts
 LAYERS: list[tuple[str, str]] = [
     ("boot/", "layout loader map rawmaps machine"),
     ("machine/mmu", "mmu spaces addressspace"),
@@ -48,7 +54,11 @@ LAYERS: list[tuple[str, str]] = [
     ("machine/", "machine map mmu allocators threads"),
     ("threads/", "threads devices pagers"),
     ("memory/policies/", "policies working_sets"),
-    ("memory/spaces/", "addressspace sections pagefile working_sets spaces views pagers paged_spaces view_machine vm_command"),
+    (
+        "memory/spaces/",
+        "addressspace sections pagefile working_sets spaces views pagers paged_spaces "
+        "view_machine vm_command",
+    ),
     ("memory/external/", "pagers paged_spaces view_machine"),
     ("memory/buddy", "buddy allocators"),
     ("memory/slab", "slab kth hostile_heap"),
@@ -64,7 +74,11 @@ LAYERS: list[tuple[str, str]] = [
     ("io/", "devices fat_order views damaged"),
     ("drivers/", "devices cli machine"),
     ("testing/", "devices crash fat_order"),
-    ("fs/", "fat_format fat_table fat_order fat_faults fat_variants repair damaged devices fat_machine fills crash"),
+    (
+        "fs/",
+        "fat_format fat_table fat_order fat_faults fat_variants repair damaged devices "
+        "fat_machine fills crash",
+    ),
     ("shell/raster", "shell"),
     ("shell/", "shell vm_command"),
     ("cli/", "cli map copy"),
@@ -145,13 +159,24 @@ class _Finder(ast.NodeVisitor):
             self.visit(statement)
 
     def related(self, one: ast.stmt, two: ast.stmt) -> bool:
-        """Whether the order of two simple statements may matter: both call, or one uses what the other sets."""
+        """Whether the order of two simple statements may matter: both call, or one uses what the
+        other sets.
+        """
         if not all(isinstance(s, ast.Expr | ast.Assign | ast.AugAssign) for s in (one, two)):
             return False
         if isinstance(one, ast.Expr) and isinstance(two, ast.Expr):
             return True
-        set_by = [{self.source(t) for t in getattr(s, "targets", [getattr(s, "target", None)]) if t is not None} for s in (one, two)]
-        return any(name in self.source(two) for name in set_by[0]) or any(name in self.source(one) for name in set_by[1])
+        set_by = [
+            {
+                self.source(t)
+                for t in getattr(s, "targets", [getattr(s, "target", None)])
+                if t is not None
+            }
+            for s in (one, two)
+        ]
+        return any(name in self.source(two) for name in set_by[0]) or any(
+            name in self.source(one) for name in set_by[1]
+        )
 
     def generic_visit(self, node: ast.AST) -> None:
         """Blocks by `body`, the rest as usual."""
@@ -216,7 +241,9 @@ def layer_of(path: str) -> tuple[str, list[str]]:
     for part, tests in LAYERS:
         if path.startswith(part):
             files = [f"tests/test_{name}.py" for name in tests.split()]
-            assert all((ROOT / file).exists() for file in files), f"{part}: a file of {files} is not there"
+            assert all((ROOT / file).exists() for file in files), (
+                f"{part}: a file of {files} is not there"
+            )
             return part or "top", files
     raise AssertionError(path)
 
@@ -246,13 +273,19 @@ def draw(count: int, seed: int, layer: str) -> list[Mutant]:
 
 
 def named() -> list[Mutant]:
-    """The faults of NAMED, as edits; an AssertionError when the code has changed under one, or under a line of EQUIVALENT."""
+    """The faults of NAMED, as edits; an AssertionError when the code has changed under one, or
+    under a line of EQUIVALENT.
+    """
     out = []
     for path, old, new, what in NAMED:
         text = (ROOT / "src" / "octavo" / path).read_text()
         assert text.count(old) == 1, f"mutants_named: {path} has {text.count(old)} places {old!r}"
         start = text.index(old)
-        out.append(Mutant(path, text.count("\n", 0, start) + 1, f"named: {what}", start, start + len(old), new))
+        out.append(
+            Mutant(
+                path, text.count("\n", 0, start) + 1, f"named: {what}", start, start + len(old), new
+            )
+        )
     for path, line in EQUIVALENT:
         lines = (ROOT / "src" / "octavo" / path).read_text().splitlines()
         assert line in map(str.strip, lines), f"mutants_named: {path} has no line {line!r}"
@@ -260,11 +293,15 @@ def named() -> list[Mutant]:
 
 
 def run(mutant: Mutant, home: Path, reach: Reach) -> tuple[bool, str, float]:
-    """(killed, by what, seconds) in a copy of the project at `home`, which is put back afterwards."""
+    """(killed, by what, seconds) in a copy of the project at `home`, which is put back
+    afterwards.
+    """
     tests = reach.tests(mutant.path, mutant.line, MOST)
     if not tests or mutant.path.endswith("kernels.py"):
         tests = layer_of(mutant.path)[1]  # compiled, or reached in another process only
-    usual = sum(reach.seconds[t] for t in reach.seconds if t in tests or t.partition("::")[0] in tests)
+    usual = sum(
+        reach.seconds[t] for t in reach.seconds if t in tests or t.partition("::")[0] in tests
+    )
     file = home / "src" / "octavo" / mutant.path
     text = file.read_text()
     file.write_text(mutant.apply(text))
@@ -278,11 +315,32 @@ def run_tests(home: Path, tests: list[str], most: float) -> tuple[bool, str, flo
     """(whether one failed, or all took more than `most` seconds; which; seconds)."""
     began = time.monotonic()
     temporary = home / "tmp"
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"--basetemp={temporary}", *tests]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        f"--basetemp={temporary}",
+        *tests,
+    ]
     try:
-        done = subprocess.run(command, cwd=home, env=environment(home), capture_output=True, text=True, timeout=most, check=False)
+        done = subprocess.run(
+            command,
+            cwd=home,
+            env=environment(home),
+            capture_output=True,
+            text=True,
+            timeout=most,
+            check=False,
+        )
         failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-        killed, by = done.returncode != 0, failed[0].split(" - ")[0] if failed else f"exit {done.returncode}"
+        killed, by = (
+            done.returncode != 0,
+            failed[0].split(" - ")[0] if failed else f"exit {done.returncode}",
+        )
         if not killed:
             by = f"{len(tests)} {'files' if tests[0].endswith('.py') else 'tests'}"
     except subprocess.TimeoutExpired:
@@ -293,15 +351,23 @@ def run_tests(home: Path, tests: list[str], most: float) -> tuple[bool, str, flo
 
 
 def main() -> int:
-    """Prints a line for each fault and the sum; exit code 1 when fewer than 90 % of those that can be seen were killed."""
+    """Prints a line for each fault and the sum; exit code 1 when fewer than 90 % of those that can
+    be seen were killed.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=200, help="faults to draw (default 200)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--layer", default="", help="only layers whose name has this in it, such as fs/ or memory/spaces/")
+    parser.add_argument(
+        "--layer",
+        default="",
+        help="only layers whose name has this in it, such as fs/ or memory/spaces/",
+    )
     parser.add_argument("--list", action="store_true", help="print the faults, and run none")
     arguments = parser.parse_args()
-    chosen = [m for m in named() if arguments.layer in layer_of(m.path)[0]] + draw(arguments.count, arguments.seed, arguments.layer)
+    chosen = [m for m in named() if arguments.layer in layer_of(m.path)[0]] + draw(
+        arguments.count, arguments.seed, arguments.layer
+    )
     print(f"{len(chosen)} faults, seed {arguments.seed}", flush=True)
     if arguments.list:
         for mutant in chosen:
@@ -311,7 +377,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.jobs) as pool:
         for i in range(arguments.jobs):
             home = Path(folder) / str(i)
-            shutil.copytree(ROOT, home, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__", ".hypothesis", ".*_cache"))
+            shutil.copytree(
+                ROOT,
+                home,
+                ignore=shutil.ignore_patterns(
+                    ".git", ".venv", "__pycache__", ".hypothesis", ".*_cache"
+                ),
+            )
             free.put(home)
         reach = measure(list(free.queue))
         print(f"{len(reach.seconds)} tests, {sum(reach.seconds.values()):.0f} s", flush=True)
@@ -320,7 +392,12 @@ def main() -> int:
             home = free.get()
             try:
                 killed, by, seconds = run(mutant, home, reach)
-                line = (home / "src/octavo" / mutant.path).read_text().splitlines()[mutant.line - 1].strip()  # the project's may have changed
+                line = (
+                    (home / "src/octavo" / mutant.path)
+                    .read_text()
+                    .splitlines()[mutant.line - 1]
+                    .strip()
+                )  # the project's may have changed
             finally:
                 free.put(home)
             reason = "" if killed else EQUIVALENT.get((mutant.path, line), "")
@@ -332,7 +409,10 @@ def main() -> int:
     killed = sum(k for _, k, _ in results)
     same = sum(not k and bool(r) for _, k, r in results)
     share = killed / max(1, len(results) - same)
-    print(f"{killed} of {len(results)} killed, {same} change nothing that can be seen: {share:.1%} of the others; seed {arguments.seed}")
+    print(
+        f"{killed} of {len(results)} killed, {same} change nothing that can be seen: "
+        f"{share:.1%} of the others; seed {arguments.seed}"
+    )
     return int(share < 0.9)
 
 

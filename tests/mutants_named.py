@@ -1,45 +1,119 @@
-"""Faults for `tests.mutants` that once survived, and edits that change nothing that anybody can see."""
+"""Faults for `tests.mutants` that once survived, and edits that change nothing that anybody can
+see.
+"""
 
 # (file below src/octavo, text, what it becomes, in words)
 NAMED: list[tuple[str, str, str, str]] = [
     ("drivers/image.py", "lambda: os.fsync(self._fd)", "lambda: None", "fsync left out"),
     (
         "fs/fat/core.py",
-        "        await self._write_in_order()\n        await self.pager.barrier()\n        self.modified = False",
+        "        await self._write_in_order()\n        await self.pager.barrier()\n        "
+        "self.modified = False",
         "        await self._write_in_order()\n        self.modified = False",
         "dirty flag cleared with the data",
     ),
-    ("fs/fat/core.py", "            await self.cache.flush(self.section)\n            await self.pager.barrier()", "            pass", "dirty flag set later"),
-    ("fs/fat/table.py", "            self.begun = runs\n", "", "undo of a failed allocation left out"),
+    (
+        "fs/fat/core.py",
+        "            await self.cache.flush(self.section)\n            await self.pager.barrier()",
+        "            pass",
+        "dirty flag set later",
+    ),
+    (
+        "fs/fat/table.py",
+        "            self.begun = runs\n",
+        "",
+        "undo of a failed allocation left out",
+    ),
     (
         "fs/fat/core.py",
         "            error = error or await self._write_entries()\n",
-        "            await self._erase_moved()\n            error = error or await self._write_entries()\n",
+        "            await self._erase_moved()\n            error = error or await "
+        "self._write_entries()\n",
         "old name erased with the new one",
     ),
-    ("fs/fat/file.py", "        if error is not None:\n            raise error\n", "", "an error lost at close"),
-    ("io/regionpager.py", "        if self.lost is not None:\n            raise self.lost\n", "", "a failed flush forgotten"),
-    ("cache/manager.py", "        if not views or self.memory", "        if views or self.memory", "read-ahead off"),
-    ("memory/policies/mach.py", ") * 3 >", ") * 2 >", "a half of the pages active instead of a third"),
-    ("memory/policies/linux.py", "s[CLOCK] - s[", "s[CLOCK] + 1 - s[", "refault distance off by one"),
-    ("memory/policies/linux.py", "* 8 <=", "* 2 <=", "file pages spared while they are half of all"),
-    ("fs/fat/table.py", "if 0 <= self.free_count < count:", "if 0 <= self.free_count < count - 1:", "one cluster more than there is"),
+    (
+        "fs/fat/file.py",
+        "        if error is not None:\n            raise error\n",
+        "",
+        "an error lost at close",
+    ),
+    (
+        "io/regionpager.py",
+        "        if self.lost is not None:\n            raise self.lost\n",
+        "",
+        "a failed flush forgotten",
+    ),
+    (
+        "cache/manager.py",
+        "        if not views or self.memory",
+        "        if views or self.memory",
+        "read-ahead off",
+    ),
+    (
+        "memory/policies/mach.py",
+        ") * 3 >",
+        ") * 2 >",
+        "a half of the pages active instead of a third",
+    ),
+    (
+        "memory/policies/linux.py",
+        "s[CLOCK] - s[",
+        "s[CLOCK] + 1 - s[",
+        "refault distance off by one",
+    ),
+    (
+        "memory/policies/linux.py",
+        "* 8 <=",
+        "* 2 <=",
+        "file pages spared while they are half of all",
+    ),
+    (
+        "fs/fat/table.py",
+        "if 0 <= self.free_count < count:",
+        "if 0 <= self.free_count < count - 1:",
+        "one cluster more than there is",
+    ),
 ]
 
 # (file, line of code) -> why the edit is the same to everybody
 EQUIVALENT: dict[tuple[str, str], str] = {
-    ("boot/loader.py", "hit = [i for i in self.items if i.first < end and i.end > first]"): "what only touches is put back as it was, and leaves no gap",
+    (
+        "boot/loader.py",
+        "hit = [i for i in self.items if i.first < end and i.end > first]",
+    ): "what only touches is put back as it was, and leaves no gap",
     ("boot/plan.py", "for frame in range(0xF0, 0, -0x10):"): "the last frame before 1 is 0x10, too",
-    ("memory/buddy.py", "for order in range(self.max_order + 1):"): "no block is in a list above the highest order",
-    ("memory/external/memoryobject.py", "errors.append(refusal)"): "who is woken runs later, and finds the error",
-    ("memory/policies/policy.py", "bits = ghosts.bit_length() + 1  # of a table at least twice as large"): "a larger table of ghosts holds the same",
-    ("cache/views.py", "physical.buddy.free(first, count, State.ACTIVE)"): "both give back frames that nobody has, and no thread runs between",
+    (
+        "memory/buddy.py",
+        "for order in range(self.max_order + 1):",
+    ): "no block is in a list above the highest order",
+    (
+        "memory/external/memoryobject.py",
+        "errors.append(refusal)",
+    ): "who is woken runs later, and finds the error",
+    (
+        "memory/policies/policy.py",
+        "bits = ghosts.bit_length() + 1  # of a table at least twice as large",
+    ): "a larger table of ghosts holds the same",
+    (
+        "cache/views.py",
+        "physical.buddy.free(first, count, State.ACTIVE)",
+    ): "both give back frames that nobody has, and no thread runs between",
     (
         "memory/spaces/bulk.py",
-        "runs.sources += [number, low, high - low, *(s.base if s is not None else 0 for s in found)]",
+        "runs.sources += [number, low, high - low, *(s.base if s is not None else 0 for s "
+        "in found)]",
     ): "links 1 to 128 are in frame 0, which is zeros",
-    ("memory/spaces/virtual.py", "await space.touch(stop.address & (1 << 64) - 1, kind)"): "references are to multiples of 4",
-    ("shell/picture.py", "raster.fill(x, y, LINE, LINE, i + _KINDS)"): "the square and the words beside it do not overlap",
-    ("threads/scheduler.py", "self.trace.append(line)"): "the trace and its hash do not look at each other",
+    (
+        "memory/spaces/virtual.py",
+        "await space.touch(stop.address & (1 << 64) - 1, kind)",
+    ): "references are to multiples of 4",
+    (
+        "shell/picture.py",
+        "raster.fill(x, y, LINE, LINE, i + _KINDS)",
+    ): "the square and the words beside it do not overlap",
+    (
+        "threads/scheduler.py",
+        "self.trace.append(line)",
+    ): "the trace and its hash do not look at each other",
     ("threads/wait.py", "self.items.append(item)"): "who is woken runs later, and finds the item",
 }

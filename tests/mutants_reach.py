@@ -1,7 +1,8 @@
-"""Which tests reach which line of src/octavo, and how long each takes: so that a fault is tried against those alone.
+"""Which tests reach which line of src/octavo, and how long each takes: so that a fault is tried
+against those alone.
 
-Measured once, with coverage.py, on a copy of the project for each job, each running a part of the test files.
-Not seen: what runs in other processes, and compiled kernels.
+Measured once, with coverage.py, on a copy of the project for each job, each running a part of the
+test files. Not seen: what runs in other processes, and compiled kernels.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def measure(homes: list[Path]) -> Reach:
-    """Runs all tests, a part in each copy. Tests that fail, as they may when they are traced, count like others."""
+    """Runs all tests, a part in each copy. Tests that fail, as they may when they are traced, count
+    like others.
+    """
     reach = Reach()
     with ThreadPoolExecutor(len(homes)) as pool:
         for part in pool.map(lambda i: _part(homes[i], i, len(homes)), range(len(homes))):
@@ -61,7 +64,9 @@ def _part(home: Path, number: int, of: int) -> Reach:
     options = ["-p", "no:cacheprovider", "--cov=octavo", "--cov-context=test", "--cov-report="]
     options += ["-vv", "--durations=0", "--durations-min=0", f"--basetemp={home / 'tmp'}"]
     command = [sys.executable, "-c", _PLAIN, *options, *files[number::of]]
-    done = subprocess.run(command, cwd=home, env=environment(home), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=home, env=environment(home), capture_output=True, text=True, check=False
+    )
     reach = Reach()
     for seconds, test in _DURATION.findall(done.stdout):
         reach.seconds[test] += float(seconds)

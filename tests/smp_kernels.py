@@ -1,4 +1,6 @@
-"""Kernels that only the stress tests and the benchmark of SMP use: one virtual CPU's work, to be run on a host thread of its own."""
+"""Kernels that only the stress tests and the benchmark of SMP use: one virtual CPU's work, to be
+run on a host thread of its own.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,11 @@ from octavo.memory.slabkernels import free_object, take_object
 
 
 @kernel
-def page_worker(words: Ints, zone: Ints, cpus: Ints, cpu: int, mine: Ints, owner: Ints, steps: int, seed: int) -> int:
-    """Takes and frees frames at random, `mine` holds what it has (0: empty slot); `owner[frame]` catches a frame that two have.
+def page_worker(
+    words: Ints, zone: Ints, cpus: Ints, cpu: int, mine: Ints, owner: Ints, steps: int, seed: int
+) -> int:
+    """Takes and frees frames at random, `mine` holds what it has (0: empty slot); `owner[frame]`
+    catches a frame that two have.
 
     Returns the number of frames that it holds at the end; -1 - frame when one was given twice.
     """
@@ -38,7 +43,17 @@ def page_worker(words: Ints, zone: Ints, cpus: Ints, cpu: int, mine: Ints, owner
 
 
 @kernel
-def object_worker(words: Ints, zone: Ints, link: Ints, cache: Ints, cpu: int, mine: Ints, owner: Ints, steps: int, seed: int) -> int:
+def object_worker(
+    words: Ints,
+    zone: Ints,
+    link: Ints,
+    cache: Ints,
+    cpu: int,
+    mine: Ints,
+    owner: Ints,
+    steps: int,
+    seed: int,
+) -> int:
     """As `page_worker`, with objects of a slab cache, by their granules."""
     held = 0
     state = seed

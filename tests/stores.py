@@ -24,7 +24,9 @@ class Store(ModelledDisk):
         disk = BufferDisk(name, bytearray(pages * PAGE_SIZE))
         super().__init__(FaultyDevice(disk, self._fails), scheduler, MODEL)
         self.data = disk.buffer
-        self.requests: list[tuple[str, int, int]] = []  # verb, page, buffers of those that went well
+        self.requests: list[
+            tuple[str, int, int]
+        ] = []  # verb, page, buffers of those that went well
 
     def _fails(self, verb: str, number: int) -> bool:
         return self.fail_reads if verb == "read" else self.fail_writes
@@ -41,7 +43,9 @@ class Store(ModelledDisk):
         self._note("write", extents)
 
 
-def make(frames: int = 100, slots: int = 1000, arch: str = "x86-64", cpus: int = 1) -> tuple[Machine, Store]:
+def make(
+    frames: int = 100, slots: int = 1000, arch: str = "x86-64", cpus: int = 1
+) -> tuple[Machine, Store]:
     """A machine with a page file."""
     machine = Machine(arch, frames, cpus)
     store = Store(machine.scheduler, slots)

@@ -1,4 +1,6 @@
-"""Address spaces: NT's cases by their numbers in docs/statuses.md, stacks, the commit limit, fork, references on a virtual CPU."""
+"""Address spaces: NT's cases by their numbers in docs/statuses.md, stacks, the commit limit, fork,
+references on a virtual CPU.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,13 @@ from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import EXECUTE, READ, WRITE
 from octavo.machine.paging import FORMATS
-from octavo.memory.spaces.addressspace import Allocate, Free, MemoryInformation, MemoryType, PageState
+from octavo.memory.spaces.addressspace import (
+    Allocate,
+    Free,
+    MemoryInformation,
+    MemoryType,
+    PageState,
+)
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect
 from octavo.memory.spaces.sections import Attribute
@@ -20,7 +28,12 @@ from octavo.memory.spaces.spacefaults import Lock
 from octavo.status import Status, StatusError
 from tests.machines import Machine, MemoryFile, emptied, fails, within_seconds
 
-COMMIT, RESERVE, RESET, TOP_DOWN = Allocate.COMMIT, Allocate.RESERVE, Allocate.RESET, Allocate.TOP_DOWN
+COMMIT, RESERVE, RESET, TOP_DOWN = (
+    Allocate.COMMIT,
+    Allocate.RESERVE,
+    Allocate.RESET,
+    Allocate.TOP_DOWN,
+)
 RO, RW, NOACCESS, GUARD = Protect.READONLY, Protect.READWRITE, Protect.NOACCESS, Protect.GUARD
 
 
@@ -40,13 +53,25 @@ def test_allocation_arguments(machine: Machine) -> None:
     for how in (0, TOP_DOWN, 0x400000, RESET | COMMIT, 1):
         fails(Status.INVALID_PARAMETER_5, allocate, 0, 4096, how)
     allocate(0, 4096, TOP_DOWN | COMMIT)
-    for protect in (0, -1, Protect.WRITECOPY, Protect.EXECUTE_WRITECOPY, RO | RW, NOACCESS | GUARD, GUARD, RW | 0x600, 0x1000):
+    for protect in (
+        0,
+        -1,
+        Protect.WRITECOPY,
+        Protect.EXECUTE_WRITECOPY,
+        RO | RW,
+        NOACCESS | GUARD,
+        GUARD,
+        RW | 0x600,
+        0x1000,
+    ):
         fails(Status.INVALID_PAGE_PROTECTION, allocate, 0, 4096, COMMIT, protect)
     allocate(0, 4096, COMMIT, RO | Protect.WRITECOMBINE)
 
 
 def test_rounding(machine: Machine) -> None:
-    """11 to 17: a commit without a base reserves, 64 KiB aligned and zeroed; bases go down to 64 KiB, ends up to a page."""
+    """11 to 17: a commit without a base reserves, 64 KiB aligned and zeroed; bases go down to 64
+    KiB, ends up to a page.
+    """
     base, size = machine.space.allocate(0, 200, COMMIT)
     assert base % 0x10000 == 0 and size == 4096 and machine.read(base, 4096) == bytes(4096)
     reserve = machine.space.allocate
@@ -59,7 +84,9 @@ def test_rounding(machine: Machine) -> None:
 
 
 def test_conflicts(machine: Machine) -> None:
-    """19 and 20: a second reserve in the same 64 KiB; commits past the end or over two allocations."""
+    """19 and 20: a second reserve in the same 64 KiB; commits past the end or over two
+    allocations.
+    """
     space = machine.space
     space.allocate(0x60000000, 0x1000, RESERVE)
     fails(Status.CONFLICTING_ADDRESSES, space.allocate, 0x60008000, 0x1000, RESERVE)
@@ -70,7 +97,9 @@ def test_conflicts(machine: Machine) -> None:
 
 
 def test_a_guard_page_works_once(machine: Machine) -> None:
-    """22: the first touch raises, then it is an ordinary page; data under a guard set later is kept."""
+    """22: the first touch raises, then it is an ordinary page; data under a guard set later is
+    kept.
+    """
     space = machine.space
     base, _ = space.allocate(0, 0x2000, COMMIT, RW | GUARD)
     fails(Status.GUARD_PAGE_VIOLATION, machine.touch, base + 5)
@@ -110,9 +139,15 @@ def test_release(machine: Machine) -> None:
 
 @pytest.mark.parametrize("reserved", [False, True])
 def test_what_is_not_in_user_space(machine: Machine, reserved: bool) -> None:
-    """A base is INVALID_PARAMETER_2, a size _3 (_4 for an allocation), whatever is allocated there."""
+    """A base is INVALID_PARAMETER_2, a size _3 (_4 for an allocation), whatever is allocated
+    there.
+    """
     space = machine.space
-    base = space.allocate(0, 0x3000, RESERVE | COMMIT | Allocate.WRITE_WATCH)[0] if reserved else 0x10000
+    base = (
+        space.allocate(0, 0x3000, RESERVE | COMMIT | Allocate.WRITE_WATCH)[0]
+        if reserved
+        else 0x10000
+    )
     end = space.vads.high * PAGE_SIZE
     calls: list[Callable[[int, int], object]] = [
         lambda at, size: space.free(at, size, Free.RELEASE),
@@ -168,16 +203,27 @@ def test_query(machine: Machine) -> None:
     fails(Status.INVALID_PARAMETER, space.query, machine.kernel)
     base, _ = space.allocate(0x60000000, 0x10000, RESERVE, NOACCESS)
     space.allocate(base + 0x3000, 0x2000, COMMIT, RW)
-    assert space.query(base + 0x4ABC) == MemoryInformation(base + 0x4000, 0x1000, PageState.COMMIT, base, NOACCESS, RW, MemoryType.PRIVATE)
-    assert space.query(base) == MemoryInformation(base, 0x3000, PageState.RESERVE, base, NOACCESS, None, MemoryType.PRIVATE)
+    assert space.query(base + 0x4ABC) == MemoryInformation(
+        base + 0x4000, 0x1000, PageState.COMMIT, base, NOACCESS, RW, MemoryType.PRIVATE
+    )
+    assert space.query(base) == MemoryInformation(
+        base, 0x3000, PageState.RESERVE, base, NOACCESS, None, MemoryType.PRIVATE
+    )
     free = space.query(base + 0x10000)
-    assert (free.state, free.protect, free.allocation_protect, free.allocation_base) == (PageState.FREE, NOACCESS, None, 0)
+    assert (free.state, free.protect, free.allocation_protect, free.allocation_base) == (
+        PageState.FREE,
+        NOACCESS,
+        None,
+        0,
+    )
     space.free(base, 0, Free.RELEASE)
     assert space.query(base).protect == NOACCESS and space.query(0).protect == NOACCESS
 
 
 def test_zero_bits_of_an_allocation(machine: Machine) -> None:
-    """So many high bits of 32 are zero, to the last page that fits; from either end; with a base they are not heeded."""
+    """So many high bits of 32 are zero, to the last page that fits; from either end; with a base
+    they are not heeded.
+    """
     space = machine.space
     for bits in (-1, 22, 32, 33, 0x7FFFFFFF, -(10**10), -(1 << 63)):
         with within_seconds(5):
@@ -190,7 +236,9 @@ def test_zero_bits_of_an_allocation(machine: Machine) -> None:
                 assert (not bits or base + size <= 1 << 32 - bits) and base % 0x10000 == 0
                 space.free(base, 0, Free.RELEASE)
             else:  # the first 64 KiB are nobody's
-                with pytest.raises(StatusError, match="no addresses with so many zero bits: the lowest is 0x10000") as error:
+                with pytest.raises(
+                    StatusError, match="no addresses with so many zero bits: the lowest is 0x10000"
+                ) as error:
                     space.allocate(0, PAGE_SIZE, how, RW, bits)
                 assert error.value.status == Status.NO_MEMORY
     base, size = space.allocate(0, (1 << 20) - 0x10000, RESERVE, RW, 12)
@@ -202,7 +250,9 @@ def test_zero_bits_of_an_allocation(machine: Machine) -> None:
 
 
 def test_ways_to_lock(machine: Machine) -> None:
-    """41 and 43: in the working set, in memory, or both; each is ended by itself, and the page stays until both are."""
+    """41 and 43: in the working set, in memory, or both; each is ended by itself, and the page
+    stays until both are.
+    """
     space, run = machine.space, machine.run
     base, _ = space.allocate(0, 0x4000, COMMIT)
     for how in (0, 4, 5, -1, 1 << 40):
@@ -228,7 +278,9 @@ def test_ways_to_lock(machine: Machine) -> None:
 
 
 def test_lock(machine: Machine) -> None:
-    """41 and 43: no bytes; a second lock says so; unlocking what is not locked; what cannot be touched locks nothing."""
+    """41 and 43: no bytes; a second lock says so; unlocking what is not locked; what cannot be
+    touched locks nothing.
+    """
     space, run = machine.space, machine.scheduler.run
     base, _ = space.allocate(0, 0x4000, RESERVE)
     space.allocate(base, 0x3000, COMMIT)
@@ -244,7 +296,9 @@ def test_lock(machine: Machine) -> None:
 
 @pytest.mark.parametrize("where", ["nothing", "reserved", "private", "file", "reserved section"])
 def test_a_huge_range_costs_what_is_there(where: str) -> None:
-    """Every call that takes a range, with 2^30 to 2^46 bytes: refused or done at once, whatever pages there could be."""
+    """Every call that takes a range, with 2^30 to 2^46 bytes: refused or done at once, whatever
+    pages there could be.
+    """
     machine = Machine()
     space, run = machine.space, machine.run
     size = 1 << 46
@@ -257,7 +311,16 @@ def test_a_huge_range_costs_what_is_there(where: str) -> None:
         sections, file = machine.virtual.sections, MemoryFile(machine, b"x" * 9000)
         file.section.size = size  # of a large file
         how = Attribute.COMMIT if where == "file" else Attribute.RESERVE
-        base, _ = space.map(run(sections.create(0 if where == "file" else size, Protect.READWRITE, how, file if where == "file" else None)))
+        base, _ = space.map(
+            run(
+                sections.create(
+                    0 if where == "file" else size,
+                    Protect.READWRITE,
+                    how,
+                    file if where == "file" else None,
+                )
+            )
+        )
     calls: list[Callable[[int], object]] = [
         lambda n: run(space.lock(base, n)),
         lambda n: space.unlock(base, n),
@@ -285,15 +348,23 @@ def test_a_huge_range_costs_what_is_there(where: str) -> None:
 
 
 def test_kinds_and_cpus_and_references_that_are_none(machine: Machine) -> None:
-    """A status where a number is none of those that there are, and where it is no array of numbers."""
+    """A status where a number is none of those that there are, and where it is no array of
+    numbers.
+    """
     base, _ = machine.space.allocate(0, PAGE_SIZE, COMMIT)
     for kind in (-1, 3, 1 << 64):
         fails(Status.INVALID_PARAMETER, machine.touch, base, kind)
     refs = np.array([reference(base)], np.int64)
     for cpu in (-1, 9):
-        fails(Status.INVALID_PARAMETER, lambda cpu=cpu: machine.run(machine.virtual.run(machine.space, refs, cpu)))
+        fails(
+            Status.INVALID_PARAMETER,
+            lambda cpu=cpu: machine.run(machine.virtual.run(machine.space, refs, cpu)),
+        )
     for wrong in ([reference(base)], refs.astype(float), refs.reshape(1, 1)):
-        fails(Status.INVALID_PARAMETER, lambda wrong=wrong: machine.run(machine.virtual.run(machine.space, wrong)))
+        fails(
+            Status.INVALID_PARAMETER,
+            lambda wrong=wrong: machine.run(machine.virtual.run(machine.space, wrong)),
+        )
     fails(Status.INVALID_PARAMETER, machine.virtual.explain, -1)
     for frame in (0, 1 << 31, 1 << 70):
         assert machine.virtual.explain(frame) == ""
@@ -303,11 +374,18 @@ def test_kinds_and_cpus_and_references_that_are_none(machine: Machine) -> None:
         with within_seconds(5):
             fails(Status.INVALID_PARAMETER_4, machine.space.map, section, 0, 0, 0, 4, 1, 0, bits)
     for attribute in (1, 1 << 22, 1 << 29, 1 << 30, 1 << 40):
-        fails(Status.INVALID_PARAMETER_6, lambda a=attribute: machine.run(machine.virtual.sections.create(PAGE_SIZE, 4, Attribute.COMMIT | a)))
+        fails(
+            Status.INVALID_PARAMETER_6,
+            lambda a=attribute: machine.run(
+                machine.virtual.sections.create(PAGE_SIZE, 4, Attribute.COMMIT | a)
+            ),
+        )
 
 
 def test_a_stack_grows_by_its_guard_page(machine: Machine) -> None:
-    """Touching the guard moves it down without an error, down to the second page; touching it there overflows."""
+    """Touching the guard moves it down without an error, down to the second page; touching it there
+    overflows.
+    """
     low, top = machine.space.allocate_stack(0x6000, 0x1000)
     machine.write(top - 8, b"frame")
     for depth in range(2, 5):
@@ -317,26 +395,37 @@ def test_a_stack_grows_by_its_guard_page(machine: Machine) -> None:
     fails(Status.ACCESS_VIOLATION, machine.touch, low - 1)
     assert machine.read(top - 3 * PAGE_SIZE, 1) == b"\x03"
     _, top = machine.space.allocate_stack(0x6000, 0x1000)
-    fails(Status.ACCESS_VIOLATION, machine.touch, top - 4 * PAGE_SIZE)  # skipping the guard is no growth
+    fails(
+        Status.ACCESS_VIOLATION, machine.touch, top - 4 * PAGE_SIZE
+    )  # skipping the guard is no growth
 
 
 def test_write_watch(machine: Machine) -> None:
-    """Pages written since the reset, each once, by the executive and by virtual CPUs; through protections, decommit and a fork."""
+    """Pages written since the reset, each once, by the executive and by virtual CPUs; through
+    protections, decommit and a fork.
+    """
     space, watch = machine.space, Allocate.WRITE_WATCH
     fails(Status.INVALID_PARAMETER_5, space.allocate, 0, PAGE_SIZE, COMMIT | watch)
     base, _ = space.allocate(0, 8 * PAGE_SIZE, RESERVE | COMMIT | watch)
 
     def written(reset: bool = False) -> list[int]:
-        return [(address - base) // PAGE_SIZE for address in space.write_watch(base, 8 * PAGE_SIZE, reset)]
+        return [
+            (address - base) // PAGE_SIZE
+            for address in space.write_watch(base, 8 * PAGE_SIZE, reset)
+        ]
 
     machine.read(base, 3 * PAGE_SIZE)
     assert written() == []
     machine.write(base + 2 * PAGE_SIZE, b"x")
     machine.write(base + 2 * PAGE_SIZE, b"y")
-    machine.scheduler.run(machine.virtual.run(space, np.array([reference(base + 5 * PAGE_SIZE, WRITE)] * 3, np.int64)))
+    machine.scheduler.run(
+        machine.virtual.run(space, np.array([reference(base + 5 * PAGE_SIZE, WRITE)] * 3, np.int64))
+    )
     assert written() == [2, 5] == written(True) and written() == []
     assert machine.read(base + 2 * PAGE_SIZE, 1) == b"y"
-    machine.scheduler.run(machine.virtual.run(space, np.array([reference(base + 5 * PAGE_SIZE, WRITE)], np.int64)))
+    machine.scheduler.run(
+        machine.virtual.run(space, np.array([reference(base + 5 * PAGE_SIZE, WRITE)], np.int64))
+    )
     space.protect(base, 8 * PAGE_SIZE, RO)
     space.protect(base, 8 * PAGE_SIZE, RW)
     machine.virtual.fork(space, "child")
@@ -356,16 +445,27 @@ def test_top_down(machine: Machine) -> None:
     """From the highest user address down, and without it from the lowest up."""
     high, _ = machine.space.allocate(0, 0x10000, RESERVE | TOP_DOWN)
     low, _ = machine.space.allocate(0, 0x10000, RESERVE)
-    assert low == 0x10000 and high + 0x10000 == machine.space.vads.high * PAGE_SIZE // 0x10000 * 0x10000
+    assert (
+        low == 0x10000
+        and high + 0x10000 == machine.space.vads.high * PAGE_SIZE // 0x10000 * 0x10000
+    )
 
 
 def test_commit_limit(machine: Machine) -> None:
-    """Refused with the figures, nothing committed; reserving costs nothing; giving back makes room."""
+    """Refused with the figures, nothing committed; reserving costs nothing; giving back makes
+    room.
+    """
     space, limit = machine.space, machine.virtual.limit
     base, _ = space.allocate(0, (limit + 100) * PAGE_SIZE, RESERVE)
-    with pytest.raises(StatusError, match=f"init asks for {limit + 1} pages, and 0 of the limit of {limit} are committed") as error:
+    with pytest.raises(
+        StatusError,
+        match=f"init asks for {limit + 1} pages, and 0 of the limit of {limit} are committed",
+    ) as error:
         space.allocate(base, (limit + 1) * PAGE_SIZE, COMMIT)
-    assert error.value.status == Status.COMMITMENT_LIMIT and space.query(base).state == PageState.RESERVE
+    assert (
+        error.value.status == Status.COMMITMENT_LIMIT
+        and space.query(base).state == PageState.RESERVE
+    )
     space.allocate(base, limit * PAGE_SIZE, COMMIT)
     for page in range(limit):  # what was promised can be had
         machine.write(base + page * PAGE_SIZE, b"%d" % page)
@@ -395,9 +495,17 @@ def test_fork_shares_until_somebody_writes(machine: Machine) -> None:
 
 
 def test_references_through_the_soft_mmu(machine: Machine) -> None:
-    """A trace on a virtual CPU: one fault a page, dirty bits on what was written, a fault that cannot be resolved is told."""
+    """A trace on a virtual CPU: one fault a page, dirty bits on what was written, a fault that
+    cannot be resolved is told.
+    """
     base, _ = machine.space.allocate(0, 64 * PAGE_SIZE, COMMIT)
-    refs = np.array([reference(base + i * 64 % (64 * PAGE_SIZE), WRITE if i // 64 % 2 else READ) for i in range(40_000)], np.int64)
+    refs = np.array(
+        [
+            reference(base + i * 64 % (64 * PAGE_SIZE), WRITE if i // 64 % 2 else READ)
+            for i in range(40_000)
+        ],
+        np.int64,
+    )
     run = machine.virtual.run
     assert machine.scheduler.run(run(machine.space, refs)) == 64
     assert machine.scheduler.run(run(machine.space, refs)) == 0
@@ -410,17 +518,32 @@ def test_references_through_the_soft_mmu(machine: Machine) -> None:
 
 
 def test_a_kernel_finds_each_run_among_those_that_are_not_for_it(machine: Machine) -> None:
-    """Every other allocation may not be touched, and every third is watched: the rest is filled without the executive."""
+    """Every other allocation may not be touched, and every third is watched: the rest is filled
+    without the executive.
+    """
     refs = []
     for i in range(24):
-        base, _ = machine.space.allocate(0, 4 * PAGE_SIZE, COMMIT | RESERVE | (Allocate.WRITE_WATCH if i % 3 == 0 else 0), NOACCESS if i % 2 else RW)
-        refs += [reference(base + page * PAGE_SIZE, WRITE) for page in range(4) if i % 2 == 0 and i % 3]
-    assert machine.run(machine.virtual.run(machine.space, np.array(refs[::-1] + refs, np.int64))) == len(refs) == 32
+        base, _ = machine.space.allocate(
+            0,
+            4 * PAGE_SIZE,
+            COMMIT | RESERVE | (Allocate.WRITE_WATCH if i % 3 == 0 else 0),
+            NOACCESS if i % 2 else RW,
+        )
+        refs += [
+            reference(base + page * PAGE_SIZE, WRITE) for page in range(4) if i % 2 == 0 and i % 3
+        ]
+    assert (
+        machine.run(machine.virtual.run(machine.space, np.array(refs[::-1] + refs, np.int64)))
+        == len(refs)
+        == 32
+    )
     assert machine.virtual.bulk.filled == 32 and machine.space.faults == 0
 
 
 def test_every_failing_frame() -> None:
-    """On ever fewer frames: fork and faults fail with a status, nothing is lost, and what was written is still there."""
+    """On ever fewer frames: fork and faults fail with a status, nothing is lost, and what was
+    written is still there.
+    """
     failed: list[str] = []
     for frames in range(24, 80):
         machine = Machine("x86-64", frames)
@@ -437,7 +560,13 @@ def test_every_failing_frame() -> None:
                 machine.write(base + page * PAGE_SIZE, b"c%d" % page, child)
         except StatusError as error:
             assert error.status in (Status.NO_MEMORY, Status.INSUFFICIENT_RESOURCES)
-            failed.append("fork" if written == 12 and child is None else "child" if child is not None else "parent")
+            failed.append(
+                "fork"
+                if written == 12 and child is None
+                else "child"
+                if child is not None
+                else "parent"
+            )
         machine.check()
         if child is not None:
             machine.virtual.destroy(child)
@@ -451,7 +580,9 @@ def test_every_failing_frame() -> None:
 
 
 def test_a_large_reservation_costs_nothing(machine: Machine) -> None:
-    """Nearly all of user space is reserved, a page at each end used, and released: no work for what is not there."""
+    """Nearly all of user space is reserved, a page at each end used, and released: no work for what
+    is not there.
+    """
     space = machine.space
     size = (space.vads.high - 2 * space.vads.low) * PAGE_SIZE
     base, _ = space.allocate(0, size, RESERVE)

@@ -1,4 +1,6 @@
-"""Segments, constraints, colours, watermarks and per-CPU pools; the kernels interpreted and compiled; many host threads at once."""
+"""Segments, constraints, colours, watermarks and per-CPU pools; the kernels interpreted and
+compiled; many host threads at once.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class SegmentsMachine(RuleBasedStateMachine):
         self.free = {*range(1, 301), *range(320, 700)}
         self.taken: set[int] = set()
         self.pools = CpuPages(self.memory.segments[2], 2)
-        for cpu in range(2):  # larger than such a small segment would have, so that transfers happen
+        for cpu in range(
+            2
+        ):  # larger than such a small segment would have, so that transfers happen
             self.pools.state[cpu * pagepools.POOL_WORDS + pagepools.SIZE] = 8
             self.pools.state[cpu * pagepools.POOL_WORDS + pagepools.TRANSFER] = 4
 
@@ -55,7 +59,11 @@ class SegmentsMachine(RuleBasedStateMachine):
         if count > self.memory.free_frames:
             return
         have = {s.name: s.free_frames for s in self.memory.segments}
-        frames = {f for first, size in self.memory.take(count, State.ACTIVE) for f in range(first, first + size)}
+        frames = {
+            f
+            for first, size in self.memory.take(count, State.ACTIVE)
+            for f in range(first, first + size)
+        }
         assert len(frames) == count
         if count <= have["HIGHMEM"]:
             assert min(frames) >= 384
@@ -63,9 +71,15 @@ class SegmentsMachine(RuleBasedStateMachine):
             assert min(frames) >= 128
         self.got(frames)
 
-    @rule(order=st.integers(0, 7), reaching=st.sampled_from(["DMA", "DIRECTMAP", "HIGHMEM", ""]), privileged=st.booleans())
+    @rule(
+        order=st.integers(0, 7),
+        reaching=st.sampled_from(["DMA", "DIRECTMAP", "HIGHMEM", ""]),
+        privileged=st.booleans(),
+    )
     def take_block(self, order: int, reaching: str, privileged: bool) -> None:
-        """An aligned block no higher than the caller reaches; an ordinary caller leaves the reserve."""
+        """An aligned block no higher than the caller reaches; an ordinary caller leaves the
+        reserve.
+        """
         first = self.memory.take_block(order, State.ACTIVE, reaching, privileged)
         if first:
             assert first % (1 << order) == 0 and order <= 6
@@ -81,7 +95,9 @@ class SegmentsMachine(RuleBasedStateMachine):
         boundary=st.sampled_from([0, 16, 64, 128]),
     )
     def take_constrained(self, count: int, below: int, align: int, boundary: int) -> None:
-        """What the model finds by looking at every place, with the same reserve, is found, and the highest of them in the highest segment."""
+        """What the model finds by looking at every place, with the same reserve, is found, and the
+        highest of them in the highest segment.
+        """
         if boundary and count > boundary:
             with pytest.raises(StatusError):
                 self.memory.take_constrained(count, State.ACTIVE, below, align, boundary)
@@ -97,7 +113,10 @@ class SegmentsMachine(RuleBasedStateMachine):
                 for f in range(start // align * align, top - count + 1, align)
                 if f >= max(start, 1)
                 and not (boundary and f // boundary != (f + count - 1) // boundary)
-                and all(p in self.free and self.pfns.state_of(p) == State.FREE for p in range(f, f + count))
+                and all(
+                    p in self.free and self.pfns.state_of(p) == State.FREE
+                    for p in range(f, f + count)
+                )
             ]
             if fits:
                 expected = fits[-1]
@@ -192,7 +211,9 @@ def test_an_order_by_setting() -> None:
 
 
 def test_fragmentation_index() -> None:
-    """Every second frame free: order 1 fails for fragmentation alone; nothing free: for lack of memory."""
+    """Every second frame free: order 1 fails for fragmentation alone; nothing free: for lack of
+    memory.
+    """
     pfns = PfnDatabase(Ram(2049, paper=True), 2049, 0)
     buddy = Buddy(pfns)
     buddy.add(1, 2048)
@@ -206,7 +227,9 @@ def test_fragmentation_index() -> None:
 
 
 def test_one_tib_of_frames() -> None:
-    """2^24 entries here (2^28 in the benchmark): written whole, free lists ready, without a loop over frames."""
+    """2^24 entries here (2^28 in the benchmark): written whole, free lists ready, without a loop
+    over frames.
+    """
     frames = 1 << 24
     pfns = PfnDatabase(Ram(frames, paper=True), frames, 0)
     memory = FreeFrames(pfns, [("DMA", 0, 4096), ("HIGHMEM", 4096, frames)])
@@ -232,7 +255,9 @@ def make_segment(frames: int, cpus: int) -> tuple[Buddy, CpuPages]:
 
 
 def test_compiled_kernels_decide_as_interpreted_ones(compiled: Any) -> None:
-    """One random history in both lives: the same frames at every step, the same arrays at the end."""
+    """One random history in both lives: the same frames at every step, the same arrays at the
+    end.
+    """
 
     (one, pools_one), (two, pools_two) = make_segment(20_000, 2), make_segment(20_000, 2)
     fast = (two.pfns.flat, two.array, pools_two.array)
@@ -265,7 +290,10 @@ def test_compiled_kernels_decide_as_interpreted_ones(compiled: Any) -> None:
             found, item = (pairs[0][0], pairs[1][0]), pairs[0]
         else:
             count = choose.randrange(1, 30)
-            found = buddykernels.search(*slow[:2], count, 20_000, 4, 64), compiled.search(*fast[:2], count, 20_000, 4, 64)
+            found = (
+                buddykernels.search(*slow[:2], count, 20_000, 4, 64),
+                compiled.search(*fast[:2], count, 20_000, 4, 64),
+            )
             if found[0]:
                 buddykernels.carve(*slow[:2], found[0], count)
                 compiled.carve(*fast[:2], found[1], count)
@@ -273,19 +301,27 @@ def test_compiled_kernels_decide_as_interpreted_ones(compiled: Any) -> None:
         assert found[0] == found[1]
         if found[0]:
             held.append((kind, *item))
-    assert np.array_equal(one.pfns.flat, two.pfns.flat) and np.array_equal(one.array, two.array) and np.array_equal(pools_one.array, pools_two.array)
+    assert (
+        np.array_equal(one.pfns.flat, two.pfns.flat)
+        and np.array_equal(one.array, two.array)
+        and np.array_equal(pools_one.array, pools_two.array)
+    )
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4, 8])
 def test_no_frame_is_lost_or_given_twice(compiled: Any, threads: int) -> None:
-    """Host threads without the GIL, one virtual CPU each, on so little memory that pools are filled and emptied all the time."""
+    """Host threads without the GIL, one virtual CPU each, on so little memory that pools are filled
+    and emptied all the time.
+    """
     segment, pools = make_segment(3000, threads)
     owner = np.zeros(3000, np.int32)
     mine = [np.zeros(900, np.int32) for _ in range(threads)]
     results = [0] * threads
 
     def work(cpu: int) -> None:
-        results[cpu] = compiled.page_worker(segment.pfns.flat, segment.array, pools.array, cpu, mine[cpu], owner, 400_000, cpu + 1)
+        results[cpu] = compiled.page_worker(
+            segment.pfns.flat, segment.array, pools.array, cpu, mine[cpu], owner, 400_000, cpu + 1
+        )
 
     workers = [threading.Thread(target=work, args=(cpu,)) for cpu in range(threads)]
     for worker in workers:
@@ -299,7 +335,10 @@ def test_no_frame_is_lost_or_given_twice(compiled: Any, threads: int) -> None:
     pools.check()
     segment.check()
     segment.pfns.check()
-    assert sum(pools.state[cpu * pagepools.POOL_WORDS + pagepools.REFILLS] for cpu in range(threads)) > 100 * threads
+    assert (
+        sum(pools.state[cpu * pagepools.POOL_WORDS + pagepools.REFILLS] for cpu in range(threads))
+        > 100 * threads
+    )
     for frame in held:
         pools.free(0, frame)
     pools.empty()

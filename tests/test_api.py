@@ -1,4 +1,6 @@
-"""docs/api.md: what users import is there, is all that these modules give, and is all that the documents use."""
+"""docs/api.md: what users import is there, is all that these modules give, and is all that the
+documents use.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROWS = re.findall(r"^\| `(octavo[\w.]*)` \| (.+?) \|", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
+ROWS = re.findall(
+    r"^\| `(octavo[\w.]*)` \| (.+?) \|", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE
+)
 NAMES = {module: set(re.findall(r"`(\w+)`", names)) for module, names in ROWS}
 TERMINALS = {"octavo.cli.main": {"run"}, "octavo.shell.terminal": {"run_terminal"}}
 

@@ -33,7 +33,11 @@ class BuddyMachine(RuleBasedStateMachine):
         """Takes what there is."""
         if count > len(self.free):
             return
-        frames = [f for first, size in self.buddy.take(count, State.ACTIVE) for f in range(first, first + size)]
+        frames = [
+            f
+            for first, size in self.buddy.take(count, State.ACTIVE)
+            for f in range(first, first + size)
+        ]
         assert len(frames) == count == len(set(frames))
         assert set(frames) <= self.free
         self.free -= set(frames)
@@ -114,7 +118,11 @@ class ListMachine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 60))
     def pop(self, count: int) -> None:
         """Takes the oldest."""
-        frames = [f for first, size in self.pages.pop(count, State.ACTIVE) for f in range(first, first + size)]
+        frames = [
+            f
+            for first, size in self.pages.pop(count, State.ACTIVE)
+            for f in range(first, first + size)
+        ]
         assert frames == self.model[:count]
         del self.model[:count]
 

@@ -1,4 +1,6 @@
-"""What belonged to a system that was ended, or to a volume that was unmounted, says so in a sentence, and does nothing."""
+"""What belonged to a system that was ended, or to a volume that was unmounted, says so in a
+sentence, and does nothing.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +18,26 @@ from octavo.status import Status, StatusError
 from octavo.system import System
 
 VOLUME: list[Callable[[Volume], object]] = [
-    lambda v: v.read_bytes("a"), lambda v: v.write_bytes("b", b"x"), lambda v: v.create_bytes("b", b"x"), lambda v: v.open("a"), lambda v: v.open("b", "w"),
-    lambda v: v.open_beside("a"), lambda v: v.stat("a"), lambda v: v.exists("a"), lambda v: v.is_dir("a"), lambda v: v.entries(), lambda v: list(v.walk()),
-    lambda v: v.mkdir("b"), lambda v: v.mkdir("b/c", parents=True), lambda v: v.remove("a"), lambda v: v.rmdir("d"), lambda v: v.rmtree("d"),
+    lambda v: v.read_bytes("a"), lambda v: v.write_bytes("b", b"x"),
+    lambda v: v.create_bytes("b", b"x"), lambda v: v.open("a"), lambda v: v.open("b", "w"),
+    lambda v: v.open_beside("a"), lambda v: v.stat("a"), lambda v: v.exists("a"),
+    lambda v: v.is_dir("a"), lambda v: v.entries(), lambda v: list(v.walk()),
+    lambda v: v.mkdir("b"), lambda v: v.mkdir("b/c", parents=True), lambda v: v.remove("a"),
+    lambda v: v.rmdir("d"), lambda v: v.rmtree("d"),
     lambda v: v.rename("a", "b"),
-    lambda v: v.set_attributes("a", "r"), lambda v: v.set_modified("a", 1.0), lambda v: v.space(), lambda v: v.check(), lambda v: v.check(None, True),
+    lambda v: v.set_attributes("a", "r"), lambda v: v.set_modified("a", 1.0), lambda v: v.space(),
+    lambda v: v.check(), lambda v: v.check(None, True),
 ]  # fmt: skip
 FILE: list[Callable[[File], object]] = [
-    lambda f: f.read(), lambda f: f.read(1), lambda f: f.readall(), lambda f: f.readline(), lambda f: f.readinto(bytearray(1)), lambda f: f.write(b"x"),
+    lambda f: f.read(), lambda f: f.read(1), lambda f: f.readall(), lambda f: f.readline(),
+    lambda f: f.readinto(bytearray(1)), lambda f: f.write(b"x"),
     lambda f: f.truncate(1), lambda f: f.flush(), lambda f: f.set_modified(1.0),
 ]  # fmt: skip
 SYSTEM: list[Callable[[System, Path], object]] = [
-    lambda s, image: s.attach(image), lambda s, image: s.attach_ram_disk(), lambda s, image: s.add_page_file(image), lambda s, image: s.unmount("C:"),
-    lambda s, image: s.kernel, lambda s, image: s.virtual, lambda s, image: s.__enter__(), lambda s, image: s.scheduler.run(s.scheduler.sleep(0)),
+    lambda s, image: s.attach(image), lambda s, image: s.attach_ram_disk(),
+    lambda s, image: s.add_page_file(image), lambda s, image: s.unmount("C:"),
+    lambda s, image: s.kernel, lambda s, image: s.virtual, lambda s, image: s.__enter__(),
+    lambda s, image: s.scheduler.run(s.scheduler.sleep(0)),
     lambda s, image: s.scheduler.spawn(s.scheduler.sleep(0), "late"),
 ]  # fmt: skip
 
@@ -51,7 +60,9 @@ def refused(call: Callable[[], object]) -> str:
 
 
 def test_after_the_with_block(filled: Path) -> None:
-    """Every call of a volume and of a file that was left open; closing it is no error, since the block has written all there was."""
+    """Every call of a volume and of a file that was left open; closing it is no error, since the
+    block has written all there was.
+    """
     with octavo.open_image(filled) as volume:
         file = volume.open("a", "r+b")
         file.write(b"new")
@@ -62,7 +73,12 @@ def test_after_the_with_block(filled: Path) -> None:
         assert "the system was ended" in refused(lambda call=call: call(volume))  # type: ignore[misc]
     for use in FILE:
         assert "the system was ended" in refused(lambda use=use: use(file))  # type: ignore[misc]
-    assert (file.seek(0), file.size, volume.kind, volume.statistics()["nodes"]) == (0, 36_000, "FAT16", 1)
+    assert (file.seek(0), file.size, volume.kind, volume.statistics()["nodes"]) == (
+        0,
+        36_000,
+        "FAT16",
+        1,
+    )
     file.close()
     text.close()
     assert filled.read_bytes() == before
@@ -71,7 +87,9 @@ def test_after_the_with_block(filled: Path) -> None:
 
 
 def test_a_system_that_was_ended(filled: Path) -> None:
-    """Nothing is attached to it any more; what it has counted can be read, and ending it again is no error."""
+    """Nothing is attached to it any more; what it has counted can be read, and ending it again is
+    no error.
+    """
     with octavo.boot(memory="8M", disks=[filled]) as system:
         lines: list[str] = []
         shell = Shell(system, lines.append)
@@ -111,7 +129,7 @@ def test_a_volume_that_was_unmounted(discard: bool, filled: Path) -> None:
             refused(lambda call=call: call(volume))  # type: ignore[misc]
         if discard:
             for use in (FILE[5], FILE[6], FILE[8]):  # nothing is left to read or to flush
-                assert "its volume was unmounted" in refused(lambda use=use: use(file))  # type: ignore[misc]
+                assert ("its volume was unmounted") in refused(lambda use=use: use(file))  # type: ignore[misc]
             file.close()
         system.check()
         system.attach(filled)
@@ -125,7 +143,9 @@ def test_a_ram_disk_that_was_unmounted_is_no_way_into_others_frames() -> None:
         disk = RamDisk("ram", 64 << 10, system.memory)
         frame = system.memory.ram.frame(disk.first)
         disk.close()
-        assert "ram: is closed" in refused(lambda: system.scheduler.run(disk.write([(0, [memoryview(bytearray(b"x" * 512))])])))
+        assert "ram: is closed" in refused(
+            lambda: system.scheduler.run(disk.write([(0, [memoryview(bytearray(b"x" * 512))])]))
+        )
         refused(lambda: system.scheduler.run(disk.read([(0, [memoryview(bytearray(512))])])))
         refused(lambda: system.scheduler.run(disk.flush()))
         assert bytes(frame[:1]) == b"\0"

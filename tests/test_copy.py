@@ -1,4 +1,6 @@
-"""Copies lose nothing: what is replaced stays until all of the new file is there, and what cannot be copied is told."""
+"""Copies lose nothing: what is replaced stays until all of the new file is there, and what cannot
+be copied is told.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,13 @@ def device_error() -> StatusError:
     return StatusError(Status.IO_DEVICE_ERROR, "a bad sector")
 
 
-def copy(source: HostTree | VolumeTree, path: object, target: HostTree | VolumeTree, to: object, recursive: bool = True) -> tuple[Plan, list[StatusError]]:
+def copy(
+    source: HostTree | VolumeTree,
+    path: object,
+    target: HostTree | VolumeTree,
+    to: object,
+    recursive: bool = True,
+) -> tuple[Plan, list[StatusError]]:
     """Plans and does a copy; returns the plan and all that was told."""
     plan = plan_copy([(source, str(path))], target, str(to), recursive)
     return plan, plan.problems + run_copy(plan)
@@ -90,22 +98,33 @@ def volume(image: Path) -> Iterator[octavo.Volume]:
     """The volume of 16 MiB, clean at the end, with nothing left of a copy that failed."""
     with octavo.open_image(image) as mounted:
         yield mounted
-        assert not [e.name for _, entries in mounted.walk() for e in entries if e.name.startswith("OCTAVO")]
+        assert not [
+            e.name for _, entries in mounted.walk() for e in entries if e.name.startswith("OCTAVO")
+        ]
         assert mounted.check() == []
     fsck(image)
 
 
-# -- 2.5, out of images -----------------------------------------------------------------------------------------------
+# -- 2.5, out of images ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [1000, BIG])
 @pytest.mark.parametrize("error", [device_error(), KeyboardInterrupt()])
 @pytest.mark.parametrize("kind", ["new", "old", "link", "device"])
-def test_a_copy_to_the_host_that_fails_leaves_what_was_there(kind: str, error: BaseException, size: int, source: Path, out: Path) -> None:
-    """An older file, a link and what it leads to, a device node: as they were. Nothing is left that was made."""
+def test_a_copy_to_the_host_that_fails_leaves_what_was_there(
+    kind: str, error: BaseException, size: int, source: Path, out: Path
+) -> None:
+    """An older file, a link and what it leads to, a device node: as they were. Nothing is left that
+    was made.
+    """
     (source / "a").write_bytes(bytes(size))
     (out / "real").write_bytes(OLD)
-    target = {"new": out / "new", "old": out / "real", "link": out / "link", "device": out / "device"}[kind]
+    target = {
+        "new": out / "new",
+        "old": out / "real",
+        "link": out / "link",
+        "device": out / "device",
+    }[kind]
     (out / "link").symlink_to("real")
     (out / "device").symlink_to("/dev/null")
     null = os.stat("/dev/null")
@@ -117,12 +136,16 @@ def test_a_copy_to_the_host_that_fails_leaves_what_was_there(kind: str, error: B
     else:
         with pytest.raises(KeyboardInterrupt):
             run_copy(plan)
-    assert names(out) == before and (out / "real").read_bytes() == OLD and (out / "link").is_symlink()
+    assert (
+        names(out) == before and (out / "real").read_bytes() == OLD and (out / "link").is_symlink()
+    )
     assert os.path.samestat(os.stat("/dev/null"), null) and stat.S_ISCHR(null.st_mode)
 
 
 def test_a_device_node_of_its_own_stays(image: Path, out: Path) -> None:
-    """As the fault was found: a damaged file copied onto a node that mknod has made. A user that cannot make one has a file there."""
+    """As the fault was found: a damaged file copied onto a node that mknod has made. A user that
+    cannot make one has a file there.
+    """
     command("cp", blank_image(out / "BAD.BIN", 3000), f"{image}:/")
     data = bytearray(image.read_bytes())
     at = data.index(b"BAD     BIN")
@@ -139,7 +162,9 @@ def test_a_device_node_of_its_own_stays(image: Path, out: Path) -> None:
 
 
 def test_what_is_replaced_keeps_permissions_and_links(volume: octavo.Volume, out: Path) -> None:
-    """A file that is replaced is a new one with the old one's mode; a link is followed; a device is written to."""
+    """A file that is replaced is a new one with the old one's mode; a link is followed; a device is
+    written to.
+    """
     volume.write_bytes("a", b"new contents", 1_000_000_000)
     (out / "real").write_bytes(OLD)
     (out / "real").chmod(0o640)
@@ -149,13 +174,20 @@ def test_what_is_replaced_keeps_permissions_and_links(volume: octavo.Volume, out
     for target in (out / "link", Path("/dev/null"), out / "new"):
         assert copy(tree, "a", HostTree(), target)[1] == []
     found = (out / "real").stat()
-    assert (out / "link").is_symlink() and (out / "real").read_bytes() == b"new contents" == (out / "new").read_bytes()
-    assert (stat.S_IMODE(found.st_mode), found.st_mtime) == (0o640, 1_000_000_000) and found.st_ino != number
+    assert (out / "link").is_symlink() and (out / "real").read_bytes() == b"new contents" == (
+        out / "new"
+    ).read_bytes()
+    assert (stat.S_IMODE(found.st_mode), found.st_mtime) == (
+        0o640,
+        1_000_000_000,
+    ) and found.st_ino != number
     assert names(out) == ["link", "new", "real"]
 
 
 @pytest.mark.parametrize("call", ["replace", "chmod"])
-def test_a_rename_that_fails_leaves_the_old_file(call: str, volume: octavo.Volume, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rename_that_fails_leaves_the_old_file(
+    call: str, volume: octavo.Volume, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As onto a file that is mounted by itself: told, and no temporary file is left."""
 
     def refused(*arguments: object) -> None:
@@ -182,8 +214,12 @@ def test_standard_output_is_written_to(image: Path, out: Path) -> None:
 @pytest.mark.dosfstools
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("inward", [True, False])
-def test_a_signal_in_the_middle_leaves_the_old_file(inward: bool, number: int, tmp_path: Path, source: Path, out: Path) -> None:
-    """Ctrl-C, SIGTERM and a terminal that goes away: no temporary file, the old contents, a clean volume."""
+def test_a_signal_in_the_middle_leaves_the_old_file(
+    inward: bool, number: int, tmp_path: Path, source: Path, out: Path
+) -> None:
+    """Ctrl-C, SIGTERM and a terminal that goes away: no temporary file, the old contents, a clean
+    volume.
+    """
     image, big = tmp_path / "disk.img", blank_image(source / "a.bin", 1 << (30 if inward else 28))
     command("mkfs", "--size", "1200M", image)
     (out / "a.bin").write_bytes(OLD)
@@ -193,7 +229,11 @@ def test_a_signal_in_the_middle_leaves_the_old_file(inward: bool, number: int, t
     before = image.stat().st_blocks
     sides = [big, f"{image}:/a.bin"] if inward else [f"{image}:/b.bin", out / "a.bin"]
     process = subprocess.Popen([*OCTAVO, "cp", *map(str, sides)], stderr=subprocess.PIPE)
-    while not (image.stat().st_blocks > before + (8 << 11) if inward else any(p.stat().st_size > 8 << 20 for p in out.glob(".octavo-*"))):
+    while not (
+        image.stat().st_blocks > before + (8 << 11)
+        if inward
+        else any(p.stat().st_size > 8 << 20 for p in out.glob(".octavo-*"))
+    ):
         assert process.poll() is None, "it was done before it could be interrupted"
     process.send_signal(number)
     assert process.communicate(timeout=60)[1] == b"" and process.returncode == 128 + number
@@ -203,19 +243,28 @@ def test_a_signal_in_the_middle_leaves_the_old_file(inward: bool, number: int, t
     fsck(image)
 
 
-# -- 2.5, into images -------------------------------------------------------------------------------------------------
+# -- 2.5, into images ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [1000, BIG])
 @pytest.mark.parametrize("error", [device_error(), KeyboardInterrupt()])
 @pytest.mark.parametrize("old", [None, OLD, b"o" * BIG])
-def test_a_copy_into_an_image_that_fails_leaves_what_was_there(old: bytes | None, error: BaseException, size: int, volume: octavo.Volume, source: Path) -> None:
-    """The source fails in the middle, or somebody presses Ctrl-C: the old contents, no temporary file, the same free space."""
+def test_a_copy_into_an_image_that_fails_leaves_what_was_there(
+    old: bytes | None, error: BaseException, size: int, volume: octavo.Volume, source: Path
+) -> None:
+    """The source fails in the middle, or somebody presses Ctrl-C: the old contents, no temporary
+    file, the same free space.
+    """
     if old is not None:
         volume.write_bytes("A Long Name.bin", old)
     (source / "a").write_bytes(bytes(size))
     free = volume.space().free
-    plan = plan_copy([(FailingTree(size - 1, error), str(source / "a"))], VolumeTree(volume, ""), "a long name.BIN", False)
+    plan = plan_copy(
+        [(FailingTree(size - 1, error), str(source / "a"))],
+        VolumeTree(volume, ""),
+        "a long name.BIN",
+        False,
+    )
     if isinstance(error, StatusError):
         assert run_copy(plan) == [error]
     else:
@@ -228,8 +277,12 @@ def test_a_copy_into_an_image_that_fails_leaves_what_was_there(old: bytes | None
 
 @pytest.mark.parametrize("size", [0, 1000, CHUNK, BIG])
 @pytest.mark.parametrize("old", [0, 1000, BIG])
-def test_a_file_takes_the_place_of_another(old: int, size: int, volume: octavo.Volume, source: Path) -> None:
-    """New contents and time under the old name, in its old case, found by its short name too; the clusters of the old one are free."""
+def test_a_file_takes_the_place_of_another(
+    old: int, size: int, volume: octavo.Volume, source: Path
+) -> None:
+    """New contents and time under the old name, in its old case, found by its short name too; the
+    clusters of the old one are free.
+    """
     volume.mkdir("d")
     before = volume.space().free
     volume.write_bytes("d/A Long Name.bin", b"o" * old)
@@ -247,9 +300,13 @@ def test_a_file_takes_the_place_of_another(old: int, size: int, volume: octavo.V
 
 @pytest.fixture
 def tight(tmp_path: Path) -> Iterator[octavo.Volume]:
-    """A volume of 4 MiB with 2 KiB clusters, full but for 10 clusters; it has old.bin of 10 clusters and big.bin of 600."""
+    """A volume of 4 MiB with 2 KiB clusters, full but for 10 clusters; it has old.bin of 10
+    clusters and big.bin of 600.
+    """
     path = tmp_path / "tight.img"
-    assert octavo_run(["mkfs", "--size", "4M", "--type", "fat12", "--cluster", "2K", str(path)]) == 0
+    assert (
+        octavo_run(["mkfs", "--size", "4M", "--type", "fat12", "--cluster", "2K", str(path)]) == 0
+    )
     with octavo.open_image(path) as mounted:
         mounted.write_bytes("old.bin", b"o" * 20480)
         mounted.write_bytes("big.bin", b"b" * 600 * 2048)
@@ -257,7 +314,11 @@ def tight(tmp_path: Path) -> Iterator[octavo.Volume]:
         mounted.flush()
         assert mounted.space().free == 20480
         yield mounted
-        assert {"old.bin", "big.bin", "rest.bin"} <= {e.name for e in mounted.entries()} <= {"old.bin", "big.bin", "rest.bin", "new", "d0", "d1"}
+        assert (
+            {"old.bin", "big.bin", "rest.bin"}
+            <= {e.name for e in mounted.entries()}
+            <= {"old.bin", "big.bin", "rest.bin", "new", "d0", "d1"}
+        )
         assert mounted.check() == []
     fsck(path)
 
@@ -265,10 +326,22 @@ def tight(tmp_path: Path) -> Iterator[octavo.Volume]:
 @pytest.mark.dosfstools
 @pytest.mark.parametrize(
     ("name", "clusters", "fits"),
-    [("new", 10, True), ("new", 11, False), ("old.bin", 10, True), ("old.bin", 20, True), ("old.bin", 21, False), ("big.bin", 600, False), ("big.bin", 10, True)],
+    [
+        ("new", 10, True),
+        ("new", 11, False),
+        ("old.bin", 10, True),
+        ("old.bin", 20, True),
+        ("old.bin", 21, False),
+        ("big.bin", 600, False),
+        ("big.bin", 10, True),
+    ],
 )
-def test_room_is_known_before_the_first_byte(name: str, clusters: int, fits: bool, tight: octavo.Volume, source: Path) -> None:
-    """To the last cluster and one beyond: a new file, one beside the old, one over the old, and a large one that only fits without the old."""
+def test_room_is_known_before_the_first_byte(
+    name: str, clusters: int, fits: bool, tight: octavo.Volume, source: Path
+) -> None:
+    """To the last cluster and one beyond: a new file, one beside the old, one over the old, and a
+    large one that only fits without the old.
+    """
     before = {e.name: tight.read_bytes(e.name) for e in tight.entries()}
     data = os.urandom(clusters * 2048 - 1)
     (source / name).write_bytes(data)
@@ -277,7 +350,13 @@ def test_room_is_known_before_the_first_byte(name: str, clusters: int, fits: boo
         assert copy(HostTree(), source / name, tree, "/")[1] == []
         before[name] = data
     else:
-        said = "remove the old one first" if name == "big.bin" else "22 KiB are needed, and 20 KiB are free" if name == "new" else "the volume is full"
+        said = (
+            "remove the old one first"
+            if name == "big.bin"
+            else "22 KiB are needed, and 20 KiB are free"
+            if name == "new"
+            else "the volume is full"
+        )
         with pytest.raises(StatusError, match=said) as caught:
             plan_copy([(HostTree(), str(source / name))], tree, "/", False)
         assert caught.value.status == Status.DISK_FULL
@@ -286,7 +365,9 @@ def test_room_is_known_before_the_first_byte(name: str, clusters: int, fits: boo
 
 @pytest.mark.dosfstools
 def test_room_for_a_tree_counts_directories(tight: octavo.Volume, source: Path) -> None:
-    """Ten clusters: a directory of five files of a cluster, and four more of another; a fifth there is one too many."""
+    """Ten clusters: a directory of five files of a cluster, and four more of another; a fifth there
+    is one too many.
+    """
     for i in range(9):
         (source / f"d{i // 5}").mkdir(exist_ok=True)
         (source / f"d{i // 5}" / f"f{i}").write_bytes(bytes(2048))
@@ -301,8 +382,12 @@ def test_room_for_a_tree_counts_directories(tight: octavo.Volume, source: Path) 
 
 @pytest.mark.dosfstools
 @pytest.mark.parametrize("step", range(1, 4))
-def test_write_bytes_that_fails_over_the_old_contents_puts_them_back(step: int, tight: octavo.Volume, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No room beside: room is taken first, then an error comes in the middle of the n-th write into the cache."""
+def test_write_bytes_that_fails_over_the_old_contents_puts_them_back(
+    step: int, tight: octavo.Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No room beside: room is taken first, then an error comes in the middle of the n-th write into
+    the cache.
+    """
     cache, count = tight.core.cache, 0  # type: ignore[attr-defined]
     write = cache.copy_write
 
@@ -340,7 +425,9 @@ def test_a_read_only_file_is_not_replaced(volume: octavo.Volume, source: Path) -
     entry = volume.stat("a")
     entry.attributes |= 1  # type: ignore[attr-defined]
     (source / "a").write_bytes(b"new")
-    assert [e.status for e in copy(HostTree(), source / "a", VolumeTree(volume, ""), "a")[1]] == [Status.ACCESS_DENIED]
+    assert [e.status for e in copy(HostTree(), source / "a", VolumeTree(volume, ""), "a")[1]] == [
+        Status.ACCESS_DENIED
+    ]
     with pytest.raises(StatusError, match="read-only"):
         volume.write_bytes("a", b"new")
     assert volume.read_bytes("a") == OLD
@@ -357,7 +444,20 @@ class Wanted:
 
 WANTED = st.builds(
     Wanted,
-    st.sampled_from(["a", "A", "b.txt", "B.TXT. ", "a long name.txt", "ALONGN~1.TXT", "c?", "d\\e", "dir/a", "dir/x y z"]),
+    st.sampled_from(
+        [
+            "a",
+            "A",
+            "b.txt",
+            "B.TXT. ",
+            "a long name.txt",
+            "ALONGN~1.TXT",
+            "c?",
+            "d\\e",
+            "dir/a",
+            "dir/x y z",
+        ]
+    ),
     st.integers(0, 20_000),
     st.sampled_from([False, False, False, True]),
 )
@@ -365,8 +465,12 @@ WANTED = st.builds(
 
 @settings(max_examples=60)
 @given(st.lists(st.lists(WANTED, min_size=1, max_size=6), max_size=12), st.integers(0, 2))
-def test_any_copies_onto_a_small_volume(tmp_path_factory: pytest.TempPathFactory, commands: list[list[Wanted]], fill: int) -> None:
-    """Many copies onto 64 KiB, full a third of the time: a file is the new one or the old one, never a part; each that is not there was told."""
+def test_any_copies_onto_a_small_volume(
+    tmp_path_factory: pytest.TempPathFactory, commands: list[list[Wanted]], fill: int
+) -> None:
+    """Many copies onto 64 KiB, full a third of the time: a file is the new one or the old one,
+    never a part; each that is not there was told.
+    """
     folder = tmp_path_factory.mktemp("copies")
     image = folder / "small.img"
     octavo_run(["mkfs", "--size", "64K", str(image)])
@@ -389,16 +493,25 @@ def test_any_copies_onto_a_small_volume(tmp_path_factory: pytest.TempPathFactory
             assert before.keys() <= after.keys()
             sizes = [p.stat().st_size for p in files]
             assert all(len(data) in sizes for data in made.values())
-            assert told or len(files) == sum(1 for k in after if after[k] and set(after[k]) == {number + 1}) + sizes.count(0)
+            assert told or len(files) == sum(
+                1 for k in after if after[k] and set(after[k]) == {number + 1}
+            ) + sizes.count(0)
             assert volume.check() == []
 
 
 def contents(volume: octavo.Volume) -> dict[str, bytes]:
     """Every file of a volume by its path in upper case."""
-    return {f"{d}/{e.name}".upper(): volume.read_bytes(f"{d}/{e.name}") for d, entries in volume.walk() for e in entries if not e.is_directory}
+    return {
+        f"{d}/{e.name}".upper(): volume.read_bytes(f"{d}/{e.name}")
+        for d, entries in volume.walk()
+        for e in entries
+        if not e.is_directory
+    }
 
 
-def do_copy(volume: octavo.Volume, target: VolumeTree, folder: Path, failing: set[str]) -> list[StatusError]:
+def do_copy(
+    volume: octavo.Volume, target: VolumeTree, folder: Path, failing: set[str]
+) -> list[StatusError]:
     """Copies what is in a folder; the sources in `failing` give one byte less and an error."""
 
     class Source(HostTree):
@@ -415,36 +528,64 @@ def do_copy(volume: octavo.Volume, target: VolumeTree, folder: Path, failing: se
     return plan.problems + run_copy(plan)
 
 
-# -- 2.6 --------------------------------------------------------------------------------------------------------------
+# -- 2.6 -------------------------------------------------------------------------------------------
 
 
 def test_names_that_meet_are_told_and_neither_is_lost(image: Path, source: Path) -> None:
-    """Case, dots and spaces at the end, backslashes: the first is copied, each other told; directories with all that is in them."""
-    for name in ("README.txt", "readme.TXT", "readme.txt.", "readme.txt ", "a\\b", "..\\up", "fine"):
+    """Case, dots and spaces at the end, backslashes: the first is copied, each other told;
+    directories with all that is in them.
+    """
+    for name in (
+        "README.txt",
+        "readme.TXT",
+        "readme.txt.",
+        "readme.txt ",
+        "a\\b",
+        "..\\up",
+        "fine",
+    ):
         (source / name).write_text(name)
     for name in ("Sub", "sub"):
         (source / name).mkdir()
         (source / name / "x").write_text(name)
     said = command("cp", "-r", source, f"{image}:/", code=1)
-    assert said.count("would be the same file as") == 4 and said.count(r"contains '\\'") == 2 and len(said.splitlines()) == 6
-    assert f"octavo: {source}/sub: would be the same file as {source}/Sub in the target: rename one of them" in said.splitlines()
+    assert (
+        said.count("would be the same file as") == 4
+        and said.count(r"contains '\\'") == 2
+        and len(said.splitlines()) == 6
+    )
+    assert (
+        f"octavo: {source}/sub: would be the same file as {source}/Sub in the target: "
+        "rename one of them" in said.splitlines()
+    )
     with octavo.open_image(image) as volume:
-        assert contents(volume) == {"SOURCE/README.TXT": b"README.txt", "SOURCE/FINE": b"fine", "SOURCE/SUB/X": b"Sub"}
+        assert contents(volume) == {
+            "SOURCE/README.TXT": b"README.txt",
+            "SOURCE/FINE": b"fine",
+            "SOURCE/SUB/X": b"Sub",
+        }
 
 
-def test_a_name_that_is_another_files_short_name_is_told(volume: octavo.Volume, source: Path) -> None:
+def test_a_name_that_is_another_files_short_name_is_told(
+    volume: octavo.Volume, source: Path
+) -> None:
     """Whether the other was there before, or is made by the same command."""
     tree = VolumeTree(volume, "")
     (source / "LONGFI~1.TXT").write_text("short")
     volume.write_bytes("longfilename.txt", OLD)
     told = copy(HostTree(), source / "LONGFI~1.TXT", tree, "/")[1]
-    assert [e.status for e in told] == [Status.OBJECT_NAME_COLLISION] and "short name of 'longfilename.txt'" in told[0].text
+    assert [e.status for e in told] == [
+        Status.OBJECT_NAME_COLLISION
+    ] and "short name of 'longfilename.txt'" in told[0].text
     assert volume.read_bytes("longfilename.txt") == OLD
     (source / "A longer file name.txt").write_text("long")
     (source / "ALONGE~1.TXT").write_text("short")
     told = copy(HostTree(), source, tree, "/")[1]
     assert len(told) == 1 and "ALONGE~1.TXT: exists already" in told[0].text
-    assert volume.read_bytes("source/A longer file name.txt") == b"long" and len(volume.entries("source")) == 2
+    assert (
+        volume.read_bytes("source/A longer file name.txt") == b"long"
+        and len(volume.entries("source")) == 2
+    )
 
 
 def test_two_sources_of_one_name(image: Path, source: Path, out: Path) -> None:
@@ -453,12 +594,16 @@ def test_two_sources_of_one_name(image: Path, source: Path, out: Path) -> None:
         (source / name).mkdir()
         (source / name / "x").write_text(name)
         command("cp", source / name / "x", f"{image}:/{name}")
-    assert "two/x: would be the same file as" in command("cp", source / "one" / "x", source / "two" / "x", f"{image}:/", code=1)
+    assert "two/x: would be the same file as" in command(
+        "cp", source / "one" / "x", source / "two" / "x", f"{image}:/", code=1
+    )
     assert command("cat", f"{image}:/x") == "one"
     command("mkdir", f"{image}:/d", f"{image}:/e")
     command("cp", source / "one" / "x", f"{image}:/d")
     command("cp", source / "two" / "x", f"{image}:/e")
-    assert "/e/x: would be the same file as" in command("cp", f"{image}:/d/x", f"{image}:/e/x", out, code=1)
+    assert "/e/x: would be the same file as" in command(
+        "cp", f"{image}:/d/x", f"{image}:/e/x", out, code=1
+    )
     assert (out / "x").read_text() == "one"
 
 
@@ -478,22 +623,39 @@ class HostileTree(HostTree):
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "/etc/evil", "../evil", "a/b", "nul\0", "\ud800"])
-def test_a_name_from_an_image_never_leads_out_of_the_target(name: str, source: Path, out: Path) -> None:
+def test_a_name_from_an_image_never_leads_out_of_the_target(
+    name: str, source: Path, out: Path
+) -> None:
     """Told; what is fine beside it is copied."""
     told = copy(HostileTree(name), source, HostTree(), out)[1]
-    assert [e.status for e in told] == [Status.OBJECT_NAME_INVALID] and "cannot be a name on the host" in told[0].text
-    assert names(out) == ["source"] and names(out / "source") == ["fine"] and names(out.parent) == ["out", "source"]
+    assert [e.status for e in told] == [
+        Status.OBJECT_NAME_INVALID
+    ] and "cannot be a name on the host" in told[0].text
+    assert (
+        names(out) == ["source"]
+        and names(out / "source") == ["fine"]
+        and names(out.parent) == ["out", "source"]
+    )
 
 
-# -- 3.2 and host disk space ------------------------------------------------------------------------------------------
+# -- 3.2 and host disk space -----------------------------------------------------------------------
 
 
 @pytest.fixture
 def full_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A directory of the host with room for 64 KiB: a file system of its own for root, else writes that fail as if there were one."""
+    """A directory of the host with room for 64 KiB: a file system of its own for root, else writes
+    that fail as if there were one.
+    """
     path = tmp_path / "full"
     path.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(path)], capture_output=True, check=False).returncode == 0:
+    if (
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(path)],
+            capture_output=True,
+            check=False,
+        ).returncode
+        == 0
+    ):
         yield path
         subprocess.run(["umount", "-l", str(path)], check=True)
         return
@@ -511,8 +673,12 @@ def full_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     yield path
 
 
-def test_a_full_host_ends_the_copy_at_once(full_host: Path, volume: octavo.Volume, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 200 files as many as fit: the rest is not even tried, the files that are there are whole, and the old one is as it was."""
+def test_a_full_host_ends_the_copy_at_once(
+    full_host: Path, volume: octavo.Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 200 files as many as fit: the rest is not even tried, the files that are there are whole,
+    and the old one is as it was.
+    """
     (full_host / "f000").write_bytes(OLD)
     volume.mkdir("d")
     for i in range(200):
@@ -550,7 +716,9 @@ def test_an_image_on_a_full_host_is_told_once(full_host: Path, source: Path) -> 
     assert said.count("No space left on device") == 1 and len(said.splitlines()) == 1
 
 
-def test_a_file_larger_than_the_hosts_limit(volume: octavo.Volume, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_larger_than_the_hosts_limit(
+    volume: octavo.Volume, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """RLIMIT_FSIZE: the large one is told and removed, the others are copied."""
     import resource
 
@@ -582,13 +750,16 @@ def test_a_source_that_fails_does_not_end_the_copy(volume: octavo.Volume, source
     assert len(told) == 2 and [e.name for e in volume.entries("source")] == ["f0", "f1", "f2"]
 
 
-# -- 3.4 --------------------------------------------------------------------------------------------------------------
+# -- 3.4 -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["fifo", "socket", "device"])
 def test_what_would_wait_is_refused(kind: str, image: Path, source: Path) -> None:
     """As a source, a target, an image, a page file, and in a tree: a sentence, at once."""
-    odd, says = source / "odd", {"fifo": "is a FIFO", "socket": "is a socket", "device": "is a character device"}[kind]
+    odd, says = (
+        source / "odd",
+        {"fifo": "is a FIFO", "socket": "is a socket", "device": "is a character device"}[kind],
+    )
     if kind == "fifo":
         os.mkfifo(odd)
     elif kind == "socket":
@@ -606,22 +777,33 @@ def test_what_would_wait_is_refused(kind: str, image: Path, source: Path) -> Non
     if kind != "device":
         calls += [["cp", f"{image}:/fine", odd], ["cp", "-r", source, f"{image}:/"]]
     for call in calls:
-        done = subprocess.run([*OCTAVO, *map(str, call)], capture_output=True, text=True, check=False, timeout=20)
-        assert done.returncode == 1 and says in done.stderr and len(done.stderr.splitlines()) == 1, call
+        done = subprocess.run(
+            [*OCTAVO, *map(str, call)], capture_output=True, text=True, check=False, timeout=20
+        )
+        assert (
+            done.returncode == 1 and says in done.stderr and len(done.stderr.splitlines()) == 1
+        ), call
     assert kind == "device" or command("ls", f"{image}:/source").split() == ["fine"]
 
 
-# -- 3.6 --------------------------------------------------------------------------------------------------------------
+# -- 3.6 -------------------------------------------------------------------------------------------
 
 
-def test_a_file_beyond_fats_limit_is_refused_before_it_is_read(tmp_path: Path, source: Path) -> None:
-    """4 GiB, sparse: told with what it has and what may be; one byte less is planned. The others are copied."""
+def test_a_file_beyond_fats_limit_is_refused_before_it_is_read(
+    tmp_path: Path, source: Path
+) -> None:
+    """4 GiB, sparse: told with what it has and what may be; one byte less is planned. The others
+    are copied.
+    """
     image = tmp_path / "large.img"
     command("mkfs", "--size", "9G", image)
     blank_image(source / "large", 1 << 32)
     blank_image(source / "small", 10)
     said = command("cp", "-r", source, f"{image}:/", code=1)
-    assert said == f"octavo: {source}/large: has 4294967296 bytes, and a file there has at most 4294967295\n"
+    assert (
+        said == f"octavo: {source}/large: has 4294967296 bytes, and a file there has at most "
+        "4294967295\n"
+    )
     assert command("ls", f"{image}:/source") == "small\n"
     with octavo.open_image(image, read_only=True) as volume:
         os.truncate(source / "large", (1 << 32) - 1)
@@ -629,12 +811,14 @@ def test_a_file_beyond_fats_limit_is_refused_before_it_is_read(tmp_path: Path, s
         assert plan.size == (1 << 32) - 1 and plan.problems == []
 
 
-# -- 3.1 and 3.7 ------------------------------------------------------------------------------------------------------
+# -- 3.1 and 3.7 -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def damaged(image: Path) -> Path:
-    """An image with three directories, of which the chain of "BROKEN" leads nowhere, and which "TWICE" enters a second time."""
+    """An image with three directories, of which the chain of "BROKEN" leads nowhere, and which
+    "TWICE" enters a second time.
+    """
     with octavo.open_image(image) as volume:
         for name in ("ONE", "BROKEN", "TWO", "TWICE"):
             volume.mkdir(name)
@@ -643,7 +827,10 @@ def damaged(image: Path) -> Path:
         volume.write_bytes("TWO/DEEP/F", b"deep")
     data = bytearray(image.read_bytes())
     first = data.index(b"ONE        \x10")
-    for entry, cluster in ((b"BROKEN     \x10", b"\xf0\xff"), (b"TWICE      \x10", data[first + 26 : first + 28])):
+    for entry, cluster in (
+        (b"BROKEN     \x10", b"\xf0\xff"),
+        (b"TWICE      \x10", data[first + 26 : first + 28]),
+    ):
         at = data.index(entry)
         data[at + 26 : at + 28] = cluster
     image.write_bytes(data)
@@ -652,19 +839,31 @@ def damaged(image: Path) -> Path:
 
 def run_told(*arguments: object) -> tuple[list[str], list[str]]:
     """Output and errors of a command that fails with 1."""
-    done = subprocess.run([*OCTAVO, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [*OCTAVO, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode == 1, done
     return done.stdout.splitlines(), done.stderr.splitlines()
 
 
 def test_a_damaged_directory_does_not_hide_the_rest(damaged: Path, out: Path) -> None:
-    """ls -r, cp -r: what can be read is listed and copied, what cannot is told, and what is in two places is met once."""
+    """ls -r, cp -r: what can be read is listed and copied, what cannot is told, and what is in two
+    places is met once.
+    """
     listed, said = run_told("ls", "-r", f"{damaged}:")
-    assert [line for line in listed if line.endswith(":")] == [f"{damaged}:/{p}:" for p in ("", "ONE", "TWO", "TWO/DEEP")]
-    assert len(said) == 2 and "BROKEN" in "".join(said) and "TWICE: is in two places" in "".join(said)
+    assert [line for line in listed if line.endswith(":")] == [
+        f"{damaged}:/{p}:" for p in ("", "ONE", "TWO", "TWO/DEEP")
+    ]
+    assert (
+        len(said) == 2 and "BROKEN" in "".join(said) and "TWICE: is in two places" in "".join(said)
+    )
     _, said = run_told("cp", "-r", f"{damaged}:/", out)
     assert len(said) == 2
-    assert {str(p.relative_to(out)): p.read_text() for p in out.rglob("*") if p.is_file()} == {"ONE/F": "ONE", "TWO/F": "TWO", "TWO/DEEP/F": "deep"}
+    assert {str(p.relative_to(out)): p.read_text() for p in out.rglob("*") if p.is_file()} == {
+        "ONE/F": "ONE",
+        "TWO/F": "TWO",
+        "TWO/DEEP/F": "deep",
+    }
 
 
 def test_rm_removes_what_can_be_removed(damaged: Path) -> None:
@@ -678,7 +877,9 @@ def test_rm_removes_what_can_be_removed(damaged: Path) -> None:
     assert command("ls", f"{damaged}:").split() == ["TWICE/"]
 
 
-def test_an_unreadable_host_directory_does_not_hide_the_rest(volume: octavo.Volume, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_host_directory_does_not_hide_the_rest(
+    volume: octavo.Volume, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is made, empty, and told; a file that goes away while it is looked at is told, too."""
     for name in ("a", "closed", "z"):
         (source / name).mkdir()
@@ -693,7 +894,10 @@ def test_an_unreadable_host_directory_does_not_hide_the_rest(volume: octavo.Volu
     monkeypatch.setattr(os, "scandir", closed)
     told = copy(HostTree(), source, VolumeTree(volume, ""), "/")[1]
     assert [e.text for e in told] == [f"{source}/closed: Permission denied"]
-    assert contents(volume) == {"SOURCE/A/F": b"a", "SOURCE/Z/F": b"z"} and volume.entries("source/closed") == []
+    assert (
+        contents(volume) == {"SOURCE/A/F": b"a", "SOURCE/Z/F": b"z"}
+        and volume.entries("source/closed") == []
+    )
 
 
 def test_a_missing_source_does_not_stop_the_others(image: Path, source: Path) -> None:
@@ -703,7 +907,9 @@ def test_a_missing_source_does_not_stop_the_others(image: Path, source: Path) ->
     assert len(said.splitlines()) == 2 and command("ls", f"{image}:") == "a\n"
 
 
-def test_a_directory_that_cannot_be_made_takes_nothing_with_it(volume: octavo.Volume, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_that_cannot_be_made_takes_nothing_with_it(
+    volume: octavo.Volume, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One error for all that would be below it."""
     for name in ("a/b", "c"):
         (source / name).mkdir(parents=True)
@@ -716,12 +922,16 @@ def test_a_directory_that_cannot_be_made_takes_nothing_with_it(volume: octavo.Vo
         make(path)
 
     monkeypatch.setattr(volume, "mkdir", failing)
-    assert [e.text for e in copy(HostTree(), source, VolumeTree(volume, ""), "/")[1]] == ["cannot be made"]
+    assert [e.text for e in copy(HostTree(), source, VolumeTree(volume, ""), "/")[1]] == [
+        "cannot be made"
+    ]
     assert contents(volume) == {"SOURCE/C/F": b"c"}
 
 
 def test_a_tree_deeper_than_python_recurses(volume: octavo.Volume, source: Path, out: Path) -> None:
-    """In and out again, and removed; with a low limit, since a deep tree that is left behind can be removed by few programs."""
+    """In and out again, and removed; with a low limit, since a deep tree that is left behind can be
+    removed by few programs.
+    """
     deep = source
     for _ in range(200):
         deep = deep / "d"
@@ -738,11 +948,15 @@ def test_a_tree_deeper_than_python_recurses(volume: octavo.Volume, source: Path,
     assert (out / "source" / Path(*["d"] * 200) / "f").read_text() == "deep"
 
 
-# -- issue 10, 5.3 and 5.8 --------------------------------------------------------------------------------------------
+# -- issue 10, 5.3 and 5.8 -------------------------------------------------------------------------
 
 
-def test_links_that_stand_in_the_target_lead_nowhere(image: Path, source: Path, out: Path, tmp_path: Path) -> None:
-    """A link where a directory is copied, and a link to nothing where a file is: refused, nothing is written outside; the rest is copied."""
+def test_links_that_stand_in_the_target_lead_nowhere(
+    image: Path, source: Path, out: Path, tmp_path: Path
+) -> None:
+    """A link where a directory is copied, and a link to nothing where a file is: refused, nothing
+    is written outside; the rest is copied.
+    """
     (source / "d").mkdir()
     for name in ("d/passwd", "f", "g"):
         (source / name).write_text(name)
@@ -751,12 +965,21 @@ def test_links_that_stand_in_the_target_lead_nowhere(image: Path, source: Path, 
     (out / "d").symlink_to("../outside")
     (out / "f").symlink_to("../nowhere")
     said = command("cp", "-r", f"{image}:/", out, code=1)
-    assert said.splitlines() == [f"octavo: {out}/d: is a file or a link: a directory cannot replace it", f"octavo: {out}/f: is a link to nothing: remove it first"]
-    assert names(tmp_path / "outside") == [] and not (tmp_path / "nowhere").exists() and (out / "g").read_text() == "g"
+    assert said.splitlines() == [
+        f"octavo: {out}/d: is a file or a link: a directory cannot replace it",
+        f"octavo: {out}/f: is a link to nothing: remove it first",
+    ]
+    assert (
+        names(tmp_path / "outside") == []
+        and not (tmp_path / "nowhere").exists()
+        and (out / "g").read_text() == "g"
+    )
 
 
 def test_times_of_directories_are_kept(volume: octavo.Volume, source: Path, out: Path) -> None:
-    """Of new ones, in both directions, whatever is put into them; those that were there keep theirs."""
+    """Of new ones, in both directions, whatever is put into them; those that were there keep
+    theirs.
+    """
     moments = {"": 1_100_000_000, "d": 1_200_000_000, "d/e": 1_300_000_000}
     (source / "d" / "e").mkdir(parents=True)
     for name in ("d/f", "d/e/f"):
@@ -775,7 +998,9 @@ def test_times_of_directories_are_kept(volume: octavo.Volume, source: Path, out:
 
 @pytest.mark.parametrize("size", [0, 100, CHUNK, BIG])
 @pytest.mark.parametrize("change", [-50, 1, 2 * CHUNK])
-def test_a_file_that_changes_while_it_is_copied_is_told(change: int, size: int, volume: octavo.Volume, source: Path) -> None:
+def test_a_file_that_changes_while_it_is_copied_is_told(
+    change: int, size: int, volume: octavo.Volume, source: Path
+) -> None:
     """It grows or shrinks after it was planned: what is there is copied, and told."""
     if size + change < 0:
         size += 50
@@ -783,7 +1008,10 @@ def test_a_file_that_changes_while_it_is_copied_is_told(change: int, size: int, 
     plan = plan_copy([(HostTree(), str(source / "log"))], VolumeTree(volume, ""), "/", False)
     os.truncate(source / "log", size + change)
     [error] = run_copy(plan)
-    assert f"has {'grown' if change > 0 else 'shrunk'} from {size} to {size + change} bytes" in error.text
+    assert (
+        f"has {'grown' if change > 0 else 'shrunk'} from {size} to {size + change} bytes"
+        in error.text
+    )
     assert volume.stat("log").size == size + change
 
 
@@ -799,8 +1027,16 @@ def test_an_image_is_copied_neither_into_itself_nor_over_itself(name: str, image
         volume.write_bytes("a", b"abc")
         volume.write_bytes("disk.img", b"abc")
     before = image.read_bytes()
-    for source, target in ((other, f"{image}:/x"), (image, f"{other}:/x"), (f"{image}:/a", other), (f"{other}:/a", image), (f"{image}:/disk.img", here)):
-        assert "is an image that this copy reads or writes" in command("cp", source, target, code=1), (source, target)
+    for source, target in (
+        (other, f"{image}:/x"),
+        (image, f"{other}:/x"),
+        (f"{image}:/a", other),
+        (f"{other}:/a", image),
+        (f"{image}:/disk.img", here),
+    ):
+        assert "is an image that this copy reads or writes" in command(
+            "cp", source, target, code=1
+        ), (source, target)
         assert image.read_bytes() == before
     said = command("cp", "-r", here, f"{other}:/all", code=1)
     assert said.count("is an image that this copy reads or writes") == 3
@@ -815,6 +1051,8 @@ def test_two_names_of_an_image_are_one_image(image: Path) -> None:
     with octavo.open_image(image) as volume:
         volume.write_bytes("a", b"abc")
     command("cp", f"{image}:/a", f"{image.with_name('hard.img')}:/b")
-    assert "onto or into itself" in command("cp", f"{image}:/a", f"{image.with_name('hard.img')}:/a", code=1)
+    assert "onto or into itself" in command(
+        "cp", f"{image}:/a", f"{image.with_name('hard.img')}:/a", code=1
+    )
     with octavo.open_image(image) as volume:
         assert volume.read_bytes("b") == b"abc"

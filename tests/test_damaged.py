@@ -1,4 +1,6 @@
-"""Damaged images: one sentence and exit code 1, the rest stays readable, nothing hangs, nothing is allocated without bound."""
+"""Damaged images: one sentence and exit code 1, the rest stays readable, nothing hangs, nothing is
+allocated without bound.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def patch(image: Path, at: int, data: bytes) -> None:
 
 @pytest.fixture
 def filled(image: Path) -> Path:
-    """Files a.bin and b.bin of three clusters each (clusters 2-4 and 5-7), directory d (cluster 8) with d/inner.txt (cluster 9)."""
+    """Files a.bin and b.bin of three clusters each (clusters 2-4 and 5-7), directory d (cluster 8)
+    with d/inner.txt (cluster 9).
+    """
     with octavo.open_image(image) as volume:
         volume.write_bytes("a.bin", b"a" * 3000)
         volume.write_bytes("b.bin", b"b" * 3000)
@@ -61,7 +65,9 @@ def data_offset(image: Path, cluster: int) -> int:
 
 
 def refused(image: Path, path: str) -> str:
-    """The sentence with which reading a file or directory fails; the image can be listed all the same."""
+    """The sentence with which reading a file or directory fails; the image can be listed all the
+    same.
+    """
     with octavo.open_image(image, read_only=True) as volume:
         volume.entries()
         with pytest.raises(StatusError) as caught:
@@ -131,7 +137,9 @@ def test_chain_into_nothing(filled: Path, value: int, says: str) -> None:
 
 
 def test_chain_too_short(filled: Path) -> None:
-    """Never short data without an error; and such a file is not removed, since its clusters may be another's."""
+    """Never short data without an error; and such a file is not removed, since its clusters may be
+    another's.
+    """
     set_fat(filled, 5, 0xFFFF)
     assert "claims 3000 bytes" in refused(filled, "b.bin")
     with octavo.open_image(filled) as volume, pytest.raises(StatusError, match="run check"):
@@ -183,7 +191,9 @@ def test_long_name_with_a_bad_checksum(image: Path, capsys: pytest.CaptureFixtur
 
 
 def test_names_that_would_lead_out_of_a_directory(image: Path, tmp_path: Path) -> None:
-    """Slashes in a short and in a long name: shown as "_" or by the short name, and what is copied out stays inside."""
+    """Slashes in a short and in a long name: shown as "_" or by the short name, and what is copied
+    out stays inside.
+    """
     with octavo.open_image(image) as volume:
         volume.write_bytes("AAAA", b"short")
         volume.write_bytes("a long name.txt", b"long")
@@ -258,13 +268,18 @@ def test_mbr(tmp_path: Path, image: Path, capsys: pytest.CaptureFixture[str]) ->
     """A volume behind a partition table; a table that lies; GPT."""
     disk = tmp_path / "mbr.img"
     entry = struct.pack("<B3xB3xII", 0x80, 6, 2048, image.stat().st_size // 512)
-    disk.write_bytes((bytes(446) + entry + bytes(48) + b"\x55\xaa").ljust(2048 * 512, b"\0") + image.read_bytes())
+    disk.write_bytes(
+        (bytes(446) + entry + bytes(48) + b"\x55\xaa").ljust(2048 * 512, b"\0") + image.read_bytes()
+    )
     with octavo.open_image(disk) as volume:
         volume.write_bytes("in partition.txt", b"yes")
     with octavo.open_image(disk, read_only=True) as volume:
         assert volume.read_bytes("IN PARTITION.TXT") == b"yes"
     patch(disk, 446 + 8, struct.pack("<I", 1 << 30))
-    with pytest.raises(StatusError, match="partition 1 begins at sector 1073741824"), octavo.open_image(disk):
+    with (
+        pytest.raises(StatusError, match="partition 1 begins at sector 1073741824"),
+        octavo.open_image(disk),
+    ):
         pass
     patch(disk, 446 + 4, b"\xee")
     with pytest.raises(StatusError, match="GPT"), octavo.open_image(disk):
@@ -281,7 +296,16 @@ def test_any_boot_sector(data: bytes, size: int) -> None:
     assert g.data_offset <= size and 1 <= g.clusters <= g.fat_size * 8 // g.bits
 
 
-@given(st.lists(st.one_of(st.binary(min_size=32, max_size=32), st.sampled_from([b"\x41A\0" + bytes(8) + b"\x0f" + bytes(20), b"FILE    TXT" + bytes(21)]))))
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(min_size=32, max_size=32),
+            st.sampled_from(
+                [b"\x41A\0" + bytes(8) + b"\x0f" + bytes(20), b"FILE    TXT" + bytes(21)]
+            ),
+        )
+    )
+)
 def test_any_directory(slots: list[bytes]) -> None:
     """Parses anything; slots of entries are inside the directory and do not overlap."""
     parsed = parse_directory(b"".join(slots), True)
@@ -297,11 +321,17 @@ def test_any_directory(slots: list[bytes]) -> None:
 @settings(max_examples=150)
 @given(st.data())
 def test_random_damage(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    """A few bytes of the metadata changed: every operation ends, with a result or a StatusError, and the ledger balances."""
+    """A few bytes of the metadata changed: every operation ends, with a result or a StatusError,
+    and the ledger balances.
+    """
     path = tmp_path_factory.mktemp("damage") / "disk.img"
     path.write_bytes(small_image(tmp_path_factory))
     for _ in range(data.draw(st.integers(1, 6))):
-        at = data.draw(st.one_of(st.integers(0, 90), st.integers(512, 512 + 3 * 512), st.integers(512 * 7, 512 * 60)))
+        at = data.draw(
+            st.one_of(
+                st.integers(0, 90), st.integers(512, 512 + 3 * 512), st.integers(512 * 7, 512 * 60)
+            )
+        )
         patch(path, at, data.draw(st.binary(min_size=1, max_size=4)))
     try:
         system = octavo.boot(memory="2M", disks=[path])
@@ -311,11 +341,21 @@ def test_random_damage(tmp_path_factory: pytest.TempPathFactory, data: st.DataOb
     rng = random.Random(1)
     for _ in range(3):
         try:
-            found = [f"{d}/{e.name}" for d, entries in volume.walk() for e in entries if not e.is_directory]
+            found = [
+                f"{d}/{e.name}"
+                for d, entries in volume.walk()
+                for e in entries
+                if not e.is_directory
+            ]
         except StatusError:
             found = ["f 1.txt"]
         for name in rng.sample(found, min(4, len(found))):
-            for action in (volume.read_bytes, volume.remove, lambda n: volume.write_bytes(n, b"new" * 700), lambda n: volume.rename(n, "other name")):
+            for action in (
+                volume.read_bytes,
+                volume.remove,
+                lambda n: volume.write_bytes(n, b"new" * 700),
+                lambda n: volume.rename(n, "other name"),
+            ):
                 try:
                     action(name)
                 except StatusError:
@@ -348,6 +388,13 @@ def small_image(factory: pytest.TempPathFactory) -> bytes:
 
 def test_plans_that_cannot_be() -> None:
     """mkfs refuses before it writes."""
-    for arguments in ((100, 0, 0), (1 << 45, 0, 0), (1 << 20, 32, 0), (1 << 30, 12, 0), (1 << 24, 16, 1000), (1 << 24, 16, 1 << 20)):
+    for arguments in (
+        (100, 0, 0),
+        (1 << 45, 0, 0),
+        (1 << 20, 32, 0),
+        (1 << 30, 12, 0),
+        (1 << 24, 16, 1000),
+        (1 << 24, 16, 1 << 20),
+    ):
         with pytest.raises(StatusError, match="cannot make"):
             plan_volume(*arguments)

@@ -1,4 +1,6 @@
-"""Devices that fail: every failure is told once, and no data is lost (rule 9). Locks, short images, virtual time."""
+"""Devices that fail: every failure is told once, and no data is lost (rule 9). Locks, short images,
+virtual time.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ from tests.conftest import fsck
 from tests.test_cli import octavo as command
 
 
-def boot_faulty(image: Path, plan: Plan, seed: int | None = None, memory: str = "4M") -> tuple[System, FaultyDevice]:
+def boot_faulty(
+    image: Path, plan: Plan, seed: int | None = None, memory: str = "4M"
+) -> tuple[System, FaultyDevice]:
     """A system whose disk fails by a plan (from the mount on)."""
     system = octavo.boot(memory=memory, seed=seed)
     device = FaultyDevice(ImageDisk(image, system.scheduler))
@@ -82,9 +86,11 @@ def workload(system: System, told: list[StatusError]) -> dict[str, bytes]:
 @pytest.mark.dosfstools
 @pytest.mark.parametrize("verb", ["read", "write"])
 def test_the_kth_request_fails(verb: str, image: Path) -> None:
-    """For every k: the failure is told at most once, and in the end everything is on the volume, which is clean.
+    """For every k: the failure is told at most once, and in the end everything is on the volume,
+    which is clean.
 
-    It is not told when it was made good: a cluster is tried again without its neighbours, a batch run by run.
+    It is not told when it was made good: a cluster is tried again without its neighbours, a batch
+    run by run.
     """
     k = 0
     while True:
@@ -113,7 +119,9 @@ def test_the_kth_request_fails(verb: str, image: Path) -> None:
 
 @pytest.mark.dosfstools
 def test_the_kth_flush_fails(image: Path) -> None:
-    """For every k: nobody knows what the device has lost, so each later flush fails, too, and what was flushed before is there."""
+    """For every k: nobody knows what the device has lost, so each later flush fails, too, and what
+    was flushed before is there.
+    """
     k = 0
     while True:
         k += 1
@@ -148,9 +156,15 @@ def test_the_kth_flush_fails(image: Path) -> None:
         system.close()
         with octavo.open_image(fresh) as volume:
             problems = volume.check()
-            assert not problems or "dirty flag" in str(problems[0])  # the flush after the flag was cleared may be the one
+            assert not problems or "dirty flag" in str(
+                problems[0]
+            )  # the flush after the flag was cleared may be the one
             for path, data in flushed.items():
-                found = [p for p in (path, "moved.bin") if volume.exists(p) and volume.read_bytes(p) == data]
+                found = [
+                    p
+                    for p in (path, "moved.bin")
+                    if volume.exists(p) and volume.read_bytes(p) == data
+                ]
                 assert found, f"{path} was flushed and is gone"
     assert k > 6
 
@@ -192,7 +206,9 @@ def test_an_error_behind_the_writers_back_is_told_at_the_next_flush_once(image: 
 
 
 def test_an_error_behind_the_writers_back_is_told_at_the_close_once(image: Path) -> None:
-    """Where nobody flushes the file, its close is the last that can tell; the data goes out later all the same."""
+    """Where nobody flushes the file, its close is the last that can tell; the data goes out later
+    all the same.
+    """
     system, device = boot_faulty(image, lambda verb, n: verb == "write" and n > 1, seed=1)
     volume = system.volumes["C:"]
     file, other = volume.open("a.bin", "wb"), volume.open("b.bin", "wb")
@@ -236,7 +252,9 @@ def test_errors_of_reads_name_the_file(image: Path) -> None:
 
 
 def test_a_root_directory_that_cannot_be_read_at_the_mount(image: Path) -> None:
-    """The volume is mounted without its label; whoever asks for names is told, until the device is well again."""
+    """The volume is mounted without its label; whoever asks for names is told, until the device is
+    well again.
+    """
     with octavo.open_image(image) as volume:
         volume.write_bytes("a.bin", b"a" * 5000)
     system = octavo.boot(memory="4M")
@@ -247,7 +265,9 @@ def test_a_root_directory_that_cannot_be_read_at_the_mount(image: Path) -> None:
     for _ in range(2):
         with pytest.raises(StatusError, match="injected failure"):
             volume.entries()
-    assert [e.name for e in volume.entries()] == ["a.bin"] and volume.read_bytes("a.bin") == b"a" * 5000
+    assert [e.name for e in volume.entries()] == ["a.bin"] and volume.read_bytes(
+        "a.bin"
+    ) == b"a" * 5000
     assert volume.check() == []
     system.check()
     system.close()
@@ -283,10 +303,16 @@ def test_a_second_writer_is_locked_out(image: Path) -> None:
     """One writer, or several readers."""
     with octavo.open_image(image):
         for read_only in (False, True):
-            with pytest.raises(StatusError) as caught, octavo.open_image(image, read_only=read_only):
+            with (
+                pytest.raises(StatusError) as caught,
+                octavo.open_image(image, read_only=read_only),
+            ):
                 pass
             assert caught.value.status == Status.SHARING_VIOLATION
-    with octavo.open_image(image, read_only=True), octavo.open_image(image, read_only=True) as volume:
+    with (
+        octavo.open_image(image, read_only=True),
+        octavo.open_image(image, read_only=True) as volume,
+    ):
         with pytest.raises(StatusError) as caught:
             volume.write_bytes("a", b"b")
         assert caught.value.status == Status.MEDIA_WRITE_PROTECTED
@@ -337,7 +363,9 @@ def test_two_boots_from_one_seed_give_the_same_trace(image: Path) -> None:
 
 
 def test_a_flush_waits_for_the_hosts_disk(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each flush of an image that is written is one fsync, when all that was to be written is; the host's failure is the device's."""
+    """Each flush of an image that is written is one fsync, when all that was to be written is; the
+    host's failure is the device's.
+    """
     flushed: list[bytes] = []
 
     def fsync(fd: int) -> None:
@@ -378,7 +406,9 @@ def test_neighbours_are_merged() -> None:
 
 
 def test_a_modelled_disk_takes_its_time(tmp_path: Path) -> None:
-    """Overhead, a seek unless it goes on where it stopped, bytes over rate; requests of several threads one after the other."""
+    """Overhead, a seek unless it goes on where it stopped, bytes over rate; requests of several
+    threads one after the other.
+    """
     path = tmp_path / "a.img"
     path.write_bytes(bytes(range(256)) * 4096)
     scheduler = Scheduler(VirtualClock(), 1)
@@ -393,7 +423,9 @@ def test_a_modelled_disk_takes_its_time(tmp_path: Path) -> None:
     start = scheduler.clock.now()
 
     async def both() -> None:
-        threads = [scheduler.spawn(disk.write([(i << 16, [buffers[i]])]), "writer") for i in range(2)]
+        threads = [
+            scheduler.spawn(disk.write([(i << 16, [buffers[i]])]), "writer") for i in range(2)
+        ]
         for thread in threads:
             await thread.join()
 
@@ -405,7 +437,9 @@ def test_a_modelled_disk_takes_its_time(tmp_path: Path) -> None:
 
 
 def test_an_image_past_the_hosts_cache(tmp_path: Path) -> None:
-    """With O_DIRECT, what is read and written whole pages at a time is right; what does not fit the host's sectors is told."""
+    """With O_DIRECT, what is read and written whole pages at a time is right; what does not fit the
+    host's sectors is told.
+    """
     path = tmp_path / "a.img"
     path.write_bytes(os.urandom(1 << 20))
     with octavo.boot(memory="4M") as system:
@@ -424,7 +458,9 @@ def test_an_image_past_the_hosts_cache(tmp_path: Path) -> None:
 
 
 def test_an_image_in_use_is_written_over_by_nothing_else(image: Path) -> None:
-    """Neither by a picture or drawing, nor by a copy that would take its place, nor by mkfs, which would change its size before it is opened as a disk."""
+    """Neither by a picture or drawing, nor by a copy that would take its place, nor by mkfs, which
+    would change its size before it is opened as a disk.
+    """
     other, link = image.with_name("other.img"), image.with_name("link.img")
     link.symlink_to(image)
     command("mkfs", "--size", "1M", other)
@@ -434,8 +470,16 @@ def test_an_image_in_use_is_written_over_by_nothing_else(image: Path) -> None:
     before = image.read_bytes()
     with octavo.boot(memory="4M", disks=[image]) as system:
         lines: list[str] = []
-        assert Shell(system, lines.append).run(f"memory picture {image}") == 1 and "has the image open" in lines[-1]
-        over = [["mkfs", "--force", "--size", "1M", image], ["mkfs", "--force", image], ["map", "--svg", image, "pc-8m"], ["cp", f"{other}:/a", image]]
+        assert (
+            Shell(system, lines.append).run(f"memory picture {image}") == 1
+            and "has the image open" in lines[-1]
+        )
+        over = [
+            ["mkfs", "--force", "--size", "1M", image],
+            ["mkfs", "--force", image],
+            ["map", "--svg", image, "pc-8m"],
+            ["cp", f"{other}:/a", image],
+        ]
         for call in [*over, ["cp", "-r", f"{other}:/", image.parent], ["cp", f"{other}:/a", link]]:
             assert "has the image open" in command(*call, code=1), call
         assert image.read_bytes() == before
@@ -445,8 +489,12 @@ def test_an_image_in_use_is_written_over_by_nothing_else(image: Path) -> None:
 
 
 def test_a_block_device_in_use_is_not_written_to(image: Path) -> None:
-    """A copy writes through to a device; one with a volume that somebody has mounted is refused, and is as it was."""
-    attached = subprocess.run(["losetup", "--find", "--show", str(image)], capture_output=True, text=True, check=False)
+    """A copy writes through to a device; one with a volume that somebody has mounted is refused,
+    and is as it was.
+    """
+    attached = subprocess.run(
+        ["losetup", "--find", "--show", str(image)], capture_output=True, text=True, check=False
+    )
     if attached.returncode:
         pytest.skip("only root may make a block device; CI runs as root")
     device = attached.stdout.strip()
@@ -465,8 +513,12 @@ def test_a_block_device_in_use_is_not_written_to(image: Path) -> None:
         subprocess.run(["losetup", "--detach", device], check=True)
 
 
-def test_an_image_that_was_replaced_when_it_was_opened_is_not_written_to(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between opening and locking another program's rename may come: the file that is open has no name any more."""
+def test_an_image_that_was_replaced_when_it_was_opened_is_not_written_to(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between opening and locking another program's rename may come: the file that is open has no
+    name any more.
+    """
     flock = fcntl.flock
 
     def late(fd: int, how: int) -> None:
@@ -475,24 +527,34 @@ def test_an_image_that_was_replaced_when_it_was_opened_is_not_written_to(image: 
         flock(fd, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    with pytest.raises(StatusError, match="has just replaced the image") as caught, octavo.open_image(image):
+    with (
+        pytest.raises(StatusError, match="has just replaced the image") as caught,
+        octavo.open_image(image),
+    ):
         pass
     assert caught.value.status == Status.SHARING_VIOLATION
 
 
-def test_a_host_that_cannot_lock_is_told_in_a_sentence(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_cannot_lock_is_told_in_a_sentence(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A network's file system without its lock daemon, say."""
 
     def without(fd: int, how: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", without)
-    with pytest.raises(StatusError, match="cannot lock the image: No locks available"), octavo.open_image(image):
+    with (
+        pytest.raises(StatusError, match="cannot lock the image: No locks available"),
+        octavo.open_image(image),
+    ):
         pass
 
 
 def test_what_fails_leaves_no_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An image, a drawing and a picture that the host has no room for: none of it stays, and an old one is as it was."""
+    """An image, a drawing and a picture that the host has no room for: none of it stays, and an old
+    one is as it was.
+    """
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     old = tmp_path / "old"
     old.write_bytes(b"old")
@@ -502,7 +564,10 @@ def test_what_fails_leaves_no_new_file(tmp_path: Path, monkeypatch: pytest.Monke
         try:
             assert run(["mkfs", "--size", "64K", str(tmp_path / "a.img")]) == 1
         except StatusError as error:
-            assert error.status == Status.FILE_TOO_LARGE and "cannot be made 65536 bytes long" in error.text
+            assert (
+                error.status == Status.FILE_TOO_LARGE
+                and "cannot be made 65536 bytes long" in error.text
+            )
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         for name in ("new", "old"):
@@ -517,8 +582,12 @@ def test_what_fails_leaves_no_new_file(tmp_path: Path, monkeypatch: pytest.Monke
     assert os.listdir(tmp_path) == ["old"] and old.read_bytes() == b"old"
 
 
-def test_a_page_file_has_its_room_from_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the commit limit counts on is there: a sparse file gets its blocks when it is added, or is refused."""
+def test_a_page_file_has_its_room_from_the_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the commit limit counts on is there: a sparse file gets its blocks when it is added, or
+    is refused.
+    """
     path = tmp_path / "swap.bin"
 
     def sparse() -> None:
@@ -537,14 +606,20 @@ def test_a_page_file_has_its_room_from_the_beginning(tmp_path: Path, monkeypatch
         assert path.stat().st_blocks * 512 >= 4 << 20
     sparse()
     room = os.statvfs(path)
-    limited = type("Limited", (), {"f_bavail": (4 << 20) // room.f_frsize - 1, "f_frsize": room.f_frsize})
+    limited = type(
+        "Limited", (), {"f_bavail": (4 << 20) // room.f_frsize - 1, "f_frsize": room.f_frsize}
+    )
     for name, stand_in in (("fstatvfs", lambda fd: limited), ("posix_fallocate", full)):
         with octavo.boot(memory="4M") as system, monkeypatch.context() as patch:
             patch.setattr(os, name, stand_in)
             limit = system.virtual.limit
             with pytest.raises(StatusError) as caught:
                 system.add_page_file(path)
-            assert caught.value.status == Status.DISK_FULL and system.virtual.limit == limit and path.stat().st_blocks == 0
+            assert (
+                caught.value.status == Status.DISK_FULL
+                and system.virtual.limit == limit
+                and path.stat().st_blocks == 0
+            )
     monkeypatch.setattr(os, "posix_fallocate", unable)
     with octavo.boot(memory="4M") as system:
         system.add_page_file(path)

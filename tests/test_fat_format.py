@@ -1,4 +1,6 @@
-"""FAT on the disk: names, times, boundaries between the types, mkfs judged by fsck.fat and mtools, mtools' images read by us."""
+"""FAT on the disk: names, times, boundaries between the types, mkfs judged by fsck.fat and mtools,
+mtools' images read by us.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,17 @@ from octavo.cli.main import run as octavo_run
 from octavo.fs.fat.bpb import parse_boot_sector
 from octavo.fs.fat.entry import from_dos, new_entry, parse_directory, to_dos
 from octavo.fs.fat.mkfs import boot_sector, plan_volume
-from octavo.fs.fat.names import LOWER_BASE, LOWER_EXTENSION, checksum, clean_name, exact_short, fold, long_slots, make_short, matcher
+from octavo.fs.fat.names import (
+    LOWER_BASE,
+    LOWER_EXTENSION,
+    checksum,
+    clean_name,
+    exact_short,
+    fold,
+    long_slots,
+    make_short,
+    matcher,
+)
 from octavo.status import Status, StatusError
 from tests.conftest import blank_image, fsck, make_image, run
 
@@ -46,13 +58,38 @@ def test_names_that_need_no_long_name(name: str, short: bytes, case: int) -> Non
     assert exact_short(name) == (short, case)
 
 
-@pytest.mark.parametrize("name", ["ReadMe", "a.b.c", "nine chars", "ninechars", "a.long", "ä", "a+b", ".profile", "a."])
+@pytest.mark.parametrize(
+    "name", ["ReadMe", "a.b.c", "nine chars", "ninechars", "a.long", "ä", "a+b", ".profile", "a."]
+)
 def test_names_that_need_a_long_name(name: str) -> None:
     """Mixed case, two dots, blanks, other characters."""
     assert exact_short(name) is None
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "...", " ", "a/b", "a\\b", "a:b", "a*", "a?", 'a"', "a<", "a>", "a|", "a\x00", "a\nb", "x" * 256, "\ud800", "😀" * 128])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "...",
+        " ",
+        "a/b",
+        "a\\b",
+        "a:b",
+        "a*",
+        "a?",
+        'a"',
+        "a<",
+        "a>",
+        "a|",
+        "a\x00",
+        "a\nb",
+        "x" * 256,
+        "\ud800",
+        "😀" * 128,
+    ],
+)
 def test_names_that_cannot_be(name: str) -> None:
     """OBJECT_NAME_INVALID, with the reason."""
     with pytest.raises(StatusError) as caught:
@@ -88,7 +125,13 @@ def test_a_long_name_that_is_none(units: str, length: int) -> None:
     assert parsed.broken == parsed.entries and parsed.strays == [(0, len(slots) // 32)]
 
 
-@given(st.text(st.characters(blacklist_categories=["Cs", "Cc"], blacklist_characters='"*/:<>?\\|'), min_size=1, max_size=255))
+@given(
+    st.text(
+        st.characters(blacklist_categories=["Cs", "Cc"], blacklist_characters='"*/:<>?\\|'),
+        min_size=1,
+        max_size=255,
+    )
+)
 def test_long_names_come_back(name: str) -> None:
     """Any name that FAT can store, at every length, also those that fill their slots (13, 26)."""
     try:
@@ -120,7 +163,10 @@ def test_fold_keeps_the_length(image: Path) -> None:
         with octavo.open_image(image) as volume:
             for name in ("straße", "strasse"):
                 volume.write_bytes(name, name.encode())
-            assert [volume.read_bytes(n) for n in ("STRAßE", "Strasse")] == ["straße".encode(), b"strasse"]
+            assert [volume.read_bytes(n) for n in ("STRAßE", "Strasse")] == [
+                "straße".encode(),
+                b"strasse",
+            ]
             assert len(volume.entries()) == 2
 
 
@@ -148,7 +194,11 @@ def test_wildcards() -> None:
 @pytest.mark.parametrize(("clusters", "bits"), [(4084, 12), (4085, 16), (65524, 16), (65525, 32)])
 def test_the_number_of_clusters_decides_the_type(clusters: int, bits: int) -> None:
     """The boundaries of Microsoft's specification, where many programs are off by one."""
-    overhead = {12: 1 + 32 + 2 * 12, 16: 1 + 32 + 2 * -(-(clusters + 2) * 16 // 4096), 32: 32 + 2 * 512}[bits]
+    overhead = {
+        12: 1 + 32 + 2 * 12,
+        16: 1 + 32 + 2 * -(-(clusters + 2) * 16 // 4096),
+        32: 32 + 2 * 512,
+    }[bits]
     plan = plan_volume((clusters + overhead) * 512, bits, 512)
     assert plan.clusters == clusters and plan.bits == bits
     sector = boot_sector(plan, b" " * 11, 1)
@@ -160,26 +210,42 @@ def test_the_number_of_clusters_decides_the_type(clusters: int, bits: int) -> No
 
 
 SIZES = [
-    ("160K", "fat"), ("360K", "fat"), ("720K", "fat"), ("1440K", "fat"), ("2880K", "fat"), ("100K", "fat"), ("3M", "fat12"), ("16M", "fat12"),
-    ("5M", "fat"), ("32M", "fat16"), ("200M", "fat16"), ("2G", "fat16"), ("40M", "fat32"), ("300M", "fat32"), ("1G", "fat"), ("40G", "fat"),
+    ("160K", "fat"), ("360K", "fat"), ("720K", "fat"), ("1440K", "fat"), ("2880K", "fat"),
+    ("100K", "fat"), ("3M", "fat12"), ("16M", "fat12"),
+    ("5M", "fat"), ("32M", "fat16"), ("200M", "fat16"), ("2G", "fat16"), ("40M", "fat32"),
+    ("300M", "fat32"), ("1G", "fat"), ("40G", "fat"),
 ]  # fmt: skip
 
 
 @pytest.mark.mtools
 @pytest.mark.dosfstools
 @pytest.mark.parametrize(("size", "kind"), SIZES)
-def test_mkfs_is_clean_by_others(size: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mkfs_is_clean_by_others(
+    size: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """fsck.fat and mtools agree with us on the volume, before and after there are files in it."""
     image = tmp_path / "disk.img"
-    assert octavo_run(["mkfs", "--size", size, "--type", kind, "--label", "my label", str(image)]) == 0
+    assert (
+        octavo_run(["mkfs", "--size", size, "--type", kind, "--label", "my label", str(image)]) == 0
+    )
     said = capsys.readouterr().out
     fsck(image)
     with open(image, "rb") as file:
         head, _, backup = file.read(512), file.read(5 * 512), file.read(512)
-    small, hidden, large = (int.from_bytes(head[at : at + size], "little") for at, size in ((19, 2), (28, 4), (32, 4)))
+    small, hidden, large = (
+        int.from_bytes(head[at : at + size], "little") for at, size in ((19, 2), (28, 4), (32, 4))
+    )
     wide = "FAT32" in said
-    assert (small or large) == image.stat().st_size // 512 and not (small and large) and hidden == 0 and head[16] == 2
-    assert head[64 if wide else 36 :][:3] == (b"\x80" if head[21] == 0xF8 else b"\0") + b"\0\x29" and head[510:] == b"\x55\xaa"
+    assert (
+        (small or large) == image.stat().st_size // 512
+        and not (small and large)
+        and hidden == 0
+        and head[16] == 2
+    )
+    assert (
+        head[64 if wide else 36 :][:3] == (b"\x80" if head[21] == 0xF8 else b"\0") + b"\0\x29"
+        and head[510:] == b"\x55\xaa"
+    )
     assert not wide or (backup == head and head[40:52] == bytes(4) + b"\2\0\0\0\1\0\6\0")
     info = run("minfo", "-i", image, "::")
     assert f'disk type="{said.split()[1].rstrip(",")}' in info
@@ -190,7 +256,12 @@ def test_mkfs_is_clean_by_others(size: str, kind: str, tmp_path: Path, capsys: p
         volume.write_bytes("A file with a long name.txt", b"x" * 70_000)
         assert volume.space().free < free
     fsck(image)
-    assert subprocess.run(["mtype", "-i", image, "::A file with a long name.txt"], capture_output=True, check=True).stdout == b"x" * 70_000
+    assert (
+        subprocess.run(
+            ["mtype", "-i", image, "::A file with a long name.txt"], capture_output=True, check=True
+        ).stdout
+        == b"x" * 70_000
+    )
 
 
 @pytest.mark.dosfstools
@@ -209,17 +280,29 @@ def test_mkfs_over_an_old_volume(tmp_path: Path) -> None:
 @pytest.mark.mtools
 @pytest.mark.dosfstools
 def test_volumes_written_by_mtools(tmp_path: Path) -> None:
-    """Case bits without long names, long names, deep directories, and times, as mtools writes them."""
+    """Case bits without long names, long names, deep directories, and times, as mtools writes
+    them.
+    """
     image = make_image(tmp_path / "disk.img", 16 * MIB, 16)
     source = tmp_path / "tree"
     (source / "sub" / "deeper").mkdir(parents=True)
-    files = {"lower.txt": b"1", "UPPER.TXT": b"2", "Mixed Name.txt": b"3" * 5000, "sub/deeper/x": b"4" * 100_000}
+    files = {
+        "lower.txt": b"1",
+        "UPPER.TXT": b"2",
+        "Mixed Name.txt": b"3" * 5000,
+        "sub/deeper/x": b"4" * 100_000,
+    }
     for name, data in files.items():
         (source / name).write_bytes(data)
         os.utime(source / name, (1_000_000_000, 1_000_000_000))
     run("mcopy", "-s", "-m", "-i", image, source, "::")
     with octavo.open_image(image, read_only=True) as volume:
-        assert {e.name for e in volume.entries("tree")} == {"lower.txt", "UPPER.TXT", "Mixed Name.txt", "sub"}
+        assert {e.name for e in volume.entries("tree")} == {
+            "lower.txt",
+            "UPPER.TXT",
+            "Mixed Name.txt",
+            "sub",
+        }
         for name, data in files.items():
             assert volume.read_bytes(f"TREE/{name.upper()}") == data
             assert abs(volume.stat(f"tree/{name}").modified.timestamp() - 1_000_000_000) < 2
@@ -235,7 +318,10 @@ def test_times_and_attributes_seen_by_mtools(image: Path) -> None:
     assert "2001-09-09   1:46" in run("mdir", "-i", image, "::stamp.txt")
     run("mattrib", "+r", "-i", image, "::stamp.txt")
     with octavo.open_image(image) as volume:
-        actions: list[Callable[[], object]] = [lambda: volume.write_bytes("stamp.txt", b""), lambda: volume.remove("stamp.txt")]
+        actions: list[Callable[[], object]] = [
+            lambda: volume.write_bytes("stamp.txt", b""),
+            lambda: volume.remove("stamp.txt"),
+        ]
         for action in actions:
             with pytest.raises(StatusError, match="read-only attribute"):
                 action()
@@ -320,7 +406,16 @@ def test_python_files(image: Path) -> None:
             file.seek(0)
             assert file.readinto(buffer) == 5 and buffer == b"first"
             model = io.BytesIO(b"first\nsecond \xc3\xa9\nthird\n")
-            for offset, whence in ((0, 2), (3, 0), (4, 1), (-2, 1), (0, 1), (-1, 2), (50, 1), (0, 0)):
+            for offset, whence in (
+                (0, 2),
+                (3, 0),
+                (4, 1),
+                (-2, 1),
+                (0, 1),
+                (-1, 2),
+                (50, 1),
+                (0, 0),
+            ):
                 assert file.seek(offset, whence) == model.seek(offset, whence) == file.tell()
                 assert file.read(2) == model.read(2)
             with pytest.raises(OSError, match="not opened for writing"):
@@ -339,18 +434,24 @@ def test_python_files(image: Path) -> None:
             for empty in (bytearray(), b"", memoryview(bytearray(4))[4:], array("q")):
                 for place in (0, 22):
                     file.seek(place)
-                    assert file.readinto(empty) == 0 and file.tell() == place and file.read(0) == b""
+                    assert (
+                        file.readinto(empty) == 0 and file.tell() == place and file.read(0) == b""
+                    )
 
 
 CLOSED: dict[str, tuple[object, ...]] = {
-    "read": (), "readall": (), "readinto": (bytearray(3),), "readline": (), "readlines": (), "write": (b"x",), "writelines": ([b"x"],), "seek": (0,), "tell": (),
-    "truncate": (0,), "flush": (), "readable": (), "writable": (), "seekable": (), "set_modified": (0.0,), "__enter__": (), "__next__": (), "isatty": (),
+    "read": (), "readall": (), "readinto": (bytearray(3),), "readline": (), "readlines": (),
+    "write": (b"x",), "writelines": ([b"x"],), "seek": (0,), "tell": (),
+    "truncate": (0,), "flush": (), "readable": (), "writable": (), "seekable": (),
+    "set_modified": (0.0,), "__enter__": (), "__next__": (), "isatty": (),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("mode", ["rb", "r+b", "ab"])
 def test_a_closed_file_says_so(image: Path, mode: Any) -> None:
-    """In each of its calls, as Python's do (of its own calls Python says so); closing it once more does nothing."""
+    """In each of its calls, as Python's do (of its own calls Python says so); closing it once more
+    does nothing.
+    """
     with octavo.open_image(image) as volume:
         volume.write_bytes("a", b"abc")
         file = volume.open("a", mode)
@@ -359,7 +460,9 @@ def test_a_closed_file_says_so(image: Path, mode: Any) -> None:
         for name, arguments in CLOSED.items():
             with pytest.raises((StatusError, ValueError), match="closed") as error:
                 getattr(file, name)(*arguments)
-            assert not isinstance(error.value, StatusError) or error.value.status == Status.FILE_CLOSED
+            assert (
+                not isinstance(error.value, StatusError) or error.value.status == Status.FILE_CLOSED
+            )
         assert file.closed and volume.read_bytes("a") == b"abc"
         for text in ("r", "w", "a+"):
             stream = volume.open("a", text)
@@ -376,7 +479,15 @@ def test_a_closed_file_does_nothing(image: Path) -> None:
         run_(core.write(0, b"last"))
         run_(core.close())
         buffer = memoryview(bytearray(1))
-        for waits in (core.read(0, 1), core.read_into(0, buffer), core.write(0, b"x"), core.truncate(1), core.grow(99), core.flush(), core.set_modified(0)):
+        for waits in (
+            core.read(0, 1),
+            core.read_into(0, buffer),
+            core.write(0, b"x"),
+            core.truncate(1),
+            core.grow(99),
+            core.flush(),
+            core.set_modified(0),
+        ):
             with pytest.raises(StatusError, match="closed"):
                 run_(waits)
         for call in (core.duplicate, lambda: core.size):
@@ -386,7 +497,12 @@ def test_a_closed_file_does_nothing(image: Path) -> None:
         assert volume.read_bytes("a.txt") == b"last4"
 
 
-@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 5)), min_size=1, max_size=30), st.integers(0, 60_000), st.integers(1, 60_000), st.integers(0, 80))
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(1, 5)), min_size=1, max_size=30),
+    st.integers(0, 60_000),
+    st.integers(1, 60_000),
+    st.integers(0, 80),
+)
 def test_region_map(runs: list[tuple[int, int]], offset: int, length: int, keep: int) -> None:
     """Against a list of units."""
     regions, model = RegionMap(512), list[int]()
@@ -397,7 +513,9 @@ def test_region_map(runs: list[tuple[int, int]], offset: int, length: int, keep:
     model = model[:keep]
     assert regions.total == len(model) * 512
     found = [place + i for place, size in regions.locate(offset, length) for i in range(size)]
-    assert found == [model[b // 512] + b % 512 for b in range(offset, min(offset + length, len(model) * 512))]
+    assert found == [
+        model[b // 512] + b % 512 for b in range(offset, min(offset + length, len(model) * 512))
+    ]
     assert [p + i * 512 for p, n in regions.units() for i in range(n)] == model
     if model:
         assert regions.last_place() == model[-1]

@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 
 import octavo
 from octavo.drivers.image import ImageDisk
@@ -24,7 +31,22 @@ from tests.volumes import leave_free, map_file
 
 MIB = 1 << 20
 NAMES = st.one_of(
-    st.sampled_from(["A.TXT", "b.txt", "Mixed.Case", "README", "readme.md", "x", "NO.EXT.TWO", "a b c.d e", "+plus;semi", "éclair.txt", "日本語.dat", "😀 smile"]),
+    st.sampled_from(
+        [
+            "A.TXT",
+            "b.txt",
+            "Mixed.Case",
+            "README",
+            "readme.md",
+            "x",
+            "NO.EXT.TWO",
+            "a b c.d e",
+            "+plus;semi",
+            "éclair.txt",
+            "日本語.dat",
+            "😀 smile",
+        ]
+    ),
     st.text("abcXYZ019 _-~.é", min_size=1, max_size=30),
     st.integers(1, 255).map(lambda n: "L" * n),
 )
@@ -54,7 +76,12 @@ class FatMachine(RuleBasedStateMachine):
 
     directories = Bundle("directories")
 
-    @initialize(target=directories, variant=st.sampled_from(VARIANTS), memory=st.sampled_from(["2M", "16M"]), free=FREE)
+    @initialize(
+        target=directories,
+        variant=st.sampled_from(VARIANTS),
+        memory=st.sampled_from(["2M", "16M"]),
+        free=FREE,
+    )
     def start(self, variant: dict[str, Any], memory: str, free: int | None) -> tuple[str, ...]:
         """An image made by mkfs.fat, a third of the time with `free` clusters that are not bad."""
         self.folder = Path(tempfile.mkdtemp())
@@ -121,7 +148,12 @@ class FatMachine(RuleBasedStateMachine):
             raise
         return True
 
-    @rule(at=directories, name=NAMES, size=st.one_of(st.integers(0, 5000), st.integers(0, 300_000)), seed=st.integers(0, 255))
+    @rule(
+        at=directories,
+        name=NAMES,
+        size=st.one_of(st.integers(0, 5000), st.integers(0, 300_000)),
+        seed=st.integers(0, 255),
+    )
     def write(self, at: tuple[str, ...], name: str, size: int, seed: int) -> None:
         """Makes or replaces a file."""
         here = self.inside(at)
@@ -138,8 +170,16 @@ class FatMachine(RuleBasedStateMachine):
             self.volume.remove(path)
             here.pop(key(name), None)
 
-    @rule(at=directories, data=st.data(), offset=st.integers(0, 200_000), length=st.integers(1, 20_000), truncate=st.booleans())
-    def change(self, at: tuple[str, ...], data: st.DataObject, offset: int, length: int, truncate: bool) -> None:
+    @rule(
+        at=directories,
+        data=st.data(),
+        offset=st.integers(0, 200_000),
+        length=st.integers(1, 20_000),
+        truncate=st.booleans(),
+    )
+    def change(
+        self, at: tuple[str, ...], data: st.DataObject, offset: int, length: int, truncate: bool
+    ) -> None:
         """Overwrites part of a file, also beyond its end, or cuts or grows it."""
         here = self.inside(at)
         files = [n for n, (_, c) in (here or {}).items() if isinstance(c, bytes)]
@@ -178,7 +218,9 @@ class FatMachine(RuleBasedStateMachine):
         del here[chosen]
 
     @rule(at=directories, to=directories, data=st.data(), name=NAMES)
-    def rename(self, at: tuple[str, ...], to: tuple[str, ...], data: st.DataObject, name: str) -> None:
+    def rename(
+        self, at: tuple[str, ...], to: tuple[str, ...], data: st.DataObject, name: str
+    ) -> None:
         """Renames or moves."""
         here, there = self.inside(at), self.inside(to)
         if not here or there is None or not valid(name):
@@ -186,8 +228,13 @@ class FatMachine(RuleBasedStateMachine):
         chosen = data.draw(st.sampled_from(sorted(here)))
         old, content = here[chosen]
         source, target = "/".join((*at, old)), "/".join((*to, name))
-        if isinstance(content, dict) and tuple(map(key, to[: len(at) + 1])) == (*map(key, at), key(old)):
-            status = Status.OBJECT_NAME_COLLISION if key(name) in there else Status.INVALID_PARAMETER
+        if isinstance(content, dict) and tuple(map(key, to[: len(at) + 1])) == (
+            *map(key, at),
+            key(old),
+        ):
+            status = (
+                Status.OBJECT_NAME_COLLISION if key(name) in there else Status.INVALID_PARAMETER
+            )
             self.expect(status, lambda: self.volume.rename(source, target))
         elif key(name) in there and not (there is here and key(name) == chosen):
             self.expect(Status.OBJECT_NAME_COLLISION, lambda: self.volume.rename(source, target))
@@ -207,7 +254,12 @@ class FatMachine(RuleBasedStateMachine):
             assert entries[name].is_directory == isinstance(content, dict)
             if isinstance(content, bytes):
                 assert entries[name].size == len(content)
-                assert self.volume.read_bytes("/".join((*at, name.swapcase() if name.isascii() else name))) == content
+                assert (
+                    self.volume.read_bytes(
+                        "/".join((*at, name.swapcase() if name.isascii() else name))
+                    )
+                    == content
+                )
 
     @rule()
     def flush(self) -> None:
@@ -215,9 +267,15 @@ class FatMachine(RuleBasedStateMachine):
         self.volume.flush()
         fsck(self.image)
 
-    @rule(verb=st.sampled_from(["read", "write"]), first=st.integers(1, 5), count=st.sampled_from([1, 2, 1000]))
+    @rule(
+        verb=st.sampled_from(["read", "write"]),
+        first=st.integers(1, 5),
+        count=st.sampled_from([1, 2, 1000]),
+    )
     def flush_while_the_device_fails(self, verb: str, first: int, count: int) -> None:
-        """The error is told, or was made good by another try; when the device is well again, a flush writes everything."""
+        """The error is told, or was made good by another try; when the device is well again, a
+        flush writes everything.
+        """
         begin = self.device.numbers[verb] + first
         self.device.plan = lambda v, n: v == verb and begin <= n < begin + count
         try:
@@ -225,7 +283,9 @@ class FatMachine(RuleBasedStateMachine):
         except StatusError as error:
             assert error.status == Status.IO_DEVICE_ERROR and self.device.failed
         else:
-            assert count < 1000 or self.device.numbers[verb] < begin, "all tries failed, and nobody was told"
+            assert count < 1000 or self.device.numbers[verb] < begin, (
+                "all tries failed, and nobody was told"
+            )
         self.device.plan = never
         self.flush()
 
@@ -263,11 +323,18 @@ class FatMachine(RuleBasedStateMachine):
         out = self.folder / "out"
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
-        subprocess.run(["mcopy", "-s", "-n", "-Q", "-i", self.image, "::", out], capture_output=True, check=False, env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"})
+        subprocess.run(
+            ["mcopy", "-s", "-n", "-Q", "-i", self.image, "::", out],
+            capture_output=True,
+            check=False,
+            env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
+        )
         self.compare(self.model, out)
 
     def compare(self, model: dict[str, list[Any]], folder: Path) -> None:
-        """A model's directory against what mtools copied out. It cannot name what is beyond its locale, and knows no 😀."""
+        """A model's directory against what mtools copied out. It cannot name what is beyond its
+        locale, and knows no 😀.
+        """
         found = {key(p.name): p for p in folder.iterdir()}
         for chosen, (name, content) in model.items():
             if max(map(ord, name)) > 0xFFFF or not name.isascii():
@@ -294,7 +361,9 @@ TestFat.settings = settings(max_examples=40, stateful_step_count=40)
 @pytest.mark.dosfstools
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: f"fat{v['bits']}-{v['size'] // 1024}K")
 def test_thousands_of_operations(variant: dict[str, Any], tmp_path: Path) -> None:
-    """2,000 operations on each kind of volume from one generator, with little memory, judged at the end."""
+    """2,000 operations on each kind of volume from one generator, with little memory, judged at the
+    end.
+    """
     import random
 
     rng = random.Random(variant["size"])
@@ -330,5 +399,10 @@ def test_thousands_of_operations(variant: dict[str, Any], tmp_path: Path) -> Non
         assert volume.check() == []
     fsck(image)
     for path, data in model.items():
-        assert subprocess.run(["mtype", "-i", image, "::" + path], capture_output=True, check=True).stdout == data
+        assert (
+            subprocess.run(
+                ["mtype", "-i", image, "::" + path], capture_output=True, check=True
+            ).stdout
+            == data
+        )
     assert run("mdir", "-i", image, "::").count("<DIR>") == 5

@@ -1,6 +1,8 @@
-"""The order of writes on FAT, and operations that fail at each step: whole or not at all, nothing flushed is lost.
+"""The order of writes on FAT, and operations that fail at each step: whole or not at all, nothing
+flushed is lost.
 
-The crash explorer (`test_crash`) tries these with histories of its own; here each order has the smallest history that needs it.
+The crash explorer (`test_crash`) tries these with histories of its own; here each order has the
+smallest history that needs it.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ SIZES = {12: 360 << 10, 16: 4 << 20, 32: 34 << 20}
 
 
 @pytest.fixture(params=[12, 16, 32])
-def recorded(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[System, Volume, RecordingDevice, Path]:
+def recorded(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> tuple[System, Volume, RecordingDevice, Path]:
     """A volume in virtual time whose device keeps a log."""
     image = make_image(tmp_path / "disk.img", SIZES[request.param], request.param, 512)
     system = octavo.boot("4M", seed=1)
@@ -38,7 +42,9 @@ def recorded(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[System, Vo
     return system, system.attach_device(device), device, image
 
 
-def judge(base: bytes, device: RecordingDevice, image: Path, holds: Callable[[Volume], bool]) -> None:
+def judge(
+    base: bytes, device: RecordingDevice, image: Path, holds: Callable[[Volume], bool]
+) -> None:
     """Wherever the power goes `holds` is true, and what is damaged is told by the dirty flag."""
     image.write_bytes(base)
     judged = 0
@@ -56,7 +62,9 @@ def judge(base: bytes, device: RecordingDevice, image: Path, holds: Callable[[Vo
 
 
 @pytest.mark.dosfstools
-def test_a_moved_file_is_under_one_of_its_names(recorded: tuple[System, Volume, RecordingDevice, Path]) -> None:
+def test_a_moved_file_is_under_one_of_its_names(
+    recorded: tuple[System, Volume, RecordingDevice, Path],
+) -> None:
     """Flushed, then moved to another directory."""
     system, volume, device, image = recorded
     volume.mkdir("d")
@@ -69,13 +77,18 @@ def test_a_moved_file_is_under_one_of_its_names(recorded: tuple[System, Volume, 
     system.close()
 
     def there(v: Volume) -> bool:
-        return any(v.exists(p) and v.read_bytes(p) == b"flushed" * 300 for p in ("moved.txt", "d/moved.txt"))
+        return any(
+            v.exists(p) and v.read_bytes(p) == b"flushed" * 300
+            for p in ("moved.txt", "d/moved.txt")
+        )
 
     judge(base, device, image, there)
 
 
 @pytest.mark.dosfstools
-def test_a_moved_tree_is_under_one_of_its_names_and_an_empty_source_may_go(recorded: tuple[System, Volume, RecordingDevice, Path]) -> None:
+def test_a_moved_tree_is_under_one_of_its_names_and_an_empty_source_may_go(
+    recorded: tuple[System, Volume, RecordingDevice, Path],
+) -> None:
     """A directory is moved, and the one that it was in is removed before anything is flushed."""
     system, volume, device, image = recorded
     for path in ("old", "old/moved", "new"):
@@ -89,11 +102,20 @@ def test_a_moved_tree_is_under_one_of_its_names_and_an_empty_source_may_go(recor
     volume.flush()
     assert volume.check() == []
     system.close()
-    judge(base, device, image, lambda v: any(v.exists(p) and v.read_bytes(p) == b"x" * 700 for p in ("old/moved/x", "new/moved/x")))
+    judge(
+        base,
+        device,
+        image,
+        lambda v: any(
+            v.exists(p) and v.read_bytes(p) == b"x" * 700 for p in ("old/moved/x", "new/moved/x")
+        ),
+    )
 
 
 @pytest.mark.dosfstools
-def test_a_replaced_file_has_its_old_or_its_new_contents(recorded: tuple[System, Volume, RecordingDevice, Path]) -> None:
+def test_a_replaced_file_has_its_old_or_its_new_contents(
+    recorded: tuple[System, Volume, RecordingDevice, Path],
+) -> None:
     """`rename` with `replace`, on a volume where the old clusters are needed again at once."""
     system, volume, device, image = recorded
     volume.write_bytes("target.txt", b"old" * 1000)
@@ -107,13 +129,19 @@ def test_a_replaced_file_has_its_old_or_its_new_contents(recorded: tuple[System,
     assert [e.name for e in volume.entries()] == ["target.txt", "next"]
     assert volume.check() == []
     system.close()
-    judge(base, device, image, lambda v: v.read_bytes("target.txt") in (b"old" * 1000, b"new" * 900))
+    judge(
+        base, device, image, lambda v: v.read_bytes("target.txt") in (b"old" * 1000, b"new" * 900)
+    )
 
 
 @pytest.mark.dosfstools
 @pytest.mark.parametrize("size", [0, 700, 9000])
-def test_a_file_that_grows_or_shrinks_keeps_what_was_flushed(size: int, recorded: tuple[System, Volume, RecordingDevice, Path]) -> None:
-    """Its name is never without its old beginning; other files are whole, even where freed clusters are taken again."""
+def test_a_file_that_grows_or_shrinks_keeps_what_was_flushed(
+    size: int, recorded: tuple[System, Volume, RecordingDevice, Path]
+) -> None:
+    """Its name is never without its old beginning; other files are whole, even where freed clusters
+    are taken again.
+    """
     system, volume, device, image = recorded
     volume.write_bytes("changed", bytes(range(256)) * 12)
     volume.write_bytes("other", b"o" * 2000)
@@ -126,12 +154,23 @@ def test_a_file_that_grows_or_shrinks_keeps_what_was_flushed(size: int, recorded
     volume.flush()
     system.close()
     kept = (bytes(range(256)) * 12)[:size]
-    judge(base, device, image, lambda v: v.read_bytes("changed")[: len(kept)] == kept and v.read_bytes("other") == b"o" * 2000)
+    judge(
+        base,
+        device,
+        image,
+        lambda v: (
+            v.read_bytes("changed")[: len(kept)] == kept and v.read_bytes("other") == b"o" * 2000
+        ),
+    )
 
 
 @pytest.mark.dosfstools
-def test_a_removed_file_gives_its_clusters_to_nobody_too_early(recorded: tuple[System, Volume, RecordingDevice, Path]) -> None:
-    """Removed, and others made, on a volume that is full: the removed file is whole, empty of a name, or gone; never another's bytes."""
+def test_a_removed_file_gives_its_clusters_to_nobody_too_early(
+    recorded: tuple[System, Volume, RecordingDevice, Path],
+) -> None:
+    """Removed, and others made, on a volume that is full: the removed file is whole, empty of a
+    name, or gone; never another's bytes.
+    """
     system, volume, device, image = recorded
     volume.write_bytes("gone", b"g" * 4000)
     volume.write_bytes("ballast", b"b" * (volume.space().free - 512))
@@ -145,14 +184,18 @@ def test_a_removed_file_gives_its_clusters_to_nobody_too_early(recorded: tuple[S
     volume.flush()
     assert volume.space().free == 0 and volume.check() == []
     system.close()
-    judge(base, device, image, lambda v: not v.exists("gone") or v.read_bytes("gone") == b"g" * 4000)
+    judge(
+        base, device, image, lambda v: not v.exists("gone") or v.read_bytes("gone") == b"g" * 4000
+    )
 
 
 @pytest.mark.dosfstools
 @pytest.mark.parametrize("what", ["file.txt", "a file with a long name.txt", "dir"])
 @pytest.mark.parametrize("verb", ["read", "write", "flush"])
 def test_a_rename_that_fails_has_not_happened(what: str, verb: str, tmp_path: Path) -> None:
-    """Requests fail from the n-th on, for each n, with so little memory that directories are not resident."""
+    """Requests fail from the n-th on, for each n, with so little memory that directories are not
+    resident.
+    """
     for n in range(1, 40):
         image = make_image(tmp_path / "disk.img", SIZES[16], 16, 512)
         with octavo.open_image(image) as volume:
@@ -214,7 +257,9 @@ def test_a_case_only_rename_without_room_changes_nothing(tmp_path: Path) -> None
         volume.remove("F001.TXT")
         volume.remove("F002.TXT")
         volume.rename("F000.TXT", "f000.Txt")
-        assert volume.read_bytes("F000.TXT") == b"0" and "f000.Txt" in [e.name for e in volume.entries()]
+        assert volume.read_bytes("F000.TXT") == b"0" and "f000.Txt" in [
+            e.name for e in volume.entries()
+        ]
         assert volume.check() == []
     fsck(image)
 
@@ -266,12 +311,18 @@ def test_a_negative_size_is_refused_at_once(bad: int, image: Path) -> None:
 
 @pytest.mark.dosfstools
 @pytest.mark.parametrize("first", [1, 2, 3, 4, 5, 6])
-def test_the_flag_is_clear_after_a_clean_end_whatever_failed_before(first: int, image: Path) -> None:
-    """The n-th write fails once (the flag's own among them); the end succeeds, and the volume is clean."""
+def test_the_flag_is_clear_after_a_clean_end_whatever_failed_before(
+    first: int, image: Path
+) -> None:
+    """The n-th write fails once (the flag's own among them); the end succeeds, and the volume is
+    clean.
+    """
     with octavo.open_image(image) as volume:
         volume.write_bytes("a", b"x" * 100)
     system = octavo.boot("8M", seed=1)
-    device = FaultyDevice(ImageDisk(image, system.scheduler), lambda verb, n: verb == "write" and n == first)
+    device = FaultyDevice(
+        ImageDisk(image, system.scheduler), lambda verb, n: verb == "write" and n == first
+    )
     volume = system.attach_device(device)
     for _ in range(3):
         try:
@@ -315,10 +366,14 @@ def test_truncation_forgets_nothing_before_the_fat_lets_go(image: Path) -> None:
 
 
 def test_a_write_does_not_go_beyond_an_end_that_another_thread_has_set(image: Path) -> None:
-    """Overwritten in place while it is cut, with pages that must be waited for: what is flushed afterwards is there."""
+    """Overwritten in place while it is cut, with pages that must be waited for: what is flushed
+    afterwards is there.
+    """
     for size in (0, 1000, 600_000):
         system = octavo.boot("2M", seed=size + 1)
-        volume = system.attach_device(ModelledDisk(ImageDisk(image, system.scheduler), system.scheduler, FLASH))
+        volume = system.attach_device(
+            ModelledDisk(ImageDisk(image, system.scheduler), system.scheduler, FLASH)
+        )
         volume.write_bytes("f", b"f" * 3_000_000)
         volume.flush()
         one, two = volume.open("f", "r+b"), volume.open("f", "r+b")
@@ -339,13 +394,18 @@ def test_a_write_does_not_go_beyond_an_end_that_another_thread_has_set(image: Pa
         two.close()
         system.close()
         with octavo.open_image(image) as volume:
-            assert volume.read_bytes("f")[:1_000_000] == b"N" * 1_000_000 and volume.stat("f").size == length
+            assert (
+                volume.read_bytes("f")[:1_000_000] == b"N" * 1_000_000
+                and volume.stat("f").size == length
+            )
             assert volume.check() == []
 
 
 @pytest.mark.dosfstools
 def test_respelling_a_name_with_a_spare_slot(image: Path) -> None:
-    """Another writer gave the end of a 13-character name a slot of its own; afterwards there is one entry."""
+    """Another writer gave the end of a 13-character name a slot of its own; afterwards there is one
+    entry.
+    """
     with octavo.open_image(image) as volume:
         volume.write_bytes("exactly13.txx", b"x" * 600)
         at = volume.core.geometry.root_offset  # type: ignore[attr-defined]
@@ -353,7 +413,16 @@ def test_respelling_a_name_with_a_spare_slot(image: Path) -> None:
         cluster = volume.stat("exactly13.txx").number
     total = checksum(short[:11])
     name = "exactly13.txx".encode("utf-16-le")
-    spare = bytes((0x42,)) + b"\0\0" + b"\xff" * 8 + b"\x0f\0" + bytes((total,)) + b"\xff" * 12 + b"\0\0" + b"\xff" * 4
+    spare = (
+        bytes((0x42,))
+        + b"\0\0"
+        + b"\xff" * 8
+        + b"\x0f\0"
+        + bytes((total,))
+        + b"\xff" * 12
+        + b"\0\0"
+        + b"\xff" * 4
+    )
     long = bytes((1,)) + name[:10] + b"\x0f\0" + bytes((total,)) + name[10:22] + b"\0\0" + name[22:]
     data = bytearray(image.read_bytes())
     entry = bytes(data[at + 32 : at + 64])

@@ -14,8 +14,13 @@ from octavo.fs.fat.slots import FreeSlots
 def check(slots: FreeSlots, free: set[int], room: int) -> None:
     """What it says is what the model has: runs do not touch each other or the end."""
     runs = slots.runs()
-    assert sorted(n for first, count in runs for n in range(first, first + count)) == sorted(n for n in free if n < slots.end)
-    assert all(one + count < two for (one, count), two in zip(runs, [*(f for f, _ in runs[1:]), slots.end], strict=False))
+    assert sorted(n for first, count in runs for n in range(first, first + count)) == sorted(
+        n for n in free if n < slots.end
+    )
+    assert all(
+        one + count < two
+        for (one, count), two in zip(runs, [*(f for f, _ in runs[1:]), slots.end], strict=False)
+    )
     assert set(range(slots.end, room)) <= free
 
 
@@ -26,7 +31,9 @@ def check(slots: FreeSlots, free: set[int], room: int) -> None:
     steps=st.lists(st.tuples(st.booleans(), st.integers(1, 21), st.integers(0, 99)), max_size=60),
 )
 def test_slots_against_a_set(room: int, used: set[int], steps: list[tuple[bool, int, int]]) -> None:
-    """What is taken is free, in a row and inside; it is refused only when nothing as long is there; released slots join."""
+    """What is taken is free, in a row and inside; it is refused only when nothing as long is there;
+    released slots join.
+    """
     used = {n for n in used if n < room}
     end = max(used, default=-1) + 1
     free = set(range(room)) - used

@@ -1,4 +1,6 @@
-"""The FAT at its last cluster: random histories on volumes that are nearly full, against a dict of chains."""
+"""The FAT at its last cluster: random histories on volumes that are nearly full, against a dict of
+chains.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +36,13 @@ def clusters(runs: list[tuple[int, int]]) -> list[int]:
 class TableMachine(RuleBasedStateMachine):
     """Allocates, appends and frees where a third of all requests is larger than what is free."""
 
-    @initialize(bits=st.sampled_from([12, 16, 32]), spare=st.integers(0, 60), start=st.integers(0, 1 << 30))
+    @initialize(
+        bits=st.sampled_from([12, 16, 32]), spare=st.integers(0, 60), start=st.integers(0, 1 << 30)
+    )
     def begin(self, bits: int, spare: int, start: int) -> None:
-        """A volume with `spare` free clusters in several places, and the search beginning anywhere."""
+        """A volume with `spare` free clusters in several places, and the search beginning
+        anywhere.
+        """
         self.folder = Path(tempfile.mkdtemp())
         image = make_image(self.folder / "disk.img", SIZES[bits], bits, 512)
         self.system = octavo.boot(memory="4M", disks=[image])
@@ -74,7 +80,9 @@ class TableMachine(RuleBasedStateMachine):
             got = clusters(self.run(self.table.allocate(count, chain[-1] if chain else 0)))
         except StatusError as error:
             assert error.status == Status.DISK_FULL
-            assert count > len(self.free), f"{count} clusters refused, and {len(self.free)} are free"
+            assert count > len(self.free), (
+                f"{count} clusters refused, and {len(self.free)} are free"
+            )
             return
         assert len(got) == count == len(set(got))
         assert set(got) <= self.free, "a cluster was given twice"
@@ -150,7 +158,9 @@ def small(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Volu
 
 
 def large_fat(folder: Path) -> tuple[octavo.System, FaultyDevice, FatVolume]:
-    """A volume that is about to be changed, whose FAT is larger than memory, on a device that can fail."""
+    """A volume that is about to be changed, whose FAT is larger than memory, on a device that can
+    fail.
+    """
     image = make_image(folder / "disk.img", 300 << 20, 32, 512)
     system = octavo.boot("1M")
     device = FaultyDevice(ImageDisk(image, system.scheduler))
@@ -161,7 +171,9 @@ def large_fat(folder: Path) -> tuple[octavo.System, FaultyDevice, FatVolume]:
 
 @pytest.mark.dosfstools
 def test_an_allocation_that_fails_half_way_takes_nothing(tmp_path: Path) -> None:
-    """The n-th read of a FAT that is larger than memory fails, while clusters are looked for and while they are chained."""
+    """The n-th read of a FAT that is larger than memory fails, while clusters are looked for and
+    while they are chained.
+    """
     failures = 0
     for n in range(3, 90, 6):
         system, device, core = large_fat(tmp_path)
@@ -200,7 +212,9 @@ def test_a_refused_write_takes_nothing(small: tuple[Volume, Path]) -> None:
             written.append(f"s{i}")
         except StatusError as error:
             assert error.status == Status.DISK_FULL
-    assert [volume.read_bytes(name)[:1] for name in written] == [bytes([65 + int(name[1])]) for name in written]
+    assert [volume.read_bytes(name)[:1] for name in written] == [
+        bytes([65 + int(name[1])]) for name in written
+    ]
     assert len(written) == 3 and volume.space().free == 0
     assert volume.check() == []
     fsck(image)
@@ -208,12 +222,18 @@ def test_a_refused_write_takes_nothing(small: tuple[Volume, Path]) -> None:
 
 @pytest.mark.dosfstools
 def test_one_cluster_more_than_there_is_is_refused_unsought(tmp_path: Path) -> None:
-    """Where the free clusters are counted, one too many is refused without reading the FAT; as many as there are can be had."""
+    """Where the free clusters are counted, one too many is refused without reading the FAT; as many
+    as there are can be had.
+    """
     system, device, core = large_fat(tmp_path)
     run, table = system.scheduler.run, core.table
     total = run(table.count_free())
     reads = device.numbers["read"]
-    for more, says in ((1, "1 more cluster is needed"), (2, "2 more clusters are needed"), (1000, "1000 more clusters are needed")):
+    for more, says in (
+        (1, "1 more cluster is needed"),
+        (2, "2 more clusters are needed"),
+        (1000, "1000 more clusters are needed"),
+    ):
         with pytest.raises(StatusError, match=f"the volume is full: {says}"):
             run(table.allocate(total + more))
         assert (device.numbers["read"], table.free_count) == (reads, total)
@@ -225,7 +245,9 @@ def test_one_cluster_more_than_there_is_is_refused_unsought(tmp_path: Path) -> N
 
 @pytest.mark.dosfstools
 def test_clusters_behind_a_new_end_are_free_at_once(small: tuple[Volume, Path]) -> None:
-    """While the file is open still, by two: after a flush others have them, and a check finds nothing."""
+    """While the file is open still, by two: after a flush others have them, and a check finds
+    nothing.
+    """
     volume, image = small
     unit, free = volume.space().unit, volume.space().free // volume.space().unit
     with volume.open("a", "wb") as file, volume.open("a") as other:
@@ -244,7 +266,9 @@ def test_clusters_behind_a_new_end_are_free_at_once(small: tuple[Volume, Path]) 
 
 @pytest.mark.dosfstools
 def test_the_ends_of_new_chains_are_known_up_to_a_bound(small: tuple[Volume, Path]) -> None:
-    """So many chains whose ends are on no medium yet; when they are too many all are forgotten, and what is appended waits to be joined."""
+    """So many chains whose ends are on no medium yet; when they are too many all are forgotten, and
+    what is appended waits to be joined.
+    """
     core = cast(FatVolume, small[0].core)
     run, table = core.cache.memory.scheduler.run, core.table
     run(core._modify())
@@ -256,19 +280,29 @@ def test_the_ends_of_new_chains_are_known_up_to_a_bound(small: tuple[Volume, Pat
         run(table.allocate(1))
     assert len(table.tails) == MOST_TAILS
     run(table.allocate(1, first))
-    assert not table.joins and len(table.tails) == MOST_TAILS  # the new end is in the place of the old one
+    assert (
+        not table.joins and len(table.tails) == MOST_TAILS
+    )  # the new end is in the place of the old one
     last = run(table.allocate(1))[0][0]
     assert table.tails == {last}
     run(table.allocate(1, first + 1))
     assert list(table.joins) == [first + 1]
     run(table.join())
-    assert len(clusters(run(table.chain(first, "x")))) == len(clusters(run(table.chain(first + 1, "x")))) == 2
+    assert (
+        len(clusters(run(table.chain(first, "x"))))
+        == len(clusters(run(table.chain(first + 1, "x"))))
+        == 2
+    )
 
 
 @pytest.mark.dosfstools
 @pytest.mark.parametrize(("size", "gap"), [(0, 1), (1, 511), (700, 9000), (4096, 60_000)])
-def test_what_lies_between_an_end_and_what_is_written_behind_it_is_zeros(size: int, gap: int, small: tuple[Volume, Path]) -> None:
-    """Whatever others have left in the clusters; also where the file is made larger by its size alone, and on the medium."""
+def test_what_lies_between_an_end_and_what_is_written_behind_it_is_zeros(
+    size: int, gap: int, small: tuple[Volume, Path]
+) -> None:
+    """Whatever others have left in the clusters; also where the file is made larger by its size
+    alone, and on the medium.
+    """
     volume, image = small
     volume.write_bytes("full", b"\xff" * volume.space().free)
     volume.flush()
@@ -291,11 +325,15 @@ def test_what_lies_between_an_end_and_what_is_written_behind_it_is_zeros(size: i
 
 @pytest.mark.dosfstools
 def test_clusters_that_a_file_did_not_need_go_back_at_its_close(small: tuple[Volume, Path]) -> None:
-    """As a write that failed leaves them behind the end: one is given back, a part of one is kept; not while others have the file open."""
+    """As a write that failed leaves them behind the end: one is given back, a part of one is kept;
+    not while others have the file open.
+    """
     volume, image = small
     unit, free = volume.space().unit, volume.space().free // volume.space().unit
     core, run = cast(FatVolume, volume.core), volume.scheduler.run
-    for i, (size, had, kept) in enumerate([(unit, 2, 1), (unit, 3, 1), (unit + 1, 2, 2), (1, 2, 1), (2 * unit, 3, 2)]):
+    for i, (size, had, kept) in enumerate(
+        [(unit, 2, 1), (unit, 3, 1), (unit + 1, 2, 2), (1, 2, 1), (2 * unit, 3, 2)]
+    ):
         volume.write_bytes(f"{i}", b"x" * size)
         file, other = (run(core.open(f"{i}", write=True)) for _ in range(2))
         run(file.write(0, b"y"))
@@ -308,7 +346,9 @@ def test_clusters_that_a_file_did_not_need_go_back_at_its_close(small: tuple[Vol
         run(other.close())
         volume.flush()
         free += had - kept
-        assert volume.space().free // unit == free and volume.read_bytes(f"{i}") == b"z" + b"x" * (size - 1)
+        assert volume.space().free // unit == free and volume.read_bytes(f"{i}") == b"z" + b"x" * (
+            size - 1
+        )
     assert volume.check() == []
     fsck(image)
 
@@ -345,7 +385,9 @@ def test_one_cluster_too_many_by_the_command_line(tmp_path: Path) -> None:
 
 @pytest.mark.dosfstools
 def test_clusters_that_are_freed_half_way_are_freed_once(tmp_path: Path) -> None:
-    """Freeing fails in the middle of a run, others take what is free already, and the rest is freed later: nobody loses a cluster."""
+    """Freeing fails in the middle of a run, others take what is free already, and the rest is freed
+    later: nobody loses a cluster.
+    """
     for n in range(1, 80, 6):
         system, device, core = large_fat(tmp_path)
         run = system.scheduler.run

@@ -1,4 +1,6 @@
-"""Volumes as other makers and other countries leave them: read as they are, or refused with a sentence, and never made worse."""
+"""Volumes as other makers and other countries leave them: read as they are, or refused with a
+sentence, and never made worse.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def digest(image: Path) -> str:
 
 
 def refuses_every_change(image: Path, why: str) -> list[str]:
-    """A volume is read-only for a reason, also for a repair, and nothing in the image changes; returns what check says."""
+    """A volume is read-only for a reason, also for a repair, and nothing in the image changes;
+    returns what check says.
+    """
     before = digest(image)
     with octavo.open_image(image) as volume:
         assert volume.read_only
@@ -55,7 +59,10 @@ def refuses_every_change(image: Path, why: str) -> list[str]:
         ):
             with pytest.raises(StatusError) as caught:
                 change()
-            assert caught.value.status in (Status.MEDIA_WRITE_PROTECTED, Status.FILE_CORRUPT_ERROR), caught.value.text
+            assert caught.value.status in (
+                Status.MEDIA_WRITE_PROTECTED,
+                Status.FILE_CORRUPT_ERROR,
+            ), caught.value.text
         with pytest.raises(StatusError, match=why) as caught:
             volume.check(repair=True)
         assert caught.value.status == Status.MEDIA_WRITE_PROTECTED
@@ -64,14 +71,18 @@ def refuses_every_change(image: Path, why: str) -> list[str]:
     return said
 
 
-# -- 2.1 and 2.2: where clusters are ------------------------------------------------------------------------------------
+# -- 2.1 and 2.2: where clusters are ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [65535, 513, 500, 7])
 def test_root_entries_that_do_not_fill_whole_sectors(count: int, filled: Path) -> None:
-    """Names are listed, as many as there are; nobody can say where contents are: no zeros, no other file's bytes."""
+    """Names are listed, as many as there are; nobody can say where contents are: no zeros, no other
+    file's bytes.
+    """
     patch(filled, 17, struct.pack("<H", count))
-    said = refuses_every_change(filled, f"its {count} root entries do not fill whole sectors of 512 bytes")
+    said = refuses_every_change(
+        filled, f"its {count} root entries do not fill whole sectors of 512 bytes"
+    )
     assert len(said) == 1
     with octavo.open_image(filled) as volume:
         assert [e.name for e in volume.entries()] == ["a.bin", "b.bin", "d"]
@@ -82,7 +93,9 @@ def test_root_entries_that_do_not_fill_whole_sectors(count: int, filled: Path) -
 
 
 def test_root_entries_end_where_they_are_counted(filled: Path) -> None:
-    """Slots behind the last one that the boot sector counts are not names, though they are in the same sector."""
+    """Slots behind the last one that the boot sector counts are not names, though they are in the
+    same sector.
+    """
     patch(filled, 17, struct.pack("<H", 2))
     with octavo.open_image(filled) as volume:
         assert [e.name for e in volume.entries()] == ["a.bin", "b.bin"]
@@ -109,15 +122,24 @@ def volume_of(path: Path, bits: int, fats: int = 2) -> Path:
 @pytest.mark.parametrize("fats", [1, 2])
 @pytest.mark.parametrize("bits", [12, 16, 32])
 def test_fat_whose_size_is_wrong(bits: int, fats: int, tmp_path: Path) -> None:
-    """What follows the FAT is not where it seems: not an empty directory, not clean, and no repair of what cannot be seen."""
+    """What follows the FAT is not where it seems: not an empty directory, not clean, and no repair
+    of what cannot be seen.
+    """
     image = volume_of(tmp_path / "x.img", bits, fats)
     at, kind = FAT_SIZE_AT[bits]
     patch(image, at, struct.pack(kind, 2))
-    said = refuses_every_change(image, r"its FAT has entries for \d+ of \d+ clusters, and what follows it is not where it should be")
+    said = refuses_every_change(
+        image,
+        r"its FAT has entries for \d+ of \d+ clusters, and what follows it is not where it "
+        r"should be",
+    )
     assert len(said) == 1
     with octavo.boot(disks=[image]) as system:
         assert any("read-only: its FAT has entries" in line for line in system.log)
-    with octavo.open_image(image) as volume, pytest.raises(StatusError, match="nobody can say where it is") as caught:
+    with (
+        octavo.open_image(image) as volume,
+        pytest.raises(StatusError, match="nobody can say where it is") as caught,
+    ):
         volume.entries()
     assert caught.value.status == Status.FILE_CORRUPT_ERROR
 
@@ -137,7 +159,10 @@ def test_volume_that_was_enlarged_without_its_fat(bits: int, fats: int, tmp_path
     said = refuses_every_change(image, r"its FAT has entries for \d+ of \d+ clusters")
     assert "where it should be" not in said[0]
     with octavo.open_image(image) as volume:
-        assert volume.read_bytes("a.bin") == b"A" * 3000 and volume.read_bytes("d/b.bin") == b"B" * 3000
+        assert (
+            volume.read_bytes("a.bin") == b"A" * 3000
+            and volume.read_bytes("d/b.bin") == b"B" * 3000
+        )
         reached = volume.space().total // volume.space().unit
         assert clusters <= reached < clusters + 512  # the FAT's last sector may have more
 
@@ -161,13 +186,17 @@ def test_fat_that_lacks_one_entry(tmp_path: Path) -> None:
                 assert volume.check() == []
 
 
-# -- 2.3: labels --------------------------------------------------------------------------------------------------------
+# -- 2.3: labels -----------------------------------------------------------------------------------
 
 
 @pytest.mark.mtools
-@pytest.mark.parametrize(("bits", "before"), [(12, 0), (12, 40), (16, 300), (32, 0), (32, 15), (32, 16), (32, 5000)])
+@pytest.mark.parametrize(
+    ("bits", "before"), [(12, 0), (12, 40), (16, 300), (32, 0), (32, 15), (32, 16), (32, 5000)]
+)
 def test_label_in_any_slot_of_the_root_directory(bits: int, before: int, tmp_path: Path) -> None:
-    """Windows keeps the label in the root directory only, wherever there was room; mtools agrees about it."""
+    """Windows keeps the label in the root directory only, wherever there was room; mtools agrees
+    about it.
+    """
     image = volume_of(tmp_path / "x.img", bits)
     with octavo.open_image(image) as volume:
         for i in range(before):
@@ -194,9 +223,13 @@ def test_label_in_any_slot_of_the_root_directory(bits: int, before: int, tmp_pat
 def test_mkfs_writes_a_label_to_both_places(bits: int, tmp_path: Path) -> None:
     """Whoever looks at one of them finds it."""
     image = tmp_path / "x.img"
-    assert octavo_run(["mkfs", "-s", "40M", "-t", f"fat{bits}", "-n", "Two Places", str(image)]) == 0
+    assert (
+        octavo_run(["mkfs", "-s", "40M", "-t", f"fat{bits}", "-n", "Two Places", str(image)]) == 0
+    )
     data = image.read_bytes()
-    assert data.count(b"TWO PLACES ") == (3 if bits == 32 else 2)  # FAT32 has a copy of its boot sector
+    assert data.count(b"TWO PLACES ") == (
+        3 if bits == 32 else 2
+    )  # FAT32 has a copy of its boot sector
     assert data[71 if bits == 32 else 43 :][:11] == b"TWO PLACES "
 
 
@@ -209,7 +242,7 @@ def test_a_damaged_root_directory_leaves_the_label_of_the_boot_sector(tmp_path: 
         assert volume.label == "BOOT LABEL" and volume.check()
 
 
-# -- 2.4: partitions ----------------------------------------------------------------------------------------------------
+# -- 2.4: partitions -------------------------------------------------------------------------------
 
 
 def disk_with(path: Path, parts: list[tuple[int, bytes]]) -> Path:
@@ -223,7 +256,27 @@ def disk_with(path: Path, parts: list[tuple[int, bytes]]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", [0x01, 0x04, 0x06, 0x0B, 0x0C, 0x0E, 0x11, 0x14, 0x16, 0x1B, 0x1C, 0x1E, 0xEF, 0x07, 0xDA, 0x83])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        0x01,
+        0x04,
+        0x06,
+        0x0B,
+        0x0C,
+        0x0E,
+        0x11,
+        0x14,
+        0x16,
+        0x1B,
+        0x1C,
+        0x1E,
+        0xEF,
+        0x07,
+        0xDA,
+        0x83,
+    ],
+)
 def test_partition_types(kind: int, filled: Path, tmp_path: Path) -> None:
     """A partition is found for what is in it; what lies before it does not change."""
     disk = disk_with(tmp_path / "disk.img", [(kind, filled.read_bytes())])
@@ -236,7 +289,9 @@ def test_partition_types(kind: int, filled: Path, tmp_path: Path) -> None:
 
 
 def test_the_first_partition_that_has_a_volume(filled: Path, tmp_path: Path) -> None:
-    """Not formatted, damaged, and of another type, each before a good one; FAT's types come first."""
+    """Not formatted, damaged, and of another type, each before a good one; FAT's types come
+    first.
+    """
     good = filled.read_bytes()
     bad = good[:11] + bytes(20) + good[31:]
     with octavo.open_image(filled) as volume:
@@ -263,7 +318,10 @@ def test_a_volume_without_partitions_comes_first(filled: Path) -> None:
 
 def test_a_sentence_for_each_partition_when_there_is_no_volume(tmp_path: Path) -> None:
     """What is in each of them, and why that is no volume."""
-    disk = disk_with(tmp_path / "disk.img", [(6, bytes(MIB)), (0x83, b"\1" * MIB), (5, bytes(MIB)), (0xEE, bytes(MIB))])
+    disk = disk_with(
+        tmp_path / "disk.img",
+        [(6, bytes(MIB)), (0x83, b"\1" * MIB), (5, bytes(MIB)), (0xEE, bytes(MIB))],
+    )
     with pytest.raises(StatusError) as caught, octavo.open_image(disk):
         pass
     assert caught.value.status == Status.UNRECOGNIZED_VOLUME
@@ -278,9 +336,13 @@ def test_a_sentence_for_each_partition_when_there_is_no_volume(tmp_path: Path) -
 
 
 @pytest.mark.dosfstools
-@pytest.mark.parametrize(("sector", "own"), [(512, 512), (2048, 2048), (4096, 4096), (2048, 512), (4096, 512)])
+@pytest.mark.parametrize(
+    ("sector", "own"), [(512, 512), (2048, 2048), (4096, 4096), (2048, 512), (4096, 512)]
+)
 def test_a_table_that_counts_larger_sectors(sector: int, own: int, tmp_path: Path) -> None:
-    """The sectors of an MBR are the disk's: the volume is found, read and written; what is before it does not change."""
+    """The sectors of an MBR are the disk's: the volume is found, read and written; what is before
+    it does not change.
+    """
     inner = blank_image(tmp_path / "inner.img", 16 * MIB)
     run("mkfs.fat", "-S", str(own), "-F", "16", "-s", "1", inner)
     first = 2048 if sector == 512 else 256
@@ -297,16 +359,25 @@ def test_a_table_that_counts_larger_sectors(sector: int, own: int, tmp_path: Pat
         assert volume.read_bytes("a.bin") == b"a" * 3000
 
 
-def test_a_volume_of_other_sectors_is_not_where_larger_ones_would_be(filled: Path, tmp_path: Path) -> None:
-    """A partition begins at its sector of 512 bytes; what lies at eight times that place is another's."""
+def test_a_volume_of_other_sectors_is_not_where_larger_ones_would_be(
+    filled: Path, tmp_path: Path
+) -> None:
+    """A partition begins at its sector of 512 bytes; what lies at eight times that place is
+    another's.
+    """
     table = struct.pack("<B3xB3xII", 0, 6, 256, 1000)
     head = (bytes(446) + table.ljust(64, b"\0") + b"\x55\xaa").ljust(256 * 4096, b"\0")
     (tmp_path / "disk.img").write_bytes(head + filled.read_bytes())
-    with pytest.raises(StatusError, match="has no FAT volume: partition 1 of type 0x06: has only zeros"), octavo.open_image(tmp_path / "disk.img"):
+    with (
+        pytest.raises(
+            StatusError, match="has no FAT volume: partition 1 of type 0x06: has only zeros"
+        ),
+        octavo.open_image(tmp_path / "disk.img"),
+    ):
         pass
 
 
-# -- what has no FAT volume ---------------------------------------------------------------------------------------------
+# -- what has no FAT volume ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -314,7 +385,11 @@ def test_a_volume_of_other_sectors_is_not_where_larger_ones_would_be(filled: Pat
     [
         (3, b"NTFS    \0\2\10", "is an NTFS volume, not a FAT volume: use a program that reads it"),
         (3, b"EXFAT   ", "is an exFAT volume"),
-        (0, b"QFI\xfb\0\0\0\3", "is a qcow2 image, not a FAT volume: convert it to a raw image first"),
+        (
+            0,
+            b"QFI\xfb\0\0\0\3",
+            "is a qcow2 image, not a FAT volume: convert it to a raw image first",
+        ),
         (0, b"\x1f\x8b\x08", "is compressed by gzip, not a FAT volume: unpack it first"),
         (0, b"\xfd7zXZ\0", "is compressed by xz"),
         (1080, b"\x53\xef", "is an ext2, ext3 or ext4 volume"),
@@ -333,23 +408,32 @@ def test_what_else_an_image_is(at: int, mark: bytes, says: str, tmp_path: Path) 
     for path, where in ((tmp_path / "x.img", "x.img: "), (disk, "partition 1 of type 0x06: ")):
         with pytest.raises(StatusError) as caught, octavo.open_image(path):
             pass
-        assert caught.value.status == Status.UNRECOGNIZED_VOLUME and where in caught.value.text and says in caught.value.text
+        assert (
+            caught.value.status == Status.UNRECOGNIZED_VOLUME
+            and where in caught.value.text
+            and says in caught.value.text
+        )
 
 
 @pytest.mark.parametrize("size", [0, 1, 511])
 def test_less_than_a_sector(size: int, tmp_path: Path) -> None:
     """Said so, and not that it is empty."""
     (tmp_path / "x.img").write_bytes(b"x" * size)
-    with pytest.raises(StatusError, match="has less than 512 bytes") as caught, octavo.open_image(tmp_path / "x.img"):
+    with (
+        pytest.raises(StatusError, match="has less than 512 bytes") as caught,
+        octavo.open_image(tmp_path / "x.img"),
+    ):
         pass
     assert caught.value.status == Status.UNRECOGNIZED_VOLUME
 
 
-# -- 2.5: large clusters ------------------------------------------------------------------------------------------------
+# -- 2.5: large clusters ---------------------------------------------------------------------------
 
 
 def fill_to_the_last_cluster(image: Path) -> None:
-    """Files of all sizes around a cluster's until nothing fits, each read back; then one more, and all removed."""
+    """Files of all sizes around a cluster's until nothing fits, each read back; then one more, and
+    all removed.
+    """
     contents: dict[str, bytes] = {}
     with octavo.open_image(image) as volume:
         unit = volume.space().unit
@@ -380,7 +464,23 @@ def fill_to_the_last_cluster(image: Path) -> None:
 def test_large_clusters_by_octavo(bits: int, size: int, cluster: int, tmp_path: Path) -> None:
     """128K and 256K, to the last cluster."""
     image = tmp_path / "x.img"
-    assert octavo_run(["mkfs", "-s", f"{size}M", "-t", f"fat{bits}", "--cluster", f"{cluster}K", "-n", "LARGE", str(image)]) == 0
+    assert (
+        octavo_run(
+            [
+                "mkfs",
+                "-s",
+                f"{size}M",
+                "-t",
+                f"fat{bits}",
+                "--cluster",
+                f"{cluster}K",
+                "-n",
+                "LARGE",
+                str(image),
+            ]
+        )
+        == 0
+    )
     fsck(image)
     with octavo.open_image(image) as volume:
         assert volume.space().unit == cluster << 10 and volume.label == "LARGE"
@@ -391,9 +491,14 @@ def test_large_clusters_by_octavo(bits: int, size: int, cluster: int, tmp_path: 
 @pytest.mark.dosfstools
 @pytest.mark.parametrize("cluster", [128, 256])
 def test_large_clusters_of_fat32(cluster: int, tmp_path: Path) -> None:
-    """FSInfo and the copy of the boot sector are in sectors of 4 KiB; mtools reads what is in the first and the last cluster."""
+    """FSInfo and the copy of the boot sector are in sectors of 4 KiB; mtools reads what is in the
+    first and the last cluster.
+    """
     image = tmp_path / "x.img"
-    assert octavo_run(["mkfs", "-s", "18G", "-t", "fat32", "--cluster", f"{cluster}K", str(image)]) == 0
+    assert (
+        octavo_run(["mkfs", "-s", "18G", "-t", "fat32", "--cluster", f"{cluster}K", str(image)])
+        == 0
+    )
     with octavo.open_image(image) as volume:
         volume.write_bytes("first.bin", b"1" * 300000)
     with octavo.open_image(image) as volume:
@@ -408,7 +513,10 @@ def test_large_clusters_of_fat32(cluster: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.dosfstools
-@pytest.mark.parametrize(("bits", "sectors", "size"), [(12, 32, 20), (12, 64, 20), (12, 128, 20), (16, 1, 20), (32, 1, 300)])
+@pytest.mark.parametrize(
+    ("bits", "sectors", "size"),
+    [(12, 32, 20), (12, 64, 20), (12, 128, 20), (16, 1, 20), (32, 1, 300)],
+)
 def test_sectors_of_4_kib_by_mkfs_fat(bits: int, sectors: int, size: int, tmp_path: Path) -> None:
     """As others make them, up to 512 KiB a cluster."""
     image = blank_image(tmp_path / "x.img", size * MIB)
@@ -425,10 +533,23 @@ def test_sectors_of_4_kib_by_mkfs_fat(bits: int, sectors: int, size: int, tmp_pa
 @pytest.mark.dosfstools
 @pytest.mark.parametrize(
     ("size", "cluster", "bits"),
-    [("1G", "128K", 16), ("900M", "256K", 12), ("20G", "256K", 32), ("1G", "8K", 32), ("1G", "16K", 16), ("1G", "64K", 16), ("2880K", "512", 16), ("100M", "64K", 12)],
+    [
+        ("1G", "128K", 16),
+        ("900M", "256K", 12),
+        ("20G", "256K", 32),
+        ("1G", "8K", 32),
+        ("1G", "16K", 16),
+        ("1G", "64K", 16),
+        ("2880K", "512", 16),
+        ("100M", "64K", 12),
+    ],
 )
-def test_the_type_follows_the_cluster_that_is_asked_for(size: str, cluster: str, bits: int, tmp_path: Path) -> None:
-    """Without --type, what fits: a large volume with large clusters has too few of them for FAT32."""
+def test_the_type_follows_the_cluster_that_is_asked_for(
+    size: str, cluster: str, bits: int, tmp_path: Path
+) -> None:
+    """Without --type, what fits: a large volume with large clusters has too few of them for
+    FAT32.
+    """
     image = tmp_path / "x.img"
     assert octavo_run(["mkfs", "-s", size, "--cluster", cluster, str(image)]) == 0
     with octavo.open_image(image) as volume:
@@ -452,10 +573,11 @@ def test_clusters_that_mkfs_refuses(cluster: str, tmp_path: Path) -> None:
     assert not (tmp_path / "x.img").exists()
 
 
-# -- 2.6: code pages ----------------------------------------------------------------------------------------------------
+# -- 2.6: code pages -------------------------------------------------------------------------------
 
 IN_PAGES = [
-    (437, "ÄÖÜ.ÉÑ"), (850, "ÀÁÂÃ.ÐÕÞ"), (852, "ŁÓDŹ.ČĚ"), (866, "ПРИВЕТ.ЖЮФ"), (1252, "ŠŒŽ€.ÝÞ"), (932, "ソース.表"), (932, "ｱｲｳ.ﾃｷ"), (936, "中文.文"), (949, "한글.글"),
+    (437, "ÄÖÜ.ÉÑ"), (850, "ÀÁÂÃ.ÐÕÞ"), (852, "ŁÓDŹ.ČĚ"), (866, "ПРИВЕТ.ЖЮФ"), (1252, "ŠŒŽ€.ÝÞ"),
+    (932, "ソース.表"), (932, "ｱｲｳ.ﾃｷ"), (936, "中文.文"), (949, "한글.글"),
     (950, "許功蓋.檔"), ("koi8-r", "ХЛЕБ.ЩЯ"), ("shift_jis", "表示.ソ"),
 ]  # fmt: skip
 
@@ -471,7 +593,9 @@ def short_bytes(name: str, page: str | int) -> bytes:
 
 @pytest.mark.parametrize(("page", "name"), IN_PAGES)
 def test_short_names_in_code_pages(page: str | int, name: str, filled: Path) -> None:
-    """Listed, found in any case, in a path and as a pattern, not given twice; a check by the same page says nothing."""
+    """Listed, found in any case, in a path and as a pattern, not given twice; a check by the same
+    page says nothing.
+    """
     data = filled.read_bytes()
     for old, new in ((b"B       BIN", name), (b"D          ", name.partition(".")[0])):
         patch(filled, data.index(old), short_bytes(new, page))
@@ -496,13 +620,17 @@ def test_short_names_in_code_pages(page: str | int, name: str, filled: Path) -> 
 
 @pytest.mark.parametrize("page", [437, 850, 852, 866, 932, 949, 1252, 874, 1255])
 def test_every_byte_in_every_code_page(page: int) -> None:
-    """Names that differ in bytes differ as they are shown, also where the page has no such character; 0x05 stands for 0xE5."""
+    """Names that differ in bytes differ as they are shown, also where the page has no such
+    character; 0x05 stands for 0xE5.
+    """
     raws = [b"AB" + bytes((b,)) + b"     TXT" for b in range(0x80, 0x100)] + [b"\x05A      TXT"]
     data = b"".join(new_entry("", 32, (33, 0, 0), raw).pack() for raw in raws)
     parsed = parse_directory(data, False, f"cp{page}")
     names = [entry.name for entry in parsed.entries]
     assert len(set(names)) == len(raws) and not parsed.broken
-    assert names[-1].removesuffix(".TXT") == b"\xe5A".decode(f"cp{page}", "replace").replace("\ufffd", "\uf0e5")
+    assert names[-1].removesuffix(".TXT") == b"\xe5A".decode(f"cp{page}", "replace").replace(
+        "\ufffd", "\uf0e5"
+    )
     for name in names:
         name.encode()
 
@@ -515,28 +643,60 @@ def test_long_names_need_no_code_page(filled: Path) -> None:
         assert all(e.short_name.isascii() for e in volume.entries())
     for page in (437, 932):
         with octavo.open_image(filled, codepage=page) as volume:
-            assert volume.read_bytes("привет, МИР.TXT") == b"1" and volume.read_bytes("привет.жюф") == b"2"
+            assert (
+                volume.read_bytes("привет, МИР.TXT") == b"1"
+                and volume.read_bytes("привет.жюф") == b"2"
+            )
             assert volume.check() == []
 
 
 @pytest.mark.parametrize(
-    "page", ["", "klingon", 0, -1, 99999, "utf-16", "cp037", "rot13", "idna", "utf-8", 65001, "ascii", "unicode_escape", "base64", "a\0b", None, 1.5, b"cp437"]
+    "page",
+    [
+        "",
+        "klingon",
+        0,
+        -1,
+        99999,
+        "utf-16",
+        "cp037",
+        "rot13",
+        "idna",
+        "utf-8",
+        65001,
+        "ascii",
+        "unicode_escape",
+        "base64",
+        "a\0b",
+        None,
+        1.5,
+        b"cp437",
+    ],
 )
 def test_code_pages_that_are_none(page: object, filled: Path) -> None:
     """Refused in one sentence, and so are codecs of another kind."""
-    with pytest.raises(StatusError, match="is no code page") as caught, octavo.open_image(filled, codepage=page):  # type: ignore[arg-type]
+    with (
+        pytest.raises(StatusError, match="is no code page") as caught,
+        octavo.open_image(filled, codepage=page),  # type: ignore[arg-type]
+    ):
         pass
     assert caught.value.status == Status.INVALID_PARAMETER
 
 
-def test_verbs_take_a_code_page(filled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every verb that opens images finds a short name in it, and shows it so; another page's name is not there."""
+def test_verbs_take_a_code_page(
+    filled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every verb that opens images finds a short name in it, and shows it so; another page's name
+    is not there.
+    """
     patch(filled, filled.read_bytes().index(b"B       BIN"), short_bytes("ЖЮФ.BIN", 866))
     page, where = ["--codepage", "866"], f"{filled}:/жюф.bin"
     out = tmp_path / "out.bin"
     for call in (
-        ["ls", f"{filled}:"], ["attrib", where], ["cat", where], ["cp", where, str(out)], ["check", str(filled)], ["df", str(filled)],
-        ["mkdir", "-p", f"{filled}:/new"], ["mv", where, f"{filled}:/c.bin"], ["boot", str(filled), "-c", "dir"],
+        ["ls", f"{filled}:"], ["attrib", where], ["cat", where], ["cp", where, str(out)],
+        ["check", str(filled)], ["df", str(filled)],
+        ["mkdir", "-p", f"{filled}:/new"], ["mv", where, f"{filled}:/c.bin"],
+        ["boot", str(filled), "-c", "dir"],
     ):  # fmt: skip
         capsys.readouterr()
         assert octavo_run([call[0], *page, *call[1:]]) == 0
@@ -562,7 +722,7 @@ def test_short_names_that_mtools_wrote(tmp_path: Path, monkeypatch: pytest.Monke
         assert volume.read_bytes("привет.жюф") == b"data" and volume.check() == []
 
 
-# -- 2.7: attributes ----------------------------------------------------------------------------------------------------
+# -- 2.7: attributes -------------------------------------------------------------------------------
 
 
 @pytest.mark.mtools
@@ -583,7 +743,9 @@ def test_attributes_are_set_cleared_and_kept(filled: Path) -> None:
 
 
 def test_what_read_only_files_refuse(filled: Path) -> None:
-    """They are neither written, nor removed, nor replaced, until the attribute is cleared, or by force."""
+    """They are neither written, nor removed, nor replaced, until the attribute is cleared, or by
+    force.
+    """
     with octavo.open_image(filled) as volume:
         volume.set_attributes("a.bin", "r")
         volume.set_attributes("d", "r")
@@ -596,7 +758,9 @@ def test_what_read_only_files_refuse(filled: Path) -> None:
             with pytest.raises(StatusError, match="read-only attribute") as caught:
                 change()
             assert caught.value.status == status
-        assert volume.read_bytes("a.bin") == b"a" * 3000 and volume.read_bytes("b.bin") == b"b" * 3000
+        assert (
+            volume.read_bytes("a.bin") == b"a" * 3000 and volume.read_bytes("b.bin") == b"b" * 3000
+        )
         volume.remove("d/inner.txt")
         with pytest.raises(StatusError, match="read-only attribute"):
             volume.rmdir("d")
@@ -614,7 +778,9 @@ def test_what_read_only_files_refuse(filled: Path) -> None:
 
 
 def test_attributes_that_cannot_be_changed(filled: Path) -> None:
-    """Other letters, the root directory, what is not there, a volume that is read-only; nothing is changed."""
+    """Other letters, the root directory, what is not there, a volume that is read-only; nothing is
+    changed.
+    """
     before = digest(filled)
     with octavo.open_image(filled) as volume:
         for path, letters, status in (
@@ -628,20 +794,28 @@ def test_attributes_that_cannot_be_changed(filled: Path) -> None:
             with pytest.raises(StatusError) as caught:
                 volume.set_attributes(path, letters)
             assert caught.value.status == status
-    with octavo.open_image(filled, read_only=True) as volume, pytest.raises(StatusError, match="read-only"):
+    with (
+        octavo.open_image(filled, read_only=True) as volume,
+        pytest.raises(StatusError, match="read-only"),
+    ):
         volume.set_attributes("a.bin", "r")
     assert digest(filled) == before
 
 
 def test_attributes_of_an_open_file(filled: Path) -> None:
-    """Who has it open goes on writing; what is changed then, and the attribute, are both on the medium."""
+    """Who has it open goes on writing; what is changed then, and the attribute, are both on the
+    medium.
+    """
     with octavo.open_image(filled) as volume, volume.open("a.bin", "r+b") as file:
         volume.set_attributes("a.bin", "r", "a")
         file.write(b"new")
         with pytest.raises(StatusError, match="read-only attribute"):
             volume.open("a.bin", "r+b")
     with octavo.open_image(filled) as volume:
-        assert volume.stat("a.bin").flags == "r---a" and volume.read_bytes("a.bin") == b"new" + b"a" * 2997
+        assert (
+            volume.stat("a.bin").flags == "r---a"
+            and volume.read_bytes("a.bin") == b"new" + b"a" * 2997
+        )
         assert volume.check() == []
 
 
@@ -666,7 +840,7 @@ def test_attrib(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert shown() == "-h---"
 
 
-# -- 2.8: times ---------------------------------------------------------------------------------------------------------
+# -- 2.8: times ------------------------------------------------------------------------------------
 
 FIRST, LAST = datetime(1980, 1, 1), datetime(2107, 12, 31, 23, 59, 58)
 
@@ -674,9 +848,12 @@ FIRST, LAST = datetime(1980, 1, 1), datetime(2107, 12, 31, 23, 59, 58)
 @pytest.mark.parametrize(
     ("moment", "expected"),
     [
-        (datetime(1979, 12, 31, 23, 59, 59), FIRST), (datetime(1975, 6, 5, 4, 3, 2), FIRST), (datetime(1980, 1, 1, 0, 0, 1), FIRST),
-        (datetime(1980, 1, 1, 0, 0, 2), datetime(1980, 1, 1, 0, 0, 2)), (datetime(2107, 12, 31, 23, 59, 59), LAST),
-        (datetime(2108, 1, 1), LAST), (datetime(2150, 7, 8, 9), LAST), (datetime(9999, 12, 31), LAST),
+        (datetime(1979, 12, 31, 23, 59, 59), FIRST), (datetime(1975, 6, 5, 4, 3, 2), FIRST),
+        (datetime(1980, 1, 1, 0, 0, 1), FIRST),
+        (datetime(1980, 1, 1, 0, 0, 2), datetime(1980, 1, 1, 0, 0, 2)),
+        (datetime(2107, 12, 31, 23, 59, 59), LAST),
+        (datetime(2108, 1, 1), LAST), (datetime(2150, 7, 8, 9), LAST),
+        (datetime(9999, 12, 31), LAST),
     ],
 )  # fmt: skip
 def test_moments_outside_of_fats_years(moment: datetime, expected: datetime) -> None:
@@ -688,7 +865,8 @@ def test_moments_outside_of_fats_years(moment: datetime, expected: datetime) -> 
 @pytest.mark.parametrize(
     ("wall", "expected"),
     [
-        (-1, FIRST), (0, FIRST), (-1e20, FIRST), (-math.inf, FIRST), (-(10**400), FIRST), (315_360_000, FIRST), (1e10, LAST), (1e20, LAST), (math.inf, LAST),
+        (-1, FIRST), (0, FIRST), (-1e20, FIRST), (-math.inf, FIRST), (-(10**400), FIRST),
+        (315_360_000, FIRST), (1e10, LAST), (1e20, LAST), (math.inf, LAST),
         (10**400, LAST), (4_400_000_000, LAST), (True, FIRST),
     ],
 )  # fmt: skip
@@ -702,7 +880,10 @@ def test_any_time_can_be_set(wall: float, expected: datetime, filled: Path) -> N
             file.set_modified(wall)
     with octavo.open_image(filled) as volume:
         assert {volume.stat(name).modified for name in ("new.bin", "a.bin", "b.bin")} == {expected}
-        assert volume.read_bytes("b.bin") == b"B" + b"b" * 2999 and volume.read_bytes("a.bin") == b"over"
+        assert (
+            volume.read_bytes("b.bin") == b"B" + b"b" * 2999
+            and volume.read_bytes("a.bin") == b"over"
+        )
         assert volume.check() == []
 
 
@@ -722,17 +903,22 @@ def test_what_is_no_time(wall: float, filled: Path) -> None:
             file.write(b"B")
         assert volume.stat("b.bin").modified.year > 2000
     with octavo.open_image(filled) as volume:
-        assert volume.read_bytes("a.bin") == b"a" * 3000 and volume.read_bytes("b.bin") == b"BB" + b"b" * 2998
+        assert (
+            volume.read_bytes("a.bin") == b"a" * 3000
+            and volume.read_bytes("b.bin") == b"BB" + b"b" * 2998
+        )
         assert volume.check() == []
 
 
-# -- 2.9 to 2.11: long names and deep trees -----------------------------------------------------------------------------
+# -- 2.9 to 2.11: long names and deep trees --------------------------------------------------------
 
 
 @pytest.mark.dosfstools
 @pytest.mark.parametrize("length", [181, 195, 196, 208, 255])
 def test_the_longest_names_in_the_smallest_clusters(length: int, tmp_path: Path) -> None:
-    """15 to 21 slots, and a cluster of 512 bytes has 16: as many as asked for until the volume is full, in root and subdirectory."""
+    """15 to 21 slots, and a cluster of 512 bytes has 16: as many as asked for until the volume is
+    full, in root and subdirectory.
+    """
     image = volume_of(tmp_path / "x.img", 32)
     names = [f"{i:03}" + "n" * (length - 3) for i in range(25)]
     with octavo.open_image(image) as volume:
@@ -744,7 +930,9 @@ def test_the_longest_names_in_the_smallest_clusters(length: int, tmp_path: Path)
         volume.write_bytes("d/" + "z" * length, b"z")
     with octavo.open_image(image) as volume:
         assert all(volume.read_bytes(name) == name.encode() for name in names)
-        assert sorted(e.name for e in volume.entries("d")) == sorted([*names[1::2], "b.bin", "z" * length])
+        assert sorted(e.name for e in volume.entries("d")) == sorted(
+            [*names[1::2], "b.bin", "z" * length]
+        )
         assert volume.check() == []
     fsck(image)
 
@@ -779,7 +967,10 @@ def nest(image: Path, levels: int) -> None:
         if level:
             slots = [(b".", level + 1), (b"..", level if level > 1 else 0), *slots]
         at = geometry.place(level + 1) if level else geometry.root_offset
-        packed = [b"%-11b\x10%b" % (name, bytes(14)) + struct.pack("<HI", cluster, 0) for name, cluster in slots]
+        packed = [
+            b"%-11b\x10%b" % (name, bytes(14)) + struct.pack("<HI", cluster, 0)
+            for name, cluster in slots
+        ]
         data[at : at + 32 * len(packed)] = b"".join(packed)
     table = struct.pack("<H", 0xFFFF) * levels
     for fat in range(geometry.fats):
@@ -790,7 +981,9 @@ def nest(image: Path, levels: int) -> None:
 
 @pytest.mark.dosfstools
 def test_as_many_levels_as_a_volume_has_clusters(tmp_path: Path) -> None:
-    """Each is checked in a moment; what no path can reach is told, in steps and bytes that do not grow with the depth's square."""
+    """Each is checked in a moment; what no path can reach is told, in steps and bytes that do not
+    grow with the depth's square.
+    """
     image = make_image(tmp_path / "disk.img", 16 << 20, 16, 512)
     nest(image, 16_000)
     fsck(image)
@@ -802,23 +995,37 @@ def test_as_many_levels_as_a_volume_has_clusters(tmp_path: Path) -> None:
         with pytest.raises(StatusError) as caught:
             volume.stat("D/" * 2047 + "Dxx")
     assert time.process_time() - began < 30  # 3 here; 8,000 levels took 46
-    assert seen == 2049 and len(told) == 1 and "4097 characters, and a path may have 4095" in told[0]
+    assert (
+        seen == 2049 and len(told) == 1 and "4097 characters, and a path may have 4095" in told[0]
+    )
     assert caught.value.status == Status.NAME_TOO_LONG and caught.value.errno == errno.ENAMETOOLONG
 
 
 @pytest.mark.mtools
 @pytest.mark.dosfstools
 def test_a_short_name_without_tilde_beside_a_long_one(filled: Path) -> None:
-    """It leads to the file, is given to nobody else, and a check says nothing; as other makers and NTFS-minded tools write them."""
+    """It leads to the file, is given to nobody else, and a check says nothing; as other makers and
+    NTFS-minded tools write them.
+    """
     data = filled.read_bytes()
     at = data.index(b"B       BIN")
     short = data[at : at + 32]
-    named = long_slots("Notes of the year.text", b"NOTES   TXT") + b"NOTES   TXT" + short[11:12] + b"\0" + short[13:]
+    named = (
+        long_slots("Notes of the year.text", b"NOTES   TXT")
+        + b"NOTES   TXT"
+        + short[11:12]
+        + b"\0"
+        + short[13:]
+    )
     patch(filled, at, named + data[at + 32 : at + 64])  # d's entry goes behind
     with octavo.open_image(filled) as volume:
         assert [e.name for e in volume.entries()] == ["a.bin", "Notes of the year.text", "d"]
         assert volume.stat("notes.txt").name == "Notes of the year.text" and volume.check() == []
-        assert volume.read_bytes("NOTES.TXT") == volume.read_bytes("notes of the YEAR.text") == b"b" * 3000
+        assert (
+            volume.read_bytes("NOTES.TXT")
+            == volume.read_bytes("notes of the YEAR.text")
+            == b"b" * 3000
+        )
         for change in (
             lambda: volume.mkdir("notes.txt"),
             lambda: volume.open("Notes.txt", "xb"),
@@ -837,14 +1044,18 @@ def test_a_short_name_without_tilde_beside_a_long_one(filled: Path) -> None:
     with octavo.open_image(filled) as volume:
         volume.remove("NOTES.TXT")
         volume.write_bytes("NOTES.TXT", b"new")
-        assert volume.read_bytes("notes.txt") == b"new" and not volume.exists("Notes of the year.text")
+        assert volume.read_bytes("notes.txt") == b"new" and not volume.exists(
+            "Notes of the year.text"
+        )
         assert volume.check() == []
     fsck(filled)
 
 
 @pytest.mark.dosfstools
 def test_a_repair_gives_no_name_that_a_later_entry_has(filled: Path) -> None:
-    """Only the twin gets another name, and its contents stay; whoever has the next name keeps it."""
+    """Only the twin gets another name, and its contents stay; whoever has the next name keeps
+    it.
+    """
     with octavo.open_image(filled) as volume:
         for i in range(1, 4):
             volume.write_bytes(f"a~{i}.bin", bytes((i,)))
@@ -853,7 +1064,13 @@ def test_a_repair_gives_no_name_that_a_later_entry_has(filled: Path) -> None:
     with octavo.open_image(filled) as volume:
         assert len(volume.check(repair=True)) == 1 and volume.check() == []
         names = [e.name for e in volume.entries()]
-        assert names[0] == "a.bin" and names[2:] == ["d", "a~1.bin", "a~2.bin", "a~3.bin", "A long name.bin"]
+        assert names[0] == "a.bin" and names[2:] == [
+            "d",
+            "a~1.bin",
+            "a~2.bin",
+            "a~3.bin",
+            "A long name.bin",
+        ]
         assert volume.read_bytes(names[1]) == b"b" * 3000
         assert [volume.read_bytes(f"a~{i}.bin") for i in range(1, 4)] == [b"\x01", b"\x02", b"\x03"]
     fsck(filled)

@@ -46,5 +46,7 @@ def test_every_test_exists(title: str) -> None:
     for number, tests in rows(title):
         for file, name in tests:
             text = (TESTS / file).read_text()
-            pattern = rf"^(def {name}\(|{name} = )" if not name.endswith("*") else rf"^def {name[:-1]}"
+            pattern = (
+                rf"^(def {name}\(|{name} = )" if not name.endswith("*") else rf"^def {name[:-1]}"
+            )
             assert re.search(pattern, text, re.MULTILINE), f"{number}: {file} has no {name}"

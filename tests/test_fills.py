@@ -1,4 +1,6 @@
-"""Volumes filled to their last cluster and slot and beyond (`make fills` has more); the ends of directories one by one."""
+"""Volumes filled to their last cluster and slot and beyond (`make fills` has more); the ends of
+directories one by one.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def folder() -> Iterator[Path]:
 @pytest.mark.dosfstools
 @pytest.mark.parametrize("part", range(PARTS))
 def test_fills(part: int, folder: Path) -> None:
-    """Each is judged by a model, by check, by fsck.fat and by mtools; a failure says how to do it again."""
+    """Each is judged by a model, by check, by fsck.fat and by mtools; a failure says how to do it
+    again.
+    """
     for seed in range(part, FILLS, PARTS):
         try:
             fill(seed, folder)
@@ -47,10 +51,18 @@ def test_fills_meet_every_kind_and_every_way() -> None:
     assert kinds == set(KINDS) and ways == set(WAYS)
 
 
-@pytest.mark.parametrize("kind", [(12, 1 << 20, 512), (16, 3 << 20, 512), (32, 34 << 20, 512), (12, 4 << 20, 65536)], ids=str)
+@pytest.mark.parametrize(
+    "kind",
+    [(12, 1 << 20, 512), (16, 3 << 20, 512), (32, 34 << 20, 512), (12, 4 << 20, 65536)],
+    ids=str,
+)
 @pytest.mark.parametrize("free", [1, 2, 3, 20])
-def test_a_name_of_21_slots_takes_the_clusters_it_needs(kind: tuple[int, int, int], free: int, tmp_path: Path) -> None:
-    """In a directory of 512-byte clusters it may need two at once; without both nothing is taken, and with them nothing is refused."""
+def test_a_name_of_21_slots_takes_the_clusters_it_needs(
+    kind: tuple[int, int, int], free: int, tmp_path: Path
+) -> None:
+    """In a directory of 512-byte clusters it may need two at once; without both nothing is taken,
+    and with them nothing is refused.
+    """
     bits, size, cluster = kind
     image = make_volume(tmp_path / "a.img", size, bits, cluster)
     leave_free(image, set(range(10, 10 + free)))
@@ -66,7 +78,9 @@ def test_a_name_of_21_slots_takes_the_clusters_it_needs(kind: tuple[int, int, in
                 volume.write_bytes(name, b"")
             except StatusError as error:
                 assert error.status == Status.DISK_FULL
-                assert need > left or slots + 21 > 65536, f"{need} clusters refused, {left} are free"
+                assert need > left or slots + 21 > 65536, (
+                    f"{need} clusters refused, {left} are free"
+                )
                 assert volume.space().free // cluster == left
                 break
             slots, room = slots + 21, room + need * cluster // 32
@@ -79,7 +93,9 @@ def test_a_name_of_21_slots_takes_the_clusters_it_needs(kind: tuple[int, int, in
 
 
 def test_a_directory_has_65536_slots_and_no_more(tmp_path: Path) -> None:
-    """2 MiB in clusters of 64 KiB: 3,120 names of 21 slots, then 14 of one; a slot given back is found again."""
+    """2 MiB in clusters of 64 KiB: 3,120 names of 21 slots, then 14 of one; a slot given back is
+    found again.
+    """
     image = make_volume(tmp_path / "a.img", 20 << 20, 12, 65536)
     assert clusters_of(image) > 40
     with octavo.open_image(tmp_path / "a.img") as volume:
@@ -104,7 +120,9 @@ def test_a_directory_has_65536_slots_and_no_more(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bits", [12, 16])
 def test_the_fixed_root_has_all_its_slots(bits: int, tmp_path: Path) -> None:
-    """The last slot is used, the one beyond refused, also by mkdir and rename; nothing else is lost by it."""
+    """The last slot is used, the one beyond refused, also by mkdir and rename; nothing else is lost
+    by it.
+    """
     make_volume(tmp_path / "a.img", 3 << 20, bits, 512 if bits == 16 else 1024)
     with octavo.open_image(tmp_path / "a.img") as volume:
         volume.mkdir("d")

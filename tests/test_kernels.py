@@ -1,4 +1,6 @@
-"""Kernels in two lives: what is compiled is what is written, whatever it was made from has changed since."""
+"""Kernels in two lives: what is compiled is what is written, whatever it was made from has changed
+since.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def result(folder: Path, k: int, one: str = ONE, two: str = TWO, jit: bool = Tru
         (folder / f"{name}.py").write_text(text)
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "0" if jit else "1"}
     program = PROGRAM.format(folder=str(folder))
-    done = subprocess.run([sys.executable, "-B", "-c", program], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", program], env=environment, capture_output=True, text=True
+    )
     return (done.stdout if done.returncode == 0 else done.stderr.splitlines()[-1]).strip()
 
 
@@ -70,10 +74,18 @@ def test_a_negative_index_is_found_by_the_interpreter(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("one", "two", "says"),
     [
-        (ONE.replace("K\n", "K\nSIZES = [1]\n").replace("+ K", "+ SIZES[0]"), TWO, "one.look uses SIZES, no number"),
+        (
+            ONE.replace("K\n", "K\nSIZES = [1]\n").replace("+ K", "+ SIZES[0]"),
+            TWO,
+            "one.look uses SIZES, no number",
+        ),
         (ONE, TWO.replace("look(a, 3)", "sum(a)"), "two.run uses sum, no number"),
         (ONE + "\n@kernel\ndef run(a):\n    return 1\n", TWO, "two kernels are called run"),
-        (ONE, TWO.replace("from one import look", "def look(a, i):\n    return 0\n"), "which is another look"),
+        (
+            ONE,
+            TWO.replace("from one import look", "def look(a, i):\n    return 0\n"),
+            "which is another look",
+        ),
     ],
 )
 def test_what_kernels_may_not_use(one: str, two: str, says: str, tmp_path: Path) -> None:
@@ -93,17 +105,29 @@ def test_a_policy_takes_its_seams() -> None:
 
 
 def test_every_set_that_is_compiled_is_sound() -> None:
-    """Its names are numbers and kernels of its own, and its digest changes with any constant of the ABI that it uses."""
+    """Its names are numbers and kernels of its own, and its digest changes with any constant of the
+    ABI that it uses.
+    """
     policies = [__import__(f"octavo.memory.policies.{m}", fromlist=["x"]) for m in MODULES.values()]
-    sets = [(mmukernels,), (buddykernels, pagepools, slabkernels), (lists, mmukernels, faultkernels)]
-    sets += [(lists, p, replay) for p in policies] + [(lists, p, mmukernels, harvestkernels) for p in policies]
+    sets = [
+        (mmukernels,),
+        (buddykernels, pagepools, slabkernels),
+        (lists, mmukernels, faultkernels),
+    ]
+    sets += [(lists, p, replay) for p in policies] + [
+        (lists, p, mmukernels, harvestkernels) for p in policies
+    ]
     digests = [kernels.digest(*modules) for modules in sets]
     assert len(set(digests)) == len(digests)
 
 
 def test_a_constant_of_the_abi_is_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the kernels of the soft MMU and of the buddy allocator use them."""
-    for module, name in ((mmukernels, "ACCESSED"), (buddykernels, "BLOCK_ORDER"), (faultkernels, "COPIED")):
+    for module, name in (
+        (mmukernels, "ACCESSED"),
+        (buddykernels, "BLOCK_ORDER"),
+        (faultkernels, "COPIED"),
+    ):
         modules = (lists, mmukernels, module) if module is faultkernels else (module,)
         before = kernels.digest(*modules)
         monkeypatch.setattr(module, name, 77)

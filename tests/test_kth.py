@@ -1,4 +1,6 @@
-"""The k-th taking of frames fails, for every k, in every scenario of the kernel's own memory: the ledger balances to the frame."""
+"""The k-th taking of frames fails, for every k, in every scenario of the kernel's own memory: the
+ledger balances to the frame.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,11 @@ from octavo.memory.systemptes import SystemPtes
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 
-PLACES = {"nonpaged pool": (0xFFFFFA8000000000, 8), "paged pool": (0xFFFFF8A000000000, 64), "system PTEs": (0xFFFFF88000000000, 200)}
+PLACES = {
+    "nonpaged pool": (0xFFFFFA8000000000, 8),
+    "paged pool": (0xFFFFF8A000000000, 64),
+    "system PTEs": (0xFFFFF88000000000, 200),
+}
 EXPANSION = {"nonpaged expansion": (0xFFFFFA8000008000, 64)}
 
 
@@ -122,7 +128,9 @@ def stacks_of_many_shapes(kernel: KernelMemory) -> Callable[[], None]:
 
     try:
         for i in range(12):
-            got.append(kernel.stacks.allocate((i % 3 + 1) * PAGE_SIZE, (i % 4 + 3) * PAGE_SIZE, f"s{i}"))
+            got.append(
+                kernel.stacks.allocate((i % 3 + 1) * PAGE_SIZE, (i % 4 + 3) * PAGE_SIZE, f"s{i}")
+            )
             kernel.space.write(got[-1].limit, b"deep")
             if i % 4 == 3:
                 kernel.stacks.free(got.pop(0))
@@ -136,8 +144,12 @@ SCENARIOS = [stack_that_grows, pools_that_expand, special_allocations, stacks_of
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_every_kth_taking_fails(scenario: Callable[[KernelMemory], Callable[[], None]], memory: MemoryManager) -> None:
-    """NO_MEMORY each time, nothing lost, and without the fault the same scenario works on the same machine."""
+def test_every_kth_taking_fails(
+    scenario: Callable[[KernelMemory], Callable[[], None]], memory: MemoryManager
+) -> None:
+    """NO_MEMORY each time, nothing lost, and without the fault the same scenario works on the same
+    machine.
+    """
     failing = Failing(memory.physical)
     kernel = KernelMemory(memory, FORMATS["x86-64"], PLACES | EXPANSION)
     scenario(kernel)()
@@ -166,8 +178,14 @@ def test_every_kth_taking_fails(scenario: Callable[[KernelMemory], Callable[[], 
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_every_kth_reservation_of_addresses_fails(scenario: Callable[[KernelMemory], Callable[[], None]], memory: MemoryManager, monkeypatch: pytest.MonkeyPatch) -> None:
-    """System PTEs and the pools' expansions: nothing that was taken for it is kept, frames neither."""
+def test_every_kth_reservation_of_addresses_fails(
+    scenario: Callable[[KernelMemory], Callable[[], None]],
+    memory: MemoryManager,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """System PTEs and the pools' expansions: nothing that was taken for it is kept, frames
+    neither.
+    """
     kernel = KernelMemory(memory, FORMATS["x86-64"], PLACES | EXPANSION)
     scenario(kernel)()
     kernel.reap(1 << 20)
@@ -207,7 +225,9 @@ def test_frames_that_nobody_accounts_for_are_found_by_check(memory: MemoryManage
     for holder in ("nonpaged pool", "paged pool", "special pool", "stacks", "slab thing"):
         number = next(i for i, name in enumerate(memory.pfns.holders) if name.endswith(holder))
         kernel.space.back(far, 1, number)
-        with pytest.raises(AssertionError, match=rf"{holder.removeprefix('slab ')}.*|\d frames are held"):
+        with pytest.raises(
+            AssertionError, match=rf"{holder.removeprefix('slab ')}.*|\d frames are held"
+        ):
             kernel.check()
         for other in range(1, len(memory.pfns.holders)):
             if other != number:
@@ -220,9 +240,10 @@ def test_frames_that_nobody_accounts_for_are_found_by_check(memory: MemoryManage
 @pytest.mark.parametrize("ptes", [0, 1, 33, -5, None])
 def test_kernel_memory_that_cannot_be_keeps_nothing(ptes: object, memory: MemoryManager) -> None:
     """Too few system PTEs, or no number of them: not a frame, nor a table."""
+    places = PLACES | {"system PTEs": (PLACES["system PTEs"][0], ptes)}
     free = memory.physical.available
     with pytest.raises(StatusError) as error:
-        KernelMemory(memory, FORMATS["x86-64"], PLACES | {"system PTEs": (PLACES["system PTEs"][0], ptes)})  # type: ignore[arg-type]
+        KernelMemory(memory, FORMATS["x86-64"], places)  # type: ignore[arg-type]
     assert error.value.status == Status.INVALID_PARAMETER and memory.physical.available == free
     memory.check()
 

@@ -1,4 +1,6 @@
-"""Drive letters: all of them and one beyond; what fails to be attached gives its letter back, and its device is closed."""
+"""Drive letters: all of them and one beyond; what fails to be attached gives its letter back, and
+its device is closed.
+"""
 
 from __future__ import annotations
 
@@ -50,12 +52,16 @@ def fill(system: octavo.System, folder: Path) -> dict[str, bytes]:
 def agrees(system: octavo.System, model: dict[str, bytes]) -> None:
     """Exactly these volumes are there, each with its own file."""
     assert sorted(system.volumes) == sorted(model)
-    assert {letter: volume.read_bytes("a.txt") for letter, volume in system.volumes.items()} == model
+    assert {
+        letter: volume.read_bytes("a.txt") for letter, volume in system.volumes.items()
+    } == model
     system.check()
 
 
 def test_floppies_get_every_letter_and_no_more(booted: octavo.System, tmp_path: Path) -> None:
-    """A: and B: first, then C: to Z:; the 27th is refused and its image closed; a letter that is given back is had again."""
+    """A: and B: first, then C: to Z:; the 27th is refused and its image closed; a letter that is
+    given back is had again.
+    """
     model = fill(booted, tmp_path)
     assert list(booted.volumes) == [f"{letter}:" for letter in LETTERS]
     beyond = made(tmp_path, "beyond", FLOPPY)
@@ -99,7 +105,9 @@ def test_disks_begin_at_c(booted: octavo.System, tmp_path: Path) -> None:
 
 
 def test_an_attach_that_fails_keeps_nothing(booted: octavo.System, tmp_path: Path) -> None:
-    """No volume in the image, or no image: the letter is the next one's, no file stays open, no frame is lost."""
+    """No volume in the image, or no image: the letter is the next one's, no file stays open, no
+    frame is lost.
+    """
     (tmp_path / "noise").write_bytes(bytes(range(256)) * 4096)
     (tmp_path / "zeros").write_bytes(bytes(1 << 20))
     disk = made(tmp_path, "disk", DISK)

@@ -15,7 +15,12 @@ from octavo.machine.ram import MAX_FRAMES, Ram
 from octavo.status import Status, StatusError
 
 MIB = 1 << 20
-BASE = 44 * MIB  # what Python, NumPy and Octavo's own objects may take beside the 4 MiB; 36 MiB were measured (25 of them NumPy alone)
+BASE = (
+    44 * MIB
+    # what Python, NumPy and Octavo's own objects may take beside the 4 MiB; 36 MiB were measured
+    # (25 of
+    # them NumPy alone)
+)
 
 _SCRIPT = """
 import sys, octavo
@@ -35,7 +40,8 @@ with octavo.boot(memory="4M", disks=[image]) as system:
             most = max(most, system.memory.frames_in_use)
     system.check()
     statistics = system.statistics()["memory"]
-peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))  # ru_maxrss has our parent in it
+# ru_maxrss has our parent in it
+peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(most, system.memory.limit, peak, statistics["physical_lowest"])
 """
 
@@ -44,7 +50,9 @@ def test_256_mib_in_4_mib(tmp_path: Path) -> None:
     """Frames never pass the limit, and the process's peak is 4 MiB and a fixed base."""
     image = tmp_path / "disk.img"
     assert octavo_run(["mkfs", "--size", "320M", str(image)]) == 0
-    done = subprocess.run([sys.executable, "-c", _SCRIPT, str(image)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, str(image)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     most, limit, peak, lowest = map(int, done.stdout.split())
     assert limit == 4 * MIB // PAGE_SIZE
@@ -116,13 +124,17 @@ def test_metadata_of_many_directories_is_bounded(image: Path) -> None:
                 assert volume.read_bytes(f"{i}/file") == b"%d" % i  # its node goes with it
             volume.rename(f"{i}/file", f"{i + 1 if i < 299 else 0}/moved")
             assert len(core.nodes) <= core.most_nodes + 4  # type: ignore[attr-defined]
-        assert all(volume.read_bytes(f"{i + 1 if i < 299 else 0}/moved") == b"%d" % i for i in range(300))
+        assert all(
+            volume.read_bytes(f"{i + 1 if i < 299 else 0}/moved") == b"%d" % i for i in range(300)
+        )
         assert len(core.nodes) <= core.most_nodes + 2  # type: ignore[attr-defined]
         system.check()
 
 
 def test_a_whole_file_that_does_not_fit_into_memory_is_not_there(image: Path) -> None:
-    """With pageout off: NO_MEMORY, there is no file, its clusters are free again, and the volume is clean."""
+    """With pageout off: NO_MEMORY, there is no file, its clusters are free again, and the volume is
+    clean.
+    """
     data = bytes(range(256)) * 16384
     with octavo.boot(memory="2M", disks=[image], pageout=False) as system:
         volume = system.volumes["C:"]
@@ -136,7 +148,9 @@ def test_a_whole_file_that_does_not_fit_into_memory_is_not_there(image: Path) ->
 
 
 def test_a_reader_of_more_than_memory_leaves_nothing_behind(image: Path) -> None:
-    """A scan of 8 MiB in 4 MiB uses a few views, and what it gives is right; what is dirty, and a small file, stay in memory."""
+    """A scan of 8 MiB in 4 MiB uses a few views, and what it gives is right; what is dirty, and a
+    small file, stay in memory.
+    """
     data = b"".join(i.to_bytes(4, "little") for i in range(2 << 20))
     with octavo.open_image(image) as volume:
         volume.write_bytes("large.bin", data)
@@ -154,15 +168,22 @@ def test_a_reader_of_more_than_memory_leaves_nothing_behind(image: Path) -> None
             assert bytes(read) == data[: 3 << 20] + b"dirty" + data[(3 << 20) + 5 :]
             system.check()
             counts = system.memory.pfns.counts
-            assert counts[State.FREE] + counts[State.ZEROED] > 256  # a quarter of memory was never needed
+            assert (
+                counts[State.FREE] + counts[State.ZEROED] > 256
+            )  # a quarter of memory was never needed
             before = system.memory.faults.hard
-            assert volume.read_bytes("small.bin") == b"s" * 100_000 and system.memory.faults.hard == before
+            assert (
+                volume.read_bytes("small.bin") == b"s" * 100_000
+                and system.memory.faults.hard == before
+            )
         assert volume.read_bytes("large.bin")[3 << 20 :][:5] == b"dirty"
         system.check()
 
 
 def test_more_than_8_gib() -> None:
-    """Frame numbers and indexes of prototype PTEs fit, wherever files and spaces are: it once ended in a traceback. Nothing is used before it is touched."""
+    """Frame numbers and indexes of prototype PTEs fit, wherever files and spaces are: it once ended
+    in a traceback. Nothing is used before it is touched.
+    """
     with octavo.boot(memory="9G") as system:
         system.attach_ram_disk()
         volume = system.volumes["C:"]
@@ -180,7 +201,9 @@ def test_more_than_8_gib() -> None:
 def test_more_than_the_host_has() -> None:
     """One sentence, that says what to do."""
     made: list[Ram] = []
-    with pytest.raises(StatusError, match="the host cannot give 4194304 MiB for RAM .*: set a smaller memory limit"):
+    with pytest.raises(
+        StatusError, match="the host cannot give 4194304 MiB for RAM .*: set a smaller memory limit"
+    ):
         for _ in range(64):  # of 4 TiB: more than a process has addresses for
             made.append(Ram(MAX_FRAMES))
     for ram in made:

@@ -1,4 +1,6 @@
-"""The loader: the descriptor map against a model of pages, ExectOS's cases, finished tables read through Unicorn's MMU, the loader block."""
+"""The loader: the descriptor map against a model of pages, ExectOS's cases, finished tables read
+through Unicorn's MMU, the loader block.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,12 @@ from octavo.machine.paging import FORMATS
 from octavo.machine.ram import Ram
 from octavo.status import Status, StatusError
 
-FREE, TEMPORARY, PERMANENT, PROGRAM = LoaderType.FREE, LoaderType.TEMPORARY, LoaderType.PERMANENT, LoaderType.PROGRAM
+FREE, TEMPORARY, PERMANENT, PROGRAM = (
+    LoaderType.FREE,
+    LoaderType.TEMPORARY,
+    LoaderType.PERMANENT,
+    LoaderType.PROGRAM,
+)
 ARCHES = list(FORMATS)
 
 
@@ -37,7 +44,7 @@ def runs(m: LoaderMap) -> list[tuple[int, int, LoaderType]]:
     return [(d.first, d.end - 1, d.type) for d in m.items]
 
 
-# -- cases of ExectOS' loader, by the numbers in the docstrings ----------------------------------------------------------------
+# -- cases of ExectOS' loader, by the numbers in the docstrings ------------------------------------
 
 
 def test_claims_split_trim_and_remove() -> None:
@@ -62,51 +69,98 @@ def test_a_claim_over_another_type_changes_nothing() -> None:
     """6: the error names both, and the free run in front of it was not cut (ExectOS cuts it)."""
     m = loader_map("x86-64", (0x10, 0x1F, FREE), (0x20, 0x2F, PERMANENT), (0x30, 0x3F, FREE))
     before = list(m.items)
-    with pytest.raises(StatusError, match="cannot claim program 0x18-0x37: it overlaps permanent 0x20-0x2f"):
+    with pytest.raises(
+        StatusError, match="cannot claim program 0x18-0x37: it overlaps permanent 0x20-0x2f"
+    ):
         m.claim(0x18, 0x20, PROGRAM)
     assert m.items == before
 
 
 def test_low_rules() -> None:
-    """8 and 9: frame 0 and 0xA0 to 0xFF are the firmware's, 0x80 starts processors; also where frame 0 is boot data."""
-    ranges = [FirmwareRange(0, 0xA0000, MemoryKind.USABLE), FirmwareRange(0x100000, 0x800000, MemoryKind.USABLE)]
+    """8 and 9: frame 0 and 0xA0 to 0xFF are the firmware's, 0x80 starts processors; also where
+    frame 0 is boot data.
+    """
+    ranges = [
+        FirmwareRange(0, 0xA0000, MemoryKind.USABLE),
+        FirmwareRange(0x100000, 0x800000, MemoryKind.USABLE),
+    ]
     m = LoaderMap.from_firmware(FORMATS["x86-64"], ranges)
-    assert runs(m)[:4] == [(0, 0, PERMANENT), (1, 0x7F, FREE), (0x80, 0x80, TEMPORARY), (0x81, 0x9F, FREE)]
-    ranges = [FirmwareRange(0, 0x1000, MemoryKind.TEMPORARY), FirmwareRange(0x1000, 0x800000, MemoryKind.USABLE)]
+    assert runs(m)[:4] == [
+        (0, 0, PERMANENT),
+        (1, 0x7F, FREE),
+        (0x80, 0x80, TEMPORARY),
+        (0x81, 0x9F, FREE),
+    ]
+    ranges = [
+        FirmwareRange(0, 0x1000, MemoryKind.TEMPORARY),
+        FirmwareRange(0x1000, 0x800000, MemoryKind.USABLE),
+    ]
     m = LoaderMap.from_firmware(FORMATS["x86-64"], ranges)
     assert runs(m)[0] == (0, 0, PERMANENT) and m.find(0xA0) == Descriptor(0xA0, 0x60, PERMANENT)
 
 
 def test_the_firmware_keeps_holes_and_reserved_frames_too() -> None:
-    """Frame 0 and 0xA0 to 0xFF are set aside where the map says nothing, reserved, or bits of both; nobody can claim them; tables stay special."""
-    hole = [FirmwareRange(0x1000, 0xA0000, MemoryKind.USABLE), FirmwareRange(0x100000, 0x800000, MemoryKind.USABLE)]
-    reserved = [*hole, FirmwareRange(0, 0x1000, MemoryKind.RESERVED), FirmwareRange(0xA0000, 0x100000, MemoryKind.RESERVED)]
+    """Frame 0 and 0xA0 to 0xFF are set aside where the map says nothing, reserved, or bits of both;
+    nobody can claim them; tables stay special.
+    """
+    hole = [
+        FirmwareRange(0x1000, 0xA0000, MemoryKind.USABLE),
+        FirmwareRange(0x100000, 0x800000, MemoryKind.USABLE),
+    ]
+    reserved = [
+        *hole,
+        FirmwareRange(0, 0x1000, MemoryKind.RESERVED),
+        FirmwareRange(0xA0000, 0x100000, MemoryKind.RESERVED),
+    ]
     whole = [FirmwareRange(0, 0x800000, MemoryKind.USABLE)]
-    mixed = [*hole, FirmwareRange(0xB0000, 0xC0000, MemoryKind.RESERVED), FirmwareRange(0xE0000, 0xE8000, MemoryKind.USABLE)]
+    mixed = [
+        *hole,
+        FirmwareRange(0xB0000, 0xC0000, MemoryKind.RESERVED),
+        FirmwareRange(0xE0000, 0xE8000, MemoryKind.USABLE),
+    ]
     for arch in ARCHES:
         for ranges in (hole, reserved, whole, mixed):
             m = LoaderMap.from_firmware(FORMATS[arch], ranges)
             m.check()
-            assert m.find(0) == Descriptor(0, 1, PERMANENT) and m.find(0xFF) == Descriptor(0xA0, 0x60, PERMANENT)
+            assert m.find(0) == Descriptor(0, 1, PERMANENT) and m.find(0xFF) == Descriptor(
+                0xA0, 0x60, PERMANENT
+            )
             for frame in (0, 0xA0, 0xFF):
                 with pytest.raises(StatusError):
                     m.claim(frame, 1, PROGRAM)
     tables = [*hole, FirmwareRange(0xE0000, 0xF0000, MemoryKind.ACPI)]
     m = LoaderMap.from_firmware(FORMATS["x86-64"], tables)
-    assert runs(m)[4:7] == [(0xA0, 0xDF, PERMANENT), (0xE0, 0xEF, LoaderType.SPECIAL), (0xF0, 0xFF, PERMANENT)]
+    assert runs(m)[4:7] == [
+        (0xA0, 0xDF, PERMANENT),
+        (0xE0, 0xEF, LoaderType.SPECIAL),
+        (0xF0, 0xFF, PERMANENT),
+    ]
 
 
 def test_registers_behind_the_roms_do_not_bring_them_along() -> None:
-    """A permanent region at 1 MiB is one with the frames below it, and only what lies above 1 MiB is mapped."""
-    m = LoaderMap.from_firmware(FORMATS["pae"], [FirmwareRange(0x100000, 0x110000, MemoryKind.IO), FirmwareRange(0x110000, 0x4000000, MemoryKind.USABLE)])
+    """A permanent region at 1 MiB is one with the frames below it, and only what lies above 1 MiB
+    is mapped.
+    """
+    m = LoaderMap.from_firmware(
+        FORMATS["pae"],
+        [
+            FirmwareRange(0x100000, 0x110000, MemoryKind.IO),
+            FirmwareRange(0x110000, 0x4000000, MemoryKind.USABLE),
+        ],
+    )
     m.place(16, 0x1000)
     m.check()
-    assert m.find(0xFF) == Descriptor(0xA0, 0x60, PERMANENT) and m.find(0x100) == Descriptor(0x100, 0x10, PERMANENT, WINDOWS["pae"].start)
+    assert m.find(0xFF) == Descriptor(0xA0, 0x60, PERMANENT) and m.find(0x100) == Descriptor(
+        0x100, 0x10, PERMANENT, WINDOWS["pae"].start
+    )
 
 
 def test_the_apic_has_its_address_inside_a_chipset_region() -> None:
     """11: its page is cut out of a larger permanent region and mapped at the fixed address."""
-    ranges = [FirmwareRange(0x100000, 0x4000000, MemoryKind.USABLE), FirmwareRange(0xFEC00000, 0xFF000000, MemoryKind.IO)]
+    ranges = [
+        FirmwareRange(0x100000, 0x4000000, MemoryKind.USABLE),
+        FirmwareRange(0xFEC00000, 0xFF000000, MemoryKind.IO),
+    ]
     for arch in ARCHES:
         m = LoaderMap.from_firmware(FORMATS[arch], ranges)
         m.place(16, 0x1000)
@@ -117,7 +171,15 @@ def test_the_apic_has_its_address_inside_a_chipset_region() -> None:
         assert registers is not None and registers.virtual == WINDOWS[arch].start
 
 
-@pytest.mark.parametrize(("arch", "kernel"), [("pae", 0x80894000), ("i386", 0x80894000), ("x86-64", 0xFFFFF80800000000), ("la57", 0xFFFFF80800000000)])
+@pytest.mark.parametrize(
+    ("arch", "kernel"),
+    [
+        ("pae", 0x80894000),
+        ("i386", 0x80894000),
+        ("x86-64", 0xFFFFF80800000000),
+        ("la57", 0xFFFFF80800000000),
+    ],
+)
 def test_ovmf_kernel_address(arch: str, kernel: int) -> None:
     """13: 0x894 pages of firmware regions lie in front of the kernel."""
     m = LoaderMap.from_firmware(FORMATS[arch], load_firmware_map("ovmf-128m"))
@@ -126,7 +188,9 @@ def test_ovmf_kernel_address(arch: str, kernel: int) -> None:
 
 
 def test_above_4_gib() -> None:
-    """16 to 19: whole under PAE and x86-64, clipped to the last page on i386, dropped where it begins at 4 GiB; PAE ends at 64 GiB."""
+    """16 to 19: whole under PAE and x86-64, clipped to the last page on i386, dropped where it
+    begins at 4 GiB; PAE ends at 64 GiB.
+    """
     above, straddling = (0x100000, 0x1FFFFF, FREE), (0xC0000, 0x13FFFF, FREE)
     for arch in ("pae", "x86-64", "la57"):
         assert runs(loader_map(arch, above)) == [above]
@@ -138,7 +202,10 @@ def test_above_4_gib() -> None:
 
 def test_a_region_at_32_gib_does_not_meet_the_kernel() -> None:
     """31: registers at 0x800000000, which ExectOS maps where its kernel is."""
-    ranges = [FirmwareRange(0x100000, 0x4000000, MemoryKind.USABLE), FirmwareRange(0x800000000, 0x801000000, MemoryKind.IO)]
+    ranges = [
+        FirmwareRange(0x100000, 0x4000000, MemoryKind.USABLE),
+        FirmwareRange(0x800000000, 0x801000000, MemoryKind.IO),
+    ]
     m = LoaderMap.from_firmware(FORMATS["x86-64"], ranges)
     m.place(16, 0x1000)
     m.check()
@@ -147,7 +214,10 @@ def test_a_region_at_32_gib_does_not_meet_the_kernel() -> None:
 
 def test_identity_stays_in_the_user_half() -> None:
     """32: boot data at 0xBF000000 is not left at that address in an i386's session space."""
-    ranges = [FirmwareRange(0x100000, 0x4000000, MemoryKind.USABLE), FirmwareRange(0xBF000000, 0xBF100000, MemoryKind.TEMPORARY)]
+    ranges = [
+        FirmwareRange(0x100000, 0x4000000, MemoryKind.USABLE),
+        FirmwareRange(0xBF000000, 0xBF100000, MemoryKind.TEMPORARY),
+    ]
     for arch, virtual in (("i386", 0), ("pae", 0), ("x86-64", 0xBF000000)):
         m = LoaderMap.from_firmware(FORMATS[arch], ranges)
         m.place(16, 0x1000)
@@ -156,7 +226,10 @@ def test_identity_stays_in_the_user_half() -> None:
 
 def test_a_full_window_is_refused_whole() -> None:
     """Firmware regions larger than the window: a sentence with the sizes, and nothing placed."""
-    ranges = [FirmwareRange(0x100000, 0x4000000, MemoryKind.USABLE), FirmwareRange(0x80000000, 0xC0000000, MemoryKind.IO)]
+    ranges = [
+        FirmwareRange(0x100000, 0x4000000, MemoryKind.USABLE),
+        FirmwareRange(0x80000000, 0xC0000000, MemoryKind.IO),
+    ]
     m = LoaderMap.from_firmware(FORMATS["i386"], ranges)
     before = list(m.items)
     with pytest.raises(StatusError, match="window of 916 MiB at 0x80000000 is too small"):
@@ -164,14 +237,23 @@ def test_a_full_window_is_refused_whole() -> None:
     assert m.items == before and not m.kernel
 
 
-# -- the map against a model of pages ---------------------------------------------------------------------------------
+# -- the map against a model of pages --------------------------------------------------------------
 
-CLAIMS = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20), st.sampled_from([FREE, PROGRAM, PERMANENT, LoaderType.SPECIAL])), max_size=20)
+CLAIMS = st.lists(
+    st.tuples(
+        st.integers(0, 60),
+        st.integers(1, 20),
+        st.sampled_from([FREE, PROGRAM, PERMANENT, LoaderType.SPECIAL]),
+    ),
+    max_size=20,
+)
 
 
 @given(claims=CLAIMS)
 def test_claims_agree_with_a_map_of_pages(claims: list[tuple[int, int, LoaderType]]) -> None:
-    """A claim goes through when every page is absent, free, or all of them are of one run of that type already."""
+    """A claim goes through when every page is absent, free, or all of them are of one run of that
+    type already.
+    """
     m = loader_map("x86-64", (8, 40, FREE), (50, 70, FREE))
     model = dict.fromkeys([*range(8, 41), *range(50, 71)], FREE)
     for first, count, kind in claims:
@@ -212,12 +294,18 @@ def test_virtual_overlap_is_refused() -> None:
 
 
 def test_a_part_of_a_run_may_be_mapped_by_itself() -> None:
-    """From its first page to its last, and not one beyond; what is mapped already is mapped nowhere else."""
+    """From its first page to its last, and not one beyond; what is mapped already is mapped nowhere
+    else.
+    """
     high = 0xFFFFF80000000000
     for first, count in ((0x200, 4), (0x202, 4), (0x20C, 4), (0x200, 16)):
-        m = loader_map("x86-64", (0x100, 0x1FF, FREE), (0x200, 0x20F, PERMANENT), (0x220, 0x22F, PERMANENT))
+        m = loader_map(
+            "x86-64", (0x100, 0x1FF, FREE), (0x200, 0x20F, PERMANENT), (0x220, 0x22F, PERMANENT)
+        )
         m.claim(first, count, PERMANENT, high)
-        assert m.find(first) == m.find(first + count - 1) == Descriptor(first, count, PERMANENT, high)
+        assert (
+            m.find(first) == m.find(first + count - 1) == Descriptor(first, count, PERMANENT, high)
+        )
         m.check()
         assert sum(d.count for d in m.items if d.type == PERMANENT) == 32
         before = list(m.items)
@@ -232,21 +320,29 @@ def test_a_part_of_a_run_may_be_mapped_by_itself() -> None:
             m.claim(first, 4, PERMANENT, high)
 
 
-# -- the whole hand-over ----------------------------------------------------------------------------------------------
+# -- the whole hand-over ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", recorded_maps())
 @pytest.mark.parametrize("arch", ARCHES)
 def test_hand_over(arch: str, name: str) -> None:
-    """On every machine: the kernel reads back the map; tables agree with it; no frame in use is listed as free; reserved memory is not mapped."""
+    """On every machine: the kernel reads back the map; tables agree with it; no frame in use is
+    listed as free; reserved memory is not mapped.
+    """
     ranges = load_firmware_map(name)
     ram = Ram(2048)
     left = hand_off(ram, LoaderMap.from_firmware(FORMATS[arch], ranges), 64)
     left.map.check()
     block = read_block(ram, left.block)
-    assert block.descriptors == tuple(left.map.items) and block.arch == arch and block.root == left.tables.root
+    assert (
+        block.descriptors == tuple(left.map.items)
+        and block.arch == arch
+        and block.root == left.tables.root
+    )
     used = {*left.tables.tables, left.block // PAGE_SIZE}
-    assert not any(d.type == FREE and any(d.first <= f < d.end for f in used) for d in block.descriptors)
+    assert not any(
+        d.type == FREE and any(d.first <= f < d.end for f in used) for d in block.descriptors
+    )
     expected = {d.virtual: (d.first, d.count) for d in block.descriptors if d.virtual}
     pages = sorted(left.tables.leaves())
     for virtual, (first, count) in expected.items():
@@ -259,7 +355,11 @@ def test_hand_over(arch: str, name: str) -> None:
     for r in ranges:
         if r.kind in (MemoryKind.RESERVED, MemoryKind.UNUSABLE):
             first, end = r.start // PAGE_SIZE, -(-r.end // PAGE_SIZE)
-            inside = [f for _, f, p, _ in pages if f < end and f + p > first and not f <= APIC_FRAME < f + p and f >= 0x100]
+            inside = [
+                f
+                for _, f, p, _ in pages
+                if f < end and f + p > first and not f <= APIC_FRAME < f + p and f >= 0x100
+            ]
             assert not inside, f"reserved memory {r} is mapped"
     assert all(a[0] + a[2] * PAGE_SIZE <= b[0] for a, b in pairwise(pages))
 
@@ -318,7 +418,7 @@ def test_too_little_memory_for_the_hand_over() -> None:
     assert m.items == before
 
 
-# -- judged by another MMU --------------------------------------------------------------------------------------------
+# -- judged by another MMU -------------------------------------------------------------------------
 
 _REGISTERS = {  # CR0, CR4, EFER
     "i386": (0x80010033, 0x690, 0),
@@ -331,9 +431,11 @@ _REGISTERS = {  # CR0, CR4, EFER
 @pytest.mark.unicorn
 @pytest.mark.parametrize("arch", ARCHES)
 def test_unicorn_reads_through_the_tables(arch: str) -> None:
-    """Unicorn's own MMU walks the finished tables: at every mapped region, and at the self-map, it reads what is in the frame.
+    """Unicorn's own MMU walks the finished tables: at every mapped region, and at the self-map, it
+    reads what is in the frame.
 
-    A page in four is read; code runs in ring 0 from the trampoline's identity page: mov (%rsi), %eax for each address.
+    A page in four is read; code runs in ring 0 from the trampoline's identity page: mov (%rsi),
+    %eax for each address.
     """
     un: Any = importlib.import_module("unicorn")  # it has no types
     x86: Any = importlib.import_module("unicorn.x86_const")
@@ -368,7 +470,11 @@ def test_unicorn_reads_through_the_tables(arch: str) -> None:
         for i in range(0, pages, 4):
             if (frame + i) * PAGE_SIZE == 0x80000:
                 continue
-            ram.word[(frame + i) << 10 | 5] ^= 0x5EED0000 + seen if frame + i not in left.tables.tables and frame + i != left.block >> 12 else 0
+            ram.word[(frame + i) << 10 | 5] ^= (
+                0x5EED0000 + seen
+                if frame + i not in left.tables.tables and frame + i != left.block >> 12
+                else 0
+            )
             assert read(virtual + i * PAGE_SIZE + 20) == ram.word[(frame + i) << 10 | 5]
             seen += 1
     assert seen > 50

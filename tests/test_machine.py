@@ -84,8 +84,10 @@ def test_dmesg_new_and_old() -> None:
     """Both forms in which Linux has printed E820."""
     new = parse_text(DMESG)
     old = parse_text(
-        " BIOS-e820: 0000000000000000 - 000000000009fc00 (usable)\n BIOS-e820: 000000000009fc00 - 00000000000a0000 (reserved)\n"
-        " BIOS-e820: 0000000000100000 - 0000000007fe0000 (usable)\n BIOS-e820: 0000000007fe0000 - 0000000008000000 (ACPI NVS)\n"
+        " BIOS-e820: 0000000000000000 - 000000000009fc00 (usable)\n BIOS-e820: "
+        "000000000009fc00 - 00000000000a0000 (reserved)\n"
+        " BIOS-e820: 0000000000100000 - 0000000007fe0000 (usable)\n BIOS-e820: "
+        "0000000007fe0000 - 0000000008000000 (ACPI NVS)\n"
     )
     assert new == old
     assert new[3] == FirmwareRange(0x7FE0000, 0x8000000, MemoryKind.NVS)
@@ -94,27 +96,43 @@ def test_dmesg_new_and_old() -> None:
 def test_efi_lines_win() -> None:
     """efi: lines say more than the E820 map made from them."""
     ranges = parse_text(
-        DMESG + "[    0.000000] efi: mem00: [Boot Code   |   |  |  |  |  |  |  |  |   |WB|WT|WC|UC] range=[0x0000000000000000-0x0000000000000fff] (0MB)\n"
-        "[    0.000000] efi: mem01: [Conventional Memory|   |  |  |  |  |  |  |  |   |WB|WT|WC|UC] range=[0x1000-0x9ffff] (0MB)\n"
-        "[    0.000000] efi: mem02: [Conventional Memory|   |  |  |  |  |  |  |  |   |WB|WT|WC|UC] range=[0x100000-0x7fcffff] (127MB)\n"
-        "[    0.000000] efi: mem03: [Runtime Data|RUN|  |  |  |  |  |  |  |   |WB|WT|WC|UC] range=[0x7fd0000-0x7fdffff] (0MB)\n"
+        DMESG + "[    0.000000] efi: mem00: [Boot Code   |   |  |  |  |  |  |  |  |   "
+        "|WB|WT|WC|UC] range=[0x0000000000000000-0x0000000000000fff] (0MB)\n"
+        "[    0.000000] efi: mem01: [Conventional Memory|   |  |  |  |  |  |  |  |   "
+        "|WB|WT|WC|UC] range=[0x1000-0x9ffff] (0MB)\n"
+        "[    0.000000] efi: mem02: [Conventional Memory|   |  |  |  |  |  |  |  |   "
+        "|WB|WT|WC|UC] range=[0x100000-0x7fcffff] (127MB)\n"
+        "[    0.000000] efi: mem03: [Runtime Data|RUN|  |  |  |  |  |  |  |   "
+        "|WB|WT|WC|UC] range=[0x7fd0000-0x7fdffff] (0MB)\n"
     )
-    assert [r.kind for r in ranges] == [MemoryKind.USABLE, MemoryKind.USABLE, MemoryKind.USABLE, MemoryKind.RUNTIME]
+    assert [r.kind for r in ranges] == [
+        MemoryKind.USABLE,
+        MemoryKind.USABLE,
+        MemoryKind.USABLE,
+        MemoryKind.RUNTIME,
+    ]
     assert ranges[1].end == 0xA0000 and not ranges.notes
 
 
 def test_json_and_text() -> None:
     """JSON has exclusive ends, text inclusive ones."""
-    assert parse_text('[{"start": 0, "end": "0x1000", "kind": "usable"}]') == parse_text("0x0-0xfff usable # comment")
+    assert parse_text('[{"start": 0, "end": "0x1000", "kind": "usable"}]') == parse_text(
+        "0x0-0xfff usable # comment"
+    )
 
 
 def test_sysfs(tmp_path: Path) -> None:
     """A directory in sysfs's form."""
-    for i, (start, end, kind) in enumerate([(0, 0x9FBFF, "System RAM"), (0x100000, 0x3FFFFF, "Reserved")]):
+    for i, (start, end, kind) in enumerate(
+        [(0, 0x9FBFF, "System RAM"), (0x100000, 0x3FFFFF, "Reserved")]
+    ):
         (tmp_path / str(i)).mkdir()
         for name, value in (("start", hex(start)), ("end", hex(end)), ("type", kind)):
             (tmp_path / str(i) / name).write_text(value + "\n")
-    assert read_sysfs(str(tmp_path)) == [FirmwareRange(0, 0x9FC00, MemoryKind.USABLE), FirmwareRange(0x100000, 0x400000, MemoryKind.RESERVED)]
+    assert read_sysfs(str(tmp_path)) == [
+        FirmwareRange(0, 0x9FC00, MemoryKind.USABLE),
+        FirmwareRange(0x100000, 0x400000, MemoryKind.RESERVED),
+    ]
     assert load_firmware_map(str(tmp_path)) == read_sysfs(str(tmp_path))
 
 
@@ -161,7 +179,9 @@ RANGES = st.lists(
 
 @given(ranges=RANGES, limit=st.integers(1, 60))
 def test_normalised_map_agrees_with_a_map_of_pages(ranges: list[FirmwareRange], limit: int) -> None:
-    """The model colours each page: a page is usable only when all of it is, and any touch of another kind wins."""
+    """The model colours each page: a page is usable only when all of it is, and any touch of
+    another kind wins.
+    """
     found = normalise(ranges, limit * PAGE_SIZE)
     pages: dict[int, int] = {}
     for item in ranges:
@@ -169,8 +189,13 @@ def test_normalised_map_agrees_with_a_map_of_pages(ranges: list[FirmwareRange], 
             whole = item.start <= page * PAGE_SIZE and (page + 1) * PAGE_SIZE <= item.end
             if page < limit and (whole or not item.kind.ram):
                 pages[page] = max(pages.get(page, 0), item.kind)
-    assert {p: r.kind for r in found for p in range(r.start // PAGE_SIZE, r.end // PAGE_SIZE)} == pages
-    assert all(a.end < b.start or (a.end == b.start and a.kind != b.kind) for a, b in zip(found, found[1:], strict=False))
+    assert {
+        p: r.kind for r in found for p in range(r.start // PAGE_SIZE, r.end // PAGE_SIZE)
+    } == pages
+    assert all(
+        a.end < b.start or (a.end == b.start and a.kind != b.kind)
+        for a, b in zip(found, found[1:], strict=False)
+    )
 
 
 @given(ranges=RANGES, data=st.data())
@@ -183,9 +208,13 @@ def test_order_of_input_does_not_matter(ranges: list[FirmwareRange], data: st.Da
 @pytest.mark.parametrize("arch", FORMATS)
 @pytest.mark.parametrize("memory", [1 << 20, 4 << 20, 16 << 20, 64 << 20, None])
 def test_plans(name: str, arch: str, memory: int | None) -> None:
-    """On every recorded map: the limit is met to the frame, runs are disjoint, and frame 0 and the database are not handed out."""
+    """On every recorded map: the limit is met to the frame, runs are disjoint, and frame 0 and the
+    database are not handed out.
+    """
     if memory != 1 << 20:  # every machine has that much
-        memory = min(memory or GIB, plan_boot(load_firmware_map(name), arch, 1 << 20).found * PAGE_SIZE)
+        memory = min(
+            memory or GIB, plan_boot(load_firmware_map(name), arch, 1 << 20).found * PAGE_SIZE
+        )
     plan = plan_boot(load_firmware_map(name), arch, memory)
     assert plan.managed == (memory or plan.found * PAGE_SIZE) // PAGE_SIZE
     runs = sorted([*plan.usable, plan.database])
@@ -208,17 +237,29 @@ def test_i386_cannot_reach_above_4_gib() -> None:
 
 @pytest.mark.parametrize("name", recorded_maps())
 def test_the_low_page_is_on_no_free_list(name: str) -> None:
-    """Below 1 MiB, at a multiple of 64 KiB, and never given out (ExectOS's stays in its free lists)."""
+    """Below 1 MiB, at a multiple of 64 KiB, and never given out (ExectOS's stays in its free
+    lists).
+    """
     plan = plan_boot(load_firmware_map(name), "x86-64", 4 << 20)
     assert 0 < plan.low_page < 0x100 and plan.low_page % 0x10 == 0
-    assert not any(first <= plan.low_page < first + count for first, count in [*plan.usable, plan.database])
+    assert not any(
+        first <= plan.low_page < first + count for first, count in [*plan.usable, plan.database]
+    )
 
 
 def test_the_plan_takes_nothing_that_the_firmware_keeps() -> None:
-    """Where the map calls all of the first MiB usable, frame 0 and 0xA0 to 0xFF are given to nobody all the same."""
+    """Where the map calls all of the first MiB usable, frame 0 and 0xA0 to 0xFF are given to nobody
+    all the same.
+    """
     plan = plan_boot([FirmwareRange(0, 0x800000, MemoryKind.USABLE)], "x86-64", None)
-    taken = {frame for first, count in [*plan.usable, plan.database] for frame in range(first, first + count)}
-    assert taken == {*range(1, 0xA0), *range(0x100, 0x800)} - {plan.low_page} and plan.low_page == 0x90
+    taken = {
+        frame
+        for first, count in [*plan.usable, plan.database]
+        for frame in range(first, first + count)
+    }
+    assert (
+        taken == {*range(1, 0xA0), *range(0x100, 0x800)} - {plan.low_page} and plan.low_page == 0x90
+    )
     assert plan.found == plan.managed == len(taken)
 
 
@@ -230,24 +271,36 @@ def test_too_little_memory_is_refused() -> None:
         plan_boot(load_firmware_map("ovmf-128m"), "vax", None)
 
 
-def test_a_database_too_large_for_the_host_is_told_before_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At once, with a limit that fits, before any memory is taken; what the host does not say is not held against anybody."""
+def test_a_database_too_large_for_the_host_is_told_before_it_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At once, with a limit that fits, before any memory is taken; what the host does not say is
+    not held against anybody.
+    """
     plan = plan_boot(load_firmware_map("server-2t"), "x86-64", None)
     plan.check_host(None)
     plan.check_host(plan.database[1] * PAGE_SIZE * 4)
     for available in (plan.database[1] * PAGE_SIZE * 4 - 1, 8 * GIB, 2 * GIB):
         monkeypatch.setattr("octavo.system.available_bytes", lambda available=available: available)
         monkeypatch.setattr("octavo.system.Ram", None)
-        with pytest.raises(StatusError, match=r"takes 24560 MiB of the host at boot, and the host has \d+ MiB: set a memory limit of (\d+)M or less") as error:
+        with pytest.raises(
+            StatusError,
+            match=r"takes 24560 MiB of the host at boot, and the host has \d+ MiB: set a memory "
+            r"limit of (\d+)M or less",
+        ) as error:
             octavo.boot(memory=None, firmware_map="server-2t")
         limit = int(error.value.text.split()[-3][:-1])
         plan_boot(load_firmware_map("server-2t"), "x86-64", limit << 20).check_host(available)
         with pytest.raises(StatusError):
-            plan_boot(load_firmware_map("server-2t"), "x86-64", (limit << 20) + (limit << 20) // 8).check_host(available)
+            plan_boot(
+                load_firmware_map("server-2t"), "x86-64", (limit << 20) + (limit << 20) // 8
+            ).check_host(available)
 
 
 def test_what_the_host_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The smaller of what is available and what the control group may have; None where nobody says."""
+    """The smaller of what is available and what the control group may have; None where nobody
+    says.
+    """
     info, group = tmp_path / "meminfo", tmp_path / "memory.max"
     monkeypatch.setattr("octavo.machine.host._SOURCES", (str(info), str(group)))
     assert available_bytes() is None
@@ -262,4 +315,6 @@ def test_json_round_trip() -> None:
     """A map can be written as JSON and read again."""
     ranges = load_firmware_map("ovmf-128m")
     text = json.dumps([{"start": r.start, "end": r.end, "kind": r.kind.name} for r in ranges])
-    assert normalise(parse_text(text), GIB) == normalise([FirmwareRange(r.start, r.end, r.kind) for r in ranges], GIB)
+    assert normalise(parse_text(text), GIB) == normalise(
+        [FirmwareRange(r.start, r.end, r.kind) for r in ranges], GIB
+    )

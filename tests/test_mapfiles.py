@@ -21,7 +21,9 @@ from tests.maplines import LARGER, PC, log
 
 def test_a_map_behind_much_else_is_read_in_bounded_memory(tmp_path: Path) -> None:
     """32 MiB of log in front of it, far more than is held at once; packed too."""
-    filler = (b"Jun 19 18:06:35 host sshd: Failed password for invalid user: admin " + b"x" * 950 + b"\n") * 1024
+    filler = (
+        b"Jun 19 18:06:35 host sshd: Failed password for invalid user: admin " + b"x" * 950 + b"\n"
+    ) * 1024
     for name, opener in (("log", open), ("log.gz", gzip.open)):
         path = tmp_path / name
         with opener(path, "wb") as file:
@@ -36,11 +38,17 @@ def test_a_map_behind_much_else_is_read_in_bounded_memory(tmp_path: Path) -> Non
 
 
 def test_long_lines_and_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line of many MiB is cut, with a remark; packed zeros are no map; what unpacks without end is refused."""
+    """A line of many MiB is cut, with a remark; packed zeros are no map; what unpacks without end
+    is refused.
+    """
     path = tmp_path / "x"
     path.write_text(log(PC) + "y" * (6 << 20) + "\n" + log(LARGER))
     found = load_firmware_map(str(path))
-    assert found == LARGER and found.notes[0] == f"{path}, line 7: the line is longer than 1048576 characters; what is behind is not read"
+    assert (
+        found == LARGER
+        and found.notes[0]
+        == f"{path}, line 7: the line is longer than 1048576 characters; what is behind is not read"
+    )
     path.write_bytes(gzip.compress(bytes(64 << 20)))
     with pytest.raises(StatusError, match="a binary file of 4 MiB or more is no firmware map"):
         load_firmware_map(str(path))
@@ -85,13 +93,17 @@ def test_files_that_are_no_maps_are_named(start: bytes, says: str, tmp_path: Pat
     path = tmp_path / "x"
     for data in (start + bytes(100), gzip.compress(start + bytes(100))):
         path.write_bytes(data)
-        with pytest.raises(StatusError, match=f"^{path}: this is {says}.*; (unpack|write|save|give)"):
+        with pytest.raises(
+            StatusError, match=f"^{path}: this is {says}.*; (unpack|write|save|give)"
+        ):
             load_firmware_map(str(path))
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
 def test_packed_streams_behind_each_other(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
-    """All of them are read, zeros that pad them or not, wherever a block ends; something else behind them is told, and what is packed twice."""
+    """All of them are read, zeros that pad them or not, wherever a block ends; something else
+    behind them is told, and what is packed twice.
+    """
     path = tmp_path / "x"
     first, second = log(PC[:3]).encode(), log(PC[3:]).encode()
     for size in (0, 4, 256 * 1024 - len(pack(first)), 300 * 1024):
@@ -100,13 +112,21 @@ def test_packed_streams_behind_each_other(pack: Callable[[bytes], bytes], tmp_pa
             assert load_firmware_map(str(path)) == PC
     for odd in (b"x", b"\0\0x", b"\n" * 9):
         path.write_bytes(pack(first) + odd)
-        with pytest.raises(StatusError, match=f"^{path}: what stands behind the packed data is not packed as it is; unpack the file first$"):
+        with pytest.raises(
+            StatusError,
+            match=f"^{path}: what stands behind the packed data is not packed as it is; unpack "
+            "the file first$",
+        ):
             load_firmware_map(str(path))
     path.write_bytes(pack(gzip.compress(first)))
-    with pytest.raises(StatusError, match=f"^{path}: what is packed in it is packed again; unpack it once first$"):
+    with pytest.raises(
+        StatusError, match=f"^{path}: what is packed in it is packed again; unpack it once first$"
+    ):
         load_firmware_map(str(path))
     path.write_bytes(pack(first) + bytes(4) + pack(second)[:-8])
-    with pytest.raises(StatusError, match=f"^{path}: the packed data is damaged: it ends too early$"):
+    with pytest.raises(
+        StatusError, match=f"^{path}: the packed data is damaged: it ends too early$"
+    ):
         load_firmware_map(str(path))
     path.write_bytes(pack(b""))
     with pytest.raises(StatusError, match="no memory range found"):
@@ -114,8 +134,12 @@ def test_packed_streams_behind_each_other(pack: Callable[[bytes], bytes], tmp_pa
 
 
 @pytest.mark.parametrize("line", ["\n", " \n", "\r\n", "\r", "\n" * 63 + "#\n"])
-def test_empty_lines_cost_next_to_nothing(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Millions of them: a file of nothing else is none, and one with a map is read; hardly a line is looked at."""
+def test_empty_lines_cost_next_to_nothing(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Millions of them: a file of nothing else is none, and one with a map is read; hardly a line
+    is looked at.
+    """
     looked: list[str] = []
 
     def look(text: str) -> list[str]:
@@ -137,7 +161,11 @@ def test_empty_lines_cost_next_to_nothing(line: str, tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("line", ["#\n", "0x5-0x4 a\n", "00000000-00001000 : a\n"])
 def test_lists_without_end(line: str) -> None:
-    """A list that goes on and on is none, whatever its lines are; a log behind such lines is read all the same."""
-    with pytest.raises(StatusError, match=r"line 100001: a list of more than 100000 lines is no firmware map"):
+    """A list that goes on and on is none, whatever its lines are; a log behind such lines is read
+    all the same.
+    """
+    with pytest.raises(
+        StatusError, match=r"line 100001: a list of more than 100000 lines is no firmware map"
+    ):
         parse_text(line * 120_000)
     assert parse_text(line * 120_000 + log(PC)) == PC

@@ -61,12 +61,21 @@ def test_kinds_of_all_kernels(word: str, kind: MemoryKind) -> None:
 )
 def test_a_kind_that_goes_on_in_words_is_unknown(word: str) -> None:
     """What turns the name round behind it counts: reserved, and told, as in a list."""
-    for line in (f"BIOS-e820: [mem 0x0000000100000000-0x00000001ffffffff] {word}\n", f"base_addr = 0x100000000, length = 0x100000000, {word}\n"):
+    for line in (
+        f"BIOS-e820: [mem 0x0000000100000000-0x00000001ffffffff] {word}\n",
+        f"base_addr = 0x100000000, length = 0x100000000, {word}\n",
+    ):
         found = parse_text(line + "NX protection: active\n")
         assert found == [FirmwareRange(1 << 32, 2 << 32, K.RESERVED)]
-        assert found.notes == (f"map, line 1: the kind {word!r} is unknown, and is taken as reserved",)
-    efi_word = parse_text(f"efi: mem00: [{word.replace('[', '(').replace(']', ')')}|   |WB] range=[0x0-0xfffff] (1MB)")
-    assert efi_word == [FirmwareRange(0, 0x100000, K.RESERVED)] and "is unknown" in efi_word.notes[0]
+        assert found.notes == (
+            f"map, line 1: the kind {word!r} is unknown, and is taken as reserved",
+        )
+    efi_word = parse_text(
+        f"efi: mem00: [{word.replace('[', '(').replace(']', ')')}|   |WB] range=[0x0-0xfffff] (1MB)"
+    )
+    assert (
+        efi_word == [FirmwareRange(0, 0x100000, K.RESERVED)] and "is unknown" in efi_word.notes[0]
+    )
 
 
 def test_types_of_xen_that_have_no_name() -> None:
@@ -76,20 +85,34 @@ def test_types_of_xen_that_have_no_name() -> None:
         "(XEN)  [0000000100000000, 00000001ffffffff] type 12",
         "(XEN)  0000000100000000 - 0000000200000000 type 12",
     ):
-        assert parse_text(log(PC, "Xen") * ("-" in line) + log(PC, "Xen 4.15") * ("-" not in line) + line) == [*PC, FirmwareRange(1 << 32, 2 << 32, K.RESERVED)]
+        assert parse_text(
+            log(PC, "Xen") * ("-" in line) + log(PC, "Xen 4.15") * ("-" not in line) + line
+        ) == [*PC, FirmwareRange(1 << 32, 2 << 32, K.RESERVED)]
 
 
-@pytest.mark.parametrize("front", ["", "[    0.000000] ", "> [    0.000000][    T0] ", "Jun 19 18:06:35 host kernel: ", "<6>[    0.000000] "])
+@pytest.mark.parametrize(
+    "front",
+    [
+        "",
+        "[    0.000000] ",
+        "> [    0.000000][    T0] ",
+        "Jun 19 18:06:35 host kernel: ",
+        "<6>[    0.000000] ",
+    ],
+)
 def test_half_a_name_in_the_next_line(front: str) -> None:
     """Whatever stands in front of each line."""
-    text = "".join(line.replace("ACPI NVS", f"ACPI\n{front}NVS") + "\n" for line in log(PC).splitlines())
+    text = "".join(
+        line.replace("ACPI NVS", f"ACPI\n{front}NVS") + "\n" for line in log(PC).splitlines()
+    )
     assert parse_text(text) == PC and not parse_text(text).notes
 
 
 def test_specific_purpose_memory_is_no_ram() -> None:
     """As in binary tables; by its flag, by an unknown attribute, or by number."""
     for line in (
-        "efi: mem00: [Conventional Memory|   |  |  |SP|  |   |WB|WT|WC|UC] range=[0x0-0xfffff] (1MB)",
+        "efi: mem00: [Conventional Memory|   |  |  |SP|  |   |WB|WT|WC|UC] "
+        "range=[0x0-0xfffff] (1MB)",
         "efi: mem00: [Conventional Memory|attr=0x000000000004000f] range=[0x0-0xfffff] (1MB)",
         "efi: mem00: type=7, attr=0x4000f, range=[0x0-0x100000) (1MB)",
     ):

@@ -1,4 +1,6 @@
-"""Sections, faults, write-back, pageout and the cache against a model of bytes, under pressure and with a pager that fails."""
+"""Sections, faults, write-back, pageout and the cache against a model of bytes, under pressure and
+with a pager that fails.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,20 @@ from tests.machines import within_seconds
 FRAMES = 320
 
 
-def make_machine(frames: int = FRAMES, seed: int = 0, pageout: bool = True) -> tuple[Scheduler, MemoryManager, CacheManager]:
+def make_machine(
+    frames: int = FRAMES, seed: int = 0, pageout: bool = True
+) -> tuple[Scheduler, MemoryManager, CacheManager]:
     """A machine of `frames` usable frames in virtual time."""
     scheduler = Scheduler(VirtualClock(), seed)
     database = -(-(frames + 8) * 32 // PAGE_SIZE)
-    memory = MemoryManager(Ram(frames + 8), frames + 8, [(1, frames + 7 - database)], (frames + 8 - database, database), scheduler, pageout)
+    memory = MemoryManager(
+        Ram(frames + 8),
+        frames + 8,
+        [(1, frames + 7 - database)],
+        (frames + 8 - database, database),
+        scheduler,
+        pageout,
+    )
     return scheduler, memory, CacheManager(memory)
 
 
@@ -43,7 +54,9 @@ class CacheMachine(RuleBasedStateMachine):
         self.scheduler, self.memory, self.cache = make_machine(seed=seed)
         self.model = [bytearray(b"%d" % i * (700_000 * i)) for i in range(3)]
         self.pagers = [BytesPager(self.scheduler, bytearray(m)) for m in self.model]
-        self.sections = [Section(f"s{i}", self.pagers[i], None, len(self.model[i])) for i in range(3)]
+        self.sections = [
+            Section(f"s{i}", self.pagers[i], None, len(self.model[i])) for i in range(3)
+        ]
 
     @rule(i=st.integers(0, 2), at=st.integers(0, 2_000_000), length=st.integers(0, 400_000))
     def read(self, i: int, at: int, length: int) -> None:
@@ -51,7 +64,12 @@ class CacheMachine(RuleBasedStateMachine):
         data = self.scheduler.run(self.cache.copy_read(self.sections[i], at, length))
         assert data == self.model[i][at : at + length]
 
-    @rule(i=st.integers(0, 2), at=st.integers(0, 1_900_000), length=st.integers(1, 300_000), fill=st.integers(0, 255))
+    @rule(
+        i=st.integers(0, 2),
+        at=st.integers(0, 1_900_000),
+        length=st.integers(1, 300_000),
+        fill=st.integers(0, 255),
+    )
     def write(self, i: int, at: int, length: int, fill: int) -> None:
         """Writes up to or over the end."""
         at = min(at, len(self.model[i]))
@@ -94,8 +112,12 @@ class CacheMachine(RuleBasedStateMachine):
         """Two threads read overlapping stretches: one request serves both."""
 
         async def both() -> tuple[bytes, bytes]:
-            first = self.scheduler.spawn(self.cache.copy_read(self.sections[a], at, 100_000), "first")
-            second = self.scheduler.spawn(self.cache.copy_read(self.sections[b], at + 50_000, 100_000), "second")
+            first = self.scheduler.spawn(
+                self.cache.copy_read(self.sections[a], at, 100_000), "first"
+            )
+            second = self.scheduler.spawn(
+                self.cache.copy_read(self.sections[b], at + 50_000, 100_000), "second"
+            )
             return await first.join(), await second.join()
 
         one, two = self.scheduler.run(both())
@@ -126,7 +148,17 @@ TestCacheMachine = CacheMachine.TestCase
 TestCacheMachine.settings = settings(max_examples=25, stateful_step_count=30)
 
 
-@pytest.mark.parametrize(("frames", "free", "views"), [(160, 165, 1), (2008, 1999, 1), (2009, 2000, 2), (4024, 3999, 3), (4025, 4000, 4), (9000, 8936, 4)])
+@pytest.mark.parametrize(
+    ("frames", "free", "views"),
+    [
+        (160, 165, 1),
+        (2008, 1999, 1),
+        (2009, 2000, 2),
+        (4024, 3999, 3),
+        (4025, 4000, 4),
+        (9000, 8936, 4),
+    ],
+)
 def test_a_copy_pins_a_view_for_each_thousand_frames(frames: int, free: int, views: int) -> None:
     """At least one, at most four."""
     _, memory, cache = make_machine(frames)
@@ -135,12 +167,16 @@ def test_a_copy_pins_a_view_for_each_thousand_frames(frames: int, free: int, vie
 
 @pytest.mark.parametrize("more", [0, 30, 500])
 def test_a_stock_of_zeroed_frames_is_kept(more: int) -> None:
-    """A thread fills it up again when less than half is left; when as many, or more, have come back before it runs, it does nothing."""
+    """A thread fills it up again when less than half is left; when as many, or more, have come back
+    before it runs, it does nothing.
+    """
     scheduler, memory, cache = make_machine(2000)
     physical, target = memory.physical, memory.pageout.zeroed_target
     section = Section("s", BytesPager(scheduler, bytearray()), None, 0)
     assert physical.zeroed.count == target == 64
-    scheduler.run(cache.copy_write(section, 0, b"x"))  # a zeroed frame for its prototype PTEs and those of the next views
+    scheduler.run(
+        cache.copy_write(section, 0, b"x")
+    )  # a zeroed frame for its prototype PTEs and those of the next views
     assert physical.zero_some(1) == 1 and physical.zeroed.count == target
 
     async def map_another_view() -> None:
@@ -149,7 +185,11 @@ def test_a_stock_of_zeroed_frames_is_kept(more: int) -> None:
 
     for left, least in ((target // 2, 0), (target // 2 - 1, target)):
         count = physical.zeroed.count - left
-        taken = [frame for first, size in physical.try_take_zeroed(count, State.ACTIVE) or [] for frame in range(first, first + size)]
+        taken = [
+            frame
+            for first, size in physical.try_take_zeroed(count, State.ACTIVE) or []
+            for frame in range(first, first + size)
+        ]
         assert physical.zeroed.count == left and len(taken) == count
         scheduler.run(map_another_view())
         scheduler.run(scheduler.sleep(0.1))
@@ -171,30 +211,44 @@ def test_pages_are_brought_in_by_clusters() -> None:
 
 @pytest.mark.parametrize("into", [False, True])
 def test_a_reader_that_jumps_is_given_what_it_asks_for(into: bool) -> None:
-    """One that begins elsewhere than at 0, or goes on elsewhere; when it goes on where it was, the rest of the view comes with it."""
+    """One that begins elsewhere than at 0, or goes on elsewhere; when it goes on where it was, the
+    rest of the view comes with it.
+    """
     scheduler, _, cache = make_machine()
     data = random.Random(1).randbytes(VIEW_SIZE)
     pager = BytesPager(scheduler, bytearray(data))
     section, history = Section("s", pager, None, VIEW_SIZE), ReadAhead()
-    for at, asked in ((400_000, (97, 4)), (100_000, (24, 3)), (200_000, (48, 4)), (210_000, (52, 45))):
+    for at, asked in (
+        (400_000, (97, 4)),
+        (100_000, (24, 3)),
+        (200_000, (48, 4)),
+        (210_000, (52, 45)),
+    ):
         if into:
             buffer = memoryview(bytearray(10_000))
             assert scheduler.run(cache.copy_read_into(section, at, buffer, history)) == 10_000
             assert buffer == data[at : at + 10_000]
         else:
-            assert scheduler.run(cache.copy_read(section, at, 10_000, history)) == data[at : at + 10_000]
+            assert (
+                scheduler.run(cache.copy_read(section, at, 10_000, history))
+                == data[at : at + 10_000]
+            )
         assert pager.requests[-1] == asked
     assert len(pager.requests) == 4
 
 
 def test_only_the_pages_asked_for_are_obligatory() -> None:
-    """When a cluster cannot be read, the pages asked for are tried alone; when these fail, the caller is told once."""
+    """When a cluster cannot be read, the pages asked for are tried alone; when these fail, the
+    caller is told once.
+    """
     scheduler, memory, cache = make_machine()
     pager = BytesPager(scheduler, bytearray(b"x" * (1 << 18)))
     section = Section("s", pager, None, 1 << 18)
     original = pager.data_request
 
-    async def only_small(section: Section, page: int, buffers: list[memoryview], need: range) -> None:
+    async def only_small(
+        section: Section, page: int, buffers: list[memoryview], need: range
+    ) -> None:
         if sum(map(len, buffers)) > PAGE_SIZE:
             pager.requests.append((page, -1))
             raise StatusError(Status.IO_DEVICE_ERROR, "too large")
@@ -234,17 +288,24 @@ def test_memory_full_of_what_cannot_be_written_is_an_error_not_a_hang() -> None:
 
 @pytest.mark.parametrize("kept", [0, 1])
 def test_transfers_that_never_end_are_not_waited_for_without_an_end(kept: int) -> None:
-    """A pager without room answers at once, and a transfer of others stays under way: who needs frames gives up, in bounded time."""
+    """A pager without room answers at once, and a transfer of others stays under way: who needs
+    frames gives up, in bounded time.
+    """
     scheduler, memory, cache = make_machine(160)
 
     class Full(BytesPager):
         async def data_return(self, runs: Sequence[DirtyRun]) -> list[StatusError | None]:
-            return [NoRoomError(Status.DISK_FULL, "there is no room", kept if run.page == 0 else 0) for run in runs]
+            return [
+                NoRoomError(Status.DISK_FULL, "there is no room", kept if run.page == 0 else 0)
+                for run in runs
+            ]
 
     section = Section("s", Full(scheduler, bytearray()), None, 0)
     section.lazy = False  # and no lazy writer tries, either
     memory.pageout.busy += 1
-    memory.pageout.modified_limit = memory.limit  # the page writer, who tries again and again, is not at work
+    memory.pageout.modified_limit = (
+        memory.limit
+    )  # the page writer, who tries again and again, is not at work
     began = scheduler.clock.now()
     with within_seconds(20), pytest.raises(StatusError, match="there is no room") as caught:
         for i in range(40):
@@ -278,7 +339,9 @@ def test_transfers_that_end_late_are_waited_for() -> None:
 
 
 def test_views_are_pinned_by_threads_under_way_only() -> None:
-    """While read-ahead, a copy over several views or a thread that holds bytes is under way, check holds; a pin that nobody will end is found."""
+    """While read-ahead, a copy over several views or a thread that holds bytes is under way, check
+    holds; a pin that nobody will end is found.
+    """
     scheduler, _, cache = make_machine(2000)
     pager = BytesPager(scheduler, bytearray(b"v" * (4 << 20)))
     section, history = Section("s", pager, None, 4 << 20), ReadAhead()
@@ -311,7 +374,9 @@ def test_views_are_pinned_by_threads_under_way_only() -> None:
 
 
 def test_a_purge_waits_for_pinned_views() -> None:
-    """What a thread is about to copy is not given to others: pages go when their view is free again."""
+    """What a thread is about to copy is not given to others: pages go when their view is free
+    again.
+    """
     scheduler, memory, cache = make_machine()
     pager = BytesPager(scheduler, bytearray(b"a" * (1 << 20)))
     section = Section("pinned", pager, None, 1 << 20)
@@ -332,7 +397,9 @@ def test_a_purge_waits_for_pinned_views() -> None:
 
 
 def test_pageout_turned_off_memory_fills_up() -> None:
-    """No path passes around the memory manager: without pageout, more than memory cannot be read."""
+    """No path passes around the memory manager: without pageout, more than memory cannot be
+    read.
+    """
     scheduler, memory, cache = make_machine(160, pageout=False)
     pager = BytesPager(scheduler, bytearray(1 << 20))
     section = Section("s", pager, None, 1 << 20)
@@ -345,7 +412,9 @@ def test_pageout_turned_off_memory_fills_up() -> None:
 
 @pytest.mark.parametrize("pages", [1, 5, 63, 64, 65, 200])
 def test_every_allocation_may_fail(pages: int) -> None:
-    """The k-th taking of frames fails, for all k: an error or success, and the ledger balances to the frame."""
+    """The k-th taking of frames fails, for all k: an error or success, and the ledger balances to
+    the frame.
+    """
     for k in range(1, 40):
         scheduler, memory, cache = make_machine()
         pager = BytesPager(scheduler, bytearray(b"q" * (pages * PAGE_SIZE)))

@@ -1,4 +1,6 @@
-"""The soft MMU against a plain walk, interpreted and compiled; accessed and dirty bits; what is stale until it is flushed."""
+"""The soft MMU against a plain walk, interpreted and compiled; accessed and dirty bits; what is
+stale until it is flushed.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octavo.machine import mmukernels as k
-from octavo.machine.abi import ACCESSED, DIRTY, GLOBAL, NO_EXECUTE, PAGE_SIZE, PRESENT, USER, WRITABLE
+from octavo.machine.abi import (
+    ACCESSED,
+    DIRTY,
+    GLOBAL,
+    NO_EXECUTE,
+    PAGE_SIZE,
+    PRESENT,
+    USER,
+    WRITABLE,
+)
 from octavo.machine.mmu import PageFault, References, SoftMmu, reference
 from octavo.machine.pagetables import PageTables, Translation
 from octavo.machine.paging import FORMATS
 from octavo.machine.ram import Ram
 
 ARCHES = list(FORMATS)
-HIGH = {"i386": 0x80000000, "pae": 0x80000000, "x86-64": 0xFFFF800000000000, "la57": 0xFF00000000000000}
+HIGH = {
+    "i386": 0x80000000,
+    "pae": 0x80000000,
+    "x86-64": 0xFFFF800000000000,
+    "la57": 0xFF00000000000000,
+}
 
 
 def make(arch: str, cpus: int = 1, slots: int = 16) -> tuple[PageTables, SoftMmu]:
@@ -39,7 +55,11 @@ def expected(arch: str, tables: PageTables, rights: dict[int, int], address: int
     if found is None:
         return -1 - error
     flags = rights[address // PAGE_SIZE]
-    denied = not flags & USER or (kind == k.WRITE and not flags & WRITABLE) or (kind == k.EXECUTE and flags & NO_EXECUTE and arch != "i386")
+    denied = (
+        not flags & USER
+        or (kind == k.WRITE and not flags & WRITABLE)
+        or (kind == k.EXECUTE and flags & NO_EXECUTE and arch != "i386")
+    )
     return -1 - (error | 1) if denied else found.physical
 
 
@@ -47,14 +67,22 @@ def expected(arch: str, tables: PageTables, rights: dict[int, int], address: int
     arch=st.sampled_from(ARCHES),
     maps=st.lists(
         st.tuples(
-            st.booleans(), st.integers(0, 4000), st.integers(0, 4000), st.integers(1, 1500), st.sampled_from([0, WRITABLE, USER, USER | WRITABLE, USER | NO_EXECUTE])
+            st.booleans(),
+            st.integers(0, 4000),
+            st.integers(0, 4000),
+            st.integers(1, 1500),
+            st.sampled_from([0, WRITABLE, USER, USER | WRITABLE, USER | NO_EXECUTE]),
         ),
         max_size=6,
     ),
     seed=st.integers(0, 1 << 30),
 )
-def test_agrees_with_a_plain_walk(arch: str, maps: list[tuple[bool, int, int, int, int]], seed: int) -> None:
-    """Small and large pages, both halves, all rights; reads, writes and fetches, one by one and through the compiled kernel."""
+def test_agrees_with_a_plain_walk(
+    arch: str, maps: list[tuple[bool, int, int, int, int]], seed: int
+) -> None:
+    """Small and large pages, both halves, all rights; reads, writes and fetches, one by one and
+    through the compiled kernel.
+    """
     tables, mmu = make(arch)
     rights: dict[int, int] = {}
     for high, page, frame, count, flags in maps:
@@ -73,20 +101,30 @@ def test_agrees_with_a_plain_walk(arch: str, maps: list[tuple[bool, int, int, in
         assert (-1 - found.error if isinstance(found, PageFault) else found) == wanted
         if wanted >= 0:
             entry = tables.translate(address)
-            assert entry is not None and entry.entry & ACCESSED and (kind != k.WRITE or entry.entry & DIRTY)
+            assert (
+                entry is not None
+                and entry.entry & ACCESSED
+                and (kind != k.WRITE or entry.entry & DIRTY)
+            )
         stop = mmu.run(0, np.array([reference(address, kind)], np.int64))
         assert (stop is None) == (wanted >= 0) and (stop is None or -1 - stop.error == wanted)
 
 
 def open_tables(tables: PageTables) -> None:
-    """Gives every entry of an upper table the user's right, as an executive does: the page's own entry decides."""
+    """Gives every entry of an upper table the user's right, as an executive does: the page's own
+    entry decides.
+    """
     words = tables.words
     per = 1 << (12 - tables._shift)
 
     def visit(frame: int, depth: int) -> None:
         for at in range(frame * per, frame * per + (1 << tables.format.index_bits[depth])):
             entry = words[at]
-            if depth + 1 < len(tables.format.index_bits) and entry & PRESENT and not (entry & 128 and not (depth == 0 and tables.format.name == "pae")):
+            if (
+                depth + 1 < len(tables.format.index_bits)
+                and entry & PRESENT
+                and not (entry & 128 and not (depth == 0 and tables.format.name == "pae"))
+            ):
                 if not (depth == 0 and tables.format.name == "pae"):
                     words[at] = entry | USER
                 visit((entry & ((1 << 52) - PAGE_SIZE)) // PAGE_SIZE, depth + 1)
@@ -96,14 +134,22 @@ def open_tables(tables: PageTables) -> None:
 
 @pytest.mark.parametrize("arch", ARCHES)
 def test_interpreted_and_compiled_leave_the_same_memory(arch: str) -> None:
-    """One random history in both lives: the same stops, the same TLB, the same accessed and dirty bits."""
+    """One random history in both lives: the same stops, the same TLB, the same accessed and dirty
+    bits.
+    """
     sides = [make(arch, slots=64), make(arch, slots=64)]
     for tables, _ in sides:
         tables.map_pages(0x10000, 0x40, 64, USER | WRITABLE)
         tables.map_pages(0x80000, 0x100, 64, USER)
         open_tables(tables)
     choose = random.Random(3)
-    refs = [reference(choose.randrange(0x10, 0xD0) * PAGE_SIZE + choose.randrange(1024) * 4, choose.randrange(3)) for _ in range(5000)]
+    refs = [
+        reference(
+            choose.randrange(0x10, 0xD0) * PAGE_SIZE + choose.randrange(1024) * 4,
+            choose.randrange(3),
+        )
+        for _ in range(5000)
+    ]
     (_, one), (_, two) = sides
     stops = stops_of(one, refs)
     assert stops == stops_of(two, np.array(refs, np.int64)) and len(stops) > 100
@@ -120,7 +166,9 @@ def stops_of(mmu: SoftMmu, refs: list[int] | References) -> list[PageFault]:
 
 
 def test_what_is_stale_until_it_is_flushed() -> None:
-    """A present entry that changes is seen as before on every CPU until the shoot-down; an absent one that appears is seen at once."""
+    """A present entry that changes is seen as before on every CPU until the shoot-down; an absent
+    one that appears is seen at once.
+    """
     tables, mmu = make("x86-64", cpus=2)
     tables.map_pages(0x5000, 0x70, 1, USER | WRITABLE)
     open_tables(tables)
@@ -138,7 +186,9 @@ def test_what_is_stale_until_it_is_flushed() -> None:
 
 
 def test_the_dirty_bit_needs_a_walk_of_its_own() -> None:
-    """A page that was read first gets its dirty bit when it is written, though the TLB knows it; cleared bits come back after a flush."""
+    """A page that was read first gets its dirty bit when it is written, though the TLB knows it;
+    cleared bits come back after a flush.
+    """
     tables, mmu = make("pae")
     tables.map_pages(0x5000, 0x70, 1, USER | WRITABLE)
     open_tables(tables)
@@ -180,11 +230,15 @@ def test_supervisor_and_user() -> None:
 
 
 def test_a_shoot_down_waits_for_running_cpus() -> None:
-    """A frame is given to somebody else only after no CPU can reach it: host threads run references all the while."""
+    """A frame is given to somebody else only after no CPU can reach it: host threads run references
+    all the while.
+    """
     tables, mmu = make("x86-64", cpus=3, slots=64)
     tables.map_pages(0x100000, 0x80, 64, USER | WRITABLE)
     open_tables(tables)
-    refs = np.array([reference(0x100000 + i % 64 * PAGE_SIZE, i % 2) for i in range(100_000)], np.int64)
+    refs = np.array(
+        [reference(0x100000 + i % 64 * PAGE_SIZE, i % 2) for i in range(100_000)], np.int64
+    )
     mmu.run(0, refs)
     wrong: list[object] = []
     ending = threading.Event()

@@ -1,4 +1,6 @@
-"""Several spaces with forks on few frames and a page file against a model of bytes; the same with forks and faults in bulk."""
+"""Several spaces with forks on few frames and a page file against a model of bytes; the same with
+forks and faults in bulk.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from tests.machines import fails
 from tests.stores import make
 
 COMMIT = Allocate.COMMIT
-SLOTS = st.sampled_from([300, 300, 300, 300, 3, 30])  # a third of the time all are used, and all that may be committed is
+SLOTS = st.sampled_from(
+    [300, 300, 300, 300, 3, 30]
+)  # a third of the time all are used, and all that may be committed is
 
 
 class PagedMachine(RuleBasedStateMachine):
@@ -46,7 +50,9 @@ class PagedMachine(RuleBasedStateMachine):
         except StatusError as error:
             assert error.status == Status.COMMITMENT_LIMIT
             return
-        self.models[space].update(dict.fromkeys(range(base // PAGE_SIZE, base // PAGE_SIZE + pages), b""))
+        self.models[space].update(
+            dict.fromkeys(range(base // PAGE_SIZE, base // PAGE_SIZE + pages), b"")
+        )
 
     @precondition(lambda self: any(self.models.values()))
     @rule(data=st.data(), count=st.integers(1, 40), write=st.booleans())
@@ -67,7 +73,12 @@ class PagedMachine(RuleBasedStateMachine):
                     self.machine.write(page * PAGE_SIZE, value, space)
                     model[page] = value
                 else:
-                    assert self.machine.read(page * PAGE_SIZE, max(len(model[page]), 4), space).rstrip(b"\0") == model[page]
+                    assert (
+                        self.machine.read(page * PAGE_SIZE, max(len(model[page]), 4), space).rstrip(
+                            b"\0"
+                        )
+                        == model[page]
+                    )
             except StatusError as error:
                 assert error.status == Status.NO_MEMORY and self.store.fail_writes, error.text
                 return
@@ -83,7 +94,10 @@ class PagedMachine(RuleBasedStateMachine):
         first = data.draw(st.sampled_from(sorted(model)))
         vad = space.vads.find(first)
         assert vad is not None
-        end = next((p for p in range(first, min(first + count, vad.end)) if p not in model), min(first + count, vad.end))
+        end = next(
+            (p for p in range(first, min(first + count, vad.end)) if p not in model),
+            min(first + count, vad.end),
+        )
         if protect:
             space.protect(first * PAGE_SIZE, (end - first) * PAGE_SIZE, Protect.NOACCESS)
             fails(Status.ACCESS_VIOLATION, self.machine.read, first * PAGE_SIZE, 1, space)
@@ -141,10 +155,16 @@ class PagedMachine(RuleBasedStateMachine):
         for space in spaces[1:]:
             self.machine.virtual.destroy(space)
         for page, value in self.models[spaces[0]].items():
-            assert self.machine.read(page * PAGE_SIZE, max(len(value), 4), spaces[0]).rstrip(b"\0") == value
+            assert (
+                self.machine.read(page * PAGE_SIZE, max(len(value), 4), spaces[0]).rstrip(b"\0")
+                == value
+            )
         self.machine.virtual.destroy(spaces[0])
         self.machine.check()
-        assert self.machine.memory.physical.available == 70 and self.machine.virtual.files.free == self.slots
+        assert (
+            self.machine.memory.physical.available == 70
+            and self.machine.virtual.files.free == self.slots
+        )
         self.machine.scheduler.close()
 
 
@@ -153,7 +173,9 @@ TestPaged.settings = settings(max_examples=40, stateful_step_count=30)
 
 
 class BulkMachine(PagedMachine):
-    """The same, with every fork through the kernel, and stretches of pages touched as references on a virtual CPU."""
+    """The same, with every fork through the kernel, and stretches of pages touched as references on
+    a virtual CPU.
+    """
 
     @initialize(slots=SLOTS)
     def boot(self, slots: int) -> None:
@@ -164,7 +186,9 @@ class BulkMachine(PagedMachine):
     @precondition(lambda self: any(self.models.values()))
     @rule(data=st.data(), seed=st.integers(0, 1000), count=st.integers(1, 300))
     def references(self, data: st.DataObject, seed: int, count: int) -> None:
-        """Reads at random over one space, some of pages that are nowhere yet or in the page file."""
+        """Reads at random over one space, some of pages that are nowhere yet or in the page
+        file.
+        """
         space = self.choose(data)
         if not self.models[space]:
             return

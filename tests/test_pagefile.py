@@ -1,4 +1,6 @@
-"""Page files: spaces larger than memory, eviction's second chance, several files, failures, and threads that interleave."""
+"""Page files: spaces larger than memory, eviction's second chance, several files, failures, and
+threads that interleave.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ COMMIT = Allocate.COMMIT
 
 @pytest.mark.parametrize("arch", ["i386", "pae", "x86-64", "la57"])
 def test_a_space_eight_times_as_large_as_memory(arch: str) -> None:
-    """Written and read in sequence and at random: every byte is right, by clusters in both directions, and the ledger balances."""
+    """Written and read in sequence and at random: every byte is right, by clusters in both
+    directions, and the ledger balances.
+    """
     machine, store = make(100, 1000, arch)
     base, _ = machine.space.allocate(0, 800 * PAGE_SIZE, COMMIT)
     for page in range(800):
@@ -56,17 +60,34 @@ def test_a_space_eight_times_as_large_as_memory(arch: str) -> None:
 def test_pages_at_the_top_of_a_space_leave_and_come_back(arch: str, bulk: bool) -> None:
     """Made by a kernel or one by one: a frame knows of its page by the whole of its number."""
     machine, store = make(100, 1000, arch)
-    base, _ = machine.space.allocate(0, 40 * PAGE_SIZE, COMMIT | Allocate.RESERVE | Allocate.TOP_DOWN)
+    base, _ = machine.space.allocate(
+        0, 40 * PAGE_SIZE, COMMIT | Allocate.RESERVE | Allocate.TOP_DOWN
+    )
     if bulk:
-        assert machine.run(machine.virtual.run(machine.space, np.array([reference(base + page * PAGE_SIZE, WRITE) for page in range(40)], np.int64))) == 40
+        assert (
+            machine.run(
+                machine.virtual.run(
+                    machine.space,
+                    np.array(
+                        [reference(base + page * PAGE_SIZE, WRITE) for page in range(40)], np.int64
+                    ),
+                )
+            )
+            == 40
+        )
         assert machine.virtual.bulk.filled == 40
     for page in range(40):
         machine.write(base + page * PAGE_SIZE, b"%d" % page)
     machine.check()
     while machine.run(machine.virtual.eviction.evict(64)):
         pass
-    assert machine.space.pages.resident == 0 and sum(n for kind, _, n in store.requests if kind == "write") == 40
-    assert [machine.read(base + page * PAGE_SIZE, 2).rstrip(b"\0") for page in range(40)] == [b"%d" % page for page in range(40)]
+    assert (
+        machine.space.pages.resident == 0
+        and sum(n for kind, _, n in store.requests if kind == "write") == 40
+    )
+    assert [machine.read(base + page * PAGE_SIZE, 2).rstrip(b"\0") for page in range(40)] == [
+        b"%d" % page for page in range(40)
+    ]
     machine.check()
 
 
@@ -78,13 +99,21 @@ def test_pages_of_zeros_are_dropped_not_written() -> None:
         assert machine.read(base + page * PAGE_SIZE, 4) == bytes(4)
     assert store.requests == [] and machine.virtual.eviction.dropped > 400
     resident, dropped = machine.space.pages.resident, machine.virtual.eviction.dropped
-    machine.virtual.replacement.harvest()  # they were read: the first look gives them their second chance
+    # they were read: the first look gives them their second chance
+    machine.virtual.replacement.harvest()
     left = machine.run(machine.virtual.eviction.evict(5))
-    assert 5 <= left == resident - machine.space.pages.resident == machine.virtual.eviction.dropped - dropped
+    assert (
+        5
+        <= left
+        == resident - machine.space.pages.resident
+        == machine.virtual.eviction.dropped - dropped
+    )
 
 
 def test_second_chance() -> None:
-    """Pages accessed since the hand passed stay and lose their accessed bit; the others leave, whatever their order."""
+    """Pages accessed since the hand passed stay and lose their accessed bit; the others leave,
+    whatever their order.
+    """
     machine, store = make(200)
     base, _ = machine.space.allocate(0, 64 * PAGE_SIZE, COMMIT)
     tables = machine.space.tables
@@ -99,12 +128,20 @@ def test_second_chance() -> None:
         assert (entry & (1 | ACCESSED) == 1) == (page % 2 == 0)
     assert machine.scheduler.run(machine.virtual.eviction.evict(32)) == 32 and store.requests
     assert machine.space.pages.resident == 0
-    assert machine.virtual.eviction.statistics() == {"unmapped": 0, "dropped": 0, "evicted": 64, "kept": 0, "spared": 0}
+    assert machine.virtual.eviction.statistics() == {
+        "unmapped": 0,
+        "dropped": 0,
+        "evicted": 64,
+        "kept": 0,
+        "spared": 0,
+    }
     machine.check()
 
 
 def test_locked_pages_stay_and_shared_ones_leave_together() -> None:
-    """A locked page is never evicted; one that a fork shares leaves all spaces for one slot; all keep their bytes."""
+    """A locked page is never evicted; one that a fork shares leaves all spaces for one slot; all
+    keep their bytes.
+    """
     machine, _ = make(120)
     base, _ = machine.space.allocate(0, 20 * PAGE_SIZE, COMMIT)
     for page in range(20):
@@ -119,10 +156,15 @@ def test_locked_pages_stay_and_shared_ones_leave_together() -> None:
     tables = machine.space.tables
     assert tables.get(other) & 1 and tables.get(base) & 1
     paged = [p for p in range(20) if is_paged(tables.get(base + p * PAGE_SIZE))]
-    assert len(paged) > 10 and all(tables.get(base + p * PAGE_SIZE) == child.tables.get(base + p * PAGE_SIZE) for p in paged)
+    assert len(paged) > 10 and all(
+        tables.get(base + p * PAGE_SIZE) == child.tables.get(base + p * PAGE_SIZE) for p in paged
+    )
     machine.check()
     machine.write(base + 5 * PAGE_SIZE, b"his!", child)
-    assert machine.read(base + 5 * PAGE_SIZE, 4) == b"mine" and machine.read(base + 5 * PAGE_SIZE, 4, child) == b"his!"
+    assert (
+        machine.read(base + 5 * PAGE_SIZE, 4) == b"mine"
+        and machine.read(base + 5 * PAGE_SIZE, 4, child) == b"his!"
+    )
     machine.virtual.destroy(child)
     for page in range(400):
         machine.write(other + page * PAGE_SIZE, b"x")
@@ -140,7 +182,9 @@ def test_paged_pages_are_inherited() -> None:
     machine.check()
     machine.write(base, b"child", child)
     for page in range(1, 200):
-        assert machine.read(base + page * PAGE_SIZE, 3, child) == machine.read(base + page * PAGE_SIZE, 3)
+        assert machine.read(base + page * PAGE_SIZE, 3, child) == machine.read(
+            base + page * PAGE_SIZE, 3
+        )
     assert machine.read(base, 5) == b"0" + bytes(4)
     machine.virtual.destroy(machine.space)
     assert machine.read(base + 150 * PAGE_SIZE, 3, child) == b"150"
@@ -148,7 +192,9 @@ def test_paged_pages_are_inherited() -> None:
 
 
 def test_several_files_fill_one_after_the_other_and_say_when_they_are_full() -> None:
-    """The commit limit is memory and all files; within it everything that was committed can be had."""
+    """The commit limit is memory and all files; within it everything that was committed can be
+    had.
+    """
     machine, _ = make(100, 40)
     machine.virtual.add_page_file(Store(machine.scheduler, 60, "second"))
     limit = machine.virtual.limit
@@ -163,7 +209,9 @@ def test_several_files_fill_one_after_the_other_and_say_when_they_are_full() -> 
 
 
 def test_a_page_file_that_cannot_write() -> None:
-    """Memory runs out with a sentence; every page is still there; once it can write again, all goes on."""
+    """Memory runs out with a sentence; every page is still there; once it can write again, all goes
+    on.
+    """
     machine, store = make()
     base, _ = machine.space.allocate(0, 300 * PAGE_SIZE, COMMIT)
     store.fail_writes = True
@@ -184,7 +232,9 @@ def test_a_page_file_that_cannot_write() -> None:
 
 
 def test_many_threads_with_a_page_file_that_cannot_write() -> None:
-    """None of them goes round for ever on the failing writes of the others: each ends, with the device's words."""
+    """None of them goes round for ever on the failing writes of the others: each ends, with the
+    device's words.
+    """
     machine, store = make(80, 600)
     spaces = [machine.virtual.create(f"space {i}") for i in range(4)]
     bases = [space.allocate(0, 60 * PAGE_SIZE, COMMIT)[0] for space in spaces]
@@ -200,7 +250,10 @@ def test_many_threads_with_a_page_file_that_cannot_write() -> None:
             told.append(error.text)
 
     async def all_of_them() -> None:
-        threads = [machine.scheduler.spawn(fill(space, base), space.name) for space, base in zip(spaces, bases, strict=True)]
+        threads = [
+            machine.scheduler.spawn(fill(space, base), space.name)
+            for space, base in zip(spaces, bases, strict=True)
+        ]
         for thread in threads:
             await thread.join()
 
@@ -216,7 +269,9 @@ def test_a_page_file_that_cannot_read() -> None:
     for page in range(300):
         machine.write(base + page * PAGE_SIZE, b"%d" % page)
     store.fail_reads = True
-    with pytest.raises(StatusError, match="page file pagefile, page [0-9]+: pagefile: injected failure of read") as error:
+    with pytest.raises(
+        StatusError, match="page file pagefile, page [0-9]+: pagefile: injected failure of read"
+    ) as error:
         machine.read(base)
     assert error.value.status == Status.IN_PAGE_ERROR
     machine.check()
@@ -239,7 +294,9 @@ def test_only_the_page_that_was_touched_is_obligatory() -> None:
         await real(extents)
 
     store.read = read  # type: ignore[method-assign]  # a device in a bad mood
-    assert [machine.read(base + p * PAGE_SIZE, 2).rstrip(b"\0") for p in range(100)] == [b"%d" % p for p in range(100)]
+    assert [machine.read(base + p * PAGE_SIZE, 2).rstrip(b"\0") for p in range(100)] == [
+        b"%d" % p for p in range(100)
+    ]
     assert machine.virtual.files.errors > 10
     machine.check()
 
@@ -274,7 +331,9 @@ def test_a_real_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_threads_that_interleave(seed: int) -> None:
-    """Four kernel threads in two spaces, on memory for a quarter of them: pages are evicted and come back under one another's feet."""
+    """Four kernel threads in two spaces, on memory for a quarter of them: pages are evicted and
+    come back under one another's feet.
+    """
     machine = Machine("x86-64", 90, seed=seed)
     store = Store(machine.scheduler, 800)
     machine.virtual.add_page_file(store)
@@ -287,14 +346,19 @@ def test_threads_that_interleave(seed: int) -> None:
         space, base = spaces[number % 2], bases[number % 2]
         model: dict[int, bytes] = {}
         for step in range(150):
-            page = choose.randrange(75) * 2 + number // 2  # its own pages, between those of another thread
+            page = (
+                choose.randrange(75) * 2 + number // 2
+            )  # its own pages, between those of another thread
             address = base + page * PAGE_SIZE
             if choose.random() < 0.6:
                 model[page] = b"%d.%d" % (number, step)
                 await space.write(address, model[page])
             else:
                 expected = model.get(page, b"")
-                assert await space.read(address, 8) == expected.ljust(8, b"\0") or (await space.read(address, len(expected))) == expected
+                assert (
+                    await space.read(address, 8) == expected.ljust(8, b"\0")
+                    or (await space.read(address, len(expected))) == expected
+                )
             if step % 40 == 39:
                 await space.touch(address, WRITE)
         done.append(number)
@@ -314,7 +378,9 @@ def test_threads_that_interleave(seed: int) -> None:
 
 @pytest.mark.parametrize("arch", ["i386", "pae", "x86-64", "la57"])
 def test_a_large_fork_in_bulk(arch: str) -> None:
-    """A thousand pages, some in frames, some paged, some NOACCESS, some never touched: the child has them all, and its own after a write."""
+    """A thousand pages, some in frames, some paged, some NOACCESS, some never touched: the child
+    has them all, and its own after a write.
+    """
     machine, _ = make(700, 2000, arch)
     base, _ = machine.space.allocate(0, 1200 * PAGE_SIZE, COMMIT)
     for page in range(0, 1200, 3):
@@ -337,7 +403,9 @@ def test_a_large_fork_in_bulk(arch: str) -> None:
 
 @pytest.mark.parametrize("arch", ["i386", "x86-64"])
 def test_frames_for_tables_come_from_the_standby_list_too(arch: str) -> None:
-    """When all that is available stands by, a fault that needs a page table takes from there: it once went round for ever on i386."""
+    """When all that is available stands by, a fault that needs a page table takes from there: it
+    once went round for ever on i386.
+    """
     machine = Machine(arch, frames=300)
     file = MemoryFile(machine, bytes(260 * PAGE_SIZE))
     machine.run(machine.cache.copy_read(file.section, 0, 260 * PAGE_SIZE))
@@ -345,14 +413,19 @@ def test_frames_for_tables_come_from_the_standby_list_too(arch: str) -> None:
     physical = machine.memory.physical
     hold = physical.try_take(physical.buddy.free_frames + physical.zeroed.count, State.ACTIVE)
     assert hold is not None and physical.buddy.free_frames == 0 and physical.standby.count > 100
-    bases = [machine.space.allocate(0x10000000 * i, PAGE_SIZE, COMMIT | Allocate.RESERVE)[0] for i in range(1, 6)]  # each needs tables
+    bases = [
+        machine.space.allocate(0x10000000 * i, PAGE_SIZE, COMMIT | Allocate.RESERVE)[0]
+        for i in range(1, 6)
+    ]  # each needs tables
     for base in bases:
         machine.write(base, b"x")
     machine.check()
 
 
 def test_advice_for_private_memory() -> None:
-    """What a page-in brings: neighbours behind, before, or none; DONTNEED sends pages out now and keeps their bytes, WILLNEED brings them back."""
+    """What a page-in brings: neighbours behind, before, or none; DONTNEED sends pages out now and
+    keeps their bytes, WILLNEED brings them back.
+    """
 
     def page_ins(advice: Advice, pages: list[int]) -> list[tuple[int, int]]:
         machine, store = make(200)
@@ -377,7 +450,9 @@ def test_advice_for_private_memory() -> None:
     machine.write(base, b"x" * 32 * PAGE_SIZE)
     machine.run(machine.space.advise(base, 32 * PAGE_SIZE, Advice.DONTNEED))
     machine.run(machine.space.advise(base, 32 * PAGE_SIZE, Advice.WILLNEED))
-    assert machine.space.pages.resident == 32 and [n for kind, _, n in store.requests if kind == "read"] == [16, 16]
+    assert machine.space.pages.resident == 32 and [
+        n for kind, _, n in store.requests if kind == "read"
+    ] == [16, 16]
     store.fail_reads = True
     machine.run(machine.space.advise(base, 32 * PAGE_SIZE, Advice.DONTNEED))
     machine.run(machine.space.advise(base, 32 * PAGE_SIZE, Advice.WILLNEED))
@@ -386,7 +461,9 @@ def test_advice_for_private_memory() -> None:
 
 
 def test_page_files_grow() -> None:
-    """From their first size to their maximum as commit asks for it, never beyond; sizes that cannot be are refused with NT's statuses."""
+    """From their first size to their maximum as commit asks for it, never beyond; sizes that cannot
+    be are refused with NT's statuses.
+    """
     machine = Machine(frames=100)
     limit = machine.virtual.limit
     machine.virtual.add_page_file(Store(machine.scheduler, 300), 20 * PAGE_SIZE, 200 * PAGE_SIZE)
@@ -418,10 +495,16 @@ def test_collided_page_ins_read_once() -> None:
     store.requests.clear()
 
     async def all_at_once() -> list[bytes]:
-        threads = [machine.scheduler.spawn(machine.space.read(base + page * PAGE_SIZE, 2), "reader") for page in range(16) for _ in range(2)]
+        threads = [
+            machine.scheduler.spawn(machine.space.read(base + page * PAGE_SIZE, 2), "reader")
+            for page in range(16)
+            for _ in range(2)
+        ]
         return [await thread.join() for thread in threads]
 
-    assert [data.rstrip(b"\0") for data in machine.run(all_at_once())] == [b"%d" % (i // 2) for i in range(32)]
+    assert [data.rstrip(b"\0") for data in machine.run(all_at_once())] == [
+        b"%d" % (i // 2) for i in range(32)
+    ]
     slots = [slot for _, first, count in store.requests for slot in range(first, first + count)]
     assert len(slots) == len(set(slots)) and len(store.requests) < 16
     machine.check()

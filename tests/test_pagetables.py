@@ -1,4 +1,6 @@
-"""Page tables: against a dict of pages, large pages, the k-th frame that fails, what a format cannot express, self-map addresses."""
+"""Page tables: against a dict of pages, large pages, the k-th frame that fails, what a format
+cannot express, self-map addresses.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +39,15 @@ class Frames:
 
 @given(
     arch=st.sampled_from(ARCHES),
-    maps=st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 5000), st.integers(1, 1200)), max_size=8),
+    maps=st.lists(
+        st.tuples(st.integers(0, 3000), st.integers(0, 5000), st.integers(1, 1200)), max_size=8
+    ),
     large=st.booleans(),
 )
 def test_tables_agree_with_a_dict(arch: str, maps: list[tuple[int, int, int]], large: bool) -> None:
-    """Whatever is mapped, with large pages or without, is found page by page; what overlaps is refused whole."""
+    """Whatever is mapped, with large pages or without, is found page by page; what overlaps is
+    refused whole.
+    """
     stock = Frames(0)
     tables = PageTables(Ram(300), FORMATS[arch], stock.take, stock.give)
     model: dict[int, int] = {}
@@ -55,7 +61,11 @@ def test_tables_agree_with_a_dict(arch: str, maps: list[tuple[int, int, int]], l
             assert free
             model.update({page + i: frame + i for i in range(count)})
         assert stock.out == set(tables.tables)
-    found = {va // PAGE_SIZE + i: frame + i for va, frame, pages, _ in tables.leaves() for i in range(pages)}
+    found = {
+        va // PAGE_SIZE + i: frame + i
+        for va, frame, pages, _ in tables.leaves()
+        for i in range(pages)
+    }
     assert found == model
     for page, frame in list(model.items())[::37]:
         seen = tables.translate(page * PAGE_SIZE + 5)
@@ -75,14 +85,18 @@ def test_the_kth_table_frame_fails(arch: str) -> None:
             assert list(tables.leaves()) == [] and stock.out == {tables.root}
             stock.fail_at = -1
             tables.map_pages(0x40000000 - 40 * 0x200000, 0x5001, 30 * 512, WRITABLE)
-        assert sum(p for _, _, p, _ in tables.leaves()) == 30 * 512 and stock.out == set(tables.tables)
+        assert sum(p for _, _, p, _ in tables.leaves()) == 30 * 512 and stock.out == set(
+            tables.tables
+        )
         if k > len(tables.tables):
             return
     raise AssertionError("it never went through")
 
 
 def test_what_a_format_cannot_express() -> None:
-    """Frames beyond the physical width, addresses that are not canonical, unmapping what is not there."""
+    """Frames beyond the physical width, addresses that are not canonical, unmapping what is not
+    there.
+    """
     stock = Frames(0)
     tables = PageTables(Ram(64), FORMATS["i386"], stock.take, stock.give)
     with pytest.raises(StatusError, match="beyond the 32 physical bits of i386"):

@@ -1,4 +1,6 @@
-"""Replacement policies: against plain models of them, against their own invariants, and live memory against replay."""
+"""Replacement policies: against plain models of them, against their own invariants, and live memory
+against replay.
+"""
 
 from __future__ import annotations
 
@@ -223,7 +225,9 @@ def s3_fifo(keys: list[int], capacity: int) -> list[int]:
 
 
 def mach(keys: list[int], capacity: int) -> list[int]:
-    """Active and inactive queues by kind (odd keys: external); a third of all is active; marked inactive pages become active."""
+    """Active and inactive queues by kind (odd keys: external); a third of all is active; marked
+    inactive pages become active.
+    """
     active: dict[int, list[int]] = {1: [], 0: []}
     inactive: dict[int, list[int]] = {1: [], 0: []}
     marked: set[int] = set()
@@ -254,7 +258,9 @@ def mach(keys: list[int], capacity: int) -> list[int]:
 
 
 def linux(keys: list[int], capacity: int) -> list[int]:
-    """Inactive and active lists by kind (odd keys: file pages), and the refault distance of those that come back."""
+    """Inactive and active lists by kind (odd keys: file pages), and the refault distance of those
+    that come back.
+    """
     inactive: dict[int, list[int]] = {1: [], 0: []}
     active: dict[int, list[int]] = {1: [], 0: []}
     marked: set[int] = set()
@@ -323,7 +329,9 @@ def trace(seed: int, pages: int, length: int) -> np.ndarray:
     """Zipf-like references with a scan and a loop in them."""
     choose = np.random.default_rng(seed)
     keys = choose.zipf(1.2, length) % pages
-    keys[length // 3 : length // 3 + pages] = np.arange(pages)[: max(0, len(keys[length // 3 : length // 3 + pages]))] + pages
+    keys[length // 3 : length // 3 + pages] = (
+        np.arange(pages)[: max(0, len(keys[length // 3 : length // 3 + pages]))] + pages
+    )
     keys[length // 2 : length // 2 + length // 8] = np.arange(length // 8) % (pages // 2 + 1)
     return keys.astype(np.int64)
 
@@ -342,13 +350,23 @@ def test_every_policy_decides_as_its_paper_says(name: str, keys: list[int], capa
 
 @pytest.mark.parametrize("name", MODULES)
 def test_compiled_and_interpreted_agree(name: str) -> None:
-    """Victim for victim, on a trace long enough to be compiled; and with the model where there is one."""
+    """Victim for victim, on a trace long enough to be compiled; and with the model where there is
+    one.
+    """
     keys = trace(1, 300, 21_000)
     misses, victims = Policy(name, 100, 100).replay(keys)
     policy = Policy(name, 100, 100)
     index = np.zeros(1 << 8, np.int64)
     slow = np.full(len(keys), -1, np.int64)
-    again = policy._kernels.replay(policy.words, memoryview(index.data), 8, memoryview(keys.data), 0, len(keys), memoryview(slow.data))
+    again = policy._kernels.replay(
+        policy.words,
+        memoryview(index.data),
+        8,
+        memoryview(keys.data),
+        0,
+        len(keys),
+        memoryview(slow.data),
+    )
     assert (misses, victims.tolist()) == (again, slow[:again].tolist())
     policy.check()
     if name in MODELS:
@@ -359,7 +377,9 @@ def test_compiled_and_interpreted_agree(name: str) -> None:
 @settings(max_examples=40)
 @given(data=st.data())
 def test_frames_come_and_go(name: str, data: st.DataObject) -> None:
-    """Frames that leave for other reasons, ticks, evictions without a miss: the invariants hold, and no frame is chosen twice."""
+    """Frames that leave for other reasons, ticks, evictions without a miss: the invariants hold,
+    and no frame is chosen twice.
+    """
     policy = Policy(name, 12, 8)
     held: set[int] = set()
     for _ in range(data.draw(st.integers(0, 60))):
@@ -385,17 +405,25 @@ def test_frames_come_and_go(name: str, data: st.DataObject) -> None:
 
 
 def test_what_they_are_for() -> None:
-    """A loop larger than memory: LRU and FIFO miss always, S3-FIFO and ARC do not; after a scan, 2Q and SIEVE still have what is hot."""
+    """A loop larger than memory: LRU and FIFO miss always, S3-FIFO and ARC do not; after a scan, 2Q
+    and SIEVE still have what is hot.
+    """
     loop = np.tile(np.arange(110, dtype=np.int64), 60)
     rates = {name: Policy(name, 100, 100).replay(loop)[0] / len(loop) for name in MODULES}
     assert rates["lru"] == rates["fifo"] == 1.0 and rates["linux"] < 0.9
     keys = trace(3, 300, 19_000)
     misses = {name: Policy(name, 60, 60).replay(keys)[0] for name in MODULES}
-    assert misses["s3-fifo"] < misses["lru"] < misses["fifo"] and misses["sieve"] < misses["lru"] and misses["2q"] < misses["lru"]
+    assert (
+        misses["s3-fifo"] < misses["lru"] < misses["fifo"]
+        and misses["sieve"] < misses["lru"]
+        and misses["2q"] < misses["lru"]
+    )
 
 
 def test_wrong_use() -> None:
-    """A policy that does not exist, a replay over pages that are there, a capacity of more than its frames, keys below 0."""
+    """A policy that does not exist, a replay over pages that are there, a capacity of more than its
+    frames, keys below 0.
+    """
     fails(Status.INVALID_PARAMETER, Policy, "mru", 10, 10)
     policy = Policy("lru", 10, 10)
     policy.insert(3, 1)
@@ -428,6 +456,12 @@ machine.check()
 
 
 def test_without_the_compiler() -> None:
-    """With NUMBA_DISABLE_JIT=1 the kernels run as Python, in replay, in bulk faults, forks and harvests."""
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    """With NUMBA_DISABLE_JIT=1 the kernels run as Python, in replay, in bulk faults, forks and
+    harvests.
+    """
+    environment = {
+        **os.environ,
+        "NUMBA_DISABLE_JIT": "1",
+        "PYTHONPATH": str(Path(__file__).parent.parent),
+    }
     subprocess.run([sys.executable, "-c", WITHOUT_COMPILER], env=environment, check=True)

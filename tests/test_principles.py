@@ -1,4 +1,6 @@
-"""The rules of docs/principles.md: each that is cited is there, each has tests that exist, and no text cites what is nowhere."""
+"""The rules of docs/principles.md: each that is cited is there, each has tests that exist, and no
+text cites what is nowhere.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,9 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ROWS = re.findall(r"^\| (\d+) \| (.+) \| (.+) \|$", (ROOT / "docs" / "principles.md").read_text(), re.MULTILINE)
+ROWS = re.findall(
+    r"^\| (\d+) \| (.+) \| (.+) \|$", (ROOT / "docs" / "principles.md").read_text(), re.MULTILINE
+)
 HERE = Path(__file__).name
 
 
@@ -24,7 +28,9 @@ def test_each_rule_has_tests_that_exist() -> None:
         tests = re.findall(r"`(test_\w+\.py)::(\w+)`", held)
         assert tests and "departure" not in held
         for file, name in tests:
-            assert re.search(rf"^def {name}\(", (ROOT / "tests" / file).read_text(), re.MULTILINE), name
+            assert re.search(
+                rf"^def {name}\(", (ROOT / "tests" / file).read_text(), re.MULTILINE
+            ), name
 
 
 def test_what_is_cited_is_there() -> None:

@@ -1,5 +1,7 @@
-"""A frame or a slot for each promised page: commit, page files, frames and page tables are used to the last unit and one beyond, by several
-spaces at once, and all that was promised can be had, with the contents that a model has."""
+"""A frame or a slot for each promised page: commit, page files, frames and page tables are used to
+the last unit and one beyond, by several spaces at once, and all that was promised can be had, with
+the contents that a model has.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def commit(machine: Machine, kind: str, pages: int) -> int:
 
 @dataclass
 class History:
-    """Promises to the last page, then references at random; `model` has what was written, by page or by page of a section."""
+    """Promises to the last page, then references at random; `model` has what was written, by page
+    or by page of a section.
+    """
 
     machine: Machine
     random: random.Random
@@ -46,9 +50,13 @@ class History:
     model: dict[object, bytes] = field(default_factory=dict)
 
     def promise(self) -> None:
-        """Commits until nothing more can be: private pages, and sections that some of the spaces see."""
+        """Commits until nothing more can be: private pages, and sections that some of the spaces
+        see.
+        """
         virtual, draw = self.machine.virtual, self.random
-        self.spaces = [self.machine.space, virtual.create("second"), virtual.create("third")][: draw.choice((1, 2, 3))]
+        self.spaces = [self.machine.space, virtual.create("second"), virtual.create("third")][
+            : draw.choice((1, 2, 3))
+        ]
         while virtual.charged < virtual.limit:
             count = 1 if self.sparse else min(draw.randint(1, 50), virtual.limit - virtual.charged)
             place = draw.randrange(1, 30_000) << 16 if self.sparse else 0
@@ -56,12 +64,17 @@ class History:
                 if draw.random() < 0.5:
                     space = draw.choice(self.spaces)
                     base, _ = space.allocate(place, count * PAGE_SIZE, COMMIT | Allocate.RESERVE)
-                    self.pages += [(space, base + i * PAGE_SIZE, (space, base + i * PAGE_SIZE)) for i in range(count)]
+                    self.pages += [
+                        (space, base + i * PAGE_SIZE, (space, base + i * PAGE_SIZE))
+                        for i in range(count)
+                    ]
                     continue
                 section = self.machine.run(virtual.sections.create(count * PAGE_SIZE))
                 for space in self.spaces:
                     base, _ = space.map(section, place)
-                    self.pages += [(space, base + i * PAGE_SIZE, (section, i)) for i in range(count)]
+                    self.pages += [
+                        (space, base + i * PAGE_SIZE, (section, i)) for i in range(count)
+                    ]
             except StatusError as error:
                 if error.status == Status.COMMITMENT_LIMIT:
                     break  # for want of page tables
@@ -88,7 +101,11 @@ class History:
         elif kind < 0.95:
             machine.run(machine.virtual.eviction.evict(draw.randint(1, 60)))
         elif kind < 0.97:
-            machine.run(space.advise(address, 20 * PAGE_SIZE, draw.choice((Advice.WILLNEED, Advice.DONTNEED))))
+            machine.run(
+                space.advise(
+                    address, 20 * PAGE_SIZE, draw.choice((Advice.WILLNEED, Advice.DONTNEED))
+                )
+            )
         elif len(space.locked) < 5:
             try:
                 machine.run(space.lock(address, PAGE_SIZE))
@@ -107,16 +124,26 @@ class History:
         self.machine.run(self.machine.scheduler.sleep(1))
         self.machine.check()
         files = self.machine.virtual.files.statistics()
-        assert files["free"] == files["slots"] and not self.machine.virtual.charged and not self.machine.memory.pfns.wired
+        assert (
+            files["free"] == files["slots"]
+            and not self.machine.virtual.charged
+            and not self.machine.memory.pfns.wired
+        )
         self.machine.scheduler.close()
 
 
 @pytest.mark.parametrize("seed", range(24))
 @pytest.mark.parametrize("sparse", [False, True])
 def test_everything_promised_can_be_had(sparse: bool, seed: int) -> None:
-    """Whatever is promised, by whom, and in which order it is used; with frames that cannot be taken at times."""
+    """Whatever is promised, by whom, and in which order it is used; with frames that cannot be
+    taken at times.
+    """
     draw = random.Random(seed)
-    machine, _ = make(draw.choice((70, 90, 110, 160)), draw.choice((1, 3, 40, 90, 200)), draw.choice(("x86-64", "i386", "pae", "la57")))
+    machine, _ = make(
+        draw.choice((70, 90, 110, 160)),
+        draw.choice((1, 3, 40, 90, 200)),
+        draw.choice(("x86-64", "i386", "pae", "la57")),
+    )
     history = History(machine, draw, sparse)
     history.promise()
     history.keep()
@@ -134,7 +161,9 @@ def test_everything_promised_can_be_had(sparse: bool, seed: int) -> None:
 @pytest.mark.parametrize("order", ["sequential", "random"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_of_the_limit_is_written_over_and_over(kind: str, order: str, slots: int) -> None:
-    """Four times in a row or at random; another space's pages can be had meanwhile, and nobody is ended for want of memory."""
+    """Four times in a row or at random; another space's pages can be had meanwhile, and nobody is
+    ended for want of memory.
+    """
     machine, _ = make(110, slots)
     machine.virtual.balance.out_of_memory = OutOfMemory.END_LARGEST
     other = machine.virtual.create("other")
@@ -142,7 +171,9 @@ def test_all_of_the_limit_is_written_over_and_over(kind: str, order: str, slots:
     pages = machine.virtual.limit - machine.virtual.charged
     start, draw, model = commit(machine, kind, pages), random.Random(1), dict[int, bytes]()
     for turn in range(4):
-        for i, page in enumerate(range(pages) if order == "sequential" else draw.sample(range(pages), pages)):
+        for i, page in enumerate(
+            range(pages) if order == "sequential" else draw.sample(range(pages), pages)
+        ):
             model[page] = b"%d.%d" % (turn, page)
             machine.write(start + page * PAGE_SIZE, model[page])
             if i % 9 == 0:
@@ -155,7 +186,9 @@ def test_all_of_the_limit_is_written_over_and_over(kind: str, order: str, slots:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_page_file_that_fails_for_a_while_costs_nothing(kind: str) -> None:
-    """Its slots are all in use, or none is: pages that it could not take are written later, and none is lost."""
+    """Its slots are all in use, or none is: pages that it could not take are written later, and
+    none is lost.
+    """
     machine, store = make(110, 60)
     pages = machine.virtual.limit
     start, model, failed = commit(machine, kind, pages), dict[int, bytes](), 0
@@ -177,7 +210,9 @@ def test_a_page_file_that_fails_for_a_while_costs_nothing(kind: str) -> None:
 
 
 def test_slots_of_pages_in_use_are_taken_back() -> None:
-    """Pages that stay in frames, locked, have slots as well: who needs them gets them, and the pages are written again when they leave."""
+    """Pages that stay in frames, locked, have slots as well: who needs them gets them, and the
+    pages are written again when they leave.
+    """
     machine, _ = make(160, 40)
     space, files = machine.space, machine.virtual.files
     base = commit(machine, "section", 40)
@@ -199,7 +234,7 @@ def test_slots_of_pages_in_use_are_taken_back() -> None:
     machine.check()
 
 
-# -- what others take -----------------------------------------------------------------------------------------------
+# -- what others take ------------------------------------------------------------------------------
 
 
 def pool(system: System) -> Callable[[], object]:
@@ -231,8 +266,14 @@ def ram_disk(system: System) -> Callable[[], object]:
 
 @pytest.mark.parametrize("when", ["before", "after", "between"])
 @pytest.mark.parametrize("who", [pool, slab, large_slab, stack, ram_disk])
-def test_what_the_kernel_takes_was_not_promised(tmp_path_factory: pytest.TempPathFactory, who: Callable[[System], Callable[[], object]], when: str) -> None:
-    """Taken before, it lowers the limit; after all is committed it is refused, and takes nothing; each committed page can be had."""
+def test_what_the_kernel_takes_was_not_promised(
+    tmp_path_factory: pytest.TempPathFactory,
+    who: Callable[[System], Callable[[], object]],
+    when: str,
+) -> None:
+    """Taken before, it lowers the limit; after all is committed it is refused, and takes nothing;
+    each committed page can be had.
+    """
     path = tmp_path_factory.mktemp("pages") / "pages"
     path.write_bytes(bytes(1 << 20))
     with octavo.boot(memory="4M", seed=1) as system:
@@ -245,7 +286,9 @@ def test_what_the_kernel_takes_was_not_promised(tmp_path_factory: pytest.TempPat
             for _ in range(20):
                 take()
                 taken += 1
-            assert virtual.limit <= first - (0 if who is pool else 20)  # the pool has pages of its own from the beginning
+            assert virtual.limit <= first - (
+                0 if who is pool else 20
+            )  # the pool has pages of its own from the beginning
         space = virtual.create("program")
         pages = virtual.limit - (50 if when == "between" else 0)
         base, _ = space.allocate(0, pages * PAGE_SIZE, COMMIT)
@@ -255,8 +298,15 @@ def test_what_the_kernel_takes_was_not_promised(tmp_path_factory: pytest.TempPat
                 take()
                 taken += 1
         except StatusError as error:
-            assert error.status in (Status.NO_MEMORY, Status.INSUFFICIENT_RESOURCES, Status.NO_SUCH_DEVICE), error.text
-        assert system.memory.pfns.wired <= max(wired, system.memory.pfns.wired) and virtual.charged <= virtual.limit
+            assert error.status in (
+                Status.NO_MEMORY,
+                Status.INSUFFICIENT_RESOURCES,
+                Status.NO_SUCH_DEVICE,
+            ), error.text
+        assert (
+            system.memory.pfns.wired <= max(wired, system.memory.pfns.wired)
+            and virtual.charged <= virtual.limit
+        )
         system.check()
         for page in range(pages):
             run(space.write(base + page * PAGE_SIZE, b"%d" % page))
@@ -268,13 +318,17 @@ def test_what_the_kernel_takes_was_not_promised(tmp_path_factory: pytest.TempPat
 
 
 def test_page_tables_are_part_of_the_promise() -> None:
-    """Pages far apart need tables of their own: they are counted when the pages are committed, and what is refused then could not be had."""
+    """Pages far apart need tables of their own: they are counted when the pages are committed, and
+    what is refused then could not be had.
+    """
     machine, _ = make(110, 200)
     limit = machine.virtual.limit
     committed: list[int] = []
     with pytest.raises(StatusError) as error:
         for i in range(1, 400):
-            committed.append(machine.space.allocate(i << 21, PAGE_SIZE, COMMIT | Allocate.RESERVE)[0])
+            committed.append(
+                machine.space.allocate(i << 21, PAGE_SIZE, COMMIT | Allocate.RESERVE)[0]
+            )
     assert error.value.status == Status.COMMITMENT_LIMIT and 40 < len(committed) < 110 < limit
     for turn in range(2):
         for address in committed:
@@ -289,7 +343,9 @@ def test_page_tables_are_part_of_the_promise() -> None:
 
 
 def test_prototype_ptes_to_their_last_frame() -> None:
-    """Sections of one page need an eighth of a frame each for their PTEs; each taking of a frame fails once, and nothing is lost."""
+    """Sections of one page need an eighth of a frame each for their PTEs; each taking of a frame
+    fails once, and nothing is lost.
+    """
     machine, _ = make(140, 300)
     failing, sections = Failing(machine.memory.physical), []
     for i in range(machine.virtual.limit):
@@ -317,14 +373,18 @@ def test_prototype_ptes_to_their_last_frame() -> None:
 
 
 def test_a_section_committed_far_apart() -> None:
-    """A RESERVE section of 2^34 bytes, of which one page in a segment is committed until nothing is left to commit."""
+    """A RESERVE section of 2^34 bytes, of which one page in a segment is committed until nothing is
+    left to commit.
+    """
     machine, _ = make(200, 60)
     section = machine.run(machine.virtual.sections.create(1 << 34, attributes=Attribute.RESERVE))
     base, _ = machine.space.map(section)
     done = []
     try:
         for i in range(400):
-            done.append(machine.space.allocate(base + i * SEGMENT_PAGES * PAGE_SIZE, PAGE_SIZE, COMMIT)[0])
+            done.append(
+                machine.space.allocate(base + i * SEGMENT_PAGES * PAGE_SIZE, PAGE_SIZE, COMMIT)[0]
+            )
     except StatusError as error:
         assert error.status == Status.COMMITMENT_LIMIT
     assert len(done) > 60 and section.section.priority == PRIORITY
@@ -337,7 +397,9 @@ def test_a_section_committed_far_apart() -> None:
 
 
 def test_one_large_promise() -> None:
-    """A hundred times as many pages as frames, in one call: what their page tables need is taken off before, not afterwards."""
+    """A hundred times as many pages as frames, in one call: what their page tables need is taken
+    off before, not afterwards.
+    """
     machine, _ = make(200, 20_000)
     limit = machine.virtual.limit
     with pytest.raises(StatusError) as error:
@@ -348,11 +410,13 @@ def test_one_large_promise() -> None:
     machine.check()
 
 
-# -- pagers without room --------------------------------------------------------------------------------------------
+# -- pagers without room ---------------------------------------------------------------------------
 
 
 def test_pages_on_their_way_out_get_the_last_slots() -> None:
-    """Of a run of ten pages the last four are in no page table any more: the two slots that are left are theirs, and two frames are had."""
+    """Of a run of ten pages the last four are in no page table any more: the two slots that are
+    left are theirs, and two frames are had.
+    """
     machine, _ = make(160, 2)
     base = commit(machine, "section", 10)
     for page in range(10):
@@ -363,9 +427,15 @@ def test_pages_on_their_way_out_get_the_last_slots() -> None:
     section, standby = view.object.section, machine.memory.physical.standby.count
     clean, error = machine.run(writeback.write(writeback.picks(section), asked=False))
     assert clean == 2 and isinstance(error, NoRoomError) and "no room for 8 pages" in error.text
-    assert machine.memory.physical.standby.count == standby + 2 and section.dirty == 8 and not writeback.errors
+    assert (
+        machine.memory.physical.standby.count == standby + 2
+        and section.dirty == 8
+        and not writeback.errors
+    )
     machine.check()
-    assert [machine.read(base + page * PAGE_SIZE, 1) for page in range(10)] == [b"%d" % page for page in range(10)]
+    assert [machine.read(base + page * PAGE_SIZE, 1) for page in range(10)] == [
+        b"%d" % page for page in range(10)
+    ]
 
 
 def test_minimums_and_locks_leave_frames_for_others() -> None:

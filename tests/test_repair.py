@@ -1,4 +1,6 @@
-"""Repair: whatever is damaged, what it leaves is clean for fsck.fat and for `check`, and sound files are as they were."""
+"""Repair: whatever is damaged, what it leaves is clean for fsck.fat and for `check`, and sound
+files are as they were.
+"""
 
 from __future__ import annotations
 
@@ -59,18 +61,26 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "claims 3000 bytes": lambda i: set_fat(i, 5, 0xFFFF),
     "shares cluster 3": lambda i: set_fat(i, 5, 3),
     "shares cluster 2": lambda i: patch(i, entry_at(i, b"B       BIN") + 26, b"\x02\0"),
-    "bytes of clusters for": lambda i: patch(i, entry_at(i, b"B       BIN") + 28, struct.pack("<I", 5)),
+    "bytes of clusters for": lambda i: patch(
+        i, entry_at(i, b"B       BIN") + 28, struct.pack("<I", 5)
+    ),
     "in use and belongs to no file": lambda i: set_fat(i, 100, 0xFFFF),
     '".." points to cluster 7': lambda i: patch(i, data_offset(i, 8) + 32 + 26, b"\x07\x00"),
     'has no "."': lambda i: patch(i, data_offset(i, 8), b"\xe5"),
     "no cluster": lambda i: patch(i, entry_at(i, b"D          \x10") + 26, b"\0\0"),
-    "shares cluster 8": lambda i: patch(i, data_offset(i, 8) + 64 + 11, b"\x10" + bytes(14) + b"\x08\0"),
+    "shares cluster 8": lambda i: patch(
+        i, data_offset(i, 8) + 64 + 11, b"\x10" + bytes(14) + b"\x08\0"
+    ),
     "FAT 2 differs": lambda i: patch(i, FAT_OFFSET + fat_bytes(i) + 100, b"\x01"),
     "dirty flag": lambda i: patch(i, 37, b"\x01"),
     "two entries have the name": twin_entries,
     "shown as _": lambda i: patch(i, entry_at(i, b"B       BIN"), b" " * 11),
     "shown as b_": lambda i: patch(i, entry_at(i, b"B       BIN"), b"B/"),
-    "belongs to no entry": lambda i: patch(i, root_offset(i) + 32 * 20, b"\x42" + b"x\0" * 5 + b"\x0f\0\x55" + b"y\0" * 6 + b"\0\0z\0z\0"),
+    "belongs to no entry": lambda i: patch(
+        i,
+        root_offset(i) + 32 * 20,
+        b"\x42" + b"x\0" * 5 + b"\x0f\0\x55" + b"y\0" * 6 + b"\0\0z\0z\0",
+    ),
 }
 
 
@@ -87,7 +97,9 @@ def test_each_kind_of_damage(what: str, filled: Path) -> None:
         before = [str(p) for p in volume.check()]
         assert before
     said = mend(filled)
-    assert [s.removesuffix(" (mended)") for s in said][: len(before)] == before or len(said) >= len(before)
+    assert [s.removesuffix(" (mended)") for s in said][: len(before)] == before or len(said) >= len(
+        before
+    )
     if "first cluster" not in what:
         assert any(what in s for s in said), said
     with octavo.open_image(filled, read_only=True) as volume:
@@ -121,7 +133,9 @@ def test_a_broken_file_can_be_removed_and_its_space_comes_back(filled: Path) -> 
 
 @pytest.mark.parametrize("bits", [16, 32])
 def test_what_cannot_be_read_is_not_given_up(bits: int, tmp_path: Path) -> None:
-    """A directory whose sectors fail, and a FAT32 root that is gone: nothing is erased or freed, for the rest may be in there."""
+    """A directory whose sectors fail, and a FAT32 root that is gone: nothing is erased or freed,
+    for the rest may be in there.
+    """
     image = make_image(tmp_path / "disk.img", {16: 4 << 20, 32: 34 << 20}[bits], bits, 512)
     with octavo.open_image(image) as volume:
         volume.mkdir("d")
@@ -148,7 +162,9 @@ def test_what_cannot_be_read_is_not_given_up(bits: int, tmp_path: Path) -> None:
     if bits == 32:
         patch(image, 32 * 512 + 2 * 4, bytes(4))  # the root's own entry in the first FAT
         with octavo.open_image(image) as volume:
-            assert any("belong to no file" in p.what and not p.mended for p in volume.check(repair=True))
+            assert any(
+                "belong to no file" in p.what and not p.mended for p in volume.check(repair=True)
+            )
             assert volume.space().free == free + 512
 
 
@@ -172,7 +188,9 @@ def test_open_files_are_in_the_way_of_a_repair(filled: Path) -> None:
 
 @pytest.mark.dosfstools
 def test_equal_long_names(image: Path) -> None:
-    """The first keeps its own; the others have a short one only, whose slots are free again, and nothing else is said."""
+    """The first keeps its own; the others have a short one only, whose slots are free again, and
+    nothing else is said.
+    """
     names = [f"a name in two slots {i}.txt" for i in range(3)]
     with octavo.open_image(image) as volume:
         for name in names:
@@ -182,11 +200,15 @@ def test_equal_long_names(image: Path) -> None:
         at = image.read_bytes().index(f"s {name[20]}.tx".encode("utf-16-le"))
         patch(image, at + 4, b"0")
     said = mend(image)
-    assert [text.partition(": ")[2] for text in said] == [f"two entries have the name {names[0].upper()} (mended)"] * 2
+    assert [text.partition(": ")[2] for text in said] == [
+        f"two entries have the name {names[0].upper()} (mended)"
+    ] * 2
     with octavo.open_image(image) as volume:
         found = [(entry.name, volume.read_bytes(entry.name)) for entry in volume.entries()]
         assert found[0] == (names[0], names[0].encode()) and found[3] == ("b.bin", b"b" * 3000)
-        assert [data for _, data in found[1:3]] == [name.encode() for name in names[1:]] and all(len(name) == 12 for name, _ in found[1:3])
+        assert [data for _, data in found[1:3]] == [name.encode() for name in names[1:]] and all(
+            len(name) == 12 for name, _ in found[1:3]
+        )
         volume.write_bytes("Takes two.txt", b"x")
         assert volume.check() == []
     assert entry_at(image, b"TAKEST~1TXT") < entry_at(image, b"B       BIN")
@@ -194,7 +216,9 @@ def test_equal_long_names(image: Path) -> None:
 
 @pytest.mark.dosfstools
 def test_thousands_of_equal_names(tmp_path: Path) -> None:
-    """Each gets a short name of its own, in a time that does not grow with their square: it was 28 s."""
+    """Each gets a short name of its own, in a time that does not grow with their square: it was 28
+    s.
+    """
     image = make_image(tmp_path / "disk.img", 16 << 20, 16, 512)
     with octavo.open_image(image) as volume:
         volume.mkdir("d")
@@ -216,7 +240,10 @@ def tree(image: Path) -> None:
         here = ""
         for depth in range(5):
             for i in range(10):
-                volume.write_bytes(f"{here}File number {i} of {depth}.txt" if i % 2 else f"{here}F{i}", bytes([i]) * (700 * i))
+                volume.write_bytes(
+                    f"{here}File number {i} of {depth}.txt" if i % 2 else f"{here}F{i}",
+                    bytes([i]) * (700 * i),
+                )
             here += f"directory {depth}/"
             volume.mkdir(here)
 
@@ -224,8 +251,12 @@ def tree(image: Path) -> None:
 @pytest.mark.dosfstools
 @pytest.mark.parametrize("bits", [12, 16, 32])
 def test_random_damage_is_mended(bits: int, tmp_path: Path) -> None:
-    """Bytes of FAT and directories changed anywhere: what a repair says it has mended is clean for fsck.fat, and it comes to an end."""
-    original = make_image(tmp_path / "disk.img", {12: 720 << 10, 16: 4 << 20, 32: 34 << 20}[bits], bits, 512)
+    """Bytes of FAT and directories changed anywhere: what a repair says it has mended is clean for
+    fsck.fat, and it comes to an end.
+    """
+    original = make_image(
+        tmp_path / "disk.img", {12: 720 << 10, 16: 4 << 20, 32: 34 << 20}[bits], bits, 512
+    )
     tree(original)
     data = original.read_bytes()
     used = len(data.rstrip(b"\0"))
@@ -248,7 +279,9 @@ def test_random_damage_is_mended(bits: int, tmp_path: Path) -> None:
         assert len(said) <= MOST_PROBLEMS
         if all(p.mended for p in said):
             assert again == [], again
-            done = subprocess.run(["fsck.fat", "-n", image], capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                ["fsck.fat", "-n", image], capture_output=True, text=True, check=False
+            )
             assert done.returncode == 0, done.stdout
             mended += 1
     assert mended > (30 if bits < 32 else 8)
@@ -269,24 +302,32 @@ def test_two_entries_of_one_name_are_both_there(filled: Path) -> None:
 
 @pytest.mark.dosfstools
 def test_a_stray_slot_costs_no_name(image: Path) -> None:
-    """A slot of a long name without its entry, as a torn write leaves it: told, and the next file keeps its own long name."""
+    """A slot of a long name without its entry, as a torn write leaves it: told, and the next file
+    keeps its own long name.
+    """
     with octavo.open_image(image) as volume:
         volume.write_bytes("a name that takes three slots.txt", b"")
     at = root_offset(image)
     assert image.read_bytes()[at] == 0x43
     patch(image, at + 32, bytes(96))
     with octavo.open_image(image) as volume:
-        assert volume.entries() == [] and "1 slot of long names belongs to no entry" in str(volume.check()[0])
+        assert volume.entries() == [] and "1 slot of long names belongs to no entry" in str(
+            volume.check()[0]
+        )
         volume.write_bytes("my thesis, final.txt", b"text")
     with octavo.open_image(image) as volume:
         assert [e.name for e in volume.entries()] == ["my thesis, final.txt"]
         assert volume.read_bytes("my thesis, final.txt") == b"text"
-        assert all(p.mended for p in volume.check(repair=True)) and volume.exists("my thesis, final.txt")
+        assert all(p.mended for p in volume.check(repair=True)) and volume.exists(
+            "my thesis, final.txt"
+        )
     fsck(image)
 
 
 def test_a_blank_name_ends_no_walk(filled: Path) -> None:
-    """A directory whose short name is blank: it has a name, is walked once, and can be removed with all in it."""
+    """A directory whose short name is blank: it has a name, is walked once, and can be removed with
+    all in it.
+    """
     patch(filled, entry_at(filled, b"D          \x10"), b" " * 11)
     with octavo.open_image(filled) as volume:
         assert [here for here, _ in volume.walk()] == ["", "_"]
@@ -319,11 +360,15 @@ def test_directories_entered_twice_are_walked_once(image: Path) -> None:
 
 
 def test_a_lost_end_mark_costs_no_other_file(filled: Path) -> None:
-    """a.bin's chain runs on into b.bin: what is behind a.bin's end is b.bin's, and stays so; three files in a row, too."""
+    """a.bin's chain runs on into b.bin: what is behind a.bin's end is b.bin's, and stays so; three
+    files in a row, too.
+    """
     set_fat(filled, 4, 5)
     with octavo.open_image(filled) as volume:
         assert all(p.mended for p in volume.check(repair=True)) and volume.check() == []
-        assert volume.read_bytes("a.bin") == b"a" * 3000 and volume.read_bytes("b.bin") == b"b" * 3000
+        assert (
+            volume.read_bytes("a.bin") == b"a" * 3000 and volume.read_bytes("b.bin") == b"b" * 3000
+        )
         volume.write_bytes("c.bin", b"c" * 3000)
         first = volume.stat("c.bin").number
     set_fat(filled, first, 5)  # c -> the first of b -> the second of a
@@ -332,11 +377,16 @@ def test_a_lost_end_mark_costs_no_other_file(filled: Path) -> None:
         said = volume.check(repair=True)
         assert all(p.mended for p in said) and volume.check() == []
         assert volume.read_bytes("a.bin") == b"a" * 3000
-        assert volume.read_bytes("b.bin")[:1024] == b"b" * 1024 and volume.read_bytes("c.bin")[:1024] == b"c" * 1024
+        assert (
+            volume.read_bytes("b.bin")[:1024] == b"b" * 1024
+            and volume.read_bytes("c.bin")[:1024] == b"c" * 1024
+        )
 
 
 def test_a_directory_that_runs_into_a_file_is_left_alone(filled: Path) -> None:
-    """Whose the bytes are cannot be told: no byte of the file is taken for an entry, and nothing is freed."""
+    """Whose the bytes are cannot be told: no byte of the file is taken for an entry, and nothing is
+    freed.
+    """
     set_fat(filled, 8, 5)
     before = filled.read_bytes()
     with octavo.open_image(filled) as volume:
@@ -358,7 +408,9 @@ def test_names_of_dots_that_are_damaged(filled: Path) -> None:
 
 
 def test_two_names_of_one_file_without_room_both_stay(filled: Path) -> None:
-    """As a rename over a file leaves them after a power cut, on a full volume: told, and not cut to nothing."""
+    """As a rename over a file leaves them after a power cut, on a full volume: told, and not cut to
+    nothing.
+    """
     patch(filled, entry_at(filled, b"B       BIN") + 26, b"\x02\0")
     for cluster in (5, 6, 7):  # what was b.bin's would be room
         set_fat(filled, cluster, 0)
@@ -401,9 +453,17 @@ LABEL = "the volume label {} in slot 3 "
     [
         (b"PENDRIVE\0\0\0", LABEL.format("'PENDRIVE'") + "is filled up with NUL bytes", "PENDRIVE"),
         (b"X\0\0\0\0\0\0\0\0\0\0", LABEL.format("'X'") + "is filled up with NUL bytes", "X"),
-        (b" LEAD      ", LABEL.format("' LEAD'") + "has characters that no label may have there", ""),
+        (
+            b" LEAD      ",
+            LABEL.format("' LEAD'") + "has characters that no label may have there",
+            "",
+        ),
         (b"A.B        ", LABEL.format("'A.B'") + "has characters that no label may have there", ""),
-        (b"A\0B        ", LABEL.format(r"'A\x00B'") + "has characters that no label may have there", ""),
+        (
+            b"A\0B        ",
+            LABEL.format(r"'A\x00B'") + "has characters that no label may have there",
+            "",
+        ),
         (b"TWO WORDS  ", "", "TWO WORDS"),
     ],
 )
@@ -420,7 +480,9 @@ def test_a_volume_label_in_another_directory(filled: Path) -> None:
     """It is told where it is, and erased."""
     at = filled.read_bytes().index(b"INNER   TXT")
     patch(filled, at + 32, b"LABEL      \x08" + bytes(20))
-    assert mend(filled) == ["/d: the volume label 'LABEL' in slot 3 is not in the root directory (mended)"]
+    assert mend(filled) == [
+        "/d: the volume label 'LABEL' in slot 3 is not in the root directory (mended)"
+    ]
 
 
 @pytest.mark.parametrize("label", [" X", "   ", "a.b"])

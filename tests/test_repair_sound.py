@@ -1,5 +1,6 @@
-"""Repairs of chains that lead into one another: a file that its chain and its entry agree about has its bytes afterwards,
-without room for copies, below what is left alone, when a read fails and when the power goes in the middle.
+"""Repairs of chains that lead into one another: a file that its chain and its entry agree about has
+its bytes afterwards, without room for copies, below what is left alone, when a read fails and when
+the power goes in the middle.
 
 What is sound is said by a reader of bytes that has nothing of Octavo's.
 """
@@ -65,7 +66,9 @@ class Reader:
         return out
 
     def entries(self) -> Iterator[tuple[str, int, int, int]]:
-        """(path, offset of the entry, first cluster, size) of files and directories (-1) that can be reached."""
+        """(path, offset of the entry, first cluster, size) of files and directories (-1) that can
+        be reached.
+        """
         todo = [("", [self.root + 32 * i for i in range(self.roots)])]
         seen: set[int] = set()
         while todo:
@@ -83,7 +86,11 @@ class Reader:
                 yield here, at, cluster, -1 if inside else size
                 chain = self.chain(cluster) if inside and cluster not in seen else None
                 seen.add(cluster if inside else 0)
-                todo += [(here, [self.place(c) + 32 * i for c in chain for i in range(16)])] if chain else []
+                todo += (
+                    [(here, [self.place(c) + 32 * i for c in chain for i in range(16)])]
+                    if chain
+                    else []
+                )
 
     def sound(self) -> dict[str, bytes]:
         """The contents of files whose chain and size agree."""
@@ -98,7 +105,9 @@ class Reader:
         return out
 
 
-def repair(data: bytearray, device: Callable[[BufferDisk], BufferDisk] = lambda d: d) -> list[Problem]:
+def repair(
+    data: bytearray, device: Callable[[BufferDisk], BufferDisk] = lambda d: d
+) -> list[Problem]:
     """`check --repair`, in place."""
     with octavo.boot("8M") as system:
         return system.attach_device(device(BufferDisk("d", data))).check(repair=True)
@@ -144,7 +153,9 @@ FILES = {"A": b"a" * 2000, "Y": b"y" * 3000, "D/PRECIOUS": noise(20000)}
 @pytest.mark.dosfstools
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("lead", [lead_entry, lead_chain])
-def test_a_sound_file_that_another_leads_into(lead: Callable[[Reader], None], full: bool, tmp_path: Path) -> None:
+def test_a_sound_file_that_another_leads_into(
+    lead: Callable[[Reader], None], full: bool, tmp_path: Path
+) -> None:
     """It stays whole, with room and without; what is said to be mended is clean."""
     reader = made(tmp_path, FILES, full)
     lead(reader)
@@ -160,7 +171,9 @@ def test_a_sound_file_that_another_leads_into(lead: Callable[[Reader], None], fu
 
 
 def test_no_chain_of_a_kept_file_is_cut(tmp_path: Path) -> None:
-    """Two sound files share a chain that a third, too long, shares as well; without room all is left, and told."""
+    """Two sound files share a chain that a third, too long, shares as well; without room all is
+    left, and told.
+    """
     reader = made(tmp_path, {"A": b"a" * 700, "B": noise(9000), "C": noise(8999)}, True)
     for path in ("/A", "/C"):
         at = next(at for p, at, _, _ in reader.entries() if p == path)
@@ -170,7 +183,11 @@ def test_no_chain_of_a_kept_file_is_cut(tmp_path: Path) -> None:
             reader.put(cluster, END)  # no room in them either: files have them
         struct.pack_into("<H", reader.data, at + 26, first(reader, "/B"))
     ballast = first(reader, "/BALLAST")
-    lost = [c for c in range(2, ballast) if reader.get(c) == END and c not in (reader.chain(first(reader, "/B")) or [])]
+    lost = [
+        c
+        for c in range(2, ballast)
+        if reader.get(c) == END and c not in (reader.chain(first(reader, "/B")) or [])
+    ]
     last = (reader.chain(ballast) or [])[-1]
     for cluster in lost:  # to the ballast, whose size follows
         reader.put(last, cluster)
@@ -184,21 +201,29 @@ def test_no_chain_of_a_kept_file_is_cut(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lead", [lead_entry, lead_chain])
-def test_nothing_is_cut_that_a_directory_left_alone_may_need(lead: Callable[[Reader], None], tmp_path: Path) -> None:
-    """D shares a cluster with Y: it is not looked into, and PRECIOUS in it may be whose chain A leads into."""
+def test_nothing_is_cut_that_a_directory_left_alone_may_need(
+    lead: Callable[[Reader], None], tmp_path: Path
+) -> None:
+    """D shares a cluster with Y: it is not looked into, and PRECIOUS in it may be whose chain A
+    leads into.
+    """
     reader = made(tmp_path, FILES)
     lead(reader)
     reader.put(first(reader, "/D"), first(reader, "/Y"))
     before = reader.sound()
     assert "/D/PRECIOUS" in before
     said = repair(reader.data)
-    assert any("cannot be told" in p.what for p in said) and any("may need it" in p.what for p in said)
+    assert any("cannot be told" in p.what for p in said) and any(
+        "may need it" in p.what for p in said
+    )
     assert reader.sound()["/D/PRECIOUS"] == before["/D/PRECIOUS"]
 
 
 @pytest.mark.parametrize("number", range(1, 14))
 def test_a_read_that_fails_once(number: int, tmp_path: Path) -> None:
-    """Whatever a repair could not read, what it has not seen is there after it, and after the next one."""
+    """Whatever a repair could not read, what it has not seen is there after it, and after the next
+    one.
+    """
     reader = made(tmp_path, FILES)
     lead_chain(reader)
     sound = reader.sound()
@@ -241,7 +266,9 @@ def test_power_that_goes_during_a_repair(tmp_path: Path) -> None:
 @pytest.mark.dosfstools
 @pytest.mark.parametrize("seed", range(24))
 def test_random_links(seed: int, tmp_path: Path) -> None:
-    """Entries of FAT and directories lead anywhere, on volumes that are full or not: what is sound then stays so."""
+    """Entries of FAT and directories lead anywhere, on volumes that are full or not: what is sound
+    then stays so.
+    """
     rng = random.Random(seed)
     files = {}
     for i in range(rng.randint(4, 30)):
@@ -289,7 +316,9 @@ def test_a_directory_without_its_dots_keeps_all_that_is_below(tmp_path: Path) ->
         (0, 11, 0x18, 'has a damaged "."'),
     ],
 )
-def test_one_byte_of_a_directory(slot: int, byte: int, value: int, says: str, tmp_path: Path) -> None:
+def test_one_byte_of_a_directory(
+    slot: int, byte: int, value: int, says: str, tmp_path: Path
+) -> None:
     """It is told, mended in one pass, and what stands in the other slots is as it was."""
     reader = made(tmp_path, {"D/A": noise(700), "D/B": noise(5000), "D/C": noise(3)})
     sound = reader.sound()
@@ -312,14 +341,18 @@ def test_a_directory_whose_chain_runs_into_what_nobody_has(tmp_path: Path) -> No
     reader.data[at] = 0xE5
     reader.put(first(reader, "/D"), gone)
     said = repair(reader.data)
-    assert any("remains of entries behind its end" in p.what for p in said) and all(p.mended for p in said)
+    assert any("remains of entries behind its end" in p.what for p in said) and all(
+        p.mended for p in said
+    )
     assert repair(reader.data) == []
     (tmp_path / "mended.img").write_bytes(reader.data)
     fsck(tmp_path / "mended.img")
 
 
 def test_a_repair_that_fails_leaves_no_coroutine_behind(tmp_path: Path) -> None:
-    """Every write fails: one sentence, and no warning of Python's (they are errors in these tests)."""
+    """Every write fails: one sentence, and no warning of Python's (they are errors in these
+    tests).
+    """
     reader = made(tmp_path, FILES)
     lead_chain(reader)
     with pytest.raises(StatusError, match="injected failure of write"):

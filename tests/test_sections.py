@@ -20,8 +20,20 @@ from octavo.status import Status, StatusError
 from tests.books import Book
 from tests.machines import Machine, MemoryFile, emptied, fails
 
-COMMIT, RESERVE, IMAGE, NOCACHE, BASED = Attribute.COMMIT, Attribute.RESERVE, Attribute.IMAGE, Attribute.NOCACHE, Attribute.BASED
-RO, RW, WC, NOACCESS, GUARD = Protect.READONLY, Protect.READWRITE, Protect.WRITECOPY, Protect.NOACCESS, Protect.GUARD
+COMMIT, RESERVE, IMAGE, NOCACHE, BASED = (
+    Attribute.COMMIT,
+    Attribute.RESERVE,
+    Attribute.IMAGE,
+    Attribute.NOCACHE,
+    Attribute.BASED,
+)
+RO, RW, WC, NOACCESS, GUARD = (
+    Protect.READONLY,
+    Protect.READWRITE,
+    Protect.WRITECOPY,
+    Protect.NOACCESS,
+    Protect.GUARD,
+)
 
 
 @pytest.fixture(params=list(FORMATS))
@@ -30,7 +42,14 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     yield from emptied(Machine(request.param))
 
 
-def create(machine: Machine, size: int = 0, protect: int = RW, attributes: int = COMMIT, file: MemoryFile | None = None, name: str = "") -> SectionObject:
+def create(
+    machine: Machine,
+    size: int = 0,
+    protect: int = RW,
+    attributes: int = COMMIT,
+    file: MemoryFile | None = None,
+    name: str = "",
+) -> SectionObject:
     """A section."""
     return machine.run(machine.virtual.sections.create(size, protect, attributes, file, name))
 
@@ -43,18 +62,49 @@ def test_creation_arguments(machine: Machine) -> None:
         fails(Status.SECTION_TOO_BIG, create, machine, size)
         fails(Status.SECTION_TOO_BIG, create, machine, size, RW, COMMIT, file)
     large_pages = 0x80000000
-    for attributes in (0, COMMIT | RESERVE, IMAGE | COMMIT, NOCACHE, large_pages, COMMIT | large_pages, COMMIT | 1, COMMIT | 1 << 29, COMMIT | 1 << 40, -1):
+    for attributes in (
+        0,
+        COMMIT | RESERVE,
+        IMAGE | COMMIT,
+        NOCACHE,
+        large_pages,
+        COMMIT | large_pages,
+        COMMIT | 1,
+        COMMIT | 1 << 29,
+        COMMIT | 1 << 40,
+        -1,
+    ):
         fails(Status.INVALID_PARAMETER_6, create, machine, 4096, RW, attributes)
     base, _ = machine.space.map(create(machine, 4096, RW, NOCACHE | COMMIT))
     machine.touch(base)
-    assert machine.space.tables.get(base) & NO_CACHE and machine.space.query(base).protect == RW | Protect.NOCACHE
-    for protect in (0, NOACCESS, GUARD, RW | GUARD, RO | RW, RW | Protect.NOCACHE, RO | Protect.WRITECOMBINE, -1):
+    assert (
+        machine.space.tables.get(base) & NO_CACHE
+        and machine.space.query(base).protect == RW | Protect.NOCACHE
+    )
+    for protect in (
+        0,
+        NOACCESS,
+        GUARD,
+        RW | GUARD,
+        RO | RW,
+        RW | Protect.NOCACHE,
+        RO | Protect.WRITECOMBINE,
+        -1,
+    ):
         fails(Status.INVALID_PAGE_PROTECTION, create, machine, 4096, protect)
         fails(Status.INVALID_PAGE_PROTECTION, create, machine, 0, protect, COMMIT, file)
     fails(Status.INVALID_FILE_FOR_SECTION, create, machine, 4096, RO, IMAGE)
     fails(Status.INVALID_FILE_FOR_SECTION, create, machine, 0, RO, IMAGE, MemoryFile(machine, b""))
     fails(Status.MAPPED_FILE_SIZE_ZERO, create, machine, 0, RO, COMMIT, MemoryFile(machine, b""))
-    fails(Status.SECTION_PROTECTION, create, machine, 0, RW, COMMIT, MemoryFile(machine, b"x", writable=False))
+    fails(
+        Status.SECTION_PROTECTION,
+        create,
+        machine,
+        0,
+        RW,
+        COMMIT,
+        MemoryFile(machine, b"x", writable=False),
+    )
     fails(Status.SECTION_TOO_BIG, create, machine, 6000, RO, COMMIT, file)
     assert file.opens == 1 and not file.prepared
 
@@ -66,7 +116,17 @@ def test_limits(machine: Machine) -> None:
     fails(Status.SECTION_TOO_BIG, create, machine, 1 << 62, RW, RESERVE)
     section = create(machine, limit * 4, RW, RESERVE)
     assert machine.virtual.charged == 0
-    fails(Status.COMMITMENT_LIMIT, machine.space.map, section, 0, 0, 0, RW, Inherit.SHARE, limit + PAGE_SIZE)
+    fails(
+        Status.COMMITMENT_LIMIT,
+        machine.space.map,
+        section,
+        0,
+        0,
+        0,
+        RW,
+        Inherit.SHARE,
+        limit + PAGE_SIZE,
+    )
     assert not machine.space.vads.all
     machine.virtual.sections.close(section)
     whole = create(machine, limit)
@@ -75,7 +135,9 @@ def test_limits(machine: Machine) -> None:
 
 
 def test_query(machine: Machine) -> None:
-    """47, 58, 59: whole pages without a file; a file's own size to the byte; RESERVE is dropped for a file."""
+    """47, 58, 59: whole pages without a file; a file's own size to the byte; RESERVE is dropped for
+    a file.
+    """
     query = machine.virtual.sections.query
     assert query(create(machine, PAGE_SIZE + 1, RW, RESERVE)).size == 2 * PAGE_SIZE
     found = query(create(machine, 0, RW, RESERVE, MemoryFile(machine, b"x" * 5001)))
@@ -100,7 +162,10 @@ def test_names_and_bases(machine: Machine) -> None:
 
 def test_mapping_arguments(machine: Machine) -> None:
     """64 to 71: bases, sizes, zero bits, commit sizes, types; nothing is mapped."""
-    section, file = create(machine, 0x30000), create(machine, 0, RW, COMMIT, MemoryFile(machine, bytes(0x30000)))
+    section, file = (
+        create(machine, 0x30000),
+        create(machine, 0, RW, COMMIT, MemoryFile(machine, bytes(0x30000))),
+    )
     show = machine.space.map
     fails(Status.INVALID_PARAMETER_3, show, section, machine.kernel)
     fails(Status.INVALID_PARAMETER_3, show, section, 0, -1)
@@ -117,7 +182,9 @@ def test_mapping_arguments(machine: Machine) -> None:
     fails(Status.INVALID_VIEW_SIZE, show, section, 0, 0x30001)
     fails(Status.INVALID_VIEW_SIZE, show, section, 0, 0x20001, 0x10000)
     for offset in (-0x10000, 0x30000, 0x1000000):
-        with pytest.raises(StatusError, match=f"offset {offset} is not inside .*, which has 196608 bytes") as error:
+        with pytest.raises(
+            StatusError, match=f"offset {offset} is not inside .*, which has 196608 bytes"
+        ) as error:
             show(section, 0, 0, offset)
         assert error.value.status == Status.INVALID_VIEW_SIZE
     fails(Status.MAPPED_ALIGNMENT, show, section, 0, 0, 0x1000)
@@ -133,7 +200,9 @@ def test_mapping_arguments(machine: Machine) -> None:
 
 
 def test_protections(machine: Machine) -> None:
-    """73, 74: what a section was made with bounds its views; copy-on-write and no access are always possible."""
+    """73, 74: what a section was made with bounds its views; copy-on-write and no access are always
+    possible.
+    """
     section = create(machine, 0x10000, RO)
     for protect in (WC, NOACCESS, RO):
         machine.space.map(section, protect=protect)
@@ -143,7 +212,9 @@ def test_protections(machine: Machine) -> None:
     fails(Status.SECTION_PROTECTION, machine.space.protect, base, 4096, RW)
     fails(Status.ACCESS_VIOLATION, machine.write, base, b"x")
     charged = machine.virtual.charged
-    assert machine.space.protect(base, 4096, WC)[2] == RO and machine.virtual.charged == charged + 16
+    assert (
+        machine.space.protect(base, 4096, WC)[2] == RO and machine.virtual.charged == charged + 16
+    )
     machine.write(base, b"mine")
     assert machine.read(base, 4) == b"mine"
     copy, _ = machine.space.map(create(machine, 0x10000, RW), protect=WC)
@@ -151,7 +222,8 @@ def test_protections(machine: Machine) -> None:
     assert machine.space.query(copy).protect == WC  # what was mapped copy-on-write stays it
 
 
-WITHIN = {  # what a section may be seen as, by what it was made with: NT's table; NOACCESS is always possible
+# what a section may be seen as, by what it was made with: NT's table; NOACCESS is always possible
+WITHIN = {
     RO: "RO WC",
     RW: "RO RW WC",
     WC: "RO WC",
@@ -173,7 +245,9 @@ NAMES = {
 
 @pytest.mark.parametrize("made", list(WITHIN), ids=lambda p: p.name)
 def test_what_a_section_was_made_with_bounds_its_views(machine: Machine, made: Protect) -> None:
-    """Every protection, when it is mapped, when a page of a view is given it, and when a reserved page is committed with it."""
+    """Every protection, when it is mapped, when a page of a view is given it, and when a reserved
+    page is committed with it.
+    """
     section, reserved = create(machine, 0x10000, made), create(machine, 0x10000, made, RESERVE)
     view, _ = machine.space.map(section, protect=NOACCESS)
     hole, _ = machine.space.map(reserved, protect=NOACCESS)
@@ -190,8 +264,18 @@ def test_what_a_section_was_made_with_bounds_its_views(machine: Machine, made: P
             fails(Status.SECTION_PROTECTION, machine.space.map, section, 0, 0, 0, protect)
             fails(Status.SECTION_PROTECTION, machine.space.protect, view, 1, protect)
             copying = name in ("WC", "XWC")  # which is no way to commit
-            fails(Status.INVALID_PAGE_PROTECTION if copying else Status.SECTION_PROTECTION, machine.space.allocate, hole, 1, Allocate.COMMIT, protect)
-            assert machine.space.query(view) == before and machine.space.query(hole).state == PageState.RESERVE
+            fails(
+                Status.INVALID_PAGE_PROTECTION if copying else Status.SECTION_PROTECTION,
+                machine.space.allocate,
+                hole,
+                1,
+                Allocate.COMMIT,
+                protect,
+            )
+            assert (
+                machine.space.query(view) == before
+                and machine.space.query(hole).state == PageState.RESERVE
+            )
     for more in (Protect.GUARD, Protect.NOCACHE, Protect.WRITECOMBINE):
         if made & RO:
             assert machine.space.map(section, protect=RO | more)
@@ -213,17 +297,58 @@ def test_what_is_mapped_copy_on_write_stays_it(machine: Machine) -> None:
 
 
 def test_a_view_to_grow_in_is_of_a_file_that_can_be_written(machine: Machine) -> None:
-    """RESERVE: INVALID_PARAMETER_9 without a file, SECTION_PROTECTION where the section was made for reading or copying only."""
+    """RESERVE: INVALID_PARAMETER_9 without a file, SECTION_PROTECTION where the section was made
+    for reading or copying only.
+    """
     for made in (RO, WC, Protect.EXECUTE_READ):
         section = create(machine, 0, made, COMMIT, MemoryFile(machine, bytes(5000)))
-        fails(Status.SECTION_PROTECTION, machine.space.map, section, 0, 0, 0, RO, 1, 0, 0, Allocate.RESERVE)
-    fails(Status.INVALID_PARAMETER_9, machine.space.map, create(machine, 4096), 0, 0, 0, RO, 1, 0, 0, Allocate.RESERVE)
+        fails(
+            Status.SECTION_PROTECTION,
+            machine.space.map,
+            section,
+            0,
+            0,
+            0,
+            RO,
+            1,
+            0,
+            0,
+            Allocate.RESERVE,
+        )
+    fails(
+        Status.INVALID_PARAMETER_9,
+        machine.space.map,
+        create(machine, 4096),
+        0,
+        0,
+        0,
+        RO,
+        1,
+        0,
+        0,
+        Allocate.RESERVE,
+    )
     assert not machine.space.vads.all
-    assert machine.space.map(create(machine, 0, RW, COMMIT, MemoryFile(machine, bytes(5000))), 0, 0, 0, RO, 1, 0, 0, Allocate.RESERVE)[1] == 0x2000
+    assert (
+        machine.space.map(
+            create(machine, 0, RW, COMMIT, MemoryFile(machine, bytes(5000))),
+            0,
+            0,
+            0,
+            RO,
+            1,
+            0,
+            0,
+            Allocate.RESERVE,
+        )[1]
+        == 0x2000
+    )
 
 
 def test_a_mapped_file_is_cut_and_purged(machine: Machine) -> None:
-    """A departure: NT refuses both. Views see what the file has then, to the byte; a page behind the end faults, and none is lost."""
+    """A departure: NT refuses both. Views see what the file has then, to the byte; a page behind
+    the end faults, and none is lost.
+    """
     model = bytearray(i // 256 % 251 for i in range(9 * PAGE_SIZE))
     file = MemoryFile(machine, bytes(model))
     section = create(machine, 0, RW, COMMIT, file)
@@ -235,7 +360,9 @@ def test_a_mapped_file_is_cut_and_purged(machine: Machine) -> None:
         model[page * PAGE_SIZE + 7 : page * PAGE_SIZE + 10] = b"new"
     machine.run(machine.space.flush(base))
     machine.run(machine.cache.memory.writeback.purge(file.section, 0))
-    assert not file.section.resident() and machine.read(base, len(model)) == model == file.pager.data
+    assert (
+        not file.section.resident() and machine.read(base, len(model)) == model == file.pager.data
+    )
     for size in (7 * PAGE_SIZE + 1, 3 * PAGE_SIZE, 5, 0):
         machine.run(file.truncate(size))
         end = -(-size // PAGE_SIZE) * PAGE_SIZE
@@ -252,7 +379,9 @@ def test_a_mapped_file_is_cut_and_purged(machine: Machine) -> None:
 
 
 def test_a_name_is_free_when_its_section_is_closed(machine: Machine) -> None:
-    """Mapped or not, it is made again and opened again; the old one lives as long as its view, and takes no name along."""
+    """Mapped or not, it is made again and opened again; the old one lives as long as its view, and
+    takes no name along.
+    """
     sections = machine.virtual.sections
     old = create(machine, 0x10000, name="n")
     base, _ = machine.space.map(old)
@@ -265,15 +394,28 @@ def test_a_name_is_free_when_its_section_is_closed(machine: Machine) -> None:
     sections.close(old)
     machine.space.unmap(base)
     assert sections.open("n") is new and old not in sections.all
-    fails(Status.OBJECT_NAME_COLLISION, sections.create_device, machine.memory.pfns.frames - 4, 1, RW, "n")
+    fails(
+        Status.OBJECT_NAME_COLLISION,
+        sections.create_device,
+        machine.memory.pfns.frames - 4,
+        1,
+        RW,
+        "n",
+    )
     fails(Status.OBJECT_NAME_COLLISION, sections.create_external, Book(machine), 4096, "n")
     assert len(sections.all) == 1 and not machine.space.vads.all
 
 
 def test_what_was_given_no_name_has_none(machine: Machine) -> None:
-    """Neither a file's path nor a number stands in the way of a name, and none is found by them; two sections of a file are two."""
+    """Neither a file's path nor a number stands in the way of a name, and none is found by them;
+    two sections of a file are two.
+    """
     sections, file = machine.virtual.sections, MemoryFile(machine, bytes(5000), path="a.txt")
-    first, second, numbered = create(machine, file=file), create(machine, file=file), create(machine, 4096)
+    first, second, numbered = (
+        create(machine, file=file),
+        create(machine, file=file),
+        create(machine, 4096),
+    )
     device = sections.create_device(machine.memory.pfns.frames - 4, 1)
     for made in (first, second, numbered, device):
         fails(Status.OBJECT_NAME_NOT_FOUND, sections.open, made.name)
@@ -288,7 +430,9 @@ def test_what_was_given_no_name_has_none(machine: Machine) -> None:
 
 
 def test_commit_through_a_view(machine: Machine) -> None:
-    """76, 77: a page that is not committed faults; committing it in one view does so in all, with their own protections."""
+    """76, 77: a page that is not committed faults; committing it in one view does so in all, with
+    their own protections.
+    """
     section = create(machine, 0x20000, RW, RESERVE)
     first, _ = machine.space.map(section, commit=1)
     other = machine.virtual.create("other")
@@ -304,7 +448,9 @@ def test_commit_through_a_view(machine: Machine) -> None:
 
 
 def test_unmapping(machine: Machine) -> None:
-    """44, 79: by any address in the view; flushing what is no view; a view is not freed or reset."""
+    """44, 79: by any address in the view; flushing what is no view; a view is not freed or
+    reset.
+    """
     section = create(machine, 0x20000)
     base, _ = machine.space.map(section)
     machine.write(base, b"x")
@@ -319,7 +465,9 @@ def test_unmapping(machine: Machine) -> None:
 
 
 def test_device_sections(machine: Machine) -> None:
-    """82: frames that are no memory; beyond the highest, or memory that is managed, they are refused. What is written stays there."""
+    """82: frames that are no memory; beyond the highest, or memory that is managed, they are
+    refused. What is written stays there.
+    """
     frames = machine.memory.pfns.frames
     create_device = machine.virtual.sections.create_device
     fails(Status.INVALID_PARAMETER_6, create_device, frames - 1, 2)
@@ -336,7 +484,9 @@ def test_device_sections(machine: Machine) -> None:
 
 
 def test_extending(machine: Machine) -> None:
-    """A section grows, with its file; pages behind the old end can be mapped then. It never shrinks: one of a file stays as it is then."""
+    """A section grows, with its file; pages behind the old end can be mapped then. It never
+    shrinks: one of a file stays as it is then.
+    """
     extend = machine.virtual.sections.extend
     section = create(machine, 0x10000)
     fails(Status.SECTION_NOT_EXTENDED, lambda: machine.run(extend(section, 0x10000)))
@@ -351,7 +501,9 @@ def test_extending(machine: Machine) -> None:
         assert machine.run(extend(mapped, smaller)) == 0x12000
     fails(Status.SECTION_NOT_EXTENDED, lambda: machine.run(extend(mapped, -1)))
     base, size = machine.space.map(mapped)
-    assert (size, file.section.size) == (0x12000, 0x12000) and machine.read(base + 4999, 2) == b"x\0"
+    assert (size, file.section.size) == (0x12000, 0x12000) and machine.read(
+        base + 4999, 2
+    ) == b"x\0"
     read_only = create(machine, 0, RO, COMMIT, file)
     fails(Status.SECTION_NOT_EXTENDED, lambda: machine.run(extend(read_only, 0x20000)))
 
@@ -365,7 +517,12 @@ def test_inheritance(machine: Machine) -> None:
     secret, _ = machine.space.allocate(0, 0x10000, Allocate.COMMIT)
     machine.space.set_inheritance(secret, Inherit.NONE)
     fails(Status.INVALID_PARAMETER, machine.space.set_inheritance, private, Inherit.SHARE)
-    fails(Status.MEMORY_NOT_ALLOCATED, machine.space.set_inheritance, 0x7FFF0000 - 0x10000, Inherit.NONE)
+    fails(
+        Status.MEMORY_NOT_ALLOCATED,
+        machine.space.set_inheritance,
+        0x7FFF0000 - 0x10000,
+        Inherit.NONE,
+    )
     for address in (shared, private):
         machine.write(address, b"before")
     child = machine.virtual.fork(machine.space, "child")
@@ -393,7 +550,9 @@ def test_locked_pages_of_views(machine: Machine) -> None:
 
 
 def test_a_space_that_has_ended(machine: Machine) -> None:
-    """Nothing can be done in it any more, and its tables, which are somebody else's frames by then, are left alone."""
+    """Nothing can be done in it any more, and its tables, which are somebody else's frames by then,
+    are left alone.
+    """
     section, dead = create(machine, 0x10000), machine.virtual.create("dead")
     base, _ = dead.map(section)
     machine.write(base, b"x", dead)

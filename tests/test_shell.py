@@ -44,7 +44,11 @@ def session(system: octavo.System) -> Session:
 def test_dir(session: Session) -> None:
     """Header, times, sizes, totals; wildcards; a single file."""
     out = session("dir")
-    assert out.startswith(" Directory of C:\\\n\n") and "<DIR>  docs" in out and "13  readme.txt" in out
+    assert (
+        out.startswith(" Directory of C:\\\n\n")
+        and "<DIR>  docs" in out
+        and "13  readme.txt" in out
+    )
     assert "       1 file           13 bytes" in out
     out = session("dir docs")
     assert "Directory of C:\\docs" in out and out.count("note ") == 5
@@ -80,9 +84,17 @@ def test_copy(session: Session) -> None:
     assert session("type second.txt") == "Hello\nworld"
     session("md copies")
     assert "5 files copied" in session("copy docs\\*.txt copies")
-    assert "6 files copied" in session("copy docs copies; copy second.txt copies\\docs; dir copies\\docs").replace("5 files copied", "6 files copied")
-    assert session("copy readme.txt readme.txt", 1) == "copy: C:\\readme.txt: cannot be copied onto or into itself"
-    assert session("copy docs docs\\inside", 1) == "copy: C:\\docs: cannot be copied onto or into itself"
+    assert "6 files copied" in session(
+        "copy docs copies; copy second.txt copies\\docs; dir copies\\docs"
+    ).replace("5 files copied", "6 files copied")
+    assert (
+        session("copy readme.txt readme.txt", 1)
+        == "copy: C:\\readme.txt: cannot be copied onto or into itself"
+    )
+    assert (
+        session("copy docs docs\\inside", 1)
+        == "copy: C:\\docs: cannot be copied onto or into itself"
+    )
     assert session("copy docs\\*.txt readme.txt", 1) == "copy: C:\\readme.txt: is not a directory"
 
 
@@ -133,9 +145,17 @@ def test_memory_and_cache(session: Session) -> None:
     for word in ("Memory:", "standby", "Faults:", "Page-ins:", "Page-outs:", "Free blocks"):
         assert word in out
     head, *lines = session("memory buddy").splitlines()
-    assert head.startswith("Segment") and len(lines) == 2 * len(session.shell.system.memory.physical.buddy.segments)
-    for part, name, usable in zip(session.shell.system.memory.physical.buddy.segments, lines[::2], lines[1::2], strict=True):
-        assert name.startswith(part.name) and usable.split()[0] == "usable" and len(name) == len(usable) == len(head)
+    assert head.startswith("Segment") and len(lines) == 2 * len(
+        session.shell.system.memory.physical.buddy.segments
+    )
+    for part, name, usable in zip(
+        session.shell.system.memory.physical.buddy.segments, lines[::2], lines[1::2], strict=True
+    ):
+        assert (
+            name.startswith(part.name)
+            and usable.split()[0] == "usable"
+            and len(name) == len(usable) == len(head)
+        )
     assert "Read-ahead:" in session("cache") and "Device of C:" in session("cache")
     system = session.shell.system
     assert "PFN database" in session(f"memory {system.plan.database[0]}")
@@ -143,7 +163,11 @@ def test_memory_and_cache(session: Session) -> None:
     pfn = abs(next(e for e in system.ram.link[segment.base : segment.base + 64] if e))
     assert f"of {segment.section.name}" in session(f"memory {pfn:#x}")
     assert "absent" in session("memory 0")
-    assert session("memory x", 2) == "memory: 'x' is neither a frame number, such as 0x1234 or 4660, nor one of buddy, slab, pool, spaces, sections, paging, stat"
+    assert (
+        session("memory x", 2)
+        == "memory: 'x' is neither a frame number, such as 0x1234 or 4660, nor one of buddy, "
+        "slab, pool, spaces, sections, paging, stat"
+    )
 
 
 def test_help_and_exit(session: Session) -> None:
@@ -173,33 +197,60 @@ def test_words() -> None:
 
 def offers(session: Session, line: str) -> list[str]:
     """What TAB makes of a line."""
-    return [line[: len(line) - found.replaces] + found.text for found in completions(session.shell, line)]
+    return [
+        line[: len(line) - found.replaces] + found.text
+        for found in completions(session.shell, line)
+    ]
 
 
 def test_completion(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands, subcommands, paths of volumes with blanks in them, and host files where those belong."""
+    """Commands, subcommands, paths of volumes with blanks in them, and host files where those
+    belong.
+    """
     session("md 'my dir'; copy readme.txt 'my dir'; vm end")
     assert offers(session, "mo") == ["mount", "move"]
-    assert offers(session, "memory s") == ["memory sections", "memory slab", "memory spaces", "memory stat"]
+    assert offers(session, "memory s") == [
+        "memory sections",
+        "memory slab",
+        "memory spaces",
+        "memory stat",
+    ]
     assert offers(session, "vm wh") == ["vm where"] and "vm alloc" in offers(session, "vm ")
     assert offers(session, "vm advise 0x10000 seq") == ["vm advise 0x10000 sequential"]
     assert offers(session, "vm map rea") == ["vm map readme.txt"]
     session("vm alloc 4K")
     assert offers(session, "vm use ") == ["vm use shell"]
-    assert offers(session, "help vm") == ["help vm"] and offers(session, "sync ") == ["sync C:"] == offers(session, "sync c")
+    assert offers(session, "help vm") == ["help vm"] and offers(session, "sync ") == [
+        "sync C:"
+    ] == offers(session, "sync c")
     assert offers(session, "umount C: d") == ["umount C: discard"]
     assert offers(session, "type m") == ['type "my dir\\'] == offers(session, 'type "my')
-    assert offers(session, 'type "my dir\\') == ['type "my dir\\readme.txt"'] == offers(session, "type 'my dir'\\")
+    assert (
+        offers(session, 'type "my dir\\')
+        == ['type "my dir\\readme.txt"']
+        == offers(session, "type 'my dir'\\")
+    )
     assert offers(session, 'copy "my dir\\readme.txt" do') == ['copy "my dir\\readme.txt" docs\\']
     assert offers(session, "dir docs\\note") == [f'dir "docs\\note {i}.txt"' for i in range(5)]
-    assert offers(session, "dir z:\\") == offers(session, "exit ") == offers(session, "nothing ") == offers(session, "vm end ") == []
+    assert (
+        offers(session, "dir z:\\")
+        == offers(session, "exit ")
+        == offers(session, "nothing ")
+        == offers(session, "vm end ")
+        == []
+    )
     monkeypatch.chdir(tmp_path)
     (tmp_path / "disks").mkdir()
     (tmp_path / "disks" / "b c.img").touch()
     (tmp_path / ".hidden").touch()
     assert offers(session, "mount ") == ["mount disk.img", "mount disks/"]
-    assert offers(session, "mount disks/") == ['mount "disks/b c.img"'] and offers(session, "mount .h") == ["mount .hidden"]
-    assert offers(session, "memory picture disks") == ["memory picture disks/"] and offers(session, "mount nowhere/") == []
+    assert offers(session, "mount disks/") == ['mount "disks/b c.img"'] and offers(
+        session, "mount .h"
+    ) == ["mount .hidden"]
+    assert (
+        offers(session, "memory picture disks") == ["memory picture disks/"]
+        and offers(session, "mount nowhere/") == []
+    )
 
 
 def test_completion_shows_no_control_characters(session: Session) -> None:
@@ -210,7 +261,9 @@ def test_completion_shows_no_control_characters(session: Session) -> None:
 
 
 def test_history_between_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kept below XDG_STATE_HOME, for nobody else to read; a place that cannot be written to is no error."""
+    """Kept below XDG_STATE_HOME, for nobody else to read; a place that cannot be written to is no
+    error.
+    """
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     first = open_history()
     first.append_string("dir")
@@ -235,15 +288,29 @@ def test_errors_have_a_way_of_their_own(system: octavo.System) -> None:
     out: list[str] = []
     err: list[str] = []
     shell = Shell(system, out.append, err.append)
-    assert shell.run("cd; type \x1b[2J; cd", keep_going=False) == 1 and shell.run("vm where; vm alloc 1 2 3; vm read") == 2
+    assert (
+        shell.run("cd; type \x1b[2J; cd", keep_going=False) == 1
+        and shell.run("vm where; vm alloc 1 2 3; vm read") == 2
+    )
     assert out == ["C:\\"] and err[0] == "type: ?[2J: no such file or directory"
-    assert err[1:] == [f"vm: vm {what}; see help vm" for what in ("where takes 1 argument", "alloc takes 1 argument", "read takes 1 or 2 arguments")]
+    assert err[1:] == [
+        f"vm: vm {what}; see help vm"
+        for what in (
+            "where takes 1 argument",
+            "alloc takes 1 argument",
+            "read takes 1 or 2 arguments",
+        )
+    ]
 
 
 def test_numbers_and_what_they_count(session: Session) -> None:
     """None, one and two of everything that a command counts."""
     assert [counted(n, "file") for n in range(3)] == ["0 files", "1 file", "2 files"]
-    assert [counted(n, "batch", "batches", 3) for n in range(3)] == ["  0 batches", "  1 batch", "  2 batches"]
+    assert [counted(n, "batch", "batches", 3) for n in range(3)] == [
+        "  0 batches",
+        "  1 batch",
+        "  2 batches",
+    ]
     session("md none")
     session("md one")
     session("md one/below")
@@ -260,13 +327,26 @@ def test_numbers_and_what_they_count(session: Session) -> None:
     assert session('copy "docs/note 1.txt" none').split() == ["1", "file", "copied"]
     assert session("copy none two").split() == ["2", "files", "copied"]
     said = "\n".join(
-        session(line) for line in ("memory", "memory pool", "memory stat", "cache", "memory spaces", "memory paging", "vm alloc 4K", "vm write 0x10000 x", "vm")
+        session(line)
+        for line in (
+            "memory",
+            "memory pool",
+            "memory stat",
+            "cache",
+            "memory spaces",
+            "memory paging",
+            "vm alloc 4K",
+            "vm write 0x10000 x",
+            "vm",
+        )
     )
     assert not re.search(r"(?<![\d.,x])1 (?!\w*(?:us|ss)\b)[a-z]+s\b", said), said
 
 
 def test_a_history_that_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A directory, a device without an end, a FIFO, a file that cannot be read: a history of this session only, no error."""
+    """A directory, a device without an end, a FIFO, a file that cannot be read: a history of this
+    session only, no error.
+    """
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     where = tmp_path / "octavo" / "history"
     where.mkdir(parents=True)
@@ -290,11 +370,17 @@ def test_lines_that_were_pasted(session: Session) -> None:
     """One command a line, and none after exit; ";" separates nothing there."""
     session.shell.run_lines("md pasted1\nmd pasted2\n\nmd a;b\nexit\nmd pasted3\n")
     names = [e.name for e in session.shell.system.volumes["C:"].entries()]
-    assert {"pasted1", "pasted2", "a;b"} <= set(names) and "pasted3" not in names and session.shell.done
+    assert (
+        {"pasted1", "pasted2", "a;b"} <= set(names)
+        and "pasted3" not in names
+        and session.shell.done
+    )
 
 
 def test_drives_by_their_letters(session: Session) -> None:
-    """umount and sync take a letter with or without a colon; what is not there is named in a sentence."""
+    """umount and sync take a letter with or without a colon; what is not there is named in a
+    sentence.
+    """
     for word in ("c", "C:", "c:\\"):
         assert session(f"sync {word}") == ""
     assert session("umount d", 1) == "umount: no volume is mounted on D:; mount IMAGE mounts one"
@@ -308,7 +394,11 @@ def test_several_files_into_what_is_not_there(session: Session) -> None:
     session("cd docs")
     assert session("copy * nodir", 1) == "copy: C:\\docs/nodir: no such directory"
     assert session("move * nodir", 1) == "move: docs/nodir: no such file or directory"
-    assert session("copy * \\readme.txt", 1) == "copy: C:\\readme.txt: is not a directory" == session("move * \\readme.txt", 1).replace("move", "copy")
+    assert (
+        session("copy * \\readme.txt", 1)
+        == "copy: C:\\readme.txt: is not a directory"
+        == session("move * \\readme.txt", 1).replace("move", "copy")
+    )
 
 
 def test_a_quote_without_an_end(session: Session) -> None:
@@ -323,11 +413,18 @@ def test_help_of_commands_with_a_long_usage(session: Session) -> None:
     lines = session("help").splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("  memory ["))
     assert lines[at].endswith("FILE.png]") and lines[at + 1].strip() == COMMANDS["memory"].help[2]
-    assert session("memory picture", 2) == "memory: memory picture needs the name of a file to write, such as memory picture FILE.png"
+    assert (
+        session("memory picture", 2)
+        == "memory: memory picture needs the name of a file to write, such as memory picture "
+        "FILE.png"
+    )
 
 
 def test_directories_where_only_they_belong(session: Session) -> None:
     """TAB behind cd, md and rd offers no files."""
     for name in ("cd", "md", "rd"):
-        assert offers(session, f"{name} ") == [f"{name} docs\\"] and offers(session, f"{name} docs\\") == []
+        assert (
+            offers(session, f"{name} ") == [f"{name} docs\\"]
+            and offers(session, f"{name} docs\\") == []
+        )
     assert offers(session, "type r") == ["type readme.txt"]

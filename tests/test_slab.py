@@ -1,4 +1,6 @@
-"""Slab caches: a model, mistakes that verify mode names, reaping, the k-th allocation that fails, and many threads."""
+"""Slab caches: a model, mistakes that verify mode names, reaping, the k-th allocation that fails,
+and many threads.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ class SlabMachine(RuleBasedStateMachine):
         self.physical = make_memory()
         self.caches = SlabCaches(self.physical, 2)
         constructor = fill_with_c if kind in ("constructed", "both") else None
-        self.cache = self.caches.create("thing", size, align, constructor, kind in ("verified", "both"))
+        self.cache = self.caches.create(
+            "thing", size, align, constructor, kind in ("verified", "both")
+        )
         self.align = align
         self.model: dict[int, bytes] = {}
         self.next = 0
@@ -65,7 +69,11 @@ class SlabMachine(RuleBasedStateMachine):
             if self.cache.constructor:
                 assert bytes(data) == b"C" * len(data)
             self.next += 1
-            self.model[address] = self.next.to_bytes(4, "little") * (len(data) // 4) if len(data) >= 4 else bytes([self.next % 251]) * len(data)
+            self.model[address] = (
+                self.next.to_bytes(4, "little") * (len(data) // 4)
+                if len(data) >= 4
+                else bytes([self.next % 251]) * len(data)
+            )
             data[: len(self.model[address])] = self.model[address]
 
     @precondition(lambda self: self.model)
@@ -81,7 +89,9 @@ class SlabMachine(RuleBasedStateMachine):
 
     @rule()
     def reap(self) -> None:
-        """Empty slabs go; afterwards there is no more memory in the cache than its objects need slabs."""
+        """Empty slabs go; afterwards there is no more memory in the cache than its objects need
+        slabs.
+        """
         before = self.physical.buddy.free_frames
         freed = self.cache.reap()
         assert self.physical.buddy.free_frames == before + freed
@@ -125,7 +135,11 @@ def test_double_free_is_named() -> None:
     cache = verified()
     address = cache.allocate()
     cache.free(address)
-    with pytest.raises(SlabError, match=f"cache inode: the object at {address:#x} is freed twice; last freed by test_double_free_is_named"):
+    with pytest.raises(
+        SlabError,
+        match=f"cache inode: the object at {address:#x} is freed twice; last freed by "
+        "test_double_free_is_named",
+    ):
         cache.free(address)
 
 
@@ -135,7 +149,11 @@ def test_writing_past_the_end_is_named() -> None:
         cache = verified(size)
         address = cache.allocate()
         cache.ram.bytes[address + size + distance] ^= 0xFF
-        with pytest.raises(SlabError, match="was written past its end, . bytes behind it; last allocated by test_writing_past"):
+        with pytest.raises(
+            SlabError,
+            match="was written past its end, . bytes behind it; last allocated by "
+            "test_writing_past",
+        ):
             cache.free(address)
 
 
@@ -145,16 +163,25 @@ def test_writing_after_free_is_named() -> None:
     address = cache.allocate()
     cache.free(address)
     cache.ram.bytes[address + 7] = 1
-    with pytest.raises(SlabError, match="was written at byte 7 after it was freed; last freed by test_writing_after_free"):
+    with pytest.raises(
+        SlabError,
+        match="was written at byte 7 after it was freed; last freed by test_writing_after_free",
+    ):
         cache.allocate()
 
 
 def test_strangers_are_refused() -> None:
-    """An address in no slab, in another cache's slab, and in the middle of an object; without verify too."""
+    """An address in no slab, in another cache's slab, and in the middle of an object; without
+    verify too.
+    """
     caches = SlabCaches(make_memory())
     one, two = caches.create("one", 64), caches.create("two", 64)
     address = one.allocate()
-    for cache, wrong, says in ((one, 1 << 40, "none of its slabs"), (two, address, "none of its slabs"), (one, address + 8, "not the beginning")):
+    for cache, wrong, says in (
+        (one, 1 << 40, "none of its slabs"),
+        (two, address, "none of its slabs"),
+        (one, address + 8, "not the beginning"),
+    ):
         with pytest.raises(SlabError, match=says):
             cache.free(wrong)
     with pytest.raises(StatusError, match="1 objects are still allocated"):
@@ -179,12 +206,16 @@ def test_colours_move_slabs_apart() -> None:
     """Objects of successive slabs begin at different offsets, as far as the slack allows."""
     cache = SlabCaches(make_memory()).create("big", 1352, 8)
     starts = {cache.allocate() % PAGE_SIZE for _ in range(24)}
-    assert cache.statistics()["colours"] > 1 and len(starts) > cache.statistics()["objects_per_slab"]
+    assert (
+        cache.statistics()["colours"] > 1 and len(starts) > cache.statistics()["objects_per_slab"]
+    )
 
 
 @pytest.mark.parametrize("verify", [False, True])
 def test_the_kth_slab_fails(verify: bool) -> None:
-    """For every number of frames: the error is NO_MEMORY, nothing is lost, everything allocated is still right."""
+    """For every number of frames: the error is NO_MEMORY, nothing is lost, everything allocated is
+    still right.
+    """
     for frames in range(1, 12):
         physical = make_memory(frames)
         cache = SlabCaches(physical).create("thing", 500, verify=verify)
@@ -194,7 +225,11 @@ def test_the_kth_slab_fails(verify: bool) -> None:
             while True:
                 got.append(cache.allocate())
         cache.check()
-        assert len(got) == len(set(got)) == (frames >> cache.state[slabkernels.ORDER]) * cache.state[slabkernels.PER]
+        assert (
+            len(got)
+            == len(set(got))
+            == (frames >> cache.state[slabkernels.ORDER]) * cache.state[slabkernels.PER]
+        )
         for address in got:
             cache.free(address)
         cache.reap()
@@ -203,7 +238,9 @@ def test_the_kth_slab_fails(verify: bool) -> None:
 
 
 def test_standby_frames_are_given_up_for_slabs() -> None:
-    """Zeroed frames here: they go back to the free lists when a slab needs them; the segment's reserve stays."""
+    """Zeroed frames here: they go back to the free lists when a slab needs them; the segment's
+    reserve stays.
+    """
     physical = make_memory(64)
     physical.zero_some(60)
     cache = SlabCaches(physical).create("thing", 4096)
@@ -215,28 +252,49 @@ def test_standby_frames_are_given_up_for_slabs() -> None:
     assert physical.buddy.free_frames == physical.buddy.segments[0].zone[MIN]
 
 
-KINDS = {"plain": (None, False), "constructed": (fill_with_c, False), "verified": (None, True), "both": (fill_with_c, True)}
+KINDS = {
+    "plain": (None, False),
+    "constructed": (fill_with_c, False),
+    "verified": (None, True),
+    "both": (fill_with_c, True),
+}
 
 
 @pytest.mark.parametrize("kind", ["verified", "both"])
-@pytest.mark.parametrize(("size", "align"), [(1, 8), (24, 8), (25, 8), (100, 64), (500, 8), (4096, 8)])
+@pytest.mark.parametrize(
+    ("size", "align"), [(1, 8), (24, 8), (25, 8), (100, 64), (500, 8), (4096, 8)]
+)
 def test_runs_of_1_to_16_bytes_too_far_are_named(kind: str, size: int, align: int) -> None:
-    """Before an object and behind it, given or free, the first of its slab or the last: check says which, and so does its free."""
+    """Before an object and behind it, given or free, the first of its slab or the last: check says
+    which, and so does its free.
+    """
     constructor, verify = KINDS[kind]
     for count in range(1, 17):
         for before in (False, True):
             for free in (False, True):
                 for place in (0, 1, -1):
-                    cache = SlabCaches(make_memory()).create("inode", size, align, constructor, verify)
+                    cache = SlabCaches(make_memory()).create(
+                        "inode", size, align, constructor, verify
+                    )
                     made = sorted(cache.allocate() for _ in range(cache.state[slabkernels.PER]))
                     victim = made[place if len(made) > 1 else 0]
                     if free:
                         cache.free(victim)
                     at = victim - count if before else victim + size
                     cache.ram.array[at : at + count] ^= 0xA7
-                    where = f"before its beginning, {1} bytes before it" if before else "past its end, 0 bytes behind it"
-                    says = f"cache inode: the object at {victim:#x} was written {where}; last {'freed' if free else 'allocated'} by test_runs"
-                    for look in (cache.check, cache.allocate if free else lambda: cache.free(victim)):
+                    where = (
+                        f"before its beginning, {1} bytes before it"
+                        if before
+                        else "past its end, 0 bytes behind it"
+                    )
+                    says = (
+                        f"cache inode: the object at {victim:#x} was written {where}; last "
+                        f"{'freed' if free else 'allocated'} by test_runs"
+                    )
+                    for look in (
+                        cache.check,
+                        cache.allocate if free else lambda: cache.free(victim),
+                    ):
                         with pytest.raises(SlabError, match=says):
                             look()
                     cache.ram.array[at : at + count] ^= 0xA7
@@ -249,7 +307,9 @@ def test_runs_of_1_to_16_bytes_too_far_are_named(kind: str, size: int, align: in
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("reap", [False, True])
 def test_freed_twice_is_told_at_once(kind: str, reap: bool) -> None:
-    """From a magazine of its own CPU and of another, from a slab's free list, after a reap, and whatever its owner wrote: the object is kept once."""
+    """From a magazine of its own CPU and of another, from a slab's free list, after a reap, and
+    whatever its owner wrote: the object is kept once.
+    """
     constructor, verify = KINDS[kind]
     cache = SlabCaches(make_memory(), 2).create("thing", 64, 8, constructor, verify)
     kept = [cache.allocate() for _ in range(200)]
@@ -276,7 +336,9 @@ def test_an_object_freed_twice_in_a_kernel_is_found_by_check() -> None:
     address = cache.allocate()
     for cpu in (0, 1):
         slabkernels.free_object(cache.pfns.words, cache.ram.link, cache.state, cpu, address >> 3)
-    with pytest.raises(AssertionError, match=f"cache thing: the object at {address:#x} is freed twice"):
+    with pytest.raises(
+        AssertionError, match=f"cache thing: the object at {address:#x} is freed twice"
+    ):
         cache.check()
     for size in (64, 4096):  # and one that has its slab alone
         cache = SlabCaches(make_memory(), 2).create("thing", size)
@@ -299,14 +361,20 @@ def test_writing_after_free_is_found_by_check(kind: str) -> None:
     for byte in range(24):
         cache.ram.bytes[first + byte] ^= 0x5A
         for look in (cache.check, cache.allocate):
-            with pytest.raises(SlabError, match=f"cache inode: the object at {first:#x} was written .*after it was freed; last freed by test_writing_after"):
+            with pytest.raises(
+                SlabError,
+                match=f"cache inode: the object at {first:#x} was written .*after it was freed; "
+                "last freed by test_writing_after",
+            ):
                 look()
         cache.ram.bytes[first + byte] ^= 0x5A
     link = first - cache.offset + cache.state[slabkernels.LINK_AT] >> 2
     for wrong in (-1, -5, 0x7FFF, 1 << 30):
         good, cache.ram.link[link] = cache.ram.link[link], wrong
         for look in (cache.check, cache.allocate):
-            with pytest.raises(SlabError, match="cache inode: the free list of slab 0x[0-9a-f]* is damaged"):
+            with pytest.raises(
+                SlabError, match="cache inode: the free list of slab 0x[0-9a-f]* is damaged"
+            ):
                 look()
         cache.ram.link[link] = good
     cache.check()
@@ -319,7 +387,9 @@ def test_the_link_of_a_constructed_object_is_guarded() -> None:
     address = cache.allocate()
     cache.ram.bytes[address + 28] ^= 1
     for look in (cache.check, lambda: cache.free(address)):
-        with pytest.raises(SlabError, match=f"cache inode: the object at {address:#x} was written past its end"):
+        with pytest.raises(
+            SlabError, match=f"cache inode: the object at {address:#x} was written past its end"
+        ):
             look()
     cache.ram.bytes[address + 28] ^= 1
     cache.free(address)
@@ -328,7 +398,9 @@ def test_the_link_of_a_constructed_object_is_guarded() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_wrong_frees_change_nothing(kind: str) -> None:
-    """In the middle of an object, in no slab, another cache's, a frame that somebody else holds: said by name."""
+    """In the middle of an object, in no slab, another cache's, a frame that somebody else holds:
+    said by name.
+    """
     constructor, verify = KINDS[kind]
     physical = make_memory()
     caches = SlabCaches(physical)
@@ -337,12 +409,19 @@ def test_wrong_frees_change_nothing(kind: str) -> None:
     for i, address in enumerate(mine):
         cache.object(address)[:] = bytes([i + 1]) * 40
     wrong = [(a + d, "is not the beginning of an object") for a in mine for d in (1, 4, 8, 39)]
-    wrong += [(theirs, "lies in none of its slabs: its frame is held by slab two"), (0, "lies in none"), (-8, "lies in none"), (10**400, "a number of 1329 bits")]
+    wrong += [
+        (theirs, "lies in none of its slabs: its frame is held by slab two"),
+        (0, "lies in none"),
+        (-8, "lies in none"),
+        (10**400, "a number of 1329 bits"),
+    ]
     for address, says in wrong:
         with pytest.raises(SlabError, match=f"cache one: .*{says}"):
             cache.free(address)
     caches.check()
-    assert [bytes(cache.object(a)) for a in mine] == [bytes([i + 1]) * 40 for i in range(3)] and cache.objects == 3
+    assert [bytes(cache.object(a)) for a in mine] == [
+        bytes([i + 1]) * 40 for i in range(3)
+    ] and cache.objects == 3
 
 
 @pytest.mark.parametrize("verify", [False, True])
@@ -374,7 +453,9 @@ def test_a_constructor_that_fails_keeps_nothing(verify: bool) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [8, 100, 2000, 9000])
 def test_objects_to_the_last_frame(kind: str, size: int) -> None:
-    """Full three times: what is in them stays, one more is NO_MEMORY and takes nothing, one that is freed is had again."""
+    """Full three times: what is in them stays, one more is NO_MEMORY and takes nothing, one that is
+    freed is had again.
+    """
     constructor, verify = KINDS[kind]
     physical = make_memory(40)
     cache = SlabCaches(physical).create("thing", size, 8, constructor, verify)
@@ -408,7 +489,9 @@ def test_objects_to_the_last_frame(kind: str, size: int) -> None:
 
 @pytest.mark.parametrize("verify", [False, True])
 def test_the_number_of_a_cache_that_is_destroyed_goes_to_the_next(verify: bool) -> None:
-    """Nothing grows with the caches that have been; what still holds one that is gone can neither give nor free with it."""
+    """Nothing grows with the caches that have been; what still holds one that is gone can neither
+    give nor free with it.
+    """
     physical = make_memory()
     caches = SlabCaches(physical)
     stays = caches.create("stays", 64).allocate()
@@ -419,7 +502,10 @@ def test_the_number_of_a_cache_that_is_destroyed_goes_to_the_next(verify: bool) 
         caches.destroy(gone.name)
     after = caches.create("after", 64, verify=verify)
     address = after.allocate()
-    assert len(physical.pfns.holders) == before + 1 and physical.pfns.holders[after.holder] == "slab after"
+    assert (
+        len(physical.pfns.holders) == before + 1
+        and physical.pfns.holders[after.holder] == "slab after"
+    )
     with pytest.raises(SlabError, match="its frame is held by slab after"):
         gone.free(address)
     with pytest.raises(StatusError, match="short 49: was destroyed"):
@@ -454,7 +540,17 @@ def test_no_object_is_lost_or_given_twice(threads: int) -> None:
     results = [0] * threads
 
     def work(cpu: int) -> None:
-        results[cpu] = kernels.object_worker(physical.pfns.flat, segment.array, physical.links, cache.array, cpu, mine[cpu], owner, 400_000, cpu + 1)
+        results[cpu] = kernels.object_worker(
+            physical.pfns.flat,
+            segment.array,
+            physical.links,
+            cache.array,
+            cpu,
+            mine[cpu],
+            owner,
+            400_000,
+            cpu + 1,
+        )
 
     workers = [threading.Thread(target=work, args=(cpu,)) for cpu in range(threads)]
     for worker in workers:

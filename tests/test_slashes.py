@@ -1,4 +1,6 @@
-"""A path that ends in a slash, or in "." or "..", is a directory's, as in POSIX: no file is found or made by it."""
+"""A path that ends in a slash, or in "." or "..", is a directory's, as in POSIX: no file is found
+or made by it.
+"""
 
 from __future__ import annotations
 
@@ -52,9 +54,17 @@ def test_a_file_has_no_slash_at_its_end(name: str, image: Path) -> None:
             for end in ENDS[:4]:
                 with pytest.raises(StatusError) as error:
                     call(volume, name + end)
-                assert error.value.status in (Status.NOT_A_DIRECTORY, Status.OBJECT_NAME_NOT_FOUND, Status.OBJECT_PATH_NOT_FOUND), f"{what}: {error.value.text}"
-                assert [(e.name, e.flags, e.size) for e in volume.entries()] == [("file", flags, 3)], what
-        assert [e.name for e in volume.entries()] == ["file"] and volume.read_bytes("file") == b"abc"
+                assert error.value.status in (
+                    Status.NOT_A_DIRECTORY,
+                    Status.OBJECT_NAME_NOT_FOUND,
+                    Status.OBJECT_PATH_NOT_FOUND,
+                ), f"{what}: {error.value.text}"
+                assert [(e.name, e.flags, e.size) for e in volume.entries()] == [
+                    ("file", flags, 3)
+                ], what
+        assert [e.name for e in volume.entries()] == ["file"] and volume.read_bytes(
+            "file"
+        ) == b"abc"
         assert not volume.exists(name + "/") and not volume.is_dir(name + "/")
 
 
@@ -64,7 +74,12 @@ def test_a_directory_may_have_one(image: Path) -> None:
         volume.mkdir("d/")
         volume.mkdir("a/b/c/", parents=True)
         volume.mkdir("a/b/c/", parents=True)
-        assert volume.exists("d/") and volume.is_dir("d//") and volume.stat("a\\b\\").is_directory and volume.entries("d/") == []
+        assert (
+            volume.exists("d/")
+            and volume.is_dir("d//")
+            and volume.stat("a\\b\\").is_directory
+            and volume.entries("d/") == []
+        )
         volume.write_bytes("a/b/../f", b"x")
         volume.rename("d/", "e/")
         volume.rmdir("e/")
@@ -72,7 +87,9 @@ def test_a_directory_may_have_one(image: Path) -> None:
         volume.write_bytes("file", b"x")
         with pytest.raises(StatusError) as error:
             volume.mkdir("file", parents=True)
-        assert error.value.status == Status.OBJECT_NAME_COLLISION and [e.name for e in volume.entries()] == ["file"]
+        assert error.value.status == Status.OBJECT_NAME_COLLISION and [
+            e.name for e in volume.entries()
+        ] == ["file"]
 
 
 def test_what_such_a_path_is() -> None:
@@ -90,18 +107,22 @@ def test_at_the_command_line(image: Path, tmp_path: Path) -> None:
     host.write_bytes(b"h")
     command("cp", host, f"{image}:/file")
     for call in (
-        ["cat", "/file/"], ["ls", "/file/"], ["rm", "/file/"], ["rm", "-r", "/file/"], ["attrib", "/file/"], ["mkdir", "-p", "/file/"],
+        ["cat", "/file/"], ["ls", "/file/"], ["rm", "/file/"], ["rm", "-r", "/file/"],
+        ["attrib", "/file/"], ["mkdir", "-p", "/file/"],
     ):  # fmt: skip
         command(*call[:-1], f"{image}:{call[-1]}", code=1)
     for source, target in (
-        (host, "/new/"), (host, "/file/"), (host, "/new/."), (f"{image}:/file", "/new/"), (f"{image}:/file/", "/new"), (f"{host}/", "/new"),
+        (host, "/new/"), (host, "/file/"), (host, "/new/."), (f"{image}:/file", "/new/"),
+        (f"{image}:/file/", "/new"), (f"{host}/", "/new"),
     ):  # fmt: skip
         command("cp", source, f"{image}:{target}", code=1)
     for there in (tmp_path / "new", host):
         command("cp", f"{image}:/file", f"{there}/", code=1)
     command("mv", f"{image}:/file", f"{image}:/new/", code=1)
     command("mv", f"{image}:/file/", f"{image}:/new", code=1)
-    assert command("ls", f"{image}:/") == "file\n" and sorted(p.name for p in tmp_path.iterdir()) == ["disk.img", "host"]
+    assert command("ls", f"{image}:/") == "file\n" and sorted(
+        p.name for p in tmp_path.iterdir()
+    ) == ["disk.img", "host"]
     command("mkdir", f"{image}:/d/")
     command("cp", host, f"{image}:/d/")
     command("mv", f"{image}:/file", f"{image}:/d/")
@@ -111,7 +132,9 @@ def test_at_the_command_line(image: Path, tmp_path: Path) -> None:
 
 
 def test_in_the_shell(image: Path) -> None:
-    """The same commands with and without; wildcards with a slash behind them find directories only."""
+    """The same commands with and without; wildcards with a slash behind them find directories
+    only.
+    """
     lines: list[str] = []
     with octavo.boot(memory="4M", disks=[image]) as system:
         system.volumes["C:"].write_bytes("file", b"abc")

@@ -13,9 +13,19 @@ from octavo.memory.spaces.protect import Protect
 from octavo.status import Status, StatusError
 from tests.machines import Machine, fails
 
-COMMIT, RESERVE, RESET, TOP_DOWN = Allocate.COMMIT, Allocate.RESERVE, Allocate.RESET, Allocate.TOP_DOWN
+COMMIT, RESERVE, RESET, TOP_DOWN = (
+    Allocate.COMMIT,
+    Allocate.RESERVE,
+    Allocate.RESET,
+    Allocate.TOP_DOWN,
+)
 RO, RW, NOACCESS, GUARD = Protect.READONLY, Protect.READWRITE, Protect.NOACCESS, Protect.GUARD
-KERNEL = {"i386": 0x80000000, "pae": 0x80000000, "x86-64": 0xFFFF800000000000, "la57": 0xFF00000000000000}
+KERNEL = {
+    "i386": 0x80000000,
+    "pae": 0x80000000,
+    "x86-64": 0xFFFF800000000000,
+    "la57": 0xFF00000000000000,
+}
 
 
 class SpacesMachine(RuleBasedStateMachine):
@@ -50,13 +60,18 @@ class SpacesMachine(RuleBasedStateMachine):
             assert error.status == Status.COMMITMENT_LIMIT
             return
         first = base // PAGE_SIZE
-        assert size == pages * PAGE_SIZE and not any(a < first + pages and first < b for a, b in self.reserved[space].items())
+        assert size == pages * PAGE_SIZE and not any(
+            a < first + pages and first < b for a, b in self.reserved[space].items()
+        )
         self.reserved[space][first] = first + pages
         if commit:
             self.models[space].update({p: [RW, b""] for p in range(first, first + pages)})
 
     @precondition(lambda self: any(self.reserved.values()))
-    @rule(data=st.data(), protect=st.sampled_from([RW, RO, NOACCESS, RW | GUARD, Protect.EXECUTE_READWRITE]))
+    @rule(
+        data=st.data(),
+        protect=st.sampled_from([RW, RO, NOACCESS, RW | GUARD, Protect.EXECUTE_READWRITE]),
+    )
     def commit_or_protect(self, data: st.DataObject, protect: Protect) -> None:
         """Commits a part; or another protection for it, if all of it is committed."""
         space = self.choose(data)
@@ -74,7 +89,13 @@ class SpacesMachine(RuleBasedStateMachine):
             old = space.protect(first * PAGE_SIZE, (end - first) * PAGE_SIZE, protect)[2]
             assert old == model[first][0]
         else:
-            fails(Status.NOT_COMMITTED, space.protect, first * PAGE_SIZE, (end - first) * PAGE_SIZE, protect)
+            fails(
+                Status.NOT_COMMITTED,
+                space.protect,
+                first * PAGE_SIZE,
+                (end - first) * PAGE_SIZE,
+                protect,
+            )
             return
         for page in range(first, end):
             model[page] = [protect, model[page][1] if page in model else b""]
@@ -87,7 +108,9 @@ class SpacesMachine(RuleBasedStateMachine):
         if not self.reserved[space]:
             return
         first, end = self.range_of(data, space)
-        space.free(first * PAGE_SIZE, (end - first) * PAGE_SIZE, Free.RELEASE if release else Free.DECOMMIT)
+        space.free(
+            first * PAGE_SIZE, (end - first) * PAGE_SIZE, Free.RELEASE if release else Free.DECOMMIT
+        )
         for page in range(first, end):
             self.models[space].pop(page, None)
         if release:
@@ -106,7 +129,11 @@ class SpacesMachine(RuleBasedStateMachine):
         pages = [*sorted(model), max(model, default=100) + 1]
         page = data.draw(st.sampled_from(pages))
         protect, contents = model.get(page, [None, b""])
-        call = (lambda: self.machine.write(page * PAGE_SIZE + 8, value, space)) if write else (lambda: self.machine.read(page * PAGE_SIZE + 8, 4, space))
+        call = (
+            (lambda: self.machine.write(page * PAGE_SIZE + 8, value, space))
+            if write
+            else (lambda: self.machine.read(page * PAGE_SIZE + 8, 4, space))
+        )
         assert isinstance(contents, bytes) and (protect is None or isinstance(protect, Protect))
         if protect is None or protect & NOACCESS or (protect == RO and write):
             fails(Status.ACCESS_VIOLATION, call)

@@ -1,4 +1,6 @@
-"""System PTEs against a model; kernel stacks: guard, growth, overflow, caching, and what is left when memory runs out."""
+"""System PTEs against a model; kernel stacks: guard, growth, overflow, caching, and what is left
+when memory runs out.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,12 @@ from octavo.status import Status, StatusError
 from tests.machines import Machine, emptied, fails
 from tests.test_slab import make_memory
 
-BASE = {"i386": 0xECC00000, "pae": 0xECC00000, "x86-64": 0xFFFFF88000000000, "la57": 0xFFFFF88000000000}
+BASE = {
+    "i386": 0xECC00000,
+    "pae": 0xECC00000,
+    "x86-64": 0xFFFFF88000000000,
+    "la57": 0xFFFFF88000000000,
+}
 
 
 @pytest.fixture
@@ -67,13 +74,21 @@ TestPtes.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 def test_exectos_cases() -> None:
-    """36: of 22000, 21967 are free, and after any use one cluster. 37: an exact fit leaves its neighbour alone."""
+    """36: of 22000, 21967 are free, and after any use one cluster. 37: an exact fit leaves its
+    neighbour alone.
+    """
     ptes = SystemPtes(22000)
     assert ptes.free == 21967
     runs = [ptes.reserve(n) for n in (1, 5, 100, 7, 1)]
     for index in (runs[3], runs[0], runs[4], runs[2], runs[1]):
         ptes.release(index)
-    assert ptes.statistics() == {"count": 22000, "free": 21967, "clusters": 1, "largest": 21967, "failures": 0}
+    assert ptes.statistics() == {
+        "count": 22000,
+        "free": 21967,
+        "clusters": 1,
+        "largest": 21967,
+        "failures": 0,
+    }
     ptes = SystemPtes(43, 33)
     high = ptes.reserve(1)  # 42
     middle = ptes.reserve(1)  # 41
@@ -86,10 +101,14 @@ def test_exectos_cases() -> None:
         ptes.release(34)
 
 
-def make_stacks(arch: str = "x86-64", frames: int = 256, ptes: int = 400) -> tuple[PhysicalMemory, KernelStacks]:
+def make_stacks(
+    arch: str = "x86-64", frames: int = 256, ptes: int = 400
+) -> tuple[PhysicalMemory, KernelStacks]:
     """Stacks on a machine of so many frames."""
     physical = make_memory(frames)
-    return physical, KernelStacks(KernelSpace(physical, FORMATS[arch]), SystemPtes(ptes), BASE[arch])
+    return physical, KernelStacks(
+        KernelSpace(physical, FORMATS[arch]), SystemPtes(ptes), BASE[arch]
+    )
 
 
 @pytest.mark.parametrize("arch", FORMATS)
@@ -101,9 +120,13 @@ def test_a_stack_of_16_kib(arch: str) -> None:
     ptes, free = stacks.ptes.free, physical.available
     stack = stacks.allocate(16384, name="thread 7")
     assert ptes - stacks.ptes.free == 5 and free - physical.available == 4
-    assert stack.top - stack.limit == 16384 and stacks.space.read(stack.limit, 16384) == bytes(16384)
+    assert stack.top - stack.limit == 16384 and stacks.space.read(stack.limit, 16384) == bytes(
+        16384
+    )
     stacks.space.write(stack.top - 8, b"returned")
-    with pytest.raises(StatusError, match="thread 7: stack overflow at 0x.*its 4 pages below") as error:
+    with pytest.raises(
+        StatusError, match="thread 7: stack overflow at 0x.*its 4 pages below"
+    ) as error:
         stacks.space.write(stack.limit - 1, b"x")
     assert error.value.status == Status.STACK_OVERFLOW
     with pytest.raises(StatusError, match="nothing is mapped at"):
@@ -119,7 +142,9 @@ def test_a_stack_of_16_kib(arch: str) -> None:
 
 
 def test_growth_in_steps_to_the_limit() -> None:
-    """Touching below the committed part commits steps; data above stays; beyond the limit it overflows."""
+    """Touching below the committed part commits steps; data above stays; beyond the limit it
+    overflows.
+    """
     physical, stacks = make_stacks()
     stack = stacks.allocate(2 * PAGE_SIZE, 11 * PAGE_SIZE, "deep")
     seen = [stack.committed]
@@ -129,7 +154,9 @@ def test_growth_in_steps_to_the_limit() -> None:
         stacks.check()
         seen.append(stack.committed)
     assert sorted(set(seen)) == [2, 2 + STEP, 2 + 2 * STEP, 11]
-    assert [stacks.space.read(stack.top - (p + 1) * PAGE_SIZE, 1)[0] for p in range(11)] == list(range(11))
+    assert [stacks.space.read(stack.top - (p + 1) * PAGE_SIZE, 1)[0] for p in range(11)] == list(
+        range(11)
+    )
     with pytest.raises(StatusError, match="deep: stack overflow"):
         stacks.space.touch(stack.limit - PAGE_SIZE)
     stacks.free(stack)
@@ -138,7 +165,9 @@ def test_growth_in_steps_to_the_limit() -> None:
 
 
 def test_cached_stacks_are_zeroed_again() -> None:
-    """A stack that comes back shows nothing of its last owner; no more than MOST_CACHED are kept."""
+    """A stack that comes back shows nothing of its last owner; no more than MOST_CACHED are
+    kept.
+    """
     physical, stacks = make_stacks()
     made = [stacks.allocate(PAGE_SIZE) for _ in range(MOST_CACHED + 3)]
     for stack in made:
@@ -171,7 +200,9 @@ def test_running_out_of_either() -> None:
         stacks.space.close()
         assert physical.available == frames
     _, stacks = make_stacks("x86-64", 256, 40)
-    with pytest.raises(StatusError, match="no 11 system PTEs in a row are left; the largest cluster has 7"):
+    with pytest.raises(
+        StatusError, match="no 11 system PTEs in a row are left; the largest cluster has 7"
+    ):
         stacks.allocate(10 * PAGE_SIZE)
     with pytest.raises(StatusError, match="is not possible"):
         stacks.allocate(0)
@@ -194,13 +225,17 @@ class StacksMachine(RuleBasedStateMachine):
         except StatusError as error:
             assert error.status in (Status.NO_MEMORY, Status.INSUFFICIENT_RESOURCES)
             return
-        assert self.stacks.space.read(stack.top - pages * PAGE_SIZE, pages * PAGE_SIZE) == bytes(pages * PAGE_SIZE)
+        assert self.stacks.space.read(stack.top - pages * PAGE_SIZE, pages * PAGE_SIZE) == bytes(
+            pages * PAGE_SIZE
+        )
         self.model[stack] = {}
 
     @precondition(lambda self: self.model)
     @rule(data=st.data(), depth=st.integers(0, 20))
     def touch(self, data: st.DataObject, depth: int) -> None:
-        """Writes `depth` pages below the top: it works within the limit, unless frames are short; below it overflows."""
+        """Writes `depth` pages below the top: it works within the limit, unless frames are short;
+        below it overflows.
+        """
         stack = data.draw(st.sampled_from(sorted(self.model, key=lambda s: s.top)))
         depth = min(depth, stack.shape[1])  # the guard; below it lies another stack
         self.next += 1
@@ -243,7 +278,7 @@ TestStacks = StacksMachine.TestCase
 TestStacks.settings = settings(max_examples=30, stateful_step_count=30)
 
 
-# -- mistakes of callers, the last unit and one beyond --------------------------------------------------------------
+# -- mistakes of callers, the last unit and one beyond ---------------------------------------------
 
 
 def test_a_stale_stack_is_not_its_next_owners() -> None:
@@ -255,7 +290,11 @@ def test_a_stale_stack_is_not_its_next_owners() -> None:
     two = stacks.allocate(4 * PAGE_SIZE, 8 * PAGE_SIZE, "two")
     assert two is not one and two.top == one.top
     stacks.space.write(two.top - 8, b"twotwo!!")
-    with pytest.raises(StatusError, match=f"one: the stack below {one.top:#x} is freed and is not this one's: belongs to two now"):
+    with pytest.raises(
+        StatusError,
+        match=f"one: the stack below {one.top:#x} is freed and is not this one's: belongs to two "
+        "now",
+    ):
         stacks.free(one)
     assert stacks.live == {two.top: two} and one.name == "one" and two.name == "two"
     stacks.space.write(two.limit, b"deep")  # it still grows
@@ -275,7 +314,9 @@ def test_a_stale_stack_is_not_its_next_owners() -> None:
 
 
 def test_a_stack_written_after_it_was_freed_is_named() -> None:
-    """At any byte that is kept: by check, and before it is handed out; where it had grown to, nothing is left to be written."""
+    """At any byte that is kept: by check, and before it is handed out; where it had grown to,
+    nothing is left to be written.
+    """
     physical, stacks = make_stacks()
     stack = stacks.allocate(2 * PAGE_SIZE, 8 * PAGE_SIZE, "one")
     stacks.space.write(stack.limit, b"x" * 8 * PAGE_SIZE)
@@ -283,10 +324,19 @@ def test_a_stack_written_after_it_was_freed_is_named() -> None:
     with pytest.raises(StatusError, match="nothing is mapped at"):
         stacks.space.write(stack.top - 2 * PAGE_SIZE - 1, b"!")
     stacks.check()
-    for at in (stack.top - 1, stack.top - PAGE_SIZE, stack.top - PAGE_SIZE - 1, stack.top - 2 * PAGE_SIZE):
+    for at in (
+        stack.top - 1,
+        stack.top - PAGE_SIZE,
+        stack.top - PAGE_SIZE - 1,
+        stack.top - 2 * PAGE_SIZE,
+    ):
         stacks.space.write(at, b"!")
         for look in (stacks.check, lambda: stacks.allocate(2 * PAGE_SIZE, 8 * PAGE_SIZE, "two")):
-            with pytest.raises(StackError, match=f"one: the stack below {stack.top:#x} was written at {at:#x} after it was freed"):
+            with pytest.raises(
+                StackError,
+                match=f"one: the stack below {stack.top:#x} was written at {at:#x} after it was "
+                "freed",
+            ):
                 look()
         assert not stacks.live and stacks.statistics()["cached"] == 1
         stacks.space.write(at, b"\0")
@@ -296,7 +346,9 @@ def test_a_stack_written_after_it_was_freed_is_named() -> None:
 
 
 def test_one_byte_too_far() -> None:
-    """Below the limit it is the stack's overflow, whatever its depth; over the top the one above is named with the writer; nothing is written."""
+    """Below the limit it is the stack's overflow, whatever its depth; over the top the one above is
+    named with the writer; nothing is written.
+    """
     _, stacks = make_stacks()
     high = stacks.allocate(PAGE_SIZE, 4 * PAGE_SIZE, "high")
     low = stacks.allocate(PAGE_SIZE, name="low")
@@ -305,7 +357,10 @@ def test_one_byte_too_far() -> None:
         with pytest.raises(StatusError, match="low: stack overflow at") as error:
             stacks.space.write(low.limit - count, b"x" * count)
         assert error.value.status == Status.STACK_OVERFLOW
-        with pytest.raises(StatusError, match="high: stack overflow at .*; or low, which ends there, was written past its top"):
+        with pytest.raises(
+            StatusError,
+            match="high: stack overflow at .*; or low, which ends there, was written past its top",
+        ):
             stacks.space.write(low.top, b"x" * count)
         with pytest.raises(StatusError, match="nothing is mapped at"):
             stacks.space.write(high.top, b"x" * count)
@@ -316,17 +371,24 @@ def test_one_byte_too_far() -> None:
 
 @pytest.mark.parametrize("ptes", [44, 60, 100])
 def test_stacks_to_the_last_system_pte(ptes: int) -> None:
-    """Full again and again: what is on them stays, one more takes nothing, one that is freed is had again."""
+    """Full again and again: what is on them stays, one more takes nothing, one that is freed is had
+    again.
+    """
     physical, stacks = make_stacks("x86-64", 256, ptes)
     model: dict[Stack, bytes] = {}
     for turn in range(4):
         with pytest.raises(StatusError, match=r"no \d system PTEs in a row are left") as error:
             while True:
                 before = (physical.available, stacks.ptes.free)
-                stack = stacks.allocate(PAGE_SIZE, (1 + len(model) % 3) * PAGE_SIZE, f"s{len(model)}")
+                stack = stacks.allocate(
+                    PAGE_SIZE, (1 + len(model) % 3) * PAGE_SIZE, f"s{len(model)}"
+                )
                 model[stack] = (len(model) + 16 * turn + 1).to_bytes(8, "little")
                 stacks.space.write(stack.limit, model[stack])
-        assert error.value.status == Status.INSUFFICIENT_RESOURCES and (physical.available, stacks.ptes.free) == before
+        assert (
+            error.value.status == Status.INSUFFICIENT_RESOURCES
+            and (physical.available, stacks.ptes.free) == before
+        )
         stacks.check()
         stacks.ptes.check()
         physical.check()
@@ -343,7 +405,9 @@ def test_stacks_to_the_last_system_pte(ptes: int) -> None:
 
 
 def test_system_ptes_to_the_last() -> None:
-    """Each entry alone, none twice, one beyond is refused and counted; wrong releases change nothing."""
+    """Each entry alone, none twice, one beyond is refused and counted; wrong releases change
+    nothing.
+    """
     ptes = SystemPtes(60, 3)
     got = [ptes.reserve(1) for _ in range(57)]
     assert sorted(got) == list(range(3, 60)) and ptes.reserve(1) == 0 == ptes.free
@@ -375,7 +439,7 @@ def test_system_ptes_to_the_last() -> None:
     ptes.check()
 
 
-# -- stacks of address spaces ---------------------------------------------------------------------------------------
+# -- stacks of address spaces ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [-1, 0, 1, PAGE_SIZE, 1.5, True, None, "8K", 10**400])
@@ -392,7 +456,9 @@ def test_sizes_of_a_space_s_stack_that_cannot_be(size: object, machine: Machine)
 
 @pytest.mark.parametrize("pages", [2, 3, 6])
 def test_every_commit_of_a_space_s_stack(pages: int, machine: Machine) -> None:
-    """From none to all of it: the first push works, pages and guard are charged, and it grows to its second page and no further."""
+    """From none to all of it: the first push works, pages and guard are charged, and it grows to
+    its second page and no further.
+    """
     for commit in range(pages * PAGE_SIZE + 1)[:: PAGE_SIZE // 2]:
         low, top = machine.space.allocate_stack(pages * PAGE_SIZE, commit)
         assert machine.virtual.charged == min(max(-(-commit // PAGE_SIZE), 1) + 1, pages)
@@ -402,7 +468,9 @@ def test_every_commit_of_a_space_s_stack(pages: int, machine: Machine) -> None:
             machine.check()
         if pages == 2:
             machine.write(top - 8, b"the only")
-        at_first = pages == 2 or commit > (pages - 2) * PAGE_SIZE  # then its guard is the lowest page, and stays there
+        at_first = (
+            pages == 2 or commit > (pages - 2) * PAGE_SIZE
+        )  # then its guard is the lowest page, and stays there
         fails(Status.STACK_OVERFLOW, machine.touch, low if at_first else low + PAGE_SIZE)
         for page in range(1, pages - 1):
             assert machine.read(top - page * PAGE_SIZE) == page.to_bytes(8, "little")
@@ -411,10 +479,17 @@ def test_every_commit_of_a_space_s_stack(pages: int, machine: Machine) -> None:
 
 
 def test_a_space_s_stack_to_the_last_page_of_commit(machine: Machine) -> None:
-    """All of the limit is had, one page more is refused at once or when it grows, and keeps neither charge nor addresses."""
+    """All of the limit is had, one page more is refused at once or when it grows, and keeps neither
+    charge nor addresses.
+    """
     space, limit = machine.space, machine.virtual.limit
     for beyond in (1, 2, limit):
-        fails(Status.COMMITMENT_LIMIT, space.allocate_stack, (limit + 10) * PAGE_SIZE, (limit - 1 + beyond if beyond < 3 else limit) * PAGE_SIZE)
+        fails(
+            Status.COMMITMENT_LIMIT,
+            space.allocate_stack,
+            (limit + 10) * PAGE_SIZE,
+            (limit - 1 + beyond if beyond < 3 else limit) * PAGE_SIZE,
+        )
         assert not space.vads.all and not space.stacks and machine.virtual.charged == 0
         machine.check()
     _, top = space.allocate_stack((limit + 10) * PAGE_SIZE, (limit - 2) * PAGE_SIZE)

@@ -1,9 +1,11 @@
-"""Hostile arguments to all that `octavo.boot` leads to, and to all that docs/api.md names: each argument, each value.
+"""Hostile arguments to all that `octavo.boot` leads to, and to all that docs/api.md names: each
+argument, each value.
 
-The methods of the kernel's heap are called in `test_hostile_heap.py`, those of spaces and sections in `test_hostile.py`, the others
-here; what is in none of the three is the executive's own, and `INTERNAL` says why. A call ends in a StatusError, or (of a file
-that is not open for it) as Python's io does, and has changed nothing; or the value is a right one.
-Flags are left out: they are taken by their truth, as Python does.
+The methods of the kernel's heap are called in `test_hostile_heap.py`, those of spaces and sections
+in `test_hostile.py`, the others here; what is in none of the three is the executive's own, and
+`INTERNAL` says why. A call ends in a StatusError, or (of a file that is not open for it) as
+Python's io does, and has changed nothing; or the value is a right one. Flags are left out: they are
+taken by their truth, as Python does.
 """
 
 from __future__ import annotations
@@ -53,7 +55,12 @@ from tests.test_hostile_heap import CALLS as CALLS_OF_HEAP
 
 NUMBERS: list[object] = [True, 1.5, -1, 2**63, 10**400, 10**5000, -(10**5000)]
 TEXTS: list[object] = ["", "x" * 5000, "\0"]
-EMPTY: list[object] = [[], {}, b"", *TEXTS]  # what has nothing in it, or only what is refused one by one
+EMPTY: list[object] = [
+    [],
+    {},
+    b"",
+    *TEXTS,
+]  # what has nothing in it, or only what is refused one by one
 HOSTILE: list[object] = [None, *NUMBERS, float("nan"), *TEXTS, [], {}, object(), b"", b"x"]
 Right = dict[int, list[object]]
 
@@ -84,11 +91,19 @@ class World:
     def books(self) -> list[object]:
         """What a call that fails must leave as it was."""
         entries = [(e.name, e.size, e.flags, e.modified) for e in self.volume.entries()]
-        return [entries, self.volume.read_bytes("a"), self.file.tell(), sorted(self.system.volumes), len(self.system.log)]
+        return [
+            entries,
+            self.volume.read_bytes("a"),
+            self.file.tell(),
+            sorted(self.system.volumes),
+            len(self.system.log),
+        ]
 
 
 class Call(NamedTuple):
-    """A method of what `subject` gives, what is given to it when all is right, and by position which hostile values are right, too."""
+    """A method of what `subject` gives, what is given to it when all is right, and by position
+    which hostile values are right, too.
+    """
 
     kind: type
     method: str
@@ -98,11 +113,15 @@ class Call(NamedTuple):
 
 
 def calls(kind: type, subject: Callable[[World], Any], **methods: tuple[object, ...]) -> list[Call]:
-    """Calls of a class: the arguments, and behind them the dictionary of right values if there is one."""
+    """Calls of a class: the arguments, and behind them the dictionary of right values if there is
+    one.
+    """
     out = []
     for method, given in methods.items():
         right = given[-1] if isinstance(given[-1], dict) else {}
-        out.append(Call(kind, method.rstrip("_"), subject, given[: len(given) - bool(right)], right))
+        out.append(
+            Call(kind, method.rstrip("_"), subject, given[: len(given) - bool(right)], right)
+        )
     return out
 
 
@@ -111,50 +130,78 @@ SOON: list[object] = [1.5, -1, -(10**5000)]
 WALL: list[object] = [None, *NUMBERS]
 CALLS = [
     *calls(
-        System, lambda w: w.system, attach=("none",), attach_device=(None,), attach_ram_disk=(1 << 20,), add_page_file=("none",),
+        System, lambda w: w.system, attach=("none",), attach_device=(None,),
+        attach_ram_disk=(1 << 20,), add_page_file=("none",),
         unmount=("C:",), explain=(1,), say=("line", {0: TEXTS}),
     ),
     *calls(
-        Volume, lambda w: w.volume, open=("a", "rb"), open_=("new", "w", "utf-8"), read_bytes=("a",), write_bytes=("b", b"x", 1.0, {1: [b"", b"x"], 2: WALL}),
-        create_bytes=("b", b"x", 1.0, {1: [b"", b"x"], 2: WALL}), open_beside=("a",), set_modified=("d", 1.0, {1: NUMBERS}), stat=("a", {0: [""]}),
-        exists=("a", {0: TEXTS}), is_dir=("a", {0: TEXTS}), entries=("", {0: [""]}), walk=("", None, {0: [""], 1: REPORT}), mkdir=("b",), remove=("a",),
-        rmdir=("d",), rmtree=("d", None, {0: [""], 1: REPORT}), rename=("d", "e"), set_attributes=("d", "r", "h", {1: [""], 2: [""]}), check=(None, {0: REPORT}),
+        Volume, lambda w: w.volume, open=("a", "rb"), open_=("new", "w", "utf-8"),
+        read_bytes=("a",), write_bytes=("b", b"x", 1.0, {1: [b"", b"x"], 2: WALL}),
+        create_bytes=("b", b"x", 1.0, {1: [b"", b"x"], 2: WALL}), open_beside=("a",),
+        set_modified=("d", 1.0, {1: NUMBERS}), stat=("a", {0: [""]}),
+        exists=("a", {0: TEXTS}), is_dir=("a", {0: TEXTS}), entries=("", {0: [""]}),
+        walk=("", None, {0: [""], 1: REPORT}), mkdir=("b",), remove=("a",),
+        rmdir=("d",), rmtree=("d", None, {0: [""], 1: REPORT}), rename=("d", "e"),
+        set_attributes=("d", "r", "h", {1: [""], 2: [""]}), check=(None, {0: REPORT}),
     ),
     *calls(
-        File, lambda w: w.file, read=(1, {0: [None, *NUMBERS]}), readinto=(bytearray(2), {0: [b""]}), readline=(1, {0: [None, *NUMBERS]}),
-        readlines=(1, {0: [None, *NUMBERS]}), write=(b"x", {0: [b"", b"x"]}), writelines=([b"x"], {0: EMPTY}), seek=(0, 0), truncate=(1, {0: [None]}),
+        File, lambda w: w.file, read=(1, {0: [None, *NUMBERS]}),
+        readinto=(bytearray(2), {0: [b""]}), readline=(1, {0: [None, *NUMBERS]}),
+        readlines=(1, {0: [None, *NUMBERS]}), write=(b"x", {0: [b"", b"x"]}),
+        writelines=([b"x"], {0: EMPTY}), seek=(0, 0), truncate=(1, {0: [None]}),
         set_modified=(1.0, {0: NUMBERS}),
     ),
     *calls(
-        FatFile, lambda w: w.file.core, read=(0, 1, {0: NUMBERS, 1: NUMBERS}), read_into=(0, memoryview(bytearray(1)), {0: NUMBERS, 1: [b""]}),
-        write=(0, b"x", {1: [b"", b"x"]}), truncate=(1,), grow=(1,), set_modified=(1.0, {0: NUMBERS}),
+        FatFile, lambda w: w.file.core, read=(0, 1, {0: NUMBERS, 1: NUMBERS}),
+        read_into=(0, memoryview(bytearray(1)), {0: NUMBERS, 1: [b""]}),
+        write=(0, b"x", {1: [b"", b"x"]}), truncate=(1,), grow=(1,),
+        set_modified=(1.0, {0: NUMBERS}),
     ),
     *calls(
-        FatVolume, lambda w: w.volume.core, open=("a",), stat=("a", {0: [""]}), entries=("", {0: [""]}), make_directory=("b",), remove=("a",),
-        remove_directory=("d",), rename=("d", "e"), set_modified=("d", 1.0, {1: NUMBERS}), set_attributes=("d", "r", "h", {1: [""], 2: [""]}), check=(None, {0: REPORT}),
+        FatVolume, lambda w: w.volume.core, open=("a",), stat=("a", {0: [""]}),
+        entries=("", {0: [""]}), make_directory=("b",), remove=("a",),
+        remove_directory=("d",), rename=("d", "e"), set_modified=("d", 1.0, {1: NUMBERS}),
+        set_attributes=("d", "r", "h", {1: [""], 2: [""]}), check=(None, {0: REPORT}),
     ),
-    *calls(ImageDisk, lambda w: w.disk, resize=(4 << 20,), read=([], {0: EMPTY}), write=([], {0: EMPTY})),
+    *calls(
+        ImageDisk, lambda w: w.disk, resize=(4 << 20,), read=([], {0: EMPTY}),
+        write=([], {0: EMPTY}),
+    ),
     *calls(RamDisk, lambda w: w.ram_disk, read=([], {0: EMPTY}), write=([], {0: EMPTY})),
     *calls(RawFile, lambda w: RawFile(w.disk), grow=(1,)),
-    *calls(MemoryManager, lambda w: w.system.memory, allocate_contiguous=(1, {0: [2**63, 10**400, 10**5000]}), free_contiguous=(1, 1), explain=(1,)),
     *calls(
-        Scheduler, lambda w: w.system.scheduler, run=(None,), spawn=(None, "name", {1: HOSTILE}), serve=(None, "name", {1: HOSTILE}),
+        MemoryManager, lambda w: w.system.memory,
+        allocate_contiguous=(1, {0: [2**63, 10**400, 10**5000]}), free_contiguous=(1, 1),
+        explain=(1,),
+    ),
+    *calls(
+        Scheduler, lambda w: w.system.scheduler, run=(None,), spawn=(None, "name", {1: HOSTILE}),
+        serve=(None, "name", {1: HOSTILE}),
         start=(None, "name", {1: HOSTILE}), sleep=(0.0, {0: SOON}),
         wait=(Event(), 0.0, {1: SOON}), pump=(0.0, {0: SOON}),
     ),
 ]  # fmt: skip
 
-INTERNAL = {  # the executive's own classes and methods, which nobody calls from outside: why, and which
-    "a part of address spaces, called by them with pages that they have looked up, for each page of a bulk call": (
-        "PageTables PrivatePages Vads Vad View Pattern Bulk Commitment SoftMmu Eviction Replacement Policy DefaultPager PageTableFormat PageFiles"
+# the executive's own classes and methods, which nobody calls from outside: why, and which
+INTERNAL = {
+    "a part of address spaces, called by them with pages that they have looked up, for "
+    "each page of a bulk call": (
+        "PageTables PrivatePages Vads Vad View Pattern Bulk Commitment SoftMmu Eviction "
+        "Replacement Policy DefaultPager PageTableFormat PageFiles"
     ),
-    "frames by number, for the parts of the memory manager: a check here would be paid for each fault": (
-        "Faults Pageout PhysicalMemory TableFrames PfnDatabase WriteBack PageList StandbyLists FreeFrames Buddy Ram MemoryConditions"
+    "frames by number, for the parts of the memory manager: a check here would be paid for "
+    "each fault": (
+        "Faults Pageout PhysicalMemory TableFrames PfnDatabase WriteBack PageList "
+        "StandbyLists FreeFrames Buddy Ram MemoryConditions"
     ),
-    "for file systems, which have looked at places and lengths": "CacheManager Views RegionMap RegionPager",
-    "for the kernel's allocators, which have looked at sizes and addresses": "PoolBlocks SpecialPool KernelSpace SlabCache",
-    "a part of a volume, which has looked at paths and has its mutex": "FatVolume FatTable Directory FreeSlots Geometry Entry",
-    "for drivers, events, mutexes and traces": "Workers VirtualClock Scheduler.call Scheduler.make_ready Scheduler.note",
+    "for file systems, which have looked at places and "
+    "lengths": "CacheManager Views RegionMap RegionPager",
+    "for the kernel's allocators, which have looked at sizes and "
+    "addresses": "PoolBlocks SpecialPool KernelSpace SlabCache",
+    "a part of a volume, which has looked at paths and has its "
+    "mutex": "FatVolume FatTable Directory FreeSlots Geometry Entry",
+    "for drivers, events, mutexes and traces": "Workers VirtualClock Scheduler.call "
+    "Scheduler.make_ready Scheduler.note",
     "called while the system boots": "BootPlan",
     "for forks, with a view that they have made": "AddressSpace.watch",
 }
@@ -172,11 +219,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def places(function: Callable[..., object]) -> list[int]:
     """The positions of arguments that are no flags."""
-    parameters = [p for p in inspect.signature(function).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    parameters = [
+        p
+        for p in inspect.signature(function).parameters.values()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
     return [at for at, p in enumerate(parameters) if p.annotation not in ("bool", bool)]
 
 
-def outcome(world: World, call: Callable[..., Any], arguments: tuple[object, ...]) -> StatusError | None:
+def outcome(
+    world: World, call: Callable[..., Any], arguments: tuple[object, ...]
+) -> StatusError | None:
     """What a call ends in, at once: the error is a sentence of Octavo's."""
     try:
         with within_seconds(3):
@@ -200,7 +253,9 @@ def outcome(world: World, call: Callable[..., Any], arguments: tuple[object, ...
 
 
 class Named(NamedTuple):
-    """A name of docs/api.md that is called; the arguments are of a world, those that have a right value by position."""
+    """A name of docs/api.md that is called; the arguments are of a world, those that have a right
+    value by position.
+    """
 
     module: str
     name: str
@@ -210,19 +265,60 @@ class Named(NamedTuple):
 
 SIZE = 8 << 20
 PRINT: Callable[[str], None] = deque[str](maxlen=1).append
-BOOT: tuple[object, ...] = ("8M", [], "x86-64", "pc-6g", False, 1, True, None, "nt", None, None, 437)
+BOOT: tuple[object, ...] = (
+    "8M",
+    [],
+    "x86-64",
+    "pc-6g",
+    False,
+    1,
+    True,
+    None,
+    "nt",
+    None,
+    None,
+    437,
+)
 SEEDS: list[object] = [None, -1, 2**63]
 NAMED = [
-    Named("octavo", "boot", lambda w: BOOT, {0: [None], 1: [[]], 5: SEEDS, 7: [None], 9: [None], 10: [None]}),
-    Named("octavo", "System", lambda w: (BOOT[0], *BOOT[2:4], *BOOT[5:]), {0: [None], 3: SEEDS, 5: [None], 7: [None], 8: [None]}),
+    Named(
+        "octavo",
+        "boot",
+        lambda w: BOOT,
+        {0: [None], 1: [[]], 5: SEEDS, 7: [None], 9: [None], 10: [None]},
+    ),
+    Named(
+        "octavo",
+        "System",
+        lambda w: (BOOT[0], *BOOT[2:4], *BOOT[5:]),
+        {0: [None], 3: SEEDS, 5: [None], 7: [None], 8: [None]},
+    ),
     Named("octavo", "open_image", lambda w: ("none", True, "8M", 437), {2: [None]}),
     Named("octavo.images", "ImageDisk", lambda w: (w.other, w.system.scheduler, True)),
     Named("octavo.images", "RamDisk", lambda w: ("disk", 4096, w.system.memory), {0: TEXTS[:1]}),
     Named("octavo.images", "plan_volume", lambda w: (SIZE, 0, 0, 2)),
-    Named("octavo.images", "make_fat", lambda w: (BufferDisk("new", bytearray(1 << 20)), w.system.cache, plan_volume(1 << 20), "LABEL", True), {3: TEXTS[:1]}),
-    Named("octavo.machines", "compute_layout", lambda w: (w.system.plan.arch, 1 << 16, 1 << 16, 512)),
+    Named(
+        "octavo.images",
+        "make_fat",
+        lambda w: (
+            BufferDisk("new", bytearray(1 << 20)),
+            w.system.cache,
+            plan_volume(1 << 20),
+            "LABEL",
+            True,
+        ),
+        {3: TEXTS[:1]},
+    ),
+    Named(
+        "octavo.machines", "compute_layout", lambda w: (w.system.plan.arch, 1 << 16, 1 << 16, 512)
+    ),
     Named("octavo.machines", "load_firmware_map", lambda w: ("pc-6g",)),
-    Named("octavo.machines", "plan_boot", lambda w: (load_firmware_map("pc-6g"), "x86-64", SIZE), {2: [None]}),
+    Named(
+        "octavo.machines",
+        "plan_boot",
+        lambda w: (load_firmware_map("pc-6g"), "x86-64", SIZE),
+        {2: [None]},
+    ),
     Named("octavo.policies", "Policy", lambda w: ("lru", 5, 5)),
     Named("octavo.policies", "Policy.replay", lambda w: (Policy("lru", 5, 5), np.arange(9))),
     Named("octavo.reports", "Shell", lambda w: (w.system, print, None), {2: [None]}),
@@ -230,24 +326,38 @@ NAMED = [
     Named("octavo.reports", "Shell.execute", lambda w: (Shell(w.system, PRINT), "ver"), {1: TEXTS}),
     Named("octavo.reports", "cache_report", lambda w: (w.system,)),
     Named("octavo.reports", "memory_report", lambda w: (w.system,)),
-    Named("octavo.testing", "BufferDisk", lambda w: ("disk", bytearray(512), False, False), {0: TEXTS[:1], 1: [b""]}),
+    Named(
+        "octavo.testing",
+        "BufferDisk",
+        lambda w: ("disk", bytearray(512), False, False),
+        {0: TEXTS[:1], 1: [b""]},
+    ),
     Named("octavo.testing", "BytesPager", lambda w: (w.system.scheduler, bytearray(9))),
-    Named("octavo.testing", "DiskModel", lambda w: (0.0, 0.0, 1.0), {0: [1.5], 1: [1.5], 2: [1.5, 2**63, 10**400, 10**5000]}),
+    Named(
+        "octavo.testing",
+        "DiskModel",
+        lambda w: (0.0, 0.0, 1.0),
+        {0: [1.5], 1: [1.5], 2: [1.5, 2**63, 10**400, 10**5000]},
+    ),
     Named("octavo.testing", "FaultyDevice", lambda w: (w.ram_disk, lambda verb, number: False)),
     Named("octavo.testing", "ModelledDisk", lambda w: (w.ram_disk, w.system.scheduler, FLASH)),
     Named("octavo.testing", "RecordingDevice", lambda w: (w.ram_disk,)),
     Named("octavo.vm", "make_profile", lambda w: ("nt", "lru", 4), {1: [None], 2: [None]}),
     Named("octavo.vm", "reference", lambda w: (4096, 1), {0: [2**63]}),
-]  # fmt: skip
+]
 NOT_CALLED = {  # names of docs/api.md with nothing to sweep: why, and which
-    "made by calls that are swept, and swept by its methods": "File Volume AddressSpace KernelMemory",
+    "made by calls that are swept, and swept by its "
+    "methods": "File Volume AddressSpace KernelMemory",
     "an enumeration or an exception, as Python makes them": (
-        "Status StatusError PoolError SlabError MemoryKind Access Advice Allocate Attribute CopyStrategy Free Inherit Lock MemoryType OutOfMemory PageState"
+        "Status StatusError PoolError SlabError MemoryKind Access Advice Allocate "
+        "Attribute CopyStrategy Free Inherit Lock MemoryType OutOfMemory PageState"
         " Protect Return"
     ),
-    "a record, which is looked at by whoever takes it": "BootPlan FirmwareMap FirmwareRange MemoryInformation Profile",
+    "a record, which is looked at by whoever takes it": "BootPlan FirmwareMap FirmwareRange "
+    "MemoryInformation Profile",
     "a class to derive from, or what a parameter must be": "Device ExternalPager Plan",
-    "a value, or a call without arguments": "__version__ recorded_maps NAMES FLASH HARD_DISK EXECUTE READ WRITE",
+    "a value, or a call without arguments": "__version__ recorded_maps NAMES FLASH HARD_DISK "
+    "EXECUTE READ WRITE",
 }
 
 
@@ -271,7 +381,9 @@ def test_each_argument_of_what_the_documents_name(entry: Named, world: World) ->
                 error = outcome(world, call, (*given[:at], value, *given[at + 1 :]))
                 fine = is_one_of(value, entry.right.get(at, []))
                 names = f"{entry.name}, argument {at}, {shown(value)}"
-                assert fine or (error is not None and world.books() == before), f"{names}: {printable(error.text) if error else 'was taken'}"
+                assert fine or (error is not None and world.books() == before), (
+                    f"{names}: {printable(error.text) if error else 'was taken'}"
+                )
             tried += 1
     assert tried >= len(HOSTILE)
 
@@ -284,7 +396,17 @@ def test_every_name_of_the_documents_is_looked_at() -> None:
     assert reasons | called == {name for names in DOCUMENTED.values() for name in names}
 
 
-KEYS = [[1, 2], [1.0], np.array([1.0]), np.array([[1]]), np.array(5), np.array(["x"]), np.arange(3, dtype=np.uint64), np.arange(3, dtype=np.int32), np.array([-1])]
+KEYS = [
+    [1, 2],
+    [1.0],
+    np.array([1.0]),
+    np.array([[1]]),
+    np.array(5),
+    np.array(["x"]),
+    np.arange(3, dtype=np.uint64),
+    np.arange(3, dtype=np.int32),
+    np.array([-1]),
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -318,13 +440,17 @@ def test_each_argument_that_cannot_be(entry: Call, world: World) -> None:
             with world.file:
                 error = outcome(world, call, arguments)
                 fine = is_one_of(value, entry.right.get(at, []))
-                assert fine or (error is not None and world.books() == before), f"{names}: {printable(error.text) if error else 'was taken'}"
+                assert fine or (error is not None and world.books() == before), (
+                    f"{names}: {printable(error.text) if error else 'was taken'}"
+                )
             tried += 1
     assert tried >= len(HOSTILE)
 
 
 def octavos(world: World, heap: KernelMemory) -> dict[type, object]:
-    """One of each class of Octavo's that public attributes lead to, from the system, a space and a file."""
+    """One of each class of Octavo's that public attributes lead to, from the system, a space and a
+    file.
+    """
     space = world.system.virtual.create("space")
     section = world.system.scheduler.run(world.system.virtual.sections.create(1 << 16, 4))
     space.map(section)
@@ -350,11 +476,17 @@ def octavos(world: World, heap: KernelMemory) -> dict[type, object]:
 
 def bound(method: Any) -> tuple[str, str]:
     """The class and the name of a method."""
-    return (type(method.__self__).__name__, method.__name__) if isinstance(method, MethodType) else (method.__name__, "__init__")
+    return (
+        (type(method.__self__).__name__, method.__name__)
+        if isinstance(method, MethodType)
+        else (method.__name__, "__init__")
+    )
 
 
 def test_every_public_method_is_looked_at(world: World) -> None:
-    """Each that takes something is called by one of the three sweeps, or is the executive's own: for a reason, and one that is needed."""
+    """Each that takes something is called by one of the three sweeps, or is the executive's own:
+    for a reason, and one that is needed.
+    """
     world.prepare()
     heap = world.system.kernel
     heap.nonpaged.allocate(100, "Test")
@@ -363,7 +495,11 @@ def test_every_public_method_is_looked_at(world: World) -> None:
     heap.stacks.allocate(4096)
     spaces = SpaceWorld()
     internal = {name for names in INTERNAL.values() for name in names.split()}
-    swept = {(c.kind.__name__, c.method) for c in CALLS} | {bound(c.call(spaces)) for c in CALLS_OF_SPACES} | {bound(c.call(heap)) for c in CALLS_OF_HEAP}
+    swept = (
+        {(c.kind.__name__, c.method) for c in CALLS}
+        | {bound(c.call(spaces)) for c in CALLS_OF_SPACES}
+        | {bound(c.call(heap)) for c in CALLS_OF_HEAP}
+    )
     needed = set()
     found = octavos(world, heap)
     world.file.close()
@@ -371,7 +507,12 @@ def test_every_public_method_is_looked_at(world: World) -> None:
     for kind, thing in found.items():
         for name in dir(kind):
             method = getattr(kind, name)
-            if name.startswith("_") or not inspect.isfunction(method) or places(method) in ([], [0]) or (kind.__name__, name) in swept:
+            if (
+                name.startswith("_")
+                or not inspect.isfunction(method)
+                or places(method) in ([], [0])
+                or (kind.__name__, name) in swept
+            ):
                 continue
             reasons = {kind.__name__, f"{kind.__name__}.{name}"} & internal
             assert reasons, f"{kind.__name__}.{name} of {thing} is called by no sweep"

@@ -52,7 +52,9 @@ def test_calls_overlap() -> None:
     scheduler = real()
 
     async def both() -> None:
-        threads = [scheduler.spawn(scheduler.call(lambda: time.sleep(0.2)), "sleeper") for _ in range(2)]
+        threads = [
+            scheduler.spawn(scheduler.call(lambda: time.sleep(0.2)), "sleeper") for _ in range(2)
+        ]
         for thread in threads:
             await thread.join()
 
@@ -166,7 +168,9 @@ def test_one_seed_one_trace() -> None:
 
 
 def test_a_daemon_that_never_began_is_no_loss(recwarn: pytest.WarningsRecorder) -> None:
-    """A scheduler that is dropped before it has run says nothing; a daemon that has its turn begins then."""
+    """A scheduler that is dropped before it has run says nothing; a daemon that has its turn begins
+    then.
+    """
     begun = []
 
     async def serve() -> None:
@@ -210,13 +214,20 @@ def test_a_host_call_in_virtual_time_takes_its_latency() -> None:
         before = scheduler.clock.now()
         assert scheduler.run(scheduler.call(lambda i=i: i, "call")) == i  # type: ignore[misc]
         taken.append(scheduler.clock.now() - before)
-    assert VIRTUAL_CALL_SECONDS <= min(taken) < 1.1 * VIRTUAL_CALL_SECONDS and 1.9 * VIRTUAL_CALL_SECONDS < max(taken) <= 2 * VIRTUAL_CALL_SECONDS
+    assert (
+        VIRTUAL_CALL_SECONDS <= min(taken) < 1.1 * VIRTUAL_CALL_SECONDS
+        and 1.9 * VIRTUAL_CALL_SECONDS < max(taken) <= 2 * VIRTUAL_CALL_SECONDS
+    )
     with pytest.raises(ZeroDivisionError):
         scheduler.run(scheduler.call(lambda: 1 // 0, "call"))
 
 
-def test_machines_that_are_dropped_leave_nothing_that_cannot_end(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their daemons wait when they are dropped, and the collector may come to any part of them first."""
+def test_machines_that_are_dropped_leave_nothing_that_cannot_end(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their daemons wait when they are dropped, and the collector may come to any part of them
+    first.
+    """
     lost: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", lost.append)
     for i in range(12):
@@ -244,7 +255,9 @@ def test_a_daemon_that_fails_is_not_lost() -> None:
 
 @pytest.mark.parametrize("virtual", [True, False])
 def test_waiting_no_longer_than(virtual: bool) -> None:
-    """An event that comes in time, one that does not, one that is there; who gave up is not woken, and stands in nobody's way."""
+    """An event that comes in time, one that does not, one that is there; who gave up is not woken,
+    and stands in nobody's way.
+    """
     scheduler = Scheduler(VirtualClock() if virtual else RealClock())
     late, soon = Event(), Event()
     heard: list[tuple[str, bool]] = []
@@ -253,7 +266,10 @@ def test_waiting_no_longer_than(virtual: bool) -> None:
         heard.append((name, await scheduler.wait(event, seconds)))
 
     async def main() -> None:
-        threads = [scheduler.spawn(waiter(name, event, 0.03), name) for name, event in (("late", late), ("soon", soon))]
+        threads = [
+            scheduler.spawn(waiter(name, event, 0.03), name)
+            for name, event in (("late", late), ("soon", soon))
+        ]
         await scheduler.sleep(0.005)
         soon.signal()
         for thread in threads:

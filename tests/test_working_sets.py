@@ -1,4 +1,6 @@
-"""Who leaves memory, live: policies decide as in replay, working sets have bounds, profiles page as their systems do, the worst case is told."""
+"""Who leaves memory, live: policies decide as in replay, working sets have bounds, profiles page as
+their systems do, the worst case is told.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +36,17 @@ COMMIT = Allocate.COMMIT
 def machine_with(policy: str, frames: int) -> Machine:
     """A machine that pages one page at a time by a policy."""
     machine = Machine(frames=frames, profile=make_profile("nt", policy, 1))
-    machine.virtual.add_page_file(BufferDisk("pagefile", bytearray(600 * PAGE_SIZE)))  # it takes no time: nothing ticks
+    machine.virtual.add_page_file(
+        BufferDisk("pagefile", bytearray(600 * PAGE_SIZE))
+    )  # it takes no time: nothing ticks
     machine.virtual.eviction.batch = 1
     return machine
 
 
 def live_victims(policy: str, pages: list[int]) -> tuple[int, list[int]]:
-    """(pages that fit, pages that left, in order) of one space that references pages one after the other; accessed bits are looked at each time."""
+    """(pages that fit, pages that left, in order) of one space that references pages one after the
+    other; accessed bits are looked at each time.
+    """
     fit = 0
     for capacity in (0, 1):  # a dry run to see how many fit
         machine = machine_with(policy, 90)
@@ -51,7 +57,12 @@ def live_victims(policy: str, pages: list[int]) -> tuple[int, list[int]]:
         gone: list[int] = []
         choose = replacement.policy.victim
 
-        def watched(choose: object = choose, machine: Machine = machine, gone: list[int] = gone, base: int = base) -> int:
+        def watched(
+            choose: object = choose,
+            machine: Machine = machine,
+            gone: list[int] = gone,
+            base: int = base,
+        ) -> int:
             frame = choose()  # type: ignore[operator]  # the bound method
             gone.append(machine.virtual.replacement.page_of(frame) - base // PAGE_SIZE)
             return int(frame)
@@ -68,7 +79,9 @@ def live_victims(policy: str, pages: list[int]) -> tuple[int, list[int]]:
 
 @pytest.mark.parametrize("name", sorted(set(MODULES) - {"clock"}))
 def test_live_memory_and_replay_decide_alike(name: str) -> None:
-    """The same references: the same pages leave, in the same order (CLOCK goes by frame numbers, which live memory deals out otherwise)."""
+    """The same references: the same pages leave, in the same order (CLOCK goes by frame numbers,
+    which live memory deals out otherwise).
+    """
     pages = (trace(5, 100, 900) % 200).tolist()
     fit, gone = live_victims(name, pages)
     family, base = 1, 0x10000 // PAGE_SIZE
@@ -96,11 +109,15 @@ def test_accessed_pages_stay_by_the_policy() -> None:
 
 
 def test_minimum_and_maximum() -> None:
-    """When memory is short a space over its maximum is trimmed to it; one at its minimum keeps its pages; bounds that cannot hold are refused."""
+    """When memory is short a space over its maximum is trimmed to it; one at its minimum keeps its
+    pages; bounds that cannot hold are refused.
+    """
     machine, _ = make(400, 1000)
     large, small = machine.space, machine.virtual.create("small")
     pages = {large: 250, small: 60}
-    bases = {space: space.allocate(0, count * PAGE_SIZE, COMMIT)[0] for space, count in pages.items()}
+    bases = {
+        space: space.allocate(0, count * PAGE_SIZE, COMMIT)[0] for space, count in pages.items()
+    }
     for space, count in pages.items():
         for page in range(count):
             machine.write(bases[space] + page * PAGE_SIZE, b"%d" % page, space)
@@ -124,13 +141,20 @@ def test_minimum_and_maximum() -> None:
     machine.check()
     for space, count in pages.items():
         for page in range(count):
-            assert machine.read(bases[space] + page * PAGE_SIZE, 3, space).rstrip(b"\0") == b"%d" % page
+            assert (
+                machine.read(bases[space] + page * PAGE_SIZE, 3, space).rstrip(b"\0")
+                == b"%d" % page
+            )
 
 
 @pytest.mark.parametrize("kind", ["private", "view", "view twice", "forked"])
-@pytest.mark.parametrize("way", ["evict", "trim", "DONTNEED", "SEQUENTIAL", "pressure", "balance", "failing"])
+@pytest.mark.parametrize(
+    "way", ["evict", "trim", "DONTNEED", "SEQUENTIAL", "pressure", "balance", "failing"]
+)
 def test_a_minimum_is_kept_by_every_way_out(way: str, kind: str) -> None:
-    """25 of 40 pages stay in frames, at every moment, whoever wants them to leave; the contents of all are kept."""
+    """25 of 40 pages stay in frames, at every moment, whoever wants them to leave; the contents of
+    all are kept.
+    """
     machine, store = make(160, 600)
     space, virtual = machine.space, machine.virtual
     if kind in ("private", "forked"):
@@ -185,7 +209,9 @@ def test_a_minimum_is_kept_by_every_way_out(way: str, kind: str) -> None:
 
 
 def test_a_space_that_shrinks_meanwhile_is_not_trimmed_below_its_maximum() -> None:
-    """Two are over their maximum; while pages of the first are written the second lets go of some itself."""
+    """Two are over their maximum; while pages of the first are written the second lets go of some
+    itself.
+    """
     machine, _ = make(400, 1000)
     spaces = [machine.space, machine.virtual.create("second")]
     bases = [space.allocate(0, 180 * PAGE_SIZE, COMMIT)[0] for space in spaces]
@@ -220,8 +246,18 @@ def test_shared_pages_count_once() -> None:
 
 
 def test_low_and_high_memory() -> None:
-    """The thresholds are NT's; waiting threads are woken when memory becomes low, and when it is high again."""
-    assert [low_threshold(mib << 8) for mib in (4, 16, 128, 512, 1024, 2048, 32768)] == [128, 400, 400, 3472, 7568, 10240, 16384]
+    """The thresholds are NT's; waiting threads are woken when memory becomes low, and when it is
+    high again.
+    """
+    assert [low_threshold(mib << 8) for mib in (4, 16, 128, 512, 1024, 2048, 32768)] == [
+        128,
+        400,
+        400,
+        3472,
+        7568,
+        10240,
+        16384,
+    ]
     conditions = MemoryConditions(1000)
     assert conditions.high_memory.signalled and not conditions.low_memory.signalled
     conditions.look(200)
@@ -244,7 +280,12 @@ def test_low_and_high_memory() -> None:
     machine.run(machine.scheduler.sleep(1.1))
     assert events.high_memory.signalled and not events.low_memory.signalled
     base, _ = machine.space.allocate(0, 300 * PAGE_SIZE, COMMIT)
-    machine.run(machine.virtual.run(machine.space, np.array([reference(base + page * PAGE_SIZE, WRITE) for page in range(300)], np.int64)))
+    machine.run(
+        machine.virtual.run(
+            machine.space,
+            np.array([reference(base + page * PAGE_SIZE, WRITE) for page in range(300)], np.int64),
+        )
+    )
     assert not events.high_memory.signalled, "what a kernel takes counts at once"
 
 
@@ -271,9 +312,14 @@ def test_out_of_memory_fails_by_default() -> None:
 
 
 def test_out_of_memory_ends_the_largest_space_and_says_so() -> None:
-    """The small one gets its frames; a reference to the one that ended hears why; protected spaces are spared."""
+    """The small one gets its frames; a reference to the one that ended hears why; protected spaces
+    are spared.
+    """
     machine, hog, small = out_of_frames(OutOfMemory.END_LARGEST)
-    assert machine.virtual.balance.log == ["out of memory: hog was ended, which had 80 private pages, and 80 pages in frames, 400 committed"]
+    assert machine.virtual.balance.log == [
+        "out of memory: hog was ended, which had 80 private pages, and 80 pages in frames, "
+        "400 committed"
+    ]
     assert hog not in machine.virtual.spaces and small.pages.resident == 70
     with pytest.raises(StatusError, match="out of memory: hog was ended") as error:
         machine.touch(0x10000, READ, hog)
@@ -289,7 +335,9 @@ def test_out_of_memory_ends_the_largest_space_and_says_so() -> None:
     machine.check()
 
 
-def scan(profile: str, pages: int, rounds: int, policy: str | None = None) -> tuple[Machine, MemoryFile]:
+def scan(
+    profile: str, pages: int, rounds: int, policy: str | None = None
+) -> tuple[Machine, MemoryFile]:
     """A machine that has read a mapped file in sequence some times."""
     machine = Machine(frames=200, profile=make_profile(profile, policy))
     file = MemoryFile(machine, bytes(pages * PAGE_SIZE))
@@ -302,15 +350,26 @@ def scan(profile: str, pages: int, rounds: int, policy: str | None = None) -> tu
 
 
 def test_profiles() -> None:
-    """The same scan of a file larger than memory: the size of requests, where pages go that leave, and what is kept."""
+    """The same scan of a file larger than memory: the size of requests, where pages go that leave,
+    and what is kept.
+    """
     requests = {name: scan(name, 300, 1)[1].pager.requests for name in ("nt", "mach", "linux")}
-    assert {name: max(n for _, n in asked) for name, asked in requests.items()} == {"nt": 16, "mach": 1, "linux": 32}
+    assert {name: max(n for _, n in asked) for name, asked in requests.items()} == {
+        "nt": 16,
+        "mach": 1,
+        "linux": 32,
+    }
     machine, _ = scan("mach", 300, 1)
     assert machine.memory.physical.standby.count == 0 and machine.memory.physical.repurposed > 100
     machine, _ = scan("nt", 300, 1)
     assert machine.memory.physical.standby.count > 0
-    loop = {policy: len(scan("mach", 220, 8, policy)[1].pager.requests) for policy in ("lru", "2q", "s3-fifo")}
-    assert loop["lru"] == 220 * 8 and loop["2q"] < 220 * 7 and loop["s3-fifo"] < 220 * 6  # a loop a little larger than memory
+    loop = {
+        policy: len(scan("mach", 220, 8, policy)[1].pager.requests)
+        for policy in ("lru", "2q", "s3-fifo")
+    }
+    assert (
+        loop["lru"] == 220 * 8 and loop["2q"] < 220 * 7 and loop["s3-fifo"] < 220 * 6
+    )  # a loop a little larger than memory
     fails(Status.INVALID_PARAMETER, make_profile, "vms")
     fails(Status.INVALID_PARAMETER, make_profile, "nt", "mru")
     fails(Status.INVALID_PARAMETER, make_profile, "nt", None, 0)
@@ -344,7 +403,9 @@ def test_standby_pages_of_low_priority_go_first() -> None:
 
 
 def test_external_pages_leave_before_internal_ones() -> None:
-    """Mach's rule: while a file's pages can be dropped, private memory is not written to the page file."""
+    """Mach's rule: while a file's pages can be dropped, private memory is not written to the page
+    file.
+    """
     machine = Machine(frames=200, profile=make_profile("mach"))
     store = Store(machine.scheduler, 500)
     machine.virtual.add_page_file(store)
@@ -360,7 +421,9 @@ def test_external_pages_leave_before_internal_ones() -> None:
 
 
 def test_accessed_bits_in_bulk() -> None:
-    """The compiled harvest sees what the interpreted one sees, and the virtual CPUs set the bits again."""
+    """The compiled harvest sees what the interpreted one sees, and the virtual CPUs set the bits
+    again.
+    """
     found = []
     for compile_from in (1, 1 << 30):
         machine = Machine(frames=600)
@@ -373,7 +436,9 @@ def test_accessed_bits_in_bulk() -> None:
         try:
             replacement = machine.virtual.replacement
             first = replacement.harvest()
-            refs = np.array([reference(base + page * PAGE_SIZE) for page in range(0, 400, 7)], np.int64)
+            refs = np.array(
+                [reference(base + page * PAGE_SIZE) for page in range(0, 400, 7)], np.int64
+            )
             machine.run(machine.virtual.run(machine.space, refs))
             found.append((first, replacement.harvest(), replacement.harvest()))
         finally:
@@ -384,7 +449,9 @@ def test_accessed_bits_in_bulk() -> None:
 
 
 def test_pageout_always_finishes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the smallest machines, with a page file that fails now and then: each reference ends, by its page or by a sentence, in bounded time."""
+    """On the smallest machines, with a page file that fails now and then: each reference ends, by
+    its page or by a sentence, in bounded time.
+    """
     calls = 0
     relieve = Pageout.relieve
 

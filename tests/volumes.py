@@ -1,4 +1,6 @@
-"""Volumes for tests that make many of them: in the host's memory, of every type and cluster size, with as many free clusters as are wanted."""
+"""Volumes for tests that make many of them: in the host's memory, of every type and cluster size,
+with as many free clusters as are wanted.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def make_volume(path: Path, size: int, bits: int, cluster: int) -> memoryview:
         file.truncate(plan.total * SECTOR)
     image = map_file(path)
     with octavo.boot("2M", seed=1) as system:
-        system.scheduler.run(make_fat(BufferDisk(path.name, image), system.cache, plan, "", blank=True))
+        system.scheduler.run(
+            make_fat(BufferDisk(path.name, image), system.cache, plan, "", blank=True)
+        )
     return image
 
 
@@ -57,10 +61,16 @@ def clusters_of(image: memoryview) -> int:
 
 
 def leave_free(image: memoryview, free: Collection[int]) -> None:
-    """Marks the clusters of an empty volume as bad, all but those in `free` and what is in use: a full volume that takes no space."""
+    """Marks the clusters of an empty volume as bad, all but those in `free` and what is in use: a
+    full volume that takes no space.
+    """
     g = parse_boot_sector(bytes(image[:SECTOR]), "image", len(image))
     kept = {0, 1, *free, *([g.root_cluster] if g.bits == 32 else [])}
-    fat = int.from_bytes(image[g.fat_offset : g.fat_offset + g.fat_size], "little") if g.bits == 12 else 0
+    fat = (
+        int.from_bytes(image[g.fat_offset : g.fat_offset + g.fat_size], "little")
+        if g.bits == 12
+        else 0
+    )
     for at in range(g.fat_offset, g.fat_offset + g.fats * g.fat_size, g.fat_size):
         if g.bits == 12:
             for number in set(range(2, g.clusters + 2)) - kept:

@@ -3,7 +3,8 @@
 with octavo.open_image("disk.img") as volume: ...       the short way to the files in an image
 with octavo.boot(memory="16M", disks=[...]) as system: ...   the whole executive
 
-The public names are imported when they are first asked for: the command (`octavo.__main__`) cannot wait for all of them.
+The public names are imported when they are first asked for: the command (`octavo.__main__`) cannot
+wait for all of them.
 """
 
 from importlib import import_module
@@ -17,10 +18,20 @@ if TYPE_CHECKING:
     from octavo.status import Status, StatusError
     from octavo.system import System, boot, open_image
 else:
-    from octavo import boot  # the package: one that is loaded later would put itself into the place of the function
+    from octavo import (
+        boot,
+    )  # the package: one that is loaded later would put itself into the place of the function
 
     del boot
-    _PLACES = {"File": "files", "Volume": "files", "Status": "status", "StatusError": "status", "System": "system", "boot": "system", "open_image": "system"}
+    _PLACES = {
+        "File": "files",
+        "Volume": "files",
+        "Status": "status",
+        "StatusError": "status",
+        "System": "system",
+        "boot": "system",
+        "open_image": "system",
+    }
 
     def __getattr__(name: str) -> object:
         """A public name, from where it is made."""

@@ -1,7 +1,9 @@
-"""Where the `octavo` command and `python -m octavo` begin: signals are taken before anything that takes time is imported.
+"""Where the `octavo` command and `python -m octavo` begin: signals are taken before anything that
+takes time is imported.
 
-A signal that comes before the work has begun, or when it is done, has nothing to clean up: it ends the process at once,
-with the exit code that `octavo.cli.main` promises. Only what Python itself does before this file is left to Python.
+A signal that comes before the work has begun, or when it is done, has nothing to clean up: it ends
+the process at once, with the exit code that `octavo.cli.main` promises. Only what Python itself
+does before this file is left to Python.
 """
 
 import os

@@ -1,11 +1,12 @@
-"""Volumes and files for ordinary Python code: the coroutines of the file systems, driven to their end by each call.
+"""Volumes and files for ordinary Python code: the coroutines of the file systems, driven to their
+end by each call.
 
     with system.volumes["C:"].open("docs/a.txt") as file:
         data = file.read()
 
-`open` takes Python's modes: "rb" (the default), "wb", "ab", "xb", with "+" for both, and "r", "w", "a", "x" for text.
-A path has "/" or "\\\\", begins at the root, and is found whatever its case. All errors are `StatusError`.
-One host thread at a time may use a system's volumes and files.
+`open` takes Python's modes: "rb" (the default), "wb", "ab", "xb", with "+" for both, and "r", "w",
+"a", "x" for text. A path has "/" or "\\\\", begins at the root, and is found whatever its case. All
+errors are `StatusError`. One host thread at a time may use a system's volumes and files.
 """
 
 from __future__ import annotations
@@ -24,18 +25,26 @@ if TYPE_CHECKING:
     from octavo.fs.protocol import FileInfo, FileSystemVolume, OpenFile
 
 
-ABSENT = (Status.OBJECT_NAME_NOT_FOUND, Status.OBJECT_PATH_NOT_FOUND, Status.NOT_A_DIRECTORY)  # what there is nothing at a path ends in
+ABSENT = (
+    Status.OBJECT_NAME_NOT_FOUND,
+    Status.OBJECT_PATH_NOT_FOUND,
+    Status.NOT_A_DIRECTORY,
+)  # what there is nothing at a path ends in
 LARGEST = (1 << 63) - 1  # place in a file, or bytes of it, as hosts have it
 Report = Callable[[StatusError], None]  # called with what could not be done, while the rest goes on
 
 
 class File(io.RawIOBase):
-    """An open file as Python's io has it: `read`, `write`, `seek`, `truncate`, `flush`, and all of `io.RawIOBase`.
+    """An open file as Python's io has it: `read`, `write`, `seek`, `truncate`, `flush`, and all of
+    `io.RawIOBase`.
 
-    `read(n)` returns n bytes unless the file ends; `flush` returns when the data is on stable storage.
+    `read(n)` returns n bytes unless the file ends; `flush` returns when the data is on stable
+    storage.
     """
 
-    def __init__(self, file: OpenFile, scheduler: Scheduler, readable: bool, writable: bool, append: bool) -> None:
+    def __init__(
+        self, file: OpenFile, scheduler: Scheduler, readable: bool, writable: bool, append: bool
+    ) -> None:
         self.core = file  # for `system.virtual.sections.create(file=...)`
         self._run = scheduler.run
         self._readable = readable
@@ -49,12 +58,16 @@ class File(io.RawIOBase):
             raise StatusError(Status.FILE_CLOSED, f"{self.name}: the file is closed")
 
     def _not_opened(self, what: str) -> io.UnsupportedOperation:
-        """The error of a file that is not open for something. StatusError FILE_CLOSED when it is for nothing any more."""
+        """The error of a file that is not open for something. StatusError FILE_CLOSED when it is
+        for nothing any more.
+        """
         self._check_open()
         return io.UnsupportedOperation(f"not opened for {what}")
 
     def readable(self) -> bool:
-        """True when opened for reading. StatusError FILE_CLOSED, as all but `close` and `closed` of a closed file."""
+        """True when opened for reading. StatusError FILE_CLOSED, as all but `close` and `closed` of
+        a closed file.
+        """
         self._check_open()
         return self._readable
 
@@ -92,7 +105,9 @@ class File(io.RawIOBase):
         """Fills a buffer; returns the number of bytes."""
         if not self._readable:
             raise self._not_opened("reading")
-        count = self._run(self.core.read_into(self._position, room(buffer, "a buffer to read into")))
+        count = self._run(
+            self.core.read_into(self._position, room(buffer, "a buffer to read into"))
+        )
         self._position += count
         return count
 
@@ -106,7 +121,11 @@ class File(io.RawIOBase):
 
     def _most(self, size: int | None) -> int:
         """A size as Python's io takes it: -1 for none."""
-        return -1 if size is None else min(max(whole(size, f"{self.name}: the bytes to read"), -1), LARGEST)
+        return (
+            -1
+            if size is None
+            else min(max(whole(size, f"{self.name}: the bytes to read"), -1), LARGEST)
+        )
 
     def write(self, data: Any, /) -> int:
         """Writes all of `data` at the position (at the end for "a" modes); returns its length."""
@@ -127,10 +146,15 @@ class File(io.RawIOBase):
         super().writelines(lines)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Moves the position by `offset` bytes from the start (`whence` 0), from where it is (1) or from the end (2); returns it."""
+        """Moves the position by `offset` bytes from the start (`whence` 0), from where it is (1) or
+        from the end (2); returns it.
+        """
         self._check_open()
         if type(offset) is not int or type(whence) is not int or not 0 <= whence <= 2:
-            raise invalid(f"{self.name}: cannot seek by {shown(offset)} from {shown(whence)}: whole numbers are needed, the second from 0 to 2")
+            raise invalid(
+                f"{self.name}: cannot seek by {shown(offset)} from {shown(whence)}: whole "
+                "numbers are needed, the second from 0 to 2"
+            )
         place = offset + (0 if not whence else self._position if whence == 1 else self.core.size)
         if not 0 <= place <= LARGEST:
             raise invalid(f"{self.name}: cannot seek to {shown(place)}")
@@ -172,12 +196,19 @@ class File(io.RawIOBase):
                 if error.status != Status.FILE_CLOSED:
                     raise
             finally:
-                self._readable = self._writable = False  # IOBase.close flushes, and there is nothing left to
+                self._readable = self._writable = (
+                    False  # IOBase.close flushes, and there is nothing left to
+                )
                 super().close()
 
 
 BinaryMode = Literal["rb", "wb", "ab", "xb", "r+b", "w+b", "a+b", "x+b", "rb+", "wb+", "ab+", "xb+"]
-_MODES = {"r": (False, False, False), "w": (True, False, True), "a": (True, False, False), "x": (True, True, False)}
+_MODES = {
+    "r": (False, False, False),
+    "w": (True, False, True),
+    "a": (True, False, False),
+    "x": (True, True, False),
+}
 
 
 class Volume:
@@ -209,11 +240,16 @@ class Volume:
     @overload
     def open(self, path: str, mode: str, encoding: str = "utf-8") -> Any: ...
     def open(self, path: str, mode: str = "rb", encoding: str = "utf-8") -> File | IO[Any]:
-        """Opens a file as Python's `open` does; binary files are unbuffered (the cache is the buffer)."""
+        """Opens a file as Python's `open` does; binary files are unbuffered (the cache is the
+        buffer).
+        """
         letters = set(named(mode, "the mode of open"))
         kind = "".join(letters - set("bt+"))
         if kind not in _MODES or len(letters) < len(mode) or {"b", "t"} <= letters:
-            raise invalid(f"{shown(mode)} is not a mode of open: it takes one of r, w, a and x, with b or t, and +")
+            raise invalid(
+                f"{shown(mode)} is not a mode of open: it takes one of r, w, a and x, with "
+                "b or t, and +"
+            )
         if "b" not in letters:
             _check_encoding(encoding)
         create, exclusive, truncate = _MODES[kind]
@@ -230,10 +266,12 @@ class Volume:
         return data
 
     def write_bytes(self, path: str, data: bytes, modified: float | None = None) -> None:
-        """Makes `data` the contents of a file, which is made if need be, and sets its time of last writing (seconds since 1970).
+        """Makes `data` the contents of a file, which is made if need be, and sets its time of last
+        writing (seconds since 1970).
 
-        A file that is there keeps its old contents when that fails: the new ones are written beside it, unless there is no
-        room for both, or it is open; then they are written over the old ones, which are put back when that fails.
+        A file that is there keeps its old contents when that fails: the new ones are written beside
+        it, unless there is no room for both, or it is open; then they are written over the old
+        ones, which are put back when that fails.
         """
         self._run(write_whole(self.core, path, _bytes(path, data), modified))
 
@@ -243,7 +281,9 @@ class Volume:
             raise StatusError(Status.OBJECT_NAME_COLLISION, f"{path}: exists already")
 
     def open_beside(self, path: str) -> File:
-        """A new file with a name of its own in the directory of a path, open for writing: to take the place of what is at the path."""
+        """A new file with a name of its own in the directory of a path, open for writing: to take
+        the place of what is at the path.
+        """
         return File(self._run(open_beside(self.core, path)), self.scheduler, False, True, False)
 
     def set_modified(self, path: str, modified: float) -> None:
@@ -272,11 +312,15 @@ class Volume:
         """The entries of a directory, in the order of the disk."""
         return cast(list["FileInfo"], self._run(self.core.entries(path)))
 
-    def walk(self, path: str = "", on_error: Report | None = None) -> Iterator[tuple[str, list[FileInfo]]]:
-        """(path, entries) of a directory and of all below it, parents first. Paths have no leading "/".
+    def walk(
+        self, path: str = "", on_error: Report | None = None
+    ) -> Iterator[tuple[str, list[FileInfo]]]:
+        """(path, entries) of a directory and of all below it, parents first. Paths have no leading
+        "/".
 
-        As with os.walk, directories that the caller takes out of the list are not entered. One that damage has put into two
-        places is entered once. What cannot be read is passed to `on_error`, and the rest goes on; without that, it is raised.
+        As with os.walk, directories that the caller takes out of the list are not entered. One that
+        damage has put into two places is entered once. What cannot be read is passed to `on_error`,
+        and the rest goes on; without that, it is raised.
         """
         called(on_error, "on_error")
         check_path(path)
@@ -303,7 +347,9 @@ class Volume:
             pending += [(prefix + e.name, e.number) for e in reversed(entries) if e.is_directory]
 
     def mkdir(self, path: str, parents: bool = False) -> None:
-        """Makes a directory; with `parents`, those above it too, and none of them needs to be new."""
+        """Makes a directory; with `parents`, those above it too, and none of them needs to be
+        new.
+        """
         if not parents:
             self._run(self.core.make_directory(path))
             return
@@ -323,7 +369,8 @@ class Volume:
     def rmtree(self, path: str, on_error: Report | None = None, force: bool = False) -> None:
         """Removes a directory and all below it; `force` as `remove` and `rmdir`.
 
-        What cannot be removed is passed to `on_error`, and the rest goes on; without that, it is raised.
+        What cannot be removed is passed to `on_error`, and the rest goes on; without that, it is
+        raised.
         """
         check_path(path)
         called(on_error, "on_error")
@@ -353,11 +400,15 @@ class Volume:
             attempt(top, self.rmdir)
 
     def rename(self, old: str, new: str, replace: bool = False) -> None:
-        """Renames or moves within the volume; an existing target is refused, or with `replace` replaced when both are files."""
+        """Renames or moves within the volume; an existing target is refused, or with `replace`
+        replaced when both are files.
+        """
         self._run(self.core.rename(old, new, replace))
 
     def set_attributes(self, path: str, on: str = "", off: str = "") -> None:
-        """Sets and clears attributes, as `flags` of a listing shows them: "r" read-only, "h" hidden, "s" system, "a" archive."""
+        """Sets and clears attributes, as `flags` of a listing shows them: "r" read-only, "h"
+        hidden, "s" system, "a" archive.
+        """
         self._run(self.core.set_attributes(path, on, off))
 
     def space(self) -> Space:
@@ -368,8 +419,12 @@ class Volume:
         """Returns when everything is on stable storage."""
         self._run(self.core.flush())
 
-    def check(self, progress: Callable[[int, int], None] | None = None, repair: bool = False) -> list[Problem]:
-        """What is wrong with the volume; an empty list when nothing is. With `repair`, what can be mended is, and on the medium."""
+    def check(
+        self, progress: Callable[[int, int], None] | None = None, repair: bool = False
+    ) -> list[Problem]:
+        """What is wrong with the volume; an empty list when nothing is. With `repair`, what can be
+        mended is, and on the medium.
+        """
         return cast(list[Problem], self._run(self.core.check(progress, repair)))
 
     def statistics(self) -> dict[str, object]:
@@ -378,13 +433,19 @@ class Volume:
 
 
 def _bytes(path: str, data: Any) -> bytes:
-    """The bytes of what a caller gives as contents. StatusError INVALID_PARAMETER for what has none, and for what is no path."""
+    """The bytes of what a caller gives as contents. StatusError INVALID_PARAMETER for what has
+    none, and for what is no path.
+    """
     check_path(path)
-    return data if isinstance(data, bytes) else bytes(octets(data, f"{path}: the contents of a file"))
+    return (
+        data if isinstance(data, bytes) else bytes(octets(data, f"{path}: the contents of a file"))
+    )
 
 
 def _check_encoding(encoding: str) -> None:
-    """StatusError INVALID_PARAMETER for what Python cannot encode texts in: said before a file is made."""
+    """StatusError INVALID_PARAMETER for what Python cannot encode texts in: said before a file is
+    made.
+    """
     try:
         "".encode(named(encoding, "the encoding of a text"))
     except (LookupError, ValueError):  # ValueError: a NUL in it

@@ -1,4 +1,6 @@
-"""The kernel's own memory, `system.kernel`: what it raises when its users are at fault. See docs/memory.md."""
+"""The kernel's own memory, `system.kernel`: what it raises when its users are at fault. See
+docs/memory.md.
+"""
 
 from octavo.memory.kernel import KernelMemory
 from octavo.memory.pool import PoolError

@@ -1,4 +1,6 @@
-"""Replacement policies, live and over traces: `Policy`, and `NAMES` of those that there are. See docs/memory.md."""
+"""Replacement policies, live and over traces: `Policy`, and `NAMES` of those that there are. See
+docs/memory.md.
+"""
 
 from octavo.memory.policies import MODULES
 from octavo.memory.policies.policy import Policy

@@ -1,7 +1,8 @@
 """Statuses and the one exception type.
 
-Every failure that Octavo reports is a `StatusError`: an NT status and one sentence that says what is wrong and where.
-Adapters translate (`StatusError.errno` gives the POSIX number); nothing else in Octavo raises on bad input.
+Every failure that Octavo reports is a `StatusError`: an NT status and one sentence that says what
+is wrong and where. Adapters translate (`StatusError.errno` gives the POSIX number); nothing else in
+Octavo raises on bad input.
 
 Source: the names and values are those of NT's `ntstatus.h`.
 """

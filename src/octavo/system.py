@@ -1,9 +1,11 @@
-"""A booted system: memory, cache, devices and volumes, made in the order in which a kernel makes them.
+"""A booted system: memory, cache, devices and volumes, made in the order in which a kernel makes
+them.
 
     with octavo.boot(memory="16M", disks=["disk.img"]) as system:
         print(system.volumes["C:"].read_bytes("docs/a.txt"))
 
-Leaving the `with` block unmounts: everything is written to the images, in full, or an error is raised.
+Leaving the `with` block unmounts: everything is written to the images, in full, or an error is
+raised.
 """
 
 from __future__ import annotations
@@ -48,26 +50,37 @@ RAM_DISK_BYTES = 2 << 20
 
 LARGEST = (1 << 64) - 1  # bytes
 
-_SIZE = re.compile(r"\s*([0-9]{1,20})(?:\.([0-9]{1,20}))?\s*(?:([KMGT])(?:i?B)?|B)?\s*", re.I | re.A)
+_SIZE = re.compile(
+    r"\s*([0-9]{1,20})(?:\.([0-9]{1,20}))?\s*(?:([KMGT])(?:i?B)?|B)?\s*", re.I | re.A
+)
 
 
 def parse_size(text: str | int) -> int:
-    """Bytes from "16M", "1.5G", "4096", below 2 ** 64; K, M, G and T are powers of 1024. StatusError INVALID_PARAMETER for anything else."""
+    """Bytes from "16M", "1.5G", "4096", below 2 ** 64; K, M, G and T are powers of 1024.
+    StatusError INVALID_PARAMETER for anything else.
+    """
     if not isinstance(text, str):
         return whole(text, "a size in bytes", 0, LARGEST)
     found = _SIZE.fullmatch(text)
     part = (found[2] or "") if found else ""
-    size = int(found[1] + part) * 1024 ** " KMGT".index((found[3] or " ").upper()) // 10 ** len(part) if found else LARGEST + 1
+    size = (
+        int(found[1] + part) * 1024 ** " KMGT".index((found[3] or " ").upper()) // 10 ** len(part)
+        if found
+        else LARGEST + 1
+    )
     if size > LARGEST:
-        raise invalid(f"{shown(text)} is not a size: write 16M, 1.5G or a number of bytes, below 16777216T")
+        raise invalid(
+            f"{shown(text)} is not a size: write 16M, 1.5G or a number of bytes, below 16777216T"
+        )
     return size
 
 
 class System:
-    """A running executive. `volumes` maps "A:", "C:" and so on to volumes; `log` has the last 1,000 lines of the boot log.
+    """A running executive. `volumes` maps "A:", "C:" and so on to volumes; `log` has the last 1,000
+    lines of the boot log.
 
-    Arguments are those of `boot`. StatusError INVALID_PARAMETER for what one of them cannot be, INSUFFICIENT_RESOURCES when the map,
-    or the host, has not so much memory.
+    Arguments are those of `boot`. StatusError INVALID_PARAMETER for what one of them cannot be,
+    INSUFFICIENT_RESOURCES when the map, or the host, has not so much memory.
     """
 
     def __init__(
@@ -104,23 +117,43 @@ class System:
         self.scheduler = Scheduler(clock, seed)
         self.ram = Ram(self.plan.frames)
         bounds = [(s.name, s.first, s.end) for s in self.plan.segments]
-        self.memory = MemoryManager(self.ram, self.plan.frames, self.plan.usable, self.plan.database, self.scheduler, pageout, bounds)
+        self.memory = MemoryManager(
+            self.ram,
+            self.plan.frames,
+            self.plan.usable,
+            self.plan.database,
+            self.scheduler,
+            pageout,
+            bounds,
+        )
         self.cache = CacheManager(self.memory)
         available = self.memory.physical.available
-        self.say(f"Memory manager: {counted(available, 'frame')} available ({available * PAGE_SIZE >> 10} KiB), pageout {'on' if pageout else 'off'}")
-        self.say(f"Cache manager: up to {counted(self.cache.views.most, 'view')} of 512 KiB, {counted(self.cache.writers.most_dirty, 'dirty page')}")
+        self.say(
+            f"Memory manager: {counted(available, 'frame')} available "
+            f"({available * PAGE_SIZE >> 10} KiB), pageout {'on' if pageout else 'off'}"
+        )
+        self.say(
+            f"Cache manager: up to {counted(self.cache.views.most, 'view')} of 512 KiB, "
+            f"{counted(self.cache.writers.most_dirty, 'dirty page')}"
+        )
 
     @property
     def kernel(self) -> KernelMemory:
-        """The kernel's pools, slab caches, system PTEs and stacks, in regions that the layout gives them; made when first asked for."""
+        """The kernel's pools, slab caches, system PTEs and stacks, in regions that the layout gives
+        them; made when first asked for.
+        """
         if self._kernel is None:
             self.scheduler.check_open()
             from octavo.boot.layout import compute_layout, minimum_pages
             from octavo.memory.kernel import KernelMemory
 
             arch = self.plan.arch
-            regions = compute_layout(arch, max(self.plan.managed, minimum_pages(arch)), self.plan.frames - 1)
-            self._kernel = KernelMemory(self.memory, arch, {r.name: (r.start, r.pages) for r in regions})
+            regions = compute_layout(
+                arch, max(self.plan.managed, minimum_pages(arch)), self.plan.frames - 1
+            )
+            self._kernel = KernelMemory(
+                self.memory, arch, {r.name: (r.start, r.pages) for r in regions}
+            )
         return self._kernel
 
     @property
@@ -140,7 +173,8 @@ class System:
             self._echo(line)
 
     def attach(self, path: str | PathLike[str], read_only: bool = False) -> Volume:
-        """Opens an image and mounts its volume under the next free letter: A: and B: for floppies, C: on for disks.
+        """Opens an image and mounts its volume under the next free letter: A: and B: for floppies,
+        C: on for disks.
 
         StatusError FILE_CLOSED when the system was ended.
         """
@@ -149,7 +183,9 @@ class System:
         return self.attach_device(device)
 
     def attach_device(self, device: Device) -> Volume:
-        """Mounts the volume on a device; the device is closed when that fails. StatusError INVALID_PARAMETER for what is none."""
+        """Mounts the volume on a device; the device is closed when that fails. StatusError
+        INVALID_PARAMETER for what is none.
+        """
         given_device(device, "a device")
         try:
             letter = self._free_letter(device)
@@ -163,7 +199,10 @@ class System:
             how += f": {core.geometry.misfit}"
         self.say(f"Device {device.name}: {device.size >> 10} KiB{how}")
         label = f", label {core.label}" if core.label else ""
-        self.say(f"Volume {letter} {core.kind}{label}, serial {core.serial >> 16:04X}-{core.serial & 0xFFFF:04X}")
+        self.say(
+            f"Volume {letter} {core.kind}{label}, serial "
+            f"{core.serial >> 16:04X}-{core.serial & 0xFFFF:04X}"
+        )
         return volume
 
     def attach_ram_disk(self, size: int = RAM_DISK_BYTES) -> Volume:
@@ -187,8 +226,8 @@ class System:
     def add_page_file(self, path: str | PathLike[str]) -> None:
         """Makes a host file or device a page file for address spaces; what is in it is lost.
 
-        A sparse file gets its room on the host at once: StatusError DISK_FULL where there is not so much. StatusError
-        where the file can be none.
+        A sparse file gets its room on the host at once: StatusError DISK_FULL where there is not so
+        much. StatusError where the file can be none.
         """
         self.scheduler.check_open()
         device = ImageDisk(path, self.scheduler)
@@ -199,7 +238,10 @@ class System:
             device.close()
             raise
         self._page_files.append(device)
-        self.say(f"Page file {device.name}: {device.size >> 10} KiB; commit limit {counted(self.virtual.limit, 'page')}")
+        self.say(
+            f"Page file {device.name}: {device.size >> 10} KiB; commit limit "
+            f"{counted(self.virtual.limit, 'page')}"
+        )
 
     def _free_letter(self, device: Device) -> str:
         letters = ("AB" if device.removable else "") + "CDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -209,7 +251,8 @@ class System:
         raise StatusError(Status.NO_SUCH_DEVICE, f"{device.name}: every drive letter is taken")
 
     def unmount(self, letter: str, discard: bool = False) -> None:
-        """Writes everything to a volume's device and lets go of both; with `discard`, unwritten data is given up.
+        """Writes everything to a volume's device and lets go of both; with `discard`, unwritten
+        data is given up.
 
         StatusError NO_SUCH_DEVICE, INVALID_PARAMETER, FILE_CLOSED, or that of a write.
         """
@@ -222,7 +265,8 @@ class System:
         volume.core.device.close()
 
     def explain(self, pfn: int) -> str:
-        """Why a frame is here: its state, who has it, which spaces see it where, and which firmware range and segment it lies in.
+        """Why a frame is here: its state, who has it, which spaces see it where, and which firmware
+        range and segment it lies in.
 
         StatusError INVALID_PARAMETER for what can be no frame's number.
         """
@@ -232,7 +276,11 @@ class System:
             text += self._virtual.explain(pfn)
         address = pfn * PAGE_SIZE
         found = next((r for r in self.plan.ranges if r.start <= address < r.end), None)
-        text += f"; firmware range {found.start:#x}-{found.end - 1:#x} {found.kind.name.lower()}" if found else "; in no firmware range"
+        text += (
+            f"; firmware range {found.start:#x}-{found.end - 1:#x} {found.kind.name.lower()}"
+            if found
+            else "; in no firmware range"
+        )
         segment = next((s for s in self.plan.segments if s.first <= pfn < s.end), None)
         return text + (f", segment {segment.name}" if segment else "")
 
@@ -257,7 +305,8 @@ class System:
             self._virtual.check()
 
     def close(self) -> None:
-        """Ends all address spaces and unmounts all volumes; the first error is raised after all have been tried, and volumes with unwritten data are kept.
+        """Ends all address spaces and unmounts all volumes; the first error is raised after all
+        have been tried, and volumes with unwritten data are kept.
 
         What belonged to a system that was ended says FILE_CLOSED; ending it once more does nothing.
         """
@@ -279,7 +328,9 @@ class System:
         self._power_off()
 
     def abandon(self) -> None:
-        """Ends the system without writing anything: what was not flushed is lost, as when the power goes."""
+        """Ends the system without writing anything: what was not flushed is lost, as when the power
+        goes.
+        """
         for letter in list(self.volumes):
             self.volumes.pop(letter).core.device.close()
         self._power_off()
@@ -294,7 +345,12 @@ class System:
         self.scheduler.check_open()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         try:
             self.close()
         except StatusError:
@@ -317,17 +373,21 @@ def boot(
     cluster: int | None = None,
     codepage: str | int = 437,
 ) -> System:
-    """Boots a system with at most `memory` ("16M", or bytes; None: all of the map) and mounts the images in `disks`.
+    """Boots a system with at most `memory` ("16M", or bytes; None: all of the map) and mounts the
+    images in `disks`.
 
-    `firmware_map` is "host", the name of a recorded map, a file, or a list of ranges. With `seed` the system runs in virtual
-    time. With `pageout=False` memory only fills up. `echo` is called with each line of the boot log.
-    `profile` is how address spaces page ("nt", "mach", "linux": `octavo.memory.spaces.profiles`), `policy` and `cluster` change
-    its replacement policy and its pages a fault. `codepage` is that of FAT's short names: 437, 850, 932 or Python's name.
+    `firmware_map` is "host", the name of a recorded map, a file, or a list of ranges. With `seed`
+    the system runs in virtual time. With `pageout=False` memory only fills up. `echo` is called
+    with each line of the boot log. `profile` is how address spaces page ("nt", "mach", "linux":
+    `octavo.memory.spaces.profiles`), `policy` and `cluster` change its replacement policy and its
+    pages a fault. `codepage` is that of FAT's short names: 437, 850, 932 or Python's name.
     StatusError as `System` and `System.attach`.
     """
     if not isinstance(disks, Sequence) or isinstance(disks, str | bytes):
         raise invalid(f"{shown(disks)} are no disks: give a list of paths")
-    system = System(memory, arch, firmware_map, seed, pageout, echo, profile, policy, cluster, codepage)
+    system = System(
+        memory, arch, firmware_map, seed, pageout, echo, profile, policy, cluster, codepage
+    )
     try:
         for path in disks:
             system.attach(path, read_only)
@@ -339,8 +399,13 @@ def boot(
 
 @contextmanager
 def open_image(
-    path: str | PathLike[str], read_only: bool = False, memory: str | int = IMAGE_MEMORY, codepage: str | int = 437
-) -> Iterator[Volume]:  # fmt: skip
-    """The volume in an image, on a system of its own that is closed at the end of the `with` block; `codepage` as in `boot`."""
+    path: str | PathLike[str],
+    read_only: bool = False,
+    memory: str | int = IMAGE_MEMORY,
+    codepage: str | int = 437,
+) -> Iterator[Volume]:
+    """The volume in an image, on a system of its own that is closed at the end of the `with` block;
+    `codepage` as in `boot`.
+    """
     with boot(memory, [path], read_only=read_only, codepage=codepage) as system:
         yield next(iter(system.volumes.values()))

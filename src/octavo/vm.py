@@ -1,4 +1,6 @@
-"""Address spaces, for programs that use `system.virtual`: NT's flags, references, external pagers. See docs/memory.md."""
+"""Address spaces, for programs that use `system.virtual`: NT's flags, references, external pagers.
+See docs/memory.md.
+"""
 
 from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import EXECUTE, READ, WRITE

@@ -74,7 +74,9 @@ class Tally:
         self.findings += other.findings
 
     def smallest(self) -> list[Finding]:
-        """Of each fault, and each first operation of a history, the finding with the shortest one."""
+        """Of each fault, and each first operation of a history, the finding with the shortest
+        one.
+        """
         first: dict[tuple[str, str], Finding] = {}
         for finding in sorted(self.findings, key=lambda f: len(f.done)):
             first.setdefault((finding.fault, finding.done[0].split()[0]), finding)
@@ -120,17 +122,27 @@ class Explorer:
                 verdict = self.judge.state(demands)
                 if verdict.told and tally.states % REPAIRS == 0 and not verdict.faults:
                     verdict.faults.update(self.judge.repaired(demands))
-                tally.note(verdict, f"FAT{self.kind.bits} {name}, seed {seed}, {place(epochs, state)}", history.done)
+                tally.note(
+                    verdict,
+                    f"FAT{self.kind.bits} {name}, seed {seed}, {place(epochs, state)}",
+                    history.done,
+                )
         self._restore(epochs)
         for state in replay(self.image, epochs, torn_states(epochs, random, max(1, most // 16))):
             tally.torn += 1
-            tally.note(self.judge.torn(), f"FAT{self.kind.bits} {name}, seed {seed}, torn sector in {place(epochs, state)}", history.done)
+            tally.note(
+                self.judge.torn(),
+                f"FAT{self.kind.bits} {name}, seed {seed}, torn sector in {place(epochs, state)}",
+                history.done,
+            )
         self._restore(epochs)
         return tally
 
     def _key(self, epochs: list[Epoch], state: State) -> tuple[int, int]:
         """Tells states apart: two that have the same bytes, in one epoch, are one."""
-        return state.epoch, hash(tuple(bytes(self.image[w.offset : w.offset + len(w.data)]) for w in epochs[state.epoch]))
+        return state.epoch, hash(
+            tuple(bytes(self.image[w.offset : w.offset + len(w.data)]) for w in epochs[state.epoch])
+        )
 
     def _restore(self, epochs: list[Epoch]) -> None:
         for epoch in epochs:
@@ -142,11 +154,22 @@ def place(epochs: list[Epoch], state: State) -> str:
     """A state in words."""
     sectors = [w.offset // SECTOR for w in state.kept]
     shown = ", ".join(map(str, sectors[:8])) + (" ..." if len(sectors) > 8 else "")
-    return f"cut in epoch {state.epoch} of {len(epochs)}, {len(state.kept)} pieces of its {len(epochs[state.epoch])} writes there: sectors {shown}"
+    return (
+        f"cut in epoch {state.epoch} of {len(epochs)}, {len(state.kept)} pieces of its "
+        f"{len(epochs[state.epoch])} writes there: sectors {shown}"
+    )
 
 
-def explore(bits: int, goal: int, seed: int, most: int = 64, progress: Callable[[Tally], None] = lambda tally: None) -> Tally:
-    """Judges `goal` states of volumes of one type: the designed histories, as many as fit, then random ones from the seed on."""
+def explore(
+    bits: int,
+    goal: int,
+    seed: int,
+    most: int = 64,
+    progress: Callable[[Tally], None] = lambda tally: None,
+) -> Tally:
+    """Judges `goal` states of volumes of one type: the designed histories, as many as fit, then
+    random ones from the seed on.
+    """
     total = Tally()
     with shared_memory() as folder:
         for number, kind in enumerate(kinds := [k for k in KINDS if k.bits == bits]):
@@ -155,14 +178,20 @@ def explore(bits: int, goal: int, seed: int, most: int = 64, progress: Callable[
             for name, script, own in _scripts(Random(seed + number), seed):
                 if total.states >= share:
                     break
-                total.add(explorer.explore(explorer.run(script, own), name, own, most, share - total.states))
+                total.add(
+                    explorer.explore(
+                        explorer.run(script, own), name, own, most, share - total.states
+                    )
+                )
                 progress(total)
             explorer.close()
     return total
 
 
 def _scripts(random: Random, seed: int) -> Iterator[tuple[str, Script, int]]:
-    """Designed scripts in a drawn order, each followed by a random one; then random ones for ever."""
+    """Designed scripts in a drawn order, each followed by a random one; then random ones for
+    ever.
+    """
     names = [(name, lazy) for name in DESIGNED for lazy in (False, True)]
     random.shuffle(names)
     own = seed * 1_000_000

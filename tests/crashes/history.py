@@ -14,17 +14,29 @@ from octavo.testing.faulty import FaultyDevice, never
 from tests.crashes.model import ROOT, Item, Step, Tree, whole
 
 LEAST_FRAMES = 24
-REFUSALS = {Status.DISK_FULL: "no room", Status.IO_DEVICE_ERROR: "the device failed", Status.NO_MEMORY: "no memory"}
+REFUSALS = {
+    Status.DISK_FULL: "no room",
+    Status.IO_DEVICE_ERROR: "the device failed",
+    Status.NO_MEMORY: "no memory",
+}
 
 
 class History:
     """Operations on a volume in virtual time; `tree` is what it has now, `done` says what was done.
 
-    Paths are without a leading "/". An operation that fails for want of room, or of the device, leaves the tree as the volume then is.
-    With `faults`, the requests of those verbs fail during a third of the operations, from a drawn one on, for a while.
+    Paths are without a leading "/". An operation that fails for want of room, or of the device,
+    leaves the tree as the volume then is. With `faults`, the requests of those verbs fail during a
+    third of the operations, from a drawn one on, for a while.
     """
 
-    def __init__(self, image: bytes | memoryview, tree: Tree, seed: int, memory: str = "2M", faults: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        image: bytes | memoryview,
+        tree: Tree,
+        seed: int,
+        memory: str = "2M",
+        faults: Collection[str] = (),
+    ) -> None:
         self.system = octavo.boot(memory, seed=seed)
         self.buffer = bytearray(image)
         self.device = RecordingDevice(BufferDisk("disk", self.buffer))
@@ -39,13 +51,15 @@ class History:
         self.taken: list[int] = []
         self._next = max(tree, default=0) + 1
 
-    # -- the tree -------------------------------------------------------------------------------------------------
+    # -- the tree ----------------------------------------------------------------------------------
 
     def find(self, path: str) -> int:
         """The number of what is at a path."""
         here = ROOT
         for part in filter(None, path.split("/")):
-            here = next(n for n, item in self.tree.items() if item.parent == here and item.name == part)
+            here = next(
+                n for n, item in self.tree.items() if item.parent == here and item.name == part
+            )
         return here
 
     def path(self, thing: int, tree: Tree | None = None) -> str:
@@ -69,7 +83,9 @@ class History:
 
     @contextmanager
     def _doing(self, what: str, *trees: Tree) -> Iterator[None]:
-        """The volume becomes each of `trees` in the block; when there is no room, what it is then."""
+        """The volume becomes each of `trees` in the block; when there is no room, what it is
+        then.
+        """
         self.done.append(what)
         before = self.tree
         for tree in trees:
@@ -99,33 +115,55 @@ class History:
             self.faulty.plan = never
 
     def _as_found(self, before: Tree, after: Tree) -> Tree:
-        """What the volume has, which of each file or directory must be one of the two, and never under both names."""
+        """What the volume has, which of each file or directory must be one of the two, and never
+        under both names.
+        """
         out: Tree = {}
         owners = {self.path(thing, before): thing for thing in before}
         for thing in {**before, **after}:
-            homes = {self.path(thing, tree): tree[thing] for tree in (before, after) if thing in tree}
+            homes = {
+                self.path(thing, tree): tree[thing] for tree in (before, after) if thing in tree
+            }
             found = [path for path in homes if self._has(path)]
-            if len(found) == 2 and (gone := owners.get(found[1], thing)) != thing and self.volume.read_bytes(found[1]) == before[gone].content:
+            if (
+                len(found) == 2
+                and (gone := owners.get(found[1], thing)) != thing
+                and self.volume.read_bytes(found[1]) == before[gone].content
+            ):
                 del found[1]  # it was to be replaced, and is not
-            assert len(found) == 1 or (not found and not (thing in before and thing in after)), f"{sorted(homes)}: found {found}"
+            assert len(found) == 1 or (not found and not (thing in before and thing in after)), (
+                f"{sorted(homes)}: found {found}"
+            )
             if found:
-                versions = [old for tree in (before, after) if thing in tree and (old := tree[thing].content) is not None]
-                out[thing] = self._item_as_found(homes[found[0]], found[0], versions, before.get(thing) == after.get(thing))
+                versions = [
+                    old
+                    for tree in (before, after)
+                    if thing in tree and (old := tree[thing].content) is not None
+                ]
+                out[thing] = self._item_as_found(
+                    homes[found[0]], found[0], versions, before.get(thing) == after.get(thing)
+                )
         return out
 
     def _item_as_found(self, item: Item, path: str, versions: list[bytes], untouched: bool) -> Item:
-        """An item with the contents that it has now: one of the versions, or when it was being changed the beginning of one."""
+        """An item with the contents that it has now: one of the versions, or when it was being
+        changed the beginning of one.
+        """
         if item.content is None:
             return item
         content = self.volume.read_bytes(path)
         assert content in versions or not untouched, f"{path} has other contents"
-        assert any(whole(content, [v, v[: len(content)]]) for v in versions) or not any(content), f"{path}: {len(content)} bytes of neither"
+        assert any(whole(content, [v, v[: len(content)]]) for v in versions) or not any(content), (
+            f"{path}: {len(content)} bytes of neither"
+        )
         return item._replace(content=content)
 
     def _has(self, path: str) -> bool:
         """Whether a path is there, written just so."""
         above, _, name = path.rpartition("/")
-        return self.volume.exists(path) and any(entry.name == name for entry in self.volume.entries(above))
+        return self.volume.exists(path) and any(
+            entry.name == name for entry in self.volume.entries(above)
+        )
 
     def _place(self, path: str) -> tuple[int, str]:
         above, _, name = path.rpartition("/")
@@ -143,7 +181,7 @@ class History:
         gone = self.find(path)
         return {thing: item for thing, item in self.tree.items() if thing != gone}
 
-    # -- operations -----------------------------------------------------------------------------------------------
+    # -- operations --------------------------------------------------------------------------------
 
     def create(self, path: str, data: bytes) -> None:
         """Makes a file in one go."""
@@ -152,7 +190,12 @@ class History:
 
     def pour(self, path: str, data: bytes, piece: int) -> None:
         """Makes a file piece by piece."""
-        with self._doing(f"pour {len(data)} bytes in pieces of {piece} into {path}", self._new(path, b"")), self.volume.open(path, "wb") as file:
+        with (
+            self._doing(
+                f"pour {len(data)} bytes in pieces of {piece} into {path}", self._new(path, b"")
+            ),
+            self.volume.open(path, "wb") as file,
+        ):
             for at in range(0, len(data), piece):
                 self._note(self._changed(path, data[: at + piece]), self.device.position)
                 file.write(data[at : at + piece])
@@ -161,14 +204,20 @@ class History:
         """Writes into a file, also beyond its end."""
         old = self.content(path).ljust(offset, b"\0")
         new = old[:offset] + data + old[offset + len(data) :]
-        with self._doing(f"write {len(data)} bytes at {offset} of {path}", self._changed(path, new)), self.volume.open(path, "r+b") as file:
+        with (
+            self._doing(f"write {len(data)} bytes at {offset} of {path}", self._changed(path, new)),
+            self.volume.open(path, "r+b") as file,
+        ):
             file.seek(offset)
             file.write(data)
 
     def truncate(self, path: str, size: int) -> None:
         """Cuts a file, or makes it longer."""
         new = self.content(path)[:size].ljust(size, b"\0")
-        with self._doing(f"truncate {path} to {size} bytes", self._changed(path, new)), self.volume.open(path, "r+b") as file:
+        with (
+            self._doing(f"truncate {path} to {size} bytes", self._changed(path, new)),
+            self.volume.open(path, "r+b") as file,
+        ):
             file.truncate(size)
 
     def replace(self, path: str, data: bytes) -> None:
@@ -196,7 +245,10 @@ class History:
         """Renames or moves."""
         thing = self.find(old)
         parent, name = self._place(new)
-        with self._doing(f"rename {old} to {new}", {**self.tree, thing: Item(parent, name, self.tree[thing].content)}):
+        with self._doing(
+            f"rename {old} to {new}",
+            {**self.tree, thing: Item(parent, name, self.tree[thing].content)},
+        ):
             self.volume.rename(old, new)
 
     def rename_over(self, old: str, new: str) -> None:
@@ -204,7 +256,10 @@ class History:
         thing, gone = self.find(old), self.find(new)
         parent, name, _ = self.tree[gone]
         self.heirs[gone] = thing
-        with self._doing(f"rename {old} over {new}", {**self._without(new), thing: Item(parent, name, self.tree[thing].content)}):
+        with self._doing(
+            f"rename {old} over {new}",
+            {**self._without(new), thing: Item(parent, name, self.tree[thing].content)},
+        ):
             self.volume.rename(old, new, replace=True)
 
     def flush(self) -> None:
@@ -239,12 +294,18 @@ class History:
             self.system.memory.free_contiguous(self.taken.pop(), 4)
 
     def close(self) -> None:
-        """Unmounts; what cannot be written is given up, which only a device flush that failed may lead to."""
+        """Unmounts; what cannot be written is given up, which only a device flush that failed may
+        lead to.
+        """
         self.done.append("unmount")
         self._relax()
         started, self.faulty.plan = self.device.position, never
         letter = next(iter(self.system.volumes))
-        for discard in (False, False, True):  # an error that a writer in the background has left is told once
+        for discard in (
+            False,
+            False,
+            True,
+        ):  # an error that a writer in the background has left is told once
             try:
                 self.system.unmount(letter, discard)
             except StatusError as error:
@@ -252,7 +313,9 @@ class History:
             else:
                 self.discarded = discard
                 break
-        assert not self.discarded or any(verb == "flush" for verb, _ in self.faulty.failed), "the device is well, and the volume cannot be unmounted"
+        assert not self.discarded or any(verb == "flush" for verb, _ in self.faulty.failed), (
+            "the device is well, and the volume cannot be unmounted"
+        )
         self._note(self.tree, started)
         self.system.close()
 

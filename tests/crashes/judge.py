@@ -1,4 +1,6 @@
-"""Judges what a power cut has left, by the promise of docs/crash.md: fsck.fat, Octavo's own check, and what was flushed."""
+"""Judges what a power cut has left, by the promise of docs/crash.md: fsck.fat, Octavo's own check,
+and what was flushed.
+"""
 
 from __future__ import annotations
 
@@ -18,24 +20,40 @@ from octavo.testing.bufferdisk import BufferDisk
 from tests.crashes.model import Demands
 from tests.volumes import map_file
 
-# What each of the two checkers says of it: the kinds that a power cut may leave, and those that only a move may leave for a moment.
+# What each of the two checkers says of it: the kinds that a power cut may leave, and those that
+# only a move may leave for a moment.
 KINDS = {
     "dirty": (r"Dirty bit is set", r"was not unmounted"),
-    "lost clusters": (r"Reclaimed \d+ unused cluster", r"clusters? (?:is|are) in use and belongs? to no file"),
-    "clusters behind the end": (r"File size is \d+ bytes, cluster chain length is > \d+ bytes", r"has \d+ bytes of clusters for"),
+    "lost clusters": (
+        r"Reclaimed \d+ unused cluster",
+        r"clusters? (?:is|are) in use and belongs? to no file",
+    ),
+    "clusters behind the end": (
+        r"File size is \d+ bytes, cluster chain length is > \d+ bytes",
+        r"has \d+ bytes of clusters for",
+    ),
     "free count": (r"Free cluster summary (wrong|uninitialized)", r"FSInfo counts"),
     "FAT copies": (r"FATs differ", r"FAT 2 differs"),
-    "stray name": (r"long file ?name (part|\"|sequence|starts)|Long filename fragment", r"slots? of long names belongs? to no entry|long name of .* is damaged"),
+    "stray name": (
+        r"long file ?name (part|\"|sequence|starts)|Long filename fragment",
+        r"slots? of long names belongs? to no entry|long name of .* is damaged",
+    ),
     "behind the end": (r"(?!)", r"of entries behind its end|entries in use stand behind that"),
-
     "shared": (r"share clusters", r"shares cluster"),
-    "two names": (r"Duplicate directory entry|^First |^Second |^Renamed to", r"two entries have the name"),
+    "two names": (
+        r"Duplicate directory entry|^First |^Second |^Renamed to",
+        r"two entries have the name",
+    ),
     "parent": (r"Invalid '\.\.' entry|Start does point to", r'"\.\." points to'),
-}  # fmt: skip
+}
 SILENCE = re.compile(
-    r"fsck\.fat \d|.*: \d+ files, |Leaving filesystem unchanged|\*\*\* Filesystem was changed|The changes have not yet|filesystem unmodified|$"
-    r"|There are differences between boot sector|This is mostly harmless|  65:01/00|  Not automatically fixing this"  # the flag of FAT32
-    r"| Automatically removing|  Auto-|  Not auto-|  Using first FAT|  Truncating |  Deleting|  Size \d+ bytes|  \(|  It could be|  if "
+    r"fsck\.fat \d|.*: \d+ files, |Leaving filesystem unchanged|\*\*\* Filesystem was "
+    r"changed|The changes have not yet|filesystem unmodified|$"
+    # the flag of FAT32
+    r"|There are differences between boot sector|This is mostly harmless|  65:01/00|  Not "
+    r"automatically fixing this"
+    r"| Automatically removing|  Auto-|  Not auto-|  Using first FAT|  Truncating |  "
+    r"Deleting|  Size \d+ bytes|  \(|  It could be|  if "
 )
 
 
@@ -76,34 +94,52 @@ class Judge:
         theirs = fsck_complaints(self.path)
         try:
             with self._mounted(self.disk) as (volume, told):
-                return Verdict(_faults(theirs, volume.check(), demands, demands.missing(volume)), told)
+                return Verdict(
+                    _faults(theirs, volume.check(), demands, demands.missing(volume)), told
+                )
         except StatusError as error:
             return Verdict({"lost": f"cannot be mounted: {error}"}, False)
 
     def repaired(self, demands: Demands) -> dict[str, str]:
-        """What is wrong with the state after `check --repair`: it must be clean, if that is said, and have all that it had to have."""
+        """What is wrong with the state after `check --repair`: it must be clean, if that is said,
+        and have all that it had to have.
+        """
         self.copy[:] = self.disk.buffer
         with self._mounted(BufferDisk("mended", self.copy)) as (volume, _):
             problems = volume.check(repair=True)
             missing = demands.missing(volume)
         said = list(map(str, problems))
-        left = fsck_lines(self.mended) if all(problem.mended for problem in problems) else []  # no room for a copy, say: told
-        out = {"not mended": f"fsck.fat says {left[:3]} after check --repair said {said[:4]}"} if left else {}
-        return out | ({"lost": f"by check --repair: {missing[:3]}; it said {said[:6]}"} if missing else {})
+        left = (
+            fsck_lines(self.mended) if all(problem.mended for problem in problems) else []
+        )  # no room for a copy, say: told
+        out = (
+            {"not mended": f"fsck.fat says {left[:3]} after check --repair said {said[:4]}"}
+            if left
+            else {}
+        )
+        return out | (
+            {"lost": f"by check --repair: {missing[:3]}; it said {said[:6]}"} if missing else {}
+        )
 
     def torn(self) -> Verdict:
-        """The verdict on a state with a torn sector: damage must be told, by the flag or by check."""
+        """The verdict on a state with a torn sector: damage must be told, by the flag or by
+        check.
+        """
         theirs = fsck_lines(self.path)
         try:
             with self._mounted(self.disk) as (volume, told):
                 silent = theirs and not volume.check()
         except StatusError:
             return Verdict({}, True)
-        return Verdict({"untold": f"fsck.fat says {theirs[:3]}, check nothing"} if silent else {}, told)
+        return Verdict(
+            {"untold": f"fsck.fat says {theirs[:3]}, check nothing"} if silent else {}, told
+        )
 
 
 class Complaint(NamedTuple):
-    """A line of fsck.fat's, and the last paths that it has named; the last one, or both, are meant."""
+    """A line of fsck.fat's, and the last paths that it has named; the last one, or both, are
+    meant.
+    """
 
     paths: tuple[str, ...]
     text: str
@@ -111,7 +147,9 @@ class Complaint(NamedTuple):
 
 def fsck_complaints(path: Path) -> list[Complaint]:
     """What fsck.fat says of an image, without what is no complaint."""
-    done = subprocess.run(["fsck.fat", "-n", path], capture_output=True, text=True, errors="replace", check=False)
+    done = subprocess.run(
+        ["fsck.fat", "-n", path], capture_output=True, text=True, errors="replace", check=False
+    )
     out: list[Complaint] = []
     paths: list[str] = []
     for line in (done.stdout + done.stderr).splitlines():
@@ -128,15 +166,22 @@ def fsck_lines(path: Path) -> list[str]:
 
 
 def kinds(lines: list[str], checker: int) -> dict[str, str]:
-    """The kinds of fault that a checker (0: fsck.fat, 1: Octavo) has found, each with a line that says so."""
+    """The kinds of fault that a checker (0: fsck.fat, 1: Octavo) has found, each with a line that
+    says so.
+    """
     out: dict[str, str] = {}
     for line in lines:
-        kind = next((kind for kind, patterns in KINDS.items() if re.search(patterns[checker], line)), "damage")
+        kind = next(
+            (kind for kind, patterns in KINDS.items() if re.search(patterns[checker], line)),
+            "damage",
+        )
         out.setdefault(kind, line)
     return out
 
 
-def _faults(theirs: list[Complaint], ours: list[Problem], demands: Demands, missing: list[str]) -> dict[str, str]:
+def _faults(
+    theirs: list[Complaint], ours: list[Problem], demands: Demands, missing: list[str]
+) -> dict[str, str]:
     said, found = [complaint.text for complaint in theirs], list(map(str, ours))
     faults: dict[str, str] = {}
     both = f"fsck.fat says {said[:3]}, check {found[:3]}"
@@ -144,11 +189,23 @@ def _faults(theirs: list[Complaint], ours: list[Problem], demands: Demands, miss
         faults["check disagrees"] = both
     if (said or found) and "dirty" not in kinds(said, 0):
         faults["silent"] = f"the dirty flag is clear, and {both}"
-    bad = [str(problem) for problem in ours if not _harmless(str(problem), 1) and not _excused(problem, demands)]
-    twice = [complaint for complaint in theirs if complaint.text in ("share clusters.", "Duplicate directory entry.")]
-    moving = any(_excused(problem, demands) for problem in ours) or (bool(twice) and all(_seen_twice(complaint, demands) for complaint in twice))
+    bad = [
+        str(problem)
+        for problem in ours
+        if not _harmless(str(problem), 1) and not _excused(problem, demands)
+    ]
+    twice = [
+        complaint
+        for complaint in theirs
+        if complaint.text in ("share clusters.", "Duplicate directory entry.")
+    ]
+    moving = any(_excused(problem, demands) for problem in ours) or (
+        bool(twice) and all(_seen_twice(complaint, demands) for complaint in twice)
+    )
     if bad or not moving:
-        bad += [line for line in said if not _harmless(line, 0)]  # otherwise they follow from the two names of what is moved
+        bad += [
+            line for line in said if not _harmless(line, 0)
+        ]  # otherwise they follow from the two names of what is moved
     if bad:
         faults["damaged"] = "; ".join(bad[:4])
     if missing:
@@ -157,11 +214,15 @@ def _faults(theirs: list[Complaint], ours: list[Problem], demands: Demands, miss
 
 
 def _seen_twice(complaint: Complaint, demands: Demands) -> bool:
-    """Whether fsck.fat, which reads on behind the end of a directory, has seen both names of what is moved."""
+    """Whether fsck.fat, which reads on behind the end of a directory, has seen both names of what
+    is moved.
+    """
     if complaint.text == "Duplicate directory entry.":
         above, _, name = complaint.paths[-1].rpartition("/")
         return demands.only_the_case(above, name)
-    return demands.same(*complaint.paths) or "FSCK" in complaint.paths[-1]  # that is how it has renamed a duplicate
+    return (
+        demands.same(*complaint.paths) or "FSCK" in complaint.paths[-1]
+    )  # that is how it has renamed a duplicate
 
 
 def _harmless(line: str, checker: int) -> bool:
@@ -169,7 +230,9 @@ def _harmless(line: str, checker: int) -> bool:
 
 
 def _excused(problem: Problem, demands: Demands) -> bool:
-    """Whether it is what a move leaves for a moment: two names with one chain, equal ones perhaps, or ".." that points to the other parent."""
+    """Whether it is what a move leaves for a moment: two names with one chain, equal ones perhaps,
+    or ".." that points to the other parent.
+    """
     if shared := re.fullmatch(r"shares cluster \d+ with (.*)", problem.what):
         return demands.same(problem.where, shared[1])
     if twice := re.fullmatch(r"two entries have the name (.*)", problem.what):

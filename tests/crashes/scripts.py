@@ -1,4 +1,6 @@
-"""What is done to volumes: short designed scripts, each with one dangerous thing between two flushes, and random ones."""
+"""What is done to volumes: short designed scripts, each with one dangerous thing between two
+flushes, and random ones.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +12,28 @@ from tests.crashes.model import ROOT
 
 LONG = "A long name that fills several slots of its directory "
 BASE_DIRECTORIES = ("d", "e", "e/f")
-BASE_FILES = {"a.txt": 700, "b.bin": 5000, "d/c.txt": 1500, "d/" + LONG + "1.txt": 100, "e/f/g.txt": 600}
+BASE_FILES = {
+    "a.txt": 700,
+    "b.bin": 5000,
+    "d/c.txt": 1500,
+    "d/" + LONG + "1.txt": 100,
+    "e/f/g.txt": 600,
+}
 
 
 def fill_base(history: History, random: Random, leave: int | None) -> None:
-    """Makes the directories and files that all scripts begin with; with `leave`, a file that leaves so many clusters free."""
+    """Makes the directories and files that all scripts begin with; with `leave`, a file that leaves
+    so many clusters free.
+    """
     for path in BASE_DIRECTORIES:
         history.mkdir(path)
     for path, size in BASE_FILES.items():
         history.create(path, random.randbytes(size))
     if leave is not None:
         space = history.volume.space()
-        history.volume.write_bytes("ballast", bytes(space.free - leave * space.unit))  # not in the tree: too large to compare
+        history.volume.write_bytes(
+            "ballast", bytes(space.free - leave * space.unit)
+        )  # not in the tree: too large to compare
     history.flush()
 
 
@@ -48,7 +60,9 @@ DESIGNED: dict[str, Script] = {
     "create with a long name": _new(900, LONG + "2.txt"),
     "pour": lambda h: h.pour("new.txt", b"poured" * 700, 600),
     "append": lambda h: h.overwrite("b.bin", 5000, b"more" * 500),
-    "append to a file beside new ones": _two(_new(700), lambda h: h.overwrite("a.txt", 700, b"more" * 500)),
+    "append to a file beside new ones": _two(
+        _new(700), lambda h: h.overwrite("a.txt", 700, b"more" * 500)
+    ),
     "overwrite": lambda h: h.overwrite("b.bin", 300, b"other" * 500),
     "write beyond the end": lambda h: h.overwrite("a.txt", 3000, b"far"),
     "truncate": lambda h: h.truncate("b.bin", 700),
@@ -56,7 +70,10 @@ DESIGNED: dict[str, Script] = {
     "lengthen": lambda h: h.truncate("a.txt", 3500),
     "replace": lambda h: h.replace("b.bin", b"new!" * 300),
     "remove": lambda h: h.remove("b.bin"),
-    "append, flush, truncate": _two(lambda h: h.overwrite("b.bin", 5000, b"more" * 500), _two(lambda h: h.flush(), lambda h: h.truncate("b.bin", 4000))),
+    "append, flush, truncate": _two(
+        lambda h: h.overwrite("b.bin", 5000, b"more" * 500),
+        _two(lambda h: h.flush(), lambda h: h.truncate("b.bin", 4000)),
+    ),
     "remove and reuse": _two(lambda h: h.remove("b.bin"), _new(6000)),
     "truncate and reuse": _two(lambda h: h.truncate("b.bin", 600), _new(6000)),
     "remove a file, make a directory": _two(lambda h: h.remove("b.bin"), lambda h: h.mkdir("n")),
@@ -66,26 +83,40 @@ DESIGNED: dict[str, Script] = {
     "rename": lambda h: h.rename("a.txt", "z.txt"),
     "rename to a long name": lambda h: h.rename("a.txt", LONG + "3.txt"),
     "rename, only the case": lambda h: h.rename("a.txt", "A.TXT"),
-    "rename a long name, only the case": lambda h: h.rename("d/" + LONG + "1.txt", "d/" + LONG.upper() + "1.txt"),
+    "rename a long name, only the case": lambda h: h.rename(
+        "d/" + LONG + "1.txt", "d/" + LONG.upper() + "1.txt"
+    ),
     "move": lambda h: h.rename("a.txt", "e/f/a.txt"),
     "move with another name": lambda h: h.rename("d/" + LONG + "1.txt", "short"),
     "rename over": lambda h: h.rename_over("a.txt", "b.bin"),
     "rename over in another directory": lambda h: h.rename_over("a.txt", "d/c.txt"),
-    "write beside and rename over": _two(_new(900, "d/tmp"), lambda h: h.rename_over("d/tmp", "d/c.txt")),
+    "write beside and rename over": _two(
+        _new(900, "d/tmp"), lambda h: h.rename_over("d/tmp", "d/c.txt")
+    ),
     "rename over, and reuse": _two(lambda h: h.rename_over("a.txt", "b.bin"), _new(6000)),
     "move a tree": lambda h: h.rename("e/f", "d/f"),
     "move a tree to the root": lambda h: h.rename("e/f", "f"),
-    "move twice": _two(lambda h: h.rename("a.txt", "d/a.txt"), lambda h: h.rename("d/a.txt", "e/a.txt")),
-    "move there and back": _two(lambda h: h.rename("a.txt", "d/a.txt"), lambda h: h.rename("d/a.txt", "a.txt")),
-    "move and append": _two(lambda h: h.rename("a.txt", "d/a.txt"), lambda h: h.overwrite("d/a.txt", 700, b"more" * 400)),
+    "move twice": _two(
+        lambda h: h.rename("a.txt", "d/a.txt"), lambda h: h.rename("d/a.txt", "e/a.txt")
+    ),
+    "move there and back": _two(
+        lambda h: h.rename("a.txt", "d/a.txt"), lambda h: h.rename("d/a.txt", "a.txt")
+    ),
+    "move and append": _two(
+        lambda h: h.rename("a.txt", "d/a.txt"), lambda h: h.overwrite("d/a.txt", 700, b"more" * 400)
+    ),
     "move, the old name anew": _two(lambda h: h.rename("a.txt", "d/a.txt"), _new(900, "a.txt")),
-    "move a file, then its directory": _two(lambda h: h.rename("e/f/g.txt", "e/g.txt"), lambda h: h.rename("e", "d/e")),
+    "move a file, then its directory": _two(
+        lambda h: h.rename("e/f/g.txt", "e/g.txt"), lambda h: h.rename("e", "d/e")
+    ),
     "many new files": _many,
-}  # fmt: skip
+}
 
 
 def designed(name: str, lazy: bool) -> Script:
-    """A designed script between two flushes, the second time with the lazy writer's writes before it; then something more, and unmount."""
+    """A designed script between two flushes, the second time with the lazy writer's writes before
+    it; then something more, and unmount.
+    """
 
     def script(history: History) -> None:
         DESIGNED[name](history)
@@ -112,7 +143,14 @@ def _random_step(h: History, random: Random) -> None:
     directories = [ROOT, *(n for n, item in h.tree.items() if item.content is None)]
     steps: list[tuple[int, Callable[[], None]]] = [
         (4, lambda: h.create(_fresh(h, random, directories), random.randbytes(_size(random)))),
-        (2, lambda: h.pour(_fresh(h, random, directories), random.randbytes(_size(random)), random.randrange(200, 1500))),
+        (
+            2,
+            lambda: h.pour(
+                _fresh(h, random, directories),
+                random.randbytes(_size(random)),
+                random.randrange(200, 1500),
+            ),
+        ),
         (2, lambda: h.mkdir(_fresh(h, random, directories))),
         (5, h.flush),
         (2, lambda: h.sleep(random.choice((0.5, 2, 8)))),
@@ -122,14 +160,32 @@ def _random_step(h: History, random: Random) -> None:
         file = random.choice(files)
         path, size = h.path(file), len(h.tree[file].content or b"")
         steps += [
-            (2, lambda: h.overwrite(path, random.randrange(size + 1), random.randbytes(1 + _size(random) // 2))),
+            (
+                2,
+                lambda: h.overwrite(
+                    path, random.randrange(size + 1), random.randbytes(1 + _size(random) // 2)
+                ),
+            ),
             (2, lambda: h.overwrite(path, size, random.randbytes(1 + _size(random) // 2))),
             (2, lambda: h.truncate(path, random.randrange(2 * size + 2))),
             (2, lambda: h.replace(path, random.randbytes(_size(random)))),
             (3, lambda: h.remove(path)),
-            (2, lambda: h.rename_over(path, h.path(random.choice([f for f in files if f != file]))) if len(files) > 1 else h.remove(path)),
+            (
+                2,
+                lambda: (
+                    h.rename_over(path, h.path(random.choice([f for f in files if f != file])))
+                    if len(files) > 1
+                    else h.remove(path)
+                ),
+            ),
             (4, lambda: h.rename(path, _fresh(h, random, directories))),
-            (1, lambda: h.rename(path, path.rpartition("/")[0] + "/" * ("/" in path) + h.tree[file].name.swapcase())),
+            (
+                1,
+                lambda: h.rename(
+                    path,
+                    path.rpartition("/")[0] + "/" * ("/" in path) + h.tree[file].name.swapcase(),
+                ),
+            ),
         ]
     if len(directories) > 1:
         steps.append((2, lambda: _random_directory(h, random, directories)))
@@ -141,7 +197,11 @@ def _random_directory(h: History, random: Random, directories: list[int]) -> Non
     chosen = random.choice(directories[1:])
     if all(item.parent != chosen for item in h.tree.values()):
         return h.rmdir(h.path(chosen))
-    free = [n for n in directories if n != chosen and not f"{h.path(n)}/".startswith(h.path(chosen) + "/")]
+    free = [
+        n
+        for n in directories
+        if n != chosen and not f"{h.path(n)}/".startswith(h.path(chosen) + "/")
+    ]
     return h.rename(h.path(chosen), _fresh(h, random, free))
 
 
@@ -157,4 +217,6 @@ def _fresh(h: History, random: Random, directories: list[int]) -> str:
 
 
 def _size(random: Random) -> int:
-    return random.choice((0, random.randrange(1, 600), random.randrange(600, 3000), random.randrange(3000, 12000)))
+    return random.choice(
+        (0, random.randrange(1, 600), random.randrange(600, 3000), random.randrange(3000, 12000))
+    )

@@ -1,10 +1,13 @@
-"""The normalised memory map: sorted, page-aligned, disjoint, whatever the firmware said and in whatever order.
+"""The normalised memory map: sorted, page-aligned, disjoint, whatever the firmware said and in
+whatever order.
 
-Rules: where ranges overlap the higher kind wins; RAM shrinks to whole pages, all others grow to whole pages;
-neighbours of one kind are joined; what lies at or beyond the architecture's physical limit is clipped.
+Rules: where ranges overlap the higher kind wins; RAM shrinks to whole pages, all others grow to
+whole pages; neighbours of one kind are joined; what lies at or beyond the architecture's physical
+limit is clipped.
 
-FIRMWARE_KEEPS are the frames that belong to the firmware whatever its map says, and where it says nothing: frame 0 (interrupt
-vectors, BIOS data), and the video memory and ROMs from 640 KiB to 1 MiB.
+FIRMWARE_KEEPS are the frames that belong to the firmware whatever its map says, and where it says
+nothing: frame 0 (interrupt vectors, BIOS data), and the video memory and ROMs from 640 KiB to 1
+MiB.
 
 Source: GNU Mach's biosmem (higher type wins, available ranges are narrowed).
 """
@@ -16,7 +19,10 @@ from collections.abc import Iterable
 from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.firmware import FirmwareRange, MemoryKind
 
-FIRMWARE_KEEPS = (FirmwareRange(0, PAGE_SIZE, MemoryKind.RESERVED), FirmwareRange(0xA0000, 0x100000, MemoryKind.RESERVED))
+FIRMWARE_KEEPS = (
+    FirmwareRange(0, PAGE_SIZE, MemoryKind.RESERVED),
+    FirmwareRange(0xA0000, 0x100000, MemoryKind.RESERVED),
+)
 
 
 def normalise(ranges: Iterable[FirmwareRange], limit: int) -> list[FirmwareRange]:

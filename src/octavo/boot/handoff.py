@@ -1,19 +1,22 @@
-"""What the loader leaves to the kernel: page tables in RAM, and a loader block that says what is where.
+"""What the loader leaves to the kernel: page tables in RAM, and a loader block that says what is
+where.
 
     loader block        0  magic "OCTAVOLB"     8  version u32      12  size u32 (bytes, all of it)
                        16  format u32 (index)  20  descriptors u32  24  kernel address u64
                        32  image pages u64, from the window's start to the last address placed
-                       40  root table's frame u64                   48  CRC-32 of the block with this field 0   52  0
-                       56  descriptors of 32 bytes: type u32, 0 u32, first frame u64, pages u64, address u64
+                       40  root table's frame u64
+                       48  CRC-32 of the block with this field 0            52  0
+                       56  descriptors of 32 bytes: type u32, 0 u32, first frame u64, pages u64,
+                           address u64
 
     hand_off    claims frames, places everything, writes the tables and the block
     read_block  the kernel's side: believes nothing that it has not checked
 
-The block lists the frames of the tables and of itself, since they are claimed before it is written; a frame that the
-loader uses is never listed as free.
+The block lists the frames of the tables and of itself, since they are claimed before it is written;
+a frame that the loader uses is never listed as free.
 
-Source: ExectOS's loader block (versions that must agree, descriptors, image size). Departures: a checksum; 64-bit frame
-numbers, so that nothing is lost above 4 GiB under PAE.
+Source: ExectOS's loader block (versions that must agree, descriptors, image size). Departures: a
+checksum; 64-bit frame numbers, so that nothing is lost above 4 GiB under PAE.
 """
 
 from __future__ import annotations
@@ -42,7 +45,9 @@ _LOW = 1 << (32 - PAGE_SHIFT)
 
 @dataclass(frozen=True)
 class LoaderBlock:
-    """What the kernel learns: the format, where it was put, its root table's frame, and every descriptor."""
+    """What the kernel learns: the format, where it was put, its root table's frame, and every
+    descriptor.
+    """
 
     arch: str
     kernel: int
@@ -61,7 +66,8 @@ class Handoff:
 
 
 def hand_off(ram: Ram, loader_map: LoaderMap, kernel_pages: int) -> Handoff:
-    """Builds tables and block in free frames of `ram`; the kernel image has `kernel_pages` pages, taken from the top of free memory.
+    """Builds tables and block in free frames of `ram`; the kernel image has `kernel_pages` pages,
+    taken from the top of free memory.
 
     `loader_map` is not changed. StatusError where memory or the window is too small.
     """
@@ -76,7 +82,12 @@ def hand_off(ram: Ram, loader_map: LoaderMap, kernel_pages: int) -> Handoff:
     for item in [d for d in out.items if d.virtual]:
         code = item.type in (LoaderType.PROGRAM, LoaderType.TEMPORARY, LoaderType.PERMANENT)
         kernel_side = item.virtual >= out.window.start
-        tables.map_pages(item.virtual, item.first, item.count, WRITABLE | (0 if code else NO_EXECUTE) | (GLOBAL if kernel_side else 0))
+        tables.map_pages(
+            item.virtual,
+            item.first,
+            item.count,
+            WRITABLE | (0 if code else NO_EXECUTE) | (GLOBAL if kernel_side else 0),
+        )
     tables.map_self()
     _write_block(ram, out, tables, block, pages)
     return Handoff(out, tables, block << PAGE_SHIFT)
@@ -85,7 +96,10 @@ def hand_off(ram: Ram, loader_map: LoaderMap, kernel_pages: int) -> Handoff:
 def _take(loader_map: LoaderMap, pages: int, below: int, what: str) -> int:
     first = loader_map.free_run(pages, below)
     if not first:
-        raise StatusError(Status.INSUFFICIENT_RESOURCES, f"no {pages} free pages in a row for {what} below frame {below:#x}")
+        raise StatusError(
+            Status.INSUFFICIENT_RESOURCES,
+            f"no {pages} free pages in a row for {what} below frame {below:#x}",
+        )
     return first
 
 
@@ -101,24 +115,42 @@ def _allocator(loader_map: LoaderMap, limit: int) -> Callable[[bool], int]:
     return allocate
 
 
-def _write_block(ram: Ram, loader_map: LoaderMap, tables: PageTables, block: int, pages: int) -> None:
+def _write_block(
+    ram: Ram, loader_map: LoaderMap, tables: PageTables, block: int, pages: int
+) -> None:
     items = loader_map.items
     image = (loader_map.next - loader_map.window.start) >> PAGE_SHIFT
     size = _HEADER.size + len(items) * _DESCRIPTOR.size
     if size > pages << PAGE_SHIFT:
-        raise StatusError(Status.INSUFFICIENT_RESOURCES, f"{len(items)} descriptors do not fit into the {pages} pages of the loader block")
+        raise StatusError(
+            Status.INSUFFICIENT_RESOURCES,
+            f"{len(items)} descriptors do not fit into the {pages} pages of the loader block",
+        )
     body = b"".join(_DESCRIPTOR.pack(d.type, 0, d.first, d.count, d.virtual) for d in items)
 
     def header(checksum: int) -> bytes:
         number = _NAMES.index(loader_map.format.name)
-        return _HEADER.pack(MAGIC, VERSION, size, number, len(items), loader_map.kernel, image, tables.root, checksum, 0)
+        return _HEADER.pack(
+            MAGIC,
+            VERSION,
+            size,
+            number,
+            len(items),
+            loader_map.kernel,
+            image,
+            tables.root,
+            checksum,
+            0,
+        )
 
     data = header(zlib.crc32(header(0) + body)) + body
     ram.bytes[block << PAGE_SHIFT : (block << PAGE_SHIFT) + size] = data
 
 
 def read_block(ram: Ram, address: int) -> LoaderBlock:
-    """The loader block at a physical address. StatusError REVISION_MISMATCH or INVALID_PARAMETER that names the field that is wrong."""
+    """The loader block at a physical address. StatusError REVISION_MISMATCH or INVALID_PARAMETER
+    that names the field that is wrong.
+    """
     where = f"loader block at {address:#x}"
     if not 0 <= address <= (ram.frames << PAGE_SHIFT) - _HEADER.size:
         raise StatusError(Status.INVALID_PARAMETER, f"{where}: outside RAM")
@@ -127,9 +159,17 @@ def read_block(ram: Ram, address: int) -> LoaderBlock:
     if magic != MAGIC:
         raise StatusError(Status.INVALID_PARAMETER, f"{where}: the magic is {magic!r}")
     if version != VERSION:
-        raise StatusError(Status.REVISION_MISMATCH, f"{where}: version {version}, and this kernel knows {VERSION}")
-    if count > MOST_DESCRIPTORS or size != _HEADER.size + count * _DESCRIPTOR.size or address + size > ram.frames << PAGE_SHIFT:
-        raise StatusError(Status.INVALID_PARAMETER, f"{where}: size {size} and {count} descriptors do not agree")
+        raise StatusError(
+            Status.REVISION_MISMATCH, f"{where}: version {version}, and this kernel knows {VERSION}"
+        )
+    if (
+        count > MOST_DESCRIPTORS
+        or size != _HEADER.size + count * _DESCRIPTOR.size
+        or address + size > ram.frames << PAGE_SHIFT
+    ):
+        raise StatusError(
+            Status.INVALID_PARAMETER, f"{where}: size {size} and {count} descriptors do not agree"
+        )
     body = bytes(ram.bytes[address + _HEADER.size : address + size])
     if zlib.crc32(head[:48] + bytes(4) + head[52:] + body) != checksum:
         raise StatusError(Status.INVALID_PARAMETER, f"{where}: the checksum is wrong")
@@ -138,7 +178,12 @@ def read_block(ram: Ram, address: int) -> LoaderBlock:
     types = {t.value for t in LoaderType}
     descriptors = []
     for i, (kind, _, first, pages, virtual) in enumerate(_DESCRIPTOR.iter_unpack(body)):
-        if kind not in types or not pages or first + pages > FORMATS[_NAMES[number]].physical_limit >> PAGE_SHIFT or virtual % PAGE_SIZE:
+        if (
+            kind not in types
+            or not pages
+            or first + pages > FORMATS[_NAMES[number]].physical_limit >> PAGE_SHIFT
+            or virtual % PAGE_SIZE
+        ):
             raise StatusError(Status.INVALID_PARAMETER, f"{where}: descriptor {i} is not possible")
         descriptors.append(Descriptor(first, pages, LoaderType(kind), virtual))
     for a, b in pairwise(descriptors):

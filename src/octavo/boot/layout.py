@@ -2,23 +2,28 @@
 
 P is the number of usable frames, H the highest frame number. Sizes in pages:
 
-                      i386, PAE: m = max(0, (P - 1024) / 256)          x86-64, LA57: k = max(0, (P - 4096) / 256)
-    nonpaged pool     512 up to P = 65536, then 64 + 8 m, <= 128 MiB   256 + 8 k, <= 128 GiB
-    its maximum       256 + 100 m up to P = 126975, then no less       256 + 100 k, <= 128 GiB
-                      than there and 256 + 50 m, <= 256 MiB
-    paged pool        maximum x 4 (PAE), x 2 (i386), 32 to 188 MiB     4 x maximum, 48 MiB to 128 GiB
-    system PTEs       7000 below P = 4864 (6144 in the long modes), then 11000, 22000 above 8192, 44000 above 65536
-    PFN database      32 bytes for each frame up to H
+                   i386, PAE:                                        x86-64, LA57:
+                   m = max(0, (P - 1024) / 256)                      k = max(0, (P - 4096) / 256)
+    nonpaged pool  512 up to P = 65536, then 64 + 8 m, <= 128 MiB    256 + 8 k, <= 128 GiB
+    its maximum    256 + 100 m up to P = 126975, then no less        256 + 100 k, <= 128 GiB
+                   than there and 256 + 50 m, <= 256 MiB
+    paged pool     maximum x 4 (PAE), x 2 (i386), 32 to 188 MiB      4 x maximum, 48 MiB to 128 GiB
+    system PTEs    7000 below P = 4864 (6144 in the long modes), then 11000, 22000 above 8192,
+                   44000 above 65536
+    PFN database   32 bytes for each frame up to H
 
-Regions at fixed places are windows; what is computed grows inside its window. On i386 the window of loader, PFN database
-and nonpaged pool is 0x80000000 to 0xB9400000; in the long modes each has terabytes.
+Regions at fixed places are windows; what is computed grows inside its window. On i386 the window of
+loader, PFN database and nonpaged pool is 0x80000000 to 0xB9400000; in the long modes each has
+terabytes.
 
-All sizes are monotone in P and H: more memory never makes a region smaller (the nonpaged pool with its expansion).
+All sizes are monotone in P and H: more memory never makes a region smaller (the nonpaged pool with
+its expansion).
 
-Source: ExectOS's mmgr (windows and formulas). Departures, where it fails: the nonpaged maximum does not fall at P = 126976;
-m and k are never negative; LA57's system half begins at 0xFF00000000000000 and user space ends below 0x0100000000000000, the
-first address that is not canonical; under LA57 the PFN database has a window of its own, since 2^40 frames take 32 TiB;
-the nonpaged pool's expansion is its maximum less its start on every architecture, as far as its window goes.
+Source: ExectOS's mmgr (windows and formulas). Departures, where it fails: the nonpaged maximum does
+not fall at P = 126976; m and k are never negative; LA57's system half begins at 0xFF00000000000000
+and user space ends below 0x0100000000000000, the first address that is not canonical; under LA57
+the PFN database has a window of its own, since 2^40 frames take 32 TiB; the nonpaged pool's
+expansion is its maximum less its start on every architecture, as far as its window goes.
 """
 
 from __future__ import annotations
@@ -62,7 +67,11 @@ class Sizes:
     database: int
 
 
-_SHORT_WINDOWS = {"loader": (0x80000000, 0xB9400000), "paged pool": (0xE1000000, 0xECC00000), "expansion": (0xF7BE0000, 0xFFBFF000)}
+_SHORT_WINDOWS = {
+    "loader": (0x80000000, 0xB9400000),
+    "paged pool": (0xE1000000, 0xECC00000),
+    "expansion": (0xF7BE0000, 0xFFBFF000),
+}
 
 
 def minimum_pages(arch: PageTableFormat) -> int:
@@ -81,33 +90,56 @@ def region_sizes(arch: PageTableFormat, pages: int, highest: int) -> Sizes:
         most = max(min(most, 256 * MIB_PAGES), nonpaged)
         unit = 512 if arch.name == "pae" else 1024
         paged = min(max(most * (4 if arch.name == "pae" else 2), 32 * MIB_PAGES), 188 * MIB_PAGES)
-        expansion = min(most - nonpaged, (_SHORT_WINDOWS["expansion"][1] - _SHORT_WINDOWS["expansion"][0]) >> PAGE_SHIFT)
-        return Sizes(nonpaged, expansion, -(-paged // unit) * unit, 7000 if pages < 4864 else ptes, database)
+        expansion = min(
+            most - nonpaged,
+            (_SHORT_WINDOWS["expansion"][1] - _SHORT_WINDOWS["expansion"][0]) >> PAGE_SHIFT,
+        )
+        return Sizes(
+            nonpaged, expansion, -(-paged // unit) * unit, 7000 if pages < 4864 else ptes, database
+        )
     k = max(0, (pages - 4096) // 256)
     nonpaged = min(256 + 8 * k, 128 * GIB_PAGES)
     most = min(256 + 100 * k, 128 * GIB_PAGES)
     paged = min(max(48 * MIB_PAGES, 4 * most), 128 * GIB_PAGES)
-    return Sizes(nonpaged, most - nonpaged, -(-paged // 512) * 512, 7000 if pages < 6144 else ptes, database)
+    return Sizes(
+        nonpaged, most - nonpaged, -(-paged // 512) * 512, 7000 if pages < 6144 else ptes, database
+    )
 
 
-def compute_layout(arch: PageTableFormat, pages: int, highest: int, image_pages: int = 512) -> list[Region]:
-    """Every region, ascending, for `pages` usable frames up to number `highest` and a loaded image of `image_pages`.
+def compute_layout(
+    arch: PageTableFormat, pages: int, highest: int, image_pages: int = 512
+) -> list[Region]:
+    """Every region, ascending, for `pages` usable frames up to number `highest` and a loaded image
+    of `image_pages`.
 
-    StatusError INSUFFICIENT_RESOURCES below the minimum, INVALID_PARAMETER for more than the architecture can hold,
-    and for what is no architecture or number of pages.
+    StatusError INSUFFICIENT_RESOURCES below the minimum, INVALID_PARAMETER for more than the
+    architecture can hold, and for what is no architecture or number of pages.
     """
     given(arch, PageTableFormat, "an architecture")
-    for count, what in ((pages, "the usable frames"), (highest, "the highest frame"), (image_pages, "the pages of an image")):
+    for count, what in (
+        (pages, "the usable frames"),
+        (highest, "the highest frame"),
+        (image_pages, "the pages of an image"),
+    ):
         whole(count, what, 0, MOST_FRAMES)
     least = minimum_pages(arch)
     if pages < least:
         raise StatusError(
-            Status.INSUFFICIENT_RESOURCES, f"{pages} frames of memory are too few: {arch.name} needs {least} ({least * PAGE_SIZE >> 10} KiB); install more memory"
+            Status.INSUFFICIENT_RESOURCES,
+            f"{pages} frames of memory are too few: {arch.name} needs {least} "
+            f"({least * PAGE_SIZE >> 10} KiB); install more memory",
         )
     if highest >= arch.physical_limit >> PAGE_SHIFT:
-        raise StatusError(Status.INVALID_PARAMETER, f"frame {highest:#x} lies beyond the {arch.physical_bits} physical bits of {arch.name}")
+        raise StatusError(
+            Status.INVALID_PARAMETER,
+            f"frame {highest:#x} lies beyond the {arch.physical_bits} physical bits of {arch.name}",
+        )
     sizes = region_sizes(arch, pages, highest)
-    return list(_short(arch, sizes, image_pages) if arch.virtual_bits == 32 else _long(arch, sizes, image_pages))
+    return list(
+        _short(arch, sizes, image_pages)
+        if arch.virtual_bits == 32
+        else _long(arch, sizes, image_pages)
+    )
 
 
 def _stack(start: int, limit: int, *parts: tuple[str, int]) -> Iterator[Region]:
@@ -116,7 +148,9 @@ def _stack(start: int, limit: int, *parts: tuple[str, int]) -> Iterator[Region]:
         end = start + (pages << PAGE_SHIFT)
         if end > limit:
             raise StatusError(
-                Status.INVALID_PARAMETER, f"the {name} of {pages} pages at {start:#x} does not fit below {limit:#x}: this is more memory than the layout holds"
+                Status.INVALID_PARAMETER,
+                f"the {name} of {pages} pages at {start:#x} does not fit below {limit:#x}: "
+                "this is more memory than the layout holds",
             )
         if pages:
             yield Region(name, start, end)
@@ -127,7 +161,12 @@ def _short(arch: PageTableFormat, s: Sizes, image: int) -> Iterator[Region]:
     pae = arch.name == "pae"
     unit = 512 if pae else 1024
     yield Region("user", 0x10000, 0x7FFF0000)
-    yield from _stack(*_SHORT_WINDOWS["loader"], ("loader", -(-image // unit) * unit), ("PFN database", s.database), ("nonpaged pool", s.nonpaged))
+    yield from _stack(
+        *_SHORT_WINDOWS["loader"],
+        ("loader", -(-image // unit) * unit),
+        ("PFN database", s.database),
+        ("nonpaged pool", s.nonpaged),
+    )
     yield Region("session", 0xB9400000, 0xC0000000)
     tables = 8 << 20 if pae else 4 << 20
     yield Region("page tables", 0xC0000000, 0xC0000000 + tables)
@@ -148,7 +187,11 @@ def _long(arch: PageTableFormat, s: Sizes, image: int) -> Iterator[Region]:
     yield Region("reserved", 0xFF00000000000000 if five else 0xFFFF800000000000, tables)
     end = tables + (1 << (48 if five else 39))
     yield Region("page tables", tables, end)
-    database = ("PFN database", s.database), ("nonpaged pool", s.nonpaged), ("nonpaged expansion", s.expansion)
+    database = (
+        ("PFN database", s.database),
+        ("nonpaged pool", s.nonpaged),
+        ("nonpaged expansion", s.expansion),
+    )
     if five:
         yield from _stack(end, 0xFFFFF70000000000, *database)
     yield Region("hyperspace", 0xFFFFF70000000000, 0xFFFFF78000000000)

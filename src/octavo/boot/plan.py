@@ -1,11 +1,13 @@
 """The boot plan: which frames Octavo manages, and where the PFN database lies in them.
 
-Usable frames are taken from the lowest address up until the memory limit is reached. Left alone are what the firmware keeps (frame
-0, which means "no frame" in every table, and 640 KiB to 1 MiB), and the low page, a frame below 1 MiB at a multiple of 64 KiB,
-where further processors start. The PFN database covers frames 0 to the last one taken and lies at the end of the highest run that holds it: low memory is kept for
-devices that reach no higher.
+Usable frames are taken from the lowest address up until the memory limit is reached. Left alone are
+what the firmware keeps (frame 0, which means "no frame" in every table, and 640 KiB to 1 MiB), and
+the low page, a frame below 1 MiB at a multiple of 64 KiB, where further processors start. The PFN
+database covers frames 0 to the last one taken and lies at the end of the highest run that holds it:
+low memory is kept for devices that reach no higher.
 
-    firmware map -> normalise -> clip to arch -> limit -> runs -> database out of them -> usable runs
+    firmware map -> normalise -> clip to arch -> limit -> runs -> database out of them
+                 -> usable runs
 """
 
 from __future__ import annotations
@@ -31,13 +33,16 @@ Run = tuple[int, int]
 
 @dataclass(frozen=True)
 class BootPlan:
-    """`usable` and `database` are runs of frames; `frames` is the number of frames that the database describes."""
+    """`usable` and `database` are runs of frames; `frames` is the number of frames that the
+    database describes.
+    """
 
     arch: PageTableFormat
     ranges: Sequence[FirmwareRange]
     segments: Sequence[Segment]
     found: int  # usable frames that the map has, less those that are left alone
-    beyond: int  # bytes of RAM that lie above what the page tables, or frame numbers of 30 bits, can name
+    # bytes of RAM that lie above what the page tables, or frame numbers of 30 bits, can name
+    beyond: int
     outside: int  # ranges of other kinds that lie there, in whole or in part, and are cut off
     low_page: int  # 0 when there is none
     frames: int
@@ -51,40 +56,59 @@ class BootPlan:
         return self.database[1] + sum(count for _, count in self.usable)
 
     def check_host(self, available: int | None) -> None:
-        """StatusError INSUFFICIENT_RESOURCES when the PFN database, which is written at boot, takes too much of what the host has (None: not known).
+        """StatusError INSUFFICIENT_RESOURCES when the PFN database, which is written at boot, takes
+        too much of what the host has (None: not known).
 
-        Frames cost the host nothing before they are used; the database costs 1/128 of all memory at once.
+        Frames cost the host nothing before they are used; the database costs 1/128 of all memory at
+        once.
         """
         cost = self.database[1] * PAGE_SIZE
         if available is not None and cost > available // HOST_SHARE:
-            reach = available // HOST_SHARE // ENTRY_BYTES  # frames that a database of that size describes
-            most = sum(max(0, min(first + count, reach) - first) for first, count in self.usable) >> 20 - PAGE_SHIFT
+            reach = (
+                available // HOST_SHARE // ENTRY_BYTES
+            )  # frames that a database of that size describes
+            most = (
+                sum(max(0, min(first + count, reach) - first) for first, count in self.usable)
+                >> 20 - PAGE_SHIFT
+            )
             raise StatusError(
                 Status.INSUFFICIENT_RESOURCES,
-                f"the PFN database of {_mib(self.managed)} takes {cost >> 20} MiB of the host at boot, and the host has {available >> 20} MiB: "
+                f"the PFN database of {_mib(self.managed)} takes {cost >> 20} MiB of the "
+                f"host at boot, and the host has {available >> 20} MiB: "
                 f"set a memory limit of {most}M or less",
             )
 
     def log(self) -> list[str]:
         """The boot log's lines on memory."""
         lines = ["Firmware memory map:"]
-        lines += [f"  {r.start:#018x} - {r.end - 1:#018x}  {r.kind.name.lower()}" for r in self.ranges]
+        lines += [
+            f"  {r.start:#018x} - {r.end - 1:#018x}  {r.kind.name.lower()}" for r in self.ranges
+        ]
         lines += [f"Note: {note}" for note in self.notes]
         lines.append("Segments:")
         for s in self.segments:
-            lines.append(f"  {s.name:<10} frames {s.first:#x} - {s.end - 1:#x}, {s.usable} usable ({_mib(s.usable)})")
+            lines.append(
+                f"  {s.name:<10} frames {s.first:#x} - {s.end - 1:#x}, {s.usable} usable "
+                f"({_mib(s.usable)})"
+            )
         levels = len(self.arch.index_bits)
         size = self.database[1] * PAGE_SIZE
         lines.append(
             f"Paging: {self.arch.name}, {levels} levels of {self.arch.entry_size}-byte entries, "
             f"{self.arch.physical_bits} physical bits, {self.arch.virtual_bits} virtual bits"
         )
-        lines.append(f"PFN database: {self.frames} entries of {ENTRY_BYTES} bytes, {size >> 10} KiB in frames {self.database[0]:#x} - {sum(self.database) - 1:#x}")
+        lines.append(
+            f"PFN database: {self.frames} entries of {ENTRY_BYTES} bytes, {size >> 10} KiB "
+            f"in frames {self.database[0]:#x} - {sum(self.database) - 1:#x}"
+        )
         limit = _limit(self.arch)
         if self.beyond:
             lines.append(f"Out of reach: {self.beyond >> 20} MiB lie above {limit:#x}")
         if self.outside:
-            lines.append(f"Out of reach: {self.outside} range{'s' if self.outside > 1 else ''} without RAM above {limit:#x}")
+            lines.append(
+                f"Out of reach: {self.outside} range{'s' if self.outside > 1 else ''} "
+                f"without RAM above {limit:#x}"
+            )
         if self.low_page:
             lines.append(f"Low page: frame {self.low_page:#x}, for starting processors")
         lines.append(f"Memory: {_mib(self.managed)} managed of {_mib(self.found)} found")
@@ -102,7 +126,8 @@ def _mib(frames: int) -> str:
 def plan_boot(ranges: Sequence[FirmwareRange], arch: str, memory: int | None) -> BootPlan:
     """The plan for a firmware map and a memory limit in bytes (None: all there is).
 
-    StatusError INVALID_PARAMETER for what one of them cannot be, INSUFFICIENT_RESOURCES when the map has not so much memory.
+    StatusError INVALID_PARAMETER for what one of them cannot be, INSUFFICIENT_RESOURCES when the
+    map has not so much memory.
     """
     paging = page_table_format(label(arch, "an architecture"))
     _look_at(ranges)
@@ -120,10 +145,15 @@ def plan_boot(ranges: Sequence[FirmwareRange], arch: str, memory: int | None) ->
         raise StatusError(Status.INSUFFICIENT_RESOURCES, _no_memory(arch, found, beyond, notes))
     wanted = found if memory is None else memory >> PAGE_SHIFT
     if wanted < LEAST_FRAMES:
-        raise StatusError(Status.INSUFFICIENT_RESOURCES, f"{wanted} frames of memory are below the minimum of {LEAST_FRAMES} (1 MiB)")
+        raise StatusError(
+            Status.INSUFFICIENT_RESOURCES,
+            f"{wanted} frames of memory are below the minimum of {LEAST_FRAMES} (1 MiB)",
+        )
     if wanted > found:
         raise StatusError(
-            Status.INSUFFICIENT_RESOURCES, f"the memory limit is {_mib(wanted)}, and the firmware map has only {_mib(found)} of usable memory below {arch}'s limit"
+            Status.INSUFFICIENT_RESOURCES,
+            f"the memory limit is {_mib(wanted)}, and the firmware map has only "
+            f"{_mib(found)} of usable memory below {arch}'s limit",
         )
     taken: list[Run] = []
     left = wanted
@@ -133,13 +163,28 @@ def plan_boot(ranges: Sequence[FirmwareRange], arch: str, memory: int | None) ->
             left -= taken[-1][1]
     frames = sum(taken[-1])
     database, usable = _place_database(taken, frames)
-    return BootPlan(paging, clean, segments_of(paging, taken), found, beyond, outside, low_page, frames, database, usable, notes)
+    return BootPlan(
+        paging,
+        clean,
+        segments_of(paging, taken),
+        found,
+        beyond,
+        outside,
+        low_page,
+        frames,
+        database,
+        usable,
+        notes,
+    )
 
 
 def _look_at(ranges: object) -> None:
     """StatusError INVALID_PARAMETER for what are no ranges."""
     if not isinstance(ranges, Sequence):
-        raise invalid(f"{shown(ranges)} is no firmware map: give 'host', the name of a recorded one, a file, or a list of ranges")
+        raise invalid(
+            f"{shown(ranges)} is no firmware map: give 'host', the name of a recorded one, "
+            "a file, or a list of ranges"
+        )
     for item in ranges:
         found = given(item, FirmwareRange, "a range of a firmware map")
         whole(found.start, "the start of a range of a firmware map", 0, ADDRESS_LIMIT)
@@ -148,10 +193,20 @@ def _look_at(ranges: object) -> None:
 
 
 def _no_memory(arch: str, found: int, beyond: int, notes: Sequence[str]) -> str:
-    """Why a map is none of a machine, with what its reader said of it: another boot's may have been meant."""
-    reached, above = (f" that {arch} reaches", f"; {beyond >> 20} MiB lie above it") if beyond else ("", "")
-    has, least = (f"only {found} frames of", f", below the minimum of {LEAST_FRAMES} (1 MiB)") if found else ("no", "")
-    return f"the firmware map has {has} usable memory{reached}{least}{above}" + "".join(f"; {note}" for note in notes[:3])
+    """Why a map is none of a machine, with what its reader said of it: another boot's may have been
+    meant.
+    """
+    reached, above = (
+        (f" that {arch} reaches", f"; {beyond >> 20} MiB lie above it") if beyond else ("", "")
+    )
+    has, least = (
+        (f"only {found} frames of", f", below the minimum of {LEAST_FRAMES} (1 MiB)")
+        if found
+        else ("no", "")
+    )
+    return f"the firmware map has {has} usable memory{reached}{least}{above}" + "".join(
+        f"; {note}" for note in notes[:3]
+    )
 
 
 def _ram_runs(ranges: Sequence[FirmwareRange]) -> list[Run]:
@@ -169,7 +224,9 @@ def _ram_runs(ranges: Sequence[FirmwareRange]) -> list[Run]:
 
 
 def _leave_low_page(runs: list[Run]) -> tuple[int, list[Run]]:
-    """Takes the highest frame below 1 MiB that is a multiple of 16 out of the runs; 0 when none is RAM."""
+    """Takes the highest frame below 1 MiB that is a multiple of 16 out of the runs; 0 when none is
+    RAM.
+    """
     for frame in range(0xF0, 0, -0x10):
         for i, (first, count) in enumerate(runs):
             if first <= frame < first + count:
@@ -188,6 +245,7 @@ def _place_database(runs: list[Run], frames: int) -> tuple[Run, list[Run]]:
             return (first + count - size, size), runs[:i] + rest + runs[i + 1 :]
     raise StatusError(
         Status.INSUFFICIENT_RESOURCES,
-        f"no run of usable memory holds the PFN database of {size} frames for all addresses below {frames << PAGE_SHIFT:#x}: the map has large holes; "
+        f"no run of usable memory holds the PFN database of {size} frames for all "
+        f"addresses below {frames << PAGE_SHIFT:#x}: the map has large holes; "
         "set a memory limit that needs nothing behind them",
     )

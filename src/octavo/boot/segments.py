@@ -6,7 +6,8 @@
     x86-64   < 16 MiB  < 1536 MiB   < 4 GiB    < 2^52
     la57     as x86-64
 
-A use that reaches a segment reaches all below it, and takes the highest first, so that the scarce low ones last:
+A use that reaches a segment reaches all below it, and takes the highest first, so that the scarce
+low ones last:
 
     use      who                                        falls back along
     any      user pages, file cache                     HIGHMEM, DMA32, DIRECTMAP, DMA
@@ -14,11 +15,11 @@ A use that reaches a segment reaches all below it, and takes the highest first, 
     kernel   what the kernel must see all the time      DIRECTMAP, DMA
     dma      devices with 24 address bits (ISA)         DMA
 
-`reach` shows what that means: a kernel that takes all its memory by the use `kernel` stops at DIRECTMAP's end (872 MiB on
-i386), however much the machine has. GNU Mach did before it had HIGHMEM.
+`reach` shows what that means: a kernel that takes all its memory by the use `kernel` stops at
+DIRECTMAP's end (872 MiB on i386), however much the machine has. GNU Mach did before it had HIGHMEM.
 
-Source: GNU Mach's vm_param.h bounds and vm_page fallback (its PAE comment has DIRECTMAP fall back to DMA32; that is above
-it and not reachable, and its code does as here).
+Source: GNU Mach's vm_param.h bounds and vm_page fallback (its PAE comment has DIRECTMAP fall back
+to DMA32; that is above it and not reachable, and its code does as here).
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ class Segment:
 
 
 def segments_of(arch: PageTableFormat, runs: Sequence[tuple[int, int]]) -> list[Segment]:
-    """The segments that usable runs (first frame, count) fall into, lowest first, empty ones left out."""
+    """The segments that usable runs (first frame, count) fall into, lowest first, empty ones left
+    out.
+    """
     bounds = [*_BOUNDS[arch.name], ("HIGHMEM", arch.physical_limit)]
     out = []
     start = 0
@@ -63,7 +66,14 @@ def segments_of(arch: PageTableFormat, runs: Sequence[tuple[int, int]]) -> list[
         end = limit >> PAGE_SHIFT
         parts = [(max(f, start), min(f + c, end)) for f, c in runs if f < end and f + c > start]
         if parts:
-            out.append(Segment(name, min(a for a, _ in parts), max(b for _, b in parts), sum(b - a for a, b in parts)))
+            out.append(
+                Segment(
+                    name,
+                    min(a for a, _ in parts),
+                    max(b for _, b in parts),
+                    sum(b - a for a, b in parts),
+                )
+            )
         start = end
     return out
 

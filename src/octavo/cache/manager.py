@@ -1,19 +1,22 @@
 """The cache manager: reads and writes files by copying to and from views of their sections.
 
-A view is 512 KiB of a section, mapped: its resident pages are active. The cache keeps as many views mapped as memory
-allows (`Views`); pageout has it let go of the least used ones, whose pages then stand by for whoever needs frames.
-The cache has no memory and no I/O of its own: a miss is a page fault on the section (rule 2).
+A view is 512 KiB of a section, mapped: its resident pages are active. The cache keeps as many views
+mapped as memory allows (`Views`); pageout has it let go of the least used ones, whose pages then
+stand by for whoever needs frames. The cache has no memory and no I/O of its own: a miss is a page
+fault on the section (rule 2).
 
-    copy_read    bytes out of the views        (a resident page: no wait)
-    copy_write   bytes into the views          pages wholly overwritten, and pages past the end, are not read first
+    copy_read    bytes out of the views     (a resident page: no wait)
+    copy_write   bytes into the views       pages wholly overwritten, and pages past the end, are
+                                            not read first
     address      where a byte of metadata is in RAM, to be looked at before the next `await`
     flush        all dirty pages of a section to its pager
     purge        pages dropped, dirty or not
 
 Dirty pages wait for the writers (`octavo.cache.writers`).
 
-Source: NT's cache manager (views of sections, lazy writer, write throttling). Departures: dirty by page, not by view; views
-of 512 KiB, not 256 (docs/decisions/0006); sections larger than what is mapped cost nothing.
+Source: NT's cache manager (views of sections, lazy writer, write throttling). Departures: dirty by
+page, not by view; views of 512 KiB, not 256 (docs/decisions/0006); sections larger than what is
+mapped cost nothing.
 """
 
 from __future__ import annotations
@@ -44,7 +47,9 @@ class CacheManager:
         self.views = Views(memory)
         self.writers = Writers(memory)
         total = memory.physical.available
-        self.most_gathered = VIEW_SIZE * min(max(total // 1000, 1), MOST_GATHERED)  # bytes that one copy may pin
+        self.most_gathered = VIEW_SIZE * min(
+            max(total // 1000, 1), MOST_GATHERED
+        )  # bytes that one copy may pin
         self.hits = 0
         self.misses = 0
         self.ahead_pages = 0
@@ -58,15 +63,21 @@ class CacheManager:
         finally:
             segment.pins -= 1
 
-    # -- reading --------------------------------------------------------------------------------------------------
+    # -- reading -----------------------------------------------------------------------------------
 
-    async def copy_read(self, section: Section, offset: int, length: int, history: ReadAhead | None = None) -> bytes:
+    async def copy_read(
+        self, section: Section, offset: int, length: int, history: ReadAhead | None = None
+    ) -> bytes:
         """Up to `length` bytes from `offset` on; fewer only at the section's end."""
         end = min(offset + length, section.size)
         if history is not None:
             history.note(offset, max(offset, end))
         sequential = history is not None and history.sequential
-        if history is None and 0 <= offset < end <= offset + PAGE_SIZE and offset >> PAGE_SHIFT == end - 1 >> PAGE_SHIFT:
+        if (
+            history is None
+            and 0 <= offset < end <= offset + PAGE_SIZE
+            and offset >> PAGE_SHIFT == end - 1 >> PAGE_SHIFT
+        ):
             address = await self.address(section, offset, 1)  # a page of metadata
             return bytes(self.ram.bytes[address : address + end - offset])
         parts = []
@@ -97,7 +108,9 @@ class CacheManager:
             for segment in pinned:
                 segment.pins -= 1
 
-    async def copy_read_into(self, section: Section, offset: int, buffer: memoryview, history: ReadAhead | None = None) -> int:
+    async def copy_read_into(
+        self, section: Section, offset: int, buffer: memoryview, history: ReadAhead | None = None
+    ) -> int:
         """As `copy_read`, into a buffer of bytes; returns the number read."""
         end = min(offset + len(buffer), section.size)
         if history is not None:
@@ -140,10 +153,14 @@ class CacheManager:
 
     def _limit(self, section: Section, segment: Segment) -> int:
         """The index after the last page of a view that the section has."""
-        return min(SEGMENT_PAGES, (section.size + PAGE_MASK >> PAGE_SHIFT) - segment.index * SEGMENT_PAGES)
+        return min(
+            SEGMENT_PAGES, (section.size + PAGE_MASK >> PAGE_SHIFT) - segment.index * SEGMENT_PAGES
+        )
 
     def _pieces(self, segment: Segment, offset: int, stop: int) -> list[memoryview]:
-        """The bytes [offset, stop) of a view with active pages, as stretches of consecutive frames."""
+        """The bytes [offset, stop) of a view with active pages, as stretches of consecutive
+        frames.
+        """
         ram = self.ram
         first = (offset & VIEW_MASK) >> PAGE_SHIFT
         last = (stop - 1 & VIEW_MASK) >> PAGE_SHIFT
@@ -153,7 +170,9 @@ class CacheManager:
             start = (ram.link[segment.base + first] << PAGE_SHIFT) + head
             return [ram.bytes[start : start + length]]
         frames = ram.link[segment.base + first : segment.base + last + 1].tolist()
-        if frames == list(range(frames[0], frames[0] + len(frames))):  # the usual case, and quickly seen
+        if frames == list(
+            range(frames[0], frames[0] + len(frames))
+        ):  # the usual case, and quickly seen
             start = (frames[0] << PAGE_SHIFT) + head
             return [ram.bytes[start : start + length]]
         out = []
@@ -180,7 +199,9 @@ class CacheManager:
                 self.memory.scheduler.start(self._read_ahead(section, index), "read-ahead")
 
     def _leave_behind(self, section: Section, history: ReadAhead) -> None:
-        """What a reader of more than memory holds has read would be gone before it came back: its frames serve at once again."""
+        """What a reader of more than memory holds has read would be gone before it came back: its
+        frames serve at once again.
+        """
         if section.size > self.memory.limit << PAGE_SHIFT and self.memory.pageout.enabled:
             for index in history.left():
                 self.views.leave_behind(section, index)
@@ -193,7 +214,11 @@ class CacheManager:
             segment = await self.views.get(section, index)
             limit = self._limit(section, segment)
             link = self.ram.link[segment.base : segment.base + SEGMENT_PAGES]
-            absent = sum(1 << i for i in range(limit) if not link[i]) if segment.used else (1 << limit) - 1
+            absent = (
+                sum(1 << i for i in range(limit) if not link[i])
+                if segment.used
+                else (1 << limit) - 1
+            )
             if limit <= 0 or not absent:
                 return
             await self._resident(segment, 0, limit, limit)
@@ -202,12 +227,14 @@ class CacheManager:
         except StatusError:
             pass
 
-    # -- writing --------------------------------------------------------------------------------------------------
+    # -- writing -----------------------------------------------------------------------------------
 
     async def copy_write(self, section: Section, offset: int, data: memoryview | bytes) -> None:
-        """Puts data at `offset` and makes the section reach its end; pages from the old end on are not read, and begin as zeros.
+        """Puts data at `offset` and makes the section reach its end; pages from the old end on are
+        not read, and begin as zeros.
 
-        The pager must already know where the pages go. An error leaves what was copied before it copied and dirty.
+        The pager must already know where the pages go. An error leaves what was copied before it
+        copied and dirty.
         """
         if self.memory.writeback.dirty > self.writers.most_dirty >> 1:
             await self.writers.admit()
@@ -232,9 +259,11 @@ class CacheManager:
                 section.size = stop
 
     async def _writable(self, section: Section, segment: Segment, at: int, stop: int) -> int:
-        """Makes pages of a view from byte `at` on active; returns the end of the bytes before `stop` that can be written now.
+        """Makes pages of a view from byte `at` on active; returns the end of the bytes before
+        `stop` that can be written now.
 
-        New pages hold old bytes of other files until the caller has overwritten them, so nothing may wait in between.
+        New pages hold old bytes of other files until the caller has overwritten them, so nothing
+        may wait in between.
         """
         start = segment.index << VIEW_SHIFT
         i = (at - start) >> PAGE_SHIFT
@@ -242,8 +271,13 @@ class CacheManager:
         link, base = self.ram.link, segment.base
         while link[base + i] <= 0:
             page = start + (i << PAGE_SHIFT)
-            # Pages that need not be read: those that are wholly overwritten, and those behind the section's end.
-            last = end if start + (end - 1 << PAGE_SHIFT) >= section.size else (stop - start) >> PAGE_SHIFT
+            # Pages that need not be read: those that are wholly overwritten, and those behind the
+            # section's end.
+            last = (
+                end
+                if start + (end - 1 << PAGE_SHIFT) >= section.size
+                else (stop - start) >> PAGE_SHIFT
+            )
             j = i
             while j < last and not link[base + j] and page >= at:
                 j += 1
@@ -261,15 +295,21 @@ class CacheManager:
         return min(stop, start + (i << PAGE_SHIFT))
 
     def try_write(self, section: Section, offset: int, data: bytes) -> bool:
-        """Writes a few bytes whose page is active, within the section; False (and nothing done) when `copy_write` has to."""
+        """Writes a few bytes whose page is active, within the section; False (and nothing done)
+        when `copy_write` has to.
+        """
         address = self.try_address(section, offset)
-        if address < 0 or (offset & PAGE_MASK) + len(data) > PAGE_SIZE or offset + len(data) > section.size:
+        if (
+            address < 0
+            or (offset & PAGE_MASK) + len(data) > PAGE_SIZE
+            or offset + len(data) > section.size
+        ):
             return False
         self.ram.bytes[address : address + len(data)] = data
         self.mark(section, offset)
         return True
 
-    # -- metadata -------------------------------------------------------------------------------------------------
+    # -- metadata ----------------------------------------------------------------------------------
 
     def try_address(self, section: Section, offset: int) -> int:
         """The RAM address of a byte whose page is active, else -1; good until the next `await`."""
@@ -283,18 +323,27 @@ class CacheManager:
         return pfn << PAGE_SHIFT | offset & PAGE_MASK
 
     async def address(self, section: Section, offset: int, cluster: int = 4) -> int:
-        """The RAM address of a byte, after a fault if need be (which reads up to `cluster` pages); good until the next `await`."""
+        """The RAM address of a byte, after a fault if need be (which reads up to `cluster` pages);
+        good until the next `await`.
+        """
         address = self.try_address(section, offset)
         while address < 0:
             segment = await self.views.get(section, offset >> VIEW_SHIFT)
             page = (offset & VIEW_MASK) >> PAGE_SHIFT
-            await self._resident(segment, page, page + 1, max(page + 1, min(page + cluster, self._limit(section, segment))))
+            await self._resident(
+                segment,
+                page,
+                page + 1,
+                max(page + 1, min(page + cluster, self._limit(section, segment))),
+            )
             address = self.try_address(section, offset)
         return address
 
     @asynccontextmanager
     async def hold(self, section: Section, offset: int, length: int) -> AsyncIterator[None]:
-        """Keeps the pages of a few bytes active, so that `try_write` cannot fail on them, wherever the block waits."""
+        """Keeps the pages of a few bytes active, so that `try_write` cannot fail on them, wherever
+        the block waits.
+        """
         held: list[Segment] = []
         try:
             for at in range(offset & ~PAGE_MASK, offset + length, PAGE_SIZE):
@@ -324,18 +373,24 @@ class CacheManager:
         if not segment.dirty & bit:
             self.memory.writeback.mark(segment, bit)
 
-    # -- flushing -------------------------------------------------------------------------------------------------
+    # -- flushing ----------------------------------------------------------------------------------
 
     async def flush(self, section: Section) -> None:
-        """Writes what is dirty; raises the error of a write that failed now, or of one that nobody waited for."""
+        """Writes what is dirty; raises the error of a write that failed now, or of one that nobody
+        waited for.
+        """
         await self.memory.writeback.flush(section)
 
     async def drop(self, section: Section) -> None:
-        """Lets go of a section that nobody will use again: its pages, dirty or not, and its views."""
+        """Lets go of a section that nobody will use again: its pages, dirty or not, and its
+        views.
+        """
         await self.views.drop(section)
 
     async def purge(self, section: Section, size: int) -> None:
-        """Drops the pages that begin at or after byte `size`, and shortens the section to it; the rest of its last page is zeros."""
+        """Drops the pages that begin at or after byte `size`, and shortens the section to it; the
+        rest of its last page is zeros.
+        """
         section.size = min(section.size, size)
         await self.memory.writeback.purge(section, (size + PAGE_MASK) >> PAGE_SHIFT)
         segment = section.segments.get(size >> VIEW_SHIFT)
@@ -343,7 +398,9 @@ class CacheManager:
             self.memory.faults.clear_behind_end(segment)
 
     def statistics(self) -> dict[str, int]:
-        """Views mapped, hits and misses by view, read-ahead pages and those of them that were used, throttled writes."""
+        """Views mapped, hits and misses by view, read-ahead pages and those of them that were used,
+        throttled writes.
+        """
         return {
             "views": len(self.views),
             "hits": self.hits,

@@ -4,7 +4,8 @@
               |--------|------------|----------|
     device    d0       d1           d2
 
-One entry a run, 12 bytes each, in arrays: a file of 65,536 scattered clusters costs 768 KiB, and a contiguous one 12 bytes.
+One entry a run, 12 bytes each, in arrays: a file of 65,536 scattered clusters costs 768 KiB, and a
+contiguous one 12 bytes.
 
 Source: Neptune OS's file-region to disk-region map in its cache (there an AVL tree).
 """
@@ -29,7 +30,11 @@ class RegionMap:
     def append(self, place: int, units: int, merge: bool = True) -> None:
         """Maps the next `units` units to the device's bytes from `place` on."""
         start = self.total // self.unit
-        if not (merge and self._starts and self._places[-1] + (start - self._starts[-1]) * self.unit == place):
+        if not (
+            merge
+            and self._starts
+            and self._places[-1] + (start - self._starts[-1]) * self.unit == place
+        ):
             self._starts.append(start)
             self._places.append(place)
         self.total += units * self.unit
@@ -42,7 +47,9 @@ class RegionMap:
         self.total = min(self.total, units * self.unit)
 
     def locate(self, offset: int, length: int) -> list[tuple[int, int]]:
-        """The device's (place, length) pieces for bytes [offset, offset + length), cut at `total`."""
+        """The device's (place, length) pieces for bytes [offset, offset + length), cut at
+        `total`.
+        """
         end = min(offset + length, self.total)
         starts = self._starts
         if len(starts) == 1:

@@ -1,8 +1,8 @@
 """The views that the cache has mapped, and which of them it lets go of.
 
-A view is a mapped segment: 512 KiB of a section whose resident pages are active. Views are kept in a ring; the hand takes
-from its front, and gives a view that was used since it last passed another round (CLOCK). A view that a thread works on is
-pinned and stays.
+A view is a mapped segment: 512 KiB of a section whose resident pages are active. Views are kept in
+a ring; the hand takes from its front, and gives a view that was used since it last passed another
+round (CLOCK). A view that a thread works on is pinned and stays.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class Views:
         return segment
 
     def _unmap_oldest(self) -> int:
-        """Unmaps the first view that was not used since the hand last passed; returns the pages that it let go of, -1 for no view."""
+        """Unmaps the first view that was not used since the hand last passed; returns the pages
+        that it let go of, -1 for no view.
+        """
         for _ in range(2 * len(self._mapped)):
             segment, _ = self._mapped.popitem(last=False)
             if segment.pins or segment.referenced:
@@ -67,9 +69,20 @@ class Views:
         return moved
 
     def leave_behind(self, section: Section, index: int) -> None:
-        """Frees the frames of a clean view that nobody works on, if they are one run: its reader goes on and will not come back."""
+        """Frees the frames of a clean view that nobody works on, if they are one run: its reader
+        goes on and will not come back.
+        """
         segment = section.segments.get(index)
-        if segment is None or segment not in self._mapped or segment.pins or segment.shares or segment.dirty or segment.writing or segment.reads or not segment.used:
+        if (
+            segment is None
+            or segment not in self._mapped
+            or segment.pins
+            or segment.shares
+            or segment.dirty
+            or segment.writing
+            or segment.reads
+            or not segment.used
+        ):
             return
         physical = self.memory.physical
         links = physical.links[segment.base : segment.base + segment.used]
@@ -84,7 +97,9 @@ class Views:
         physical.release_if_empty(segment)
 
     async def drop(self, section: Section) -> None:
-        """Lets go of a section that nobody will use again: its pages, dirty or not, and its views."""
+        """Lets go of a section that nobody will use again: its pages, dirty or not, and its
+        views.
+        """
         section.size = 0
         await self.memory.writeback.purge(section, 0)
         for segment in list(section.segments.values()):
@@ -96,7 +111,9 @@ class Views:
         return len(self._mapped)
 
     def check(self) -> None:
-        """Exactly the mapped segments are views, and a pinned one is in the hands of a thread that is under way: read-ahead, say."""
+        """Exactly the mapped segments are views, and a pinned one is in the hands of a thread that
+        is under way: read-ahead, say.
+        """
         assert set(self._mapped) == {s for s in self.memory.physical.segments.values() if s.mapped}
         assert all(_is_worked_on(s) for s in self._mapped if s.pins), "a view stayed pinned"
 
@@ -104,8 +121,12 @@ class Views:
 def _is_worked_on(segment: Segment) -> bool:
     """True when a coroutine that waits has the view among its variables, by itself or in a list.
 
-    Found by the garbage collector's books, so that pinning has none to keep; a coroutine that has ended has no variables.
+    Found by the garbage collector's books, so that pinning has none to keep; a coroutine that has
+    ended has no variables.
     """
     holders = gc.get_referrers(segment)
     lists = [holder for holder in holders if type(holder) is list]
-    return any(isinstance(h, CoroutineType | AsyncGeneratorType) for h in [*holders, *gc.get_referrers(*lists)])
+    return any(
+        isinstance(h, CoroutineType | AsyncGeneratorType)
+        for h in [*holders, *gc.get_referrers(*lists)]
+    )

@@ -12,7 +12,10 @@ from octavo.cli.verb import Verb, wrong
 
 def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("target", metavar="IMAGE:PATH", help="a file or directory in an image")
-    changes = "+ sets and - clears r (read-only), h (hidden), s (system), a (archive), such as +r -ha; none: show them"
+    changes = (
+        "+ sets and - clears r (read-only), h (hidden), s (system), a (archive), such as "
+        "+r -ha; none: show them"
+    )
     parser.add_argument("changes", metavar="CHANGE", nargs=REMAINDER, help=changes)
 
 
@@ -34,4 +37,8 @@ def attrib(arguments: Namespace) -> int:
 
 
 EXAMPLES = "  octavo attrib disk.img:/docs/a.txt\n  octavo attrib disk.img:/docs/a.txt -r +ha"
-VERBS = {"attrib": Verb("Show attributes of a file or directory, or change them.", EXAMPLES, _arguments, attrib)}
+VERBS = {
+    "attrib": Verb(
+        "Show attributes of a file or directory, or change them.", EXAMPLES, _arguments, attrib
+    )
+}

@@ -18,28 +18,63 @@ from octavo.system import boot as boot_system
 
 
 def _arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("images", metavar="IMAGE", nargs="*", help="disk images; with none, a RAM disk is made")
-    parser.add_argument("-m", "--memory", default=DEFAULT_MEMORY, help="memory limit, such as 16M; 'all' for all that the map has (default 64M)")
-    parser.add_argument("--arch", choices=FORMATS, default=DEFAULT_ARCH, help="page-table format (default x86-64)")
+    parser.add_argument(
+        "images", metavar="IMAGE", nargs="*", help="disk images; with none, a RAM disk is made"
+    )
+    parser.add_argument(
+        "-m",
+        "--memory",
+        default=DEFAULT_MEMORY,
+        help="memory limit, such as 16M; 'all' for all that the map has (default 64M)",
+    )
+    parser.add_argument(
+        "--arch", choices=FORMATS, default=DEFAULT_ARCH, help="page-table format (default x86-64)"
+    )
     parser.add_argument(
         "--firmware-map", metavar="MAP", default=DEFAULT_MAP,
-        help=f"a file (dmesg text, JSON, ranges), 'host', or a recorded one: {', '.join(recorded_maps())} (default {DEFAULT_MAP})",
+        help="a file (dmesg text, JSON, ranges), 'host', or a recorded one: "
+        f"{', '.join(recorded_maps())} (default {DEFAULT_MAP})",
     )  # fmt: skip
-    parser.add_argument("--profile", choices=PROFILES, default="nt", help="how address spaces page (default nt)")
-    parser.add_argument("--policy", choices=MODULES, help="which pages leave address spaces, if not as the profile says")
-    parser.add_argument("--cluster", type=int, metavar="PAGES", help="most pages that a fault on a mapped file brings in, if not as the profile says")
-    parser.add_argument("--page-file", metavar="FILE", action="append", default=[], help="a file or device whose contents are lost: it becomes a page file")
+    parser.add_argument(
+        "--profile", choices=PROFILES, default="nt", help="how address spaces page (default nt)"
+    )
+    parser.add_argument(
+        "--policy",
+        choices=MODULES,
+        help="which pages leave address spaces, if not as the profile says",
+    )
+    parser.add_argument(
+        "--cluster",
+        type=int,
+        metavar="PAGES",
+        help="most pages that a fault on a mapped file brings in, if not as the profile says",
+    )
+    parser.add_argument(
+        "--page-file",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a file or device whose contents are lost: it becomes a page file",
+    )
     parser.add_argument(
         "-c",
         dest="commands",
         metavar="COMMANDS",
         action="append",
-        help="run these shell commands, separated by ';', up to one that fails, and exit with its status; may be given several times",
+        help="run these shell commands, separated by ';', up to one that fails, and exit with "
+        "its status; may be given several times",
     )
-    parser.add_argument("-k", "--keep-going", action="store_true", help="with -c, run all the commands; the exit code is the last status")
+    parser.add_argument(
+        "-k",
+        "--keep-going",
+        action="store_true",
+        help="with -c, run all the commands; the exit code is the last status",
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="do not print the boot log")
     parser.add_argument("--read-only", action="store_true", help="change nothing in the images")
-    parser.add_argument("--seed", type=int, help="run in virtual time: one seed, one trace of events")
+    parser.add_argument(
+        "--seed", type=int, help="run in virtual time: one seed, one trace of events"
+    )
     add_json(parser)
 
 
@@ -49,7 +84,15 @@ def boot(arguments: Namespace) -> int:
     json, output = arguments.json, list[str]()
     paging = arguments.profile, arguments.policy, arguments.cluster, arguments.codepage
     system = boot_system(
-        limit, arguments.images, arguments.arch, arguments.firmware_map, arguments.read_only, arguments.seed, True, None if json or arguments.quiet else show, *paging
+        limit,
+        arguments.images,
+        arguments.arch,
+        arguments.firmware_map,
+        arguments.read_only,
+        arguments.seed,
+        True,
+        None if json or arguments.quiet else show,
+        *paging,
     )
     status = 1
     try:
@@ -73,7 +116,9 @@ def _run(shell: Shell, arguments: Namespace) -> int:
         return shell.run("; ".join(arguments.commands), arguments.keep_going)
     if arguments.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         for line in sys.stdin:
-            shell.execute(line.removeprefix("\ufeff"))  # a byte order mark, also where files were joined
+            shell.execute(
+                line.removeprefix("\ufeff")
+            )  # a byte order mark, also where files were joined
             if shell.done:
                 break
         return shell.status
@@ -84,7 +129,12 @@ def _run(shell: Shell, arguments: Namespace) -> int:
 
 
 def _report(system: System, output: list[str], status: int) -> None:
-    data: dict[str, object] = {"log": system.log, "output": output, "status": status, "statistics": system.statistics()}
+    data: dict[str, object] = {
+        "log": system.log,
+        "output": output,
+        "status": status,
+        "statistics": system.statistics(),
+    }
     if system.scheduler.clock.virtual:
         data["trace"] = system.scheduler.trace_hash()
     print_json(data)
@@ -103,9 +153,11 @@ def _close(system: System, status: int) -> int:
 
 VERBS = {
     "boot": Verb(
-        "Boot on a firmware map, mount images, and run the shell. Floppies get A: and B:, disks C: on.",
+        "Boot on a firmware map, mount images, and run the shell. Floppies get A: and B:, "
+        "disks C: on.",
         '  octavo boot\n  octavo boot disk.img --memory 16M -c "dir; type readme.txt"\n'
-        '  octavo boot disk.img --profile linux --page-file swap.bin -c "vm map readme.txt; vm where 0x10000; memory spaces"\n'
+        '  octavo boot disk.img --profile linux --page-file swap.bin -c "vm map '
+        'readme.txt; vm where 0x10000; memory spaces"\n'
         '  dmesg > map.txt; octavo boot --firmware-map map.txt --memory all',
         _arguments, boot,
     ),

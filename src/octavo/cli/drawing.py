@@ -1,4 +1,5 @@
-"""Drawings of physical and virtual memory as SVG: two columns of stretches, low addresses at the bottom.
+"""Drawings of physical and virtual memory as SVG: two columns of stretches, low addresses at the
+bottom.
 
     title
     Physical memory                      Virtual addresses
@@ -7,9 +8,10 @@
     address  +--------------+ ]          address  +--------------+
     scale, legend
 
-Sizes go from 4 KiB to 128 PiB, so heights grow with the logarithm of a stretch's size: _LEAST for 4 KiB, _STEP more for each
-doubling; the drawing says so and shows samples. Gaps are thin, hatched bands of one height. A bracket beside the physical
-column is a segment: stretches are cut where a segment begins or ends, so that it reaches exactly as far as its frames.
+Sizes go from 4 KiB to 128 PiB, so heights grow with the logarithm of a stretch's size: _LEAST for 4
+KiB, _STEP more for each doubling; the drawing says so and shows samples. Gaps are thin, hatched
+bands of one height. A bracket beside the physical column is a segment: stretches are cut where a
+segment begins or ends, so that it reaches exactly as far as its frames.
 
 A kind, and a region, has one colour on every architecture.
 """
@@ -79,23 +81,44 @@ def draw_maps(name: str, plan: BootPlan, layout: list[Region]) -> str:
     segments, lowest = _segments(plan, places)
     legend, bottom = _legend(plan, max(low, deep, lowest) + 30)
     shown = "".join(c if c.isprintable() else "?" for c in name)[-_MOST_NAME:]
-    title = f"{shown}, {plan.arch.name}: {human(plan.managed << PAGE_SHIFT)} managed, PFN database of {human(plan.database[1] * PAGE_SIZE)}"
+    title = (
+        f"{shown}, {plan.arch.name}: {human(plan.managed << PAGE_SHIFT)} managed, PFN "
+        f"database of {human(plan.database[1] * PAGE_SIZE)}"
+    )
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_LEFT + _GAP + _WIDTH + 130}" height="{bottom:.0f}" font-family="sans-serif" font-size="11">'
-        '<defs><pattern id="hole" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
-        '<rect width="6" height="6" fill="#fff"/><rect width="2" height="6" fill="#ddd"/></pattern></defs>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_LEFT + _GAP + _WIDTH + 130}" '
+        f'height="{bottom:.0f}" font-family="sans-serif" font-size="11">'
+        '<defs><pattern id="hole" width="6" height="6" patternUnits="userSpaceOnUse" '
+        'patternTransform="rotate(45)">'
+        '<rect width="6" height="6" fill="#fff"/><rect width="2" height="6" '
+        'fill="#ddd"/></pattern></defs>'
         f'<rect width="100%" height="100%" fill="#fff"/>{_text(20, 26, title, 15, "bold")}'
     )
     return head + "".join([*left, *segments, *right, *legend]) + "</svg>\n"
 
 
-def _text(x: float, y: float, text: str, size: int = 11, weight: str = "", anchor: str = "", font: str = "") -> str:
-    style = "".join(f' {key}="{value}"' for key, value in (("font-weight", weight), ("text-anchor", anchor), ("font-family", font)) if value)
+def _text(
+    x: float,
+    y: float,
+    text: str,
+    size: int = 11,
+    weight: str = "",
+    anchor: str = "",
+    font: str = "",
+) -> str:
+    style = "".join(
+        f' {key}="{value}"'
+        for key, value in (("font-weight", weight), ("text-anchor", anchor), ("font-family", font))
+        if value
+    )
     return f'<text x="{x:.0f}" y="{y:.1f}" font-size="{size}"{style}>{escape(text)}</text>'
 
 
 def _box(x: float, y: float, width: float, height: float, fill: str) -> str:
-    return f'<rect x="{x:.0f}" y="{y:.1f}" width="{width:.0f}" height="{height:.1f}" fill="{fill}" stroke="#555" stroke-width="0.5"/>'
+    return (
+        f'<rect x="{x:.0f}" y="{y:.1f}" width="{width:.0f}" height="{height:.1f}" '
+        f'fill="{fill}" stroke="#555" stroke-width="0.5"/>'
+    )
 
 
 def _height(size: int) -> float:
@@ -103,7 +126,9 @@ def _height(size: int) -> float:
 
 
 def _physical(plan: BootPlan) -> list[Stretch]:
-    """The firmware's ranges, cut where segments begin and end; RAM in no segment is said not to be managed."""
+    """The firmware's ranges, cut where segments begin and end; RAM in no segment is said not to be
+    managed.
+    """
     spans = [(s.first << PAGE_SHIFT, s.end << PAGE_SHIFT) for s in plan.segments]
     cuts = sorted({edge for span in spans for edge in span})
     out = []
@@ -111,12 +136,21 @@ def _physical(plan: BootPlan) -> list[Stretch]:
         edges = [r.start, *(cut for cut in cuts if r.start < cut < r.end), r.end]
         for start, end in pairwise(edges):
             managed = not r.kind.ram or any(a <= start < b for a, b in spans)
-            out.append((start, end, r.kind.name.lower() + ("" if managed else ", not managed"), _KINDS[r.kind]))
+            out.append(
+                (
+                    start,
+                    end,
+                    r.kind.name.lower() + ("" if managed else ", not managed"),
+                    _KINDS[r.kind],
+                )
+            )
     return out
 
 
 def _column(x: int, title: str, stretches: list[Stretch]) -> tuple[list[str], list[Place], float]:
-    """One column, highest address on top: its elements, where each stretch is, and where the column ends."""
+    """One column, highest address on top: its elements, where each stretch is, and where the column
+    ends.
+    """
     left_out = len(stretches) - MOST_STRETCHES
     if left_out > 0:
         stretches = sorted(sorted(stretches, key=lambda s: s[0] - s[1])[:MOST_STRETCHES])
@@ -126,19 +160,29 @@ def _column(x: int, title: str, stretches: list[Stretch]) -> tuple[list[str], li
     y, above = float(_TOP), None
     for start, end, label, colour in reversed(stretches):
         if above is not None and end < above:
-            parts.append(f'<rect x="{x}" y="{y:.1f}" width="{_WIDTH}" height="{_HOLE}" fill="url(#hole)"/>')
+            parts.append(
+                f'<rect x="{x}" y="{y:.1f}" width="{_WIDTH}" height="{_HOLE}" fill="url(#hole)"/>'
+            )
             y += _HOLE
         height = _height(end - start)
         middle = y + height / 2 + 4
-        parts += [_box(x, y, _WIDTH, height, colour), _text(x + 8, middle, label), _text(x + _WIDTH - 8, middle, human(end - start), anchor="end")]
-        parts.append(_text(x - 6, y + height - 2, f"{start:#x}", 10, anchor="end", font="monospace"))
+        parts += [
+            _box(x, y, _WIDTH, height, colour),
+            _text(x + 8, middle, label),
+            _text(x + _WIDTH - 8, middle, human(end - start), anchor="end"),
+        ]
+        parts.append(
+            _text(x - 6, y + height - 2, f"{start:#x}", 10, anchor="end", font="monospace")
+        )
         places.append((start, end, y, y + height))
         y, above = y + height, start
     return parts, places, y
 
 
 def _segments(plan: BootPlan, places: list[Place]) -> tuple[list[str], float]:
-    """A bracket beside the stretches of each segment, and its name beside that, as near as the others let it be."""
+    """A bracket beside the stretches of each segment, and its name beside that, as near as the
+    others let it be.
+    """
     x = _LEFT + _WIDTH + 8
     parts: list[str] = []
     free = float(_TOP)
@@ -149,7 +193,10 @@ def _segments(plan: BootPlan, places: list[Place]) -> tuple[list[str], float]:
         top, bottom = min(p[2] for p in inside) + 1, max(p[3] for p in inside) - 1
         y = max(free, (top + bottom) / 2 - _LABEL / 2)
         free = y + _LABEL
-        bracket = f"M{x - 4} {top:.1f}H{x}V{bottom:.1f}H{x - 4}M{x} {(top + bottom) / 2:.1f}L{x + 12} {y + _LABEL / 2:.1f}"
+        bracket = (
+            f"M{x - 4} {top:.1f}H{x}V{bottom:.1f}H{x - 4}M{x} "
+            f"{(top + bottom) / 2:.1f}L{x + 12} {y + _LABEL / 2:.1f}"
+        )
         parts.append(f'<path class="segment" d="{bracket}" fill="none" stroke="#333"/>')
         parts.append(_text(x + 16, y + 12, s.name, weight="bold"))
         parts.append(_text(x + 16, y + 25, f"{human(s.usable << PAGE_SHIFT)} usable", 10))
@@ -157,16 +204,35 @@ def _segments(plan: BootPlan, places: list[Place]) -> tuple[list[str], float]:
 
 
 def _legend(plan: BootPlan, y: float) -> tuple[list[str], float]:
-    """What heights, bands, brackets and colours mean; returns its elements and where the drawing ends."""
-    scale = f"Scale: heights grow with the logarithm of the size: {_LEAST} for 4 KiB, {_STEP} more for each doubling. Hatched bands are gaps, all of one height."
-    parts = [_text(20, y, scale), _text(20, y + 18, "Brackets are segments: memory that differs in who can reach it. Addresses are those of a stretch's first byte.")]
+    """What heights, bands, brackets and colours mean; returns its elements and where the drawing
+    ends.
+    """
+    scale = (
+        f"Scale: heights grow with the logarithm of the size: {_LEAST} for 4 KiB, {_STEP} "
+        "more for each doubling. Hatched bands are gaps, all of one height."
+    )
+    parts = [
+        _text(20, y, scale),
+        _text(
+            20,
+            y + 18,
+            "Brackets are segments: memory that differs in who can reach it. Addresses are "
+            "those of a stretch's first byte.",
+        ),
+    ]
     y += 30
     parts.append(_text(20, y + 14, "Heights", weight="bold"))
     for i, power in enumerate(_SAMPLES):
-        parts += [_box(120 + i * 130, y, 40, _height(1 << power), "#eee"), _text(168 + i * 130, y + 14, human(1 << power))]
+        parts += [
+            _box(120 + i * 130, y, 40, _height(1 << power), "#eee"),
+            _text(168 + i * 130, y + 14, human(1 << power)),
+        ]
     y += _height(1 << _SAMPLES[-1]) + 14
     parts.append(_text(20, y + 12, "Kinds", weight="bold"))
     kinds = sorted({r.kind for r in plan.ranges})
     for i, kind in enumerate(kinds):
-        parts += [_box(120 + i * 110, y, 16, 16, _KINDS[kind]), _text(142 + i * 110, y + 12, kind.name.lower())]
+        parts += [
+            _box(120 + i * 110, y, 16, 16, _KINDS[kind]),
+            _text(142 + i * 110, y + 12, kind.name.lower()),
+        ]
     return parts, y + 36

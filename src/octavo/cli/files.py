@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 
 
 def _ls_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("targets", metavar="IMAGE:PATH", nargs="+", help="directories or files in images")
-    parser.add_argument("-l", "--long", action="store_true", help="attributes, size and time of each entry")
+    parser.add_argument(
+        "targets", metavar="IMAGE:PATH", nargs="+", help="directories or files in images"
+    )
+    parser.add_argument(
+        "-l", "--long", action="store_true", help="attributes, size and time of each entry"
+    )
     add_recursive(parser)
     add_json(parser)
 
@@ -37,9 +41,14 @@ def ls(arguments: Namespace) -> int:
     with Images(codepage=arguments.codepage) as images:
         for target in wanted:
             with failures.apart():
-                for directory, entries in _listing(images.volume(target), target.path, arguments.recursive, failures):
+                for directory, entries in _listing(
+                    images.volume(target), target.path, arguments.recursive, failures
+                ):
                     if arguments.json:
-                        records += [info_record(e, f"/{directory}/{e.name}".replace("//", "/")) for e in entries]
+                        records += [
+                            info_record(e, f"/{directory}/{e.name}".replace("//", "/"))
+                            for e in entries
+                        ]
                         continue
                     if headed:
                         show(f"{target.image}:/{directory}:")
@@ -51,7 +60,9 @@ def ls(arguments: Namespace) -> int:
     return failures.code
 
 
-def _listing(volume: Volume, path: str, recursive: bool, failures: Failures) -> Iterable[tuple[str, list[FileInfo]]]:
+def _listing(
+    volume: Volume, path: str, recursive: bool, failures: Failures
+) -> Iterable[tuple[str, list[FileInfo]]]:
     """(directory, entries) for all that a target names."""
     info = volume.stat(path)
     if not info.is_directory:
@@ -63,7 +74,12 @@ def _print_entries(entries: list[FileInfo], long: bool) -> None:
     lines = []
     for entry in sorted(entries, key=lambda e: e.name):
         name = entry.name + "/" if entry.is_directory else entry.name
-        lines.append(f"{entry.flags} {0 if entry.is_directory else entry.size:>12} {entry.modified:%Y-%m-%d %H:%M} {name}" if long else name)
+        lines.append(
+            f"{entry.flags} {0 if entry.is_directory else entry.size:>12} "
+            f"{entry.modified:%Y-%m-%d %H:%M} {name}"
+            if long
+            else name
+        )
     if lines:
         print("\n".join(map(printable, lines)))
 
@@ -86,7 +102,9 @@ def cat(arguments: Namespace) -> int:
 
 
 def _cp_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("sources", metavar="FROM", nargs="+", help="files and directories, on the host or in images")
+    parser.add_argument(
+        "sources", metavar="FROM", nargs="+", help="files and directories, on the host or in images"
+    )
     parser.add_argument("target", metavar="TO", help="a file or directory; one side is IMAGE:PATH")
     add_recursive(parser)
 
@@ -110,12 +128,19 @@ def cp(arguments: Namespace) -> int:
 
 def _mv_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("sources", metavar="IMAGE:FROM", nargs="+", help="what to move")
-    parser.add_argument("target", metavar="IMAGE:TO", help="the new path, or a directory to move into; in the same image")
+    parser.add_argument(
+        "target",
+        metavar="IMAGE:TO",
+        help="the new path, or a directory to move into; in the same image",
+    )
 
 
 def mv(arguments: Namespace) -> int:
     """Moves or renames within an image."""
-    wanted, to = [parse_image_target(s) for s in arguments.sources], parse_image_target(arguments.target)
+    wanted, to = (
+        [parse_image_target(s) for s in arguments.sources],
+        parse_image_target(arguments.target),
+    )
     with Images([*wanted, to], codepage=arguments.codepage) as images:
         volume = images.volume(to)
         into = volume.is_dir(to.path)
@@ -125,20 +150,33 @@ def mv(arguments: Namespace) -> int:
         for source in wanted:
             with failures.apart():
                 if images.volume(source) is not volume:
-                    raise StatusError(Status.NOT_SAME_DEVICE, f"{source.text}: is in another image than {to.text}; use cp and rm")
+                    raise StatusError(
+                        Status.NOT_SAME_DEVICE,
+                        f"{source.text}: is in another image than {to.text}; use cp and rm",
+                    )
                 name = source.path.rstrip("/").rpartition("/")[2]
-                volume.rename(source.path, f"{to.path.rstrip('/')}/{name}" if into and not _same(source, to) else to.path)
+                volume.rename(
+                    source.path,
+                    f"{to.path.rstrip('/')}/{name}" if into and not _same(source, to) else to.path,
+                )
     return failures.code
 
 
 def _same(source: Target, to: Target) -> bool:
-    """True when both paths are one entry, such as when only the case of a directory's name changes."""
+    """True when both paths are one entry, such as when only the case of a directory's name
+    changes.
+    """
     return source.path.strip("/").upper() == to.path.strip("/").upper()
 
 
 def _rm_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("targets", metavar="IMAGE:PATH", nargs="+", help="what to remove")
-    parser.add_argument("-f", "--force", action="store_true", help="read-only and broken files, too, and with -r all of a volume")
+    parser.add_argument(
+        "-f",
+        "--force",
+        action="store_true",
+        help="read-only and broken files, too, and with -r all of a volume",
+    )
     add_recursive(parser)
 
 
@@ -153,17 +191,25 @@ def rm(arguments: Namespace) -> int:
                 if not volume.stat(target.path).is_directory:
                     volume.remove(target.path, arguments.force)
                 elif not split_path(target.path) and arguments.recursive and not arguments.force:
-                    raise StatusError(Status.ACCESS_DENIED, f"{target.text}: is the whole volume: rm -rf empties it")
+                    raise StatusError(
+                        Status.ACCESS_DENIED,
+                        f"{target.text}: is the whole volume: rm -rf empties it",
+                    )
                 elif arguments.recursive:
                     volume.rmtree(target.path, failures, arguments.force)
                 else:
-                    raise StatusError(Status.FILE_IS_A_DIRECTORY, f"{target.text}: is a directory: use -r to remove it")
+                    raise StatusError(
+                        Status.FILE_IS_A_DIRECTORY,
+                        f"{target.text}: is a directory: use -r to remove it",
+                    )
     return failures.code
 
 
 def _mkdir_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("targets", metavar="IMAGE:PATH", nargs="+", help="directories to make")
-    parser.add_argument("-p", "--parents", action="store_true", help="make those above, too; none needs to be new")
+    parser.add_argument(
+        "-p", "--parents", action="store_true", help="make those above, too; none needs to be new"
+    )
 
 
 def mkdir(arguments: Namespace) -> int:
@@ -199,11 +245,16 @@ def df(arguments: Namespace) -> int:
 
 
 def _print_spaces(records: list[dict[str, object]]) -> None:
-    print(f"{'Image':<24} {'Type':<6} {'Label':<11} {'KiB':>12} {'Used':>12} {'Free':>12} {'Use%':>5}")
+    print(
+        f"{'Image':<24} {'Type':<6} {'Label':<11} {'KiB':>12} {'Used':>12} {'Free':>12} {'Use%':>5}"
+    )
     for r in records:
         total, used, free = (int(str(r[key])) for key in ("total", "used", "free"))
         share = used * 100 // max(total, 1)
-        show(f"{r['image']:<24} {r['type']:<6} {r['label'] or '-':<11} {total >> 10:>12} {used >> 10:>12} {free >> 10:>12} {share:>4}%")
+        show(
+            f"{r['image']:<24} {r['type']:<6} {r['label'] or '-':<11} {total >> 10:>12} "
+            f"{used >> 10:>12} {free >> 10:>12} {share:>4}%"
+        )
 
 
 def _space_record(target: Target, volume: Volume) -> dict[str, object]:
@@ -215,17 +266,40 @@ def _space_record(target: Target, volume: Volume) -> dict[str, object]:
 
 
 VERBS = {
-    "ls": Verb("List directories and files.", "  octavo ls -l disk.img:/docs\n  octavo ls -r --json disk.img:", _ls_arguments, ls),
-    "cat": Verb("Write files to standard output.", "  octavo cat disk.img:/docs/a.txt", _cat_arguments, cat),
+    "ls": Verb(
+        "List directories and files.",
+        "  octavo ls -l disk.img:/docs\n  octavo ls -r --json disk.img:",
+        _ls_arguments,
+        ls,
+    ),
+    "cat": Verb(
+        "Write files to standard output.", "  octavo cat disk.img:/docs/a.txt", _cat_arguments, cat
+    ),
     "cp": Verb(
         "Copy files and trees into, out of and between images.",
-        "  octavo cp -r tree disk.img:/\n  octavo cp -r disk.img:/ out/\n  octavo cp a.img:/x.txt b.img:/y.txt\n\n"
-        "A file that is replaced stays as it is until all of the new one is there. Of names that are one name in the target\n"
-        "(on FAT also readme, README and 'readme.') the first is copied, and each other is told and left out.",
-        _cp_arguments, cp,
+        "  octavo cp -r tree disk.img:/\n  octavo cp -r disk.img:/ out/\n"
+        "  octavo cp a.img:/x.txt b.img:/y.txt\n\n"
+        "A file that is replaced stays as it is until all of the new one is there. "
+        "Of names that are one name in the target\n"
+        "(on FAT also readme, README and 'readme.') the first is copied, "
+        "and each other is told and left out.",
+        _cp_arguments,
+        cp,
     ),
-    "mv": Verb("Move or rename within an image.", "  octavo mv disk.img:/a.txt disk.img:/docs/", _mv_arguments, mv),
-    "rm": Verb("Remove files, and with -r directories and all below them.", "  octavo rm -r disk.img:/docs", _rm_arguments, rm),
-    "mkdir": Verb("Make directories.", "  octavo mkdir -p disk.img:/docs/2026", _mkdir_arguments, mkdir),
+    "mv": Verb(
+        "Move or rename within an image.",
+        "  octavo mv disk.img:/a.txt disk.img:/docs/",
+        _mv_arguments,
+        mv,
+    ),
+    "rm": Verb(
+        "Remove files, and with -r directories and all below them.",
+        "  octavo rm -r disk.img:/docs",
+        _rm_arguments,
+        rm,
+    ),
+    "mkdir": Verb(
+        "Make directories.", "  octavo mkdir -p disk.img:/docs/2026", _mkdir_arguments, mkdir
+    ),
     "df": Verb("Show size and free space of volumes.", "  octavo df disk.img", _df_arguments, df),
-}  # fmt: skip
+}

@@ -21,10 +21,26 @@ _TYPES = {"fat": 0, "fat12": 12, "fat16": 16, "fat32": 32}
 def _mkfs_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="the image to make")
     parser.add_argument("-s", "--size", help="size of a new image, such as 1440K, 64M, 1G")
-    parser.add_argument("-t", "--type", choices=_TYPES, default="fat", help="fat (the default) is what fits the size")
+    parser.add_argument(
+        "-t",
+        "--type",
+        choices=_TYPES,
+        default="fat",
+        help="fat (the default) is what fits the size",
+    )
     parser.add_argument("-n", "--label", default="", help="volume label, at most 11 characters")
-    parser.add_argument("--cluster", metavar="SIZE", help="bytes in a cluster: a power of two from 512 to 256K; sectors have 4096 bytes with more than 64K")
-    parser.add_argument("-f", "--force", action="store_true", help="overwrite an image that exists; all in it is lost")
+    parser.add_argument(
+        "--cluster",
+        metavar="SIZE",
+        help="bytes in a cluster: a power of two from 512 to 256K; sectors have 4096 bytes with "
+        "more than 64K",
+    )
+    parser.add_argument(
+        "-f",
+        "--force",
+        action="store_true",
+        help="overwrite an image that exists; all in it is lost",
+    )
 
 
 def mkfs(arguments: Namespace) -> int:
@@ -32,27 +48,44 @@ def mkfs(arguments: Namespace) -> int:
     path: str = arguments.image
     exists = os.path.exists(path)
     if exists and not arguments.force:
-        raise StatusError(Status.OBJECT_NAME_COLLISION, f"{path}: exists already: --force overwrites it")
+        raise StatusError(
+            Status.OBJECT_NAME_COLLISION, f"{path}: exists already: --force overwrites it"
+        )
     if exists:
         require_storage(path)
     elif arguments.size is None:
         wrong(arguments, "a new image needs a size, such as --size 64M")
     try:
         length = size(arguments, arguments.size) if arguments.size is not None else _length(path)
-        plan = plan_volume(length, _TYPES[arguments.type], size(arguments, arguments.cluster) if arguments.cluster else 0)
+        plan = plan_volume(
+            length,
+            _TYPES[arguments.type],
+            size(arguments, arguments.cluster) if arguments.cluster else 0,
+        )
         clean_label(arguments.label)
         if exists:
-            _make_volume(path, plan, arguments.label, length if arguments.size is not None and os.path.isfile(path) else None, False)
+            _make_volume(
+                path,
+                plan,
+                arguments.label,
+                length if arguments.size is not None and os.path.isfile(path) else None,
+                False,
+            )
         else:
             make_file(path, lambda fd: _make_volume(path, plan, arguments.label, length, True))
     except OSError as error:
         raise host_error(error, path) from None
-    show(f"{path}: FAT{plan.bits}, {length >> 10} KiB, {counted(plan.clusters, 'cluster')} of {plan.cluster} bytes")
+    show(
+        f"{path}: FAT{plan.bits}, {length >> 10} KiB, {counted(plan.clusters, 'cluster')} "
+        f"of {plan.cluster} bytes"
+    )
     return 0
 
 
 def _make_volume(path: str, plan: Plan, label: str, length: int | None, blank: bool) -> None:
-    """Writes an empty volume to an image, which gets `length` bytes before (None: it keeps its own)."""
+    """Writes an empty volume to an image, which gets `length` bytes before (None: it keeps its
+    own).
+    """
     with System("16M") as system:
         device = ImageDisk(path, system.scheduler)
         try:
@@ -70,7 +103,12 @@ def _length(path: str) -> int:
 
 def _check_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="the image to check")
-    parser.add_argument("--repair", action="store_true", help="mend what can be mended; what is in lost clusters is given up: copy out what matters before")
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="mend what can be mended; what is in lost clusters is given up: copy out what "
+        "matters before",
+    )
     add_json(parser)
 
 
@@ -92,7 +130,9 @@ def check(arguments: Namespace) -> int:
             problems = volume.check(on_progress, arguments.repair)
         kind = volume.kind
     if arguments.json:
-        print_json({"image": target.image, "type": kind, "problems": [p._asdict() for p in problems]})
+        print_json(
+            {"image": target.image, "type": kind, "problems": [p._asdict() for p in problems]}
+        )
     else:
         for problem in problems:
             show(str(problem))
@@ -104,10 +144,14 @@ def check(arguments: Namespace) -> int:
 
 VERBS = {
     "mkfs": Verb(
-        "Make an image with an empty FAT volume.", "  octavo mkfs --size 1440K floppy.img\n  octavo mkfs --type fat32 --size 1G disk.img", _mkfs_arguments, mkfs
+        "Make an image with an empty FAT volume.",
+        "  octavo mkfs --size 1440K floppy.img\n  octavo mkfs --type fat32 --size 1G disk.img",
+        _mkfs_arguments,
+        mkfs,
     ),
     "check": Verb(
-        "Check a volume; changes nothing without --repair. Exit code 1 when something is wrong, or left wrong.",
+        "Check a volume; changes nothing without --repair. Exit code 1 when something is "
+        "wrong, or left wrong.",
         "  octavo check disk.img\n  octavo check --repair disk.img",
         _check_arguments,
         check,

@@ -1,5 +1,5 @@
-"""The `octavo` command. Exit codes: 0 done, 1 the work failed (one sentence says why), 2 the call was wrong, 128 and the
-signal's number (130 for Ctrl-C) when a signal ended it.
+"""The `octavo` command. Exit codes: 0 done, 1 the work failed (one sentence says why), 2 the call
+was wrong, 128 and the signal's number (130 for Ctrl-C) when a signal ended it.
 
 Only the module of the verb that is called is imported: `octavo ls` must start at once.
 """
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 MODULES = {
-    "boot": "boot", "ls": "files", "cat": "files", "cp": "files", "mv": "files", "rm": "files", "mkdir": "files", "df": "files",
+    "boot": "boot",
+    "ls": "files", "cat": "files", "cp": "files", "mv": "files", "rm": "files", "mkdir": "files",
+    "df": "files",
     "attrib": "attrib", "mkfs": "images", "check": "images", "map": "map",
 }  # fmt: skip
 DESCRIPTION = """Octavo: an operating system's memory and storage executive.
@@ -40,7 +42,9 @@ octavo VERB --help explains a verb."""
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose help is output as any other: argparse's own says nothing where it cannot be written."""
+    """A parser whose help is output as any other: argparse's own says nothing where it cannot be
+    written.
+    """
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         """Writes the help. OSError when that fails."""
@@ -63,7 +67,13 @@ def make_parser(verbs: list[str]) -> Parser:
     below = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for name in verbs:
         verb: Verb = importlib.import_module(f"octavo.cli.{MODULES[name]}").VERBS[name]
-        sub = below.add_parser(name, help=verb.summary, description=verb.summary, epilog="examples:\n" + verb.examples, formatter_class=raw)
+        sub = below.add_parser(
+            name,
+            help=verb.summary,
+            description=verb.summary,
+            epilog="examples:\n" + verb.examples,
+            formatter_class=raw,
+        )
         verb.add_arguments(sub)
         if name not in ("mkfs", "map"):  # all others open images
             add_codepage(sub)
@@ -83,9 +93,11 @@ def run(argv: list[str]) -> int:
 
 @contextmanager
 def _signals_in_order() -> Iterator[None]:
-    """A `with` block in which a signal that asks us to end raises, so that what was begun is cleaned up, and volumes are left clean.
+    """A `with` block in which a signal that asks us to end raises, so that what was begun is
+    cleaned up, and volumes are left clean.
 
-    Before it and after it the process has nothing to lose, and its own handlers (`octavo.__main__`) end it.
+    Before it and after it the process has nothing to lose, and its own handlers (`octavo.__main__`)
+    end it.
     """
     before = [signal.getsignal(number) for number in SIGNALS]
     try:

@@ -21,46 +21,77 @@ from octavo.system import DEFAULT_ARCH
 from octavo.transfer.host import write_file
 
 KERNEL_PAGES = 512  # 2 MiB, for want of a kernel
-_USES = {"any": "user pages, file cache", "dma32": "devices with 32 address bits", "kernel": "what the kernel must always see", "dma": "ISA devices"}
+_USES = {
+    "any": "user pages, file cache",
+    "dma32": "devices with 32 address bits",
+    "kernel": "what the kernel must always see",
+    "dma": "ISA devices",
+}
 
 
 def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "map", metavar="MAP",
-        help="a file (a boot log of Linux, Xen or FreeBSD, /proc/iomem, JSON, ranges, or binary E820, UEFI or Multiboot tables; "
-        "packed or not; 'uefi:FILE' names a binary form), 'host', "
+        help="a file (a boot log of Linux, Xen or FreeBSD, /proc/iomem, JSON, ranges, or binary "
+        "E820, UEFI or Multiboot tables; packed or not; 'uefi:FILE' names a binary form), 'host', "
         f"or a recorded map: {', '.join(recorded_maps())}",
     )  # fmt: skip
-    parser.add_argument("--arch", choices=FORMATS, default=DEFAULT_ARCH, help=f"page-table format (default {DEFAULT_ARCH})")
+    parser.add_argument(
+        "--arch",
+        choices=FORMATS,
+        default=DEFAULT_ARCH,
+        help=f"page-table format (default {DEFAULT_ARCH})",
+    )
     parser.add_argument("-m", "--memory", help="memory limit, such as 16M (default: all there is)")
-    parser.add_argument("--svg", metavar="OUT", help="draw the physical and virtual maps into this file")
+    parser.add_argument(
+        "--svg", metavar="OUT", help="draw the physical and virtual maps into this file"
+    )
     add_json(parser)
 
 
 def show_map(arguments: Namespace) -> int:
     """Prints or draws what a firmware map leads to."""
     if arguments.svg in ("", "-"):
-        wrong(arguments, f"--svg {arguments.svg!r}: give the name of a file; /dev/stdout is the standard output")
+        wrong(
+            arguments,
+            f"--svg {arguments.svg!r}: give the name of a file; /dev/stdout is the standard output",
+        )
     limit = size(arguments, arguments.memory) if arguments.memory else None
     ranges = load_firmware_map(arguments.map)
     plan = plan_boot(ranges, arguments.arch, limit)
     loader = LoaderMap.from_firmware(plan.arch, ranges)
     unmapped = _place_kernel(loader)
-    layout, without = _layout(plan, 1 if unmapped else (loader.next - loader.window.start) >> PAGE_SHIFT)
+    layout, without = _layout(
+        plan, 1 if unmapped else (loader.next - loader.window.start) >> PAGE_SHIFT
+    )
     if arguments.svg:
         write_file(arguments.svg, draw_maps(arguments.map, plan, layout).encode())
     if arguments.json:
         missing = {"mappings": unmapped, "layout": without}
-        print_json(_as_data(plan, loader, layout) | {"missing": {what: why for what, why in missing.items() if why}})
+        print_json(
+            _as_data(plan, loader, layout)
+            | {"missing": {what: why for what, why in missing.items() if why}}
+        )
     else:
-        print("\n".join([*plan.log(), *_segments(plan), *_loader(loader, unmapped), *_regions(layout, without)]))
+        print(
+            "\n".join(
+                [
+                    *plan.log(),
+                    *_segments(plan),
+                    *_loader(loader, unmapped),
+                    *_regions(layout, without),
+                ]
+            )
+        )
         if arguments.svg:
             print(f"\nDrawn: {arguments.svg}")
     return 0
 
 
 def _place_kernel(loader: LoaderMap) -> str:
-    """Maps the firmware's regions and a kernel image; says why not, where that is impossible, and leaves everything unmapped."""
+    """Maps the firmware's regions and a kernel image; says why not, where that is impossible, and
+    leaves everything unmapped.
+    """
     first = loader.free_run(KERNEL_PAGES, loader.frames_limit)
     if not first:
         return f"there is no room for a kernel image of {human(KERNEL_PAGES << PAGE_SHIFT)}"
@@ -72,7 +103,9 @@ def _place_kernel(loader: LoaderMap) -> str:
 
 
 def _layout(plan: BootPlan, image: int) -> tuple[list[Region], str]:
-    """The layout of the virtual addresses; none, and why, where there is too little memory or too much."""
+    """The layout of the virtual addresses; none, and why, where there is too little memory or too
+    much.
+    """
     least = minimum_pages(plan.arch)
     if plan.managed < least:
         return [], f"{plan.managed} frames are below {plan.arch.name}'s minimum of {least}"
@@ -83,25 +116,41 @@ def _layout(plan: BootPlan, image: int) -> tuple[list[Region], str]:
 
 
 def _segments(plan: BootPlan) -> list[str]:
-    lines = ["Watermarks (frames: ordinary allocation stops at min, pageout starts at low and ends at high):"]
+    lines = [
+        "Watermarks (frames: ordinary allocation stops at min, pageout starts at low and "
+        "ends at high):"
+    ]
     for s in plan.segments:
         least, low, high = watermarks(s.usable)
         lines.append(f"  {s.name:<10} min {least}, low {low}, high {high}")
     lines.append("What each use can reach:")
     for use, frames in reach(plan.segments).items():
-        lines.append(f"  {use:<7} {human(frames << PAGE_SHIFT):>10}  {_USES[use]:<32} from {', '.join(FALLBACK[use])}")
+        lines.append(
+            f"  {use:<7} {human(frames << PAGE_SHIFT):>10}  {_USES[use]:<32} from "
+            f"{', '.join(FALLBACK[use])}"
+        )
     return lines
 
 
 def _loader(loader: LoaderMap, unmapped: str) -> list[str]:
-    how = f"nothing is mapped: {unmapped}" if unmapped else f"with a kernel image of {human(KERNEL_PAGES << PAGE_SHIFT)} at {loader.kernel:#x}"
+    how = (
+        f"nothing is mapped: {unmapped}"
+        if unmapped
+        else f"with a kernel image of {human(KERNEL_PAGES << PAGE_SHIFT)} at {loader.kernel:#x}"
+    )
     return [f"Loader's map ({len(loader.items)} descriptors; {how}):", *_descriptors(loader.items)]
 
 
 def _regions(layout: list[Region], without: str) -> list[str]:
     if without:
         return [f"Layout: none, {without}"]
-    return ["Layout of the virtual addresses:", *(f"  {r.start:#018x} - {r.end - 1:#018x}  {human(r.end - r.start):>10}  {r.name}" for r in layout)]
+    return [
+        "Layout of the virtual addresses:",
+        *(
+            f"  {r.start:#018x} - {r.end - 1:#018x}  {human(r.end - r.start):>10}  {r.name}"
+            for r in layout
+        ),
+    ]
 
 
 def _descriptors(items: Iterable[Descriptor]) -> list[str]:
@@ -110,7 +159,10 @@ def _descriptors(items: Iterable[Descriptor]) -> list[str]:
         where = f"at {d.virtual:#x}" if d.virtual else "not mapped"
         if d.type == LoaderType.TEMPORARY and d.virtual:
             where += ", until the kernel runs"
-        out.append(f"  {d.first << PAGE_SHIFT:#018x} - {(d.end << PAGE_SHIFT) - 1:#018x}  {human(d.count << PAGE_SHIFT):>10}  {d.type.name.lower():<10} {where}")
+        out.append(
+            f"  {d.first << PAGE_SHIFT:#018x} - {(d.end << PAGE_SHIFT) - 1:#018x}  "
+            f"{human(d.count << PAGE_SHIFT):>10}  {d.type.name.lower():<10} {where}"
+        )
     return out
 
 
@@ -118,9 +170,17 @@ def _as_data(plan: BootPlan, loader: LoaderMap, layout: list[Region]) -> dict[st
     return {
         "arch": plan.arch.name,
         "notes": list(plan.notes),
-        "ranges": [{"start": r.start, "end": r.end, "kind": r.kind.name.lower()} for r in plan.ranges],
+        "ranges": [
+            {"start": r.start, "end": r.end, "kind": r.kind.name.lower()} for r in plan.ranges
+        ],
         "segments": [
-            {"name": s.name, "first": s.first, "end": s.end, "usable": s.usable, "watermarks": dict(zip(("min", "low", "high"), watermarks(s.usable), strict=True))}
+            {
+                "name": s.name,
+                "first": s.first,
+                "end": s.end,
+                "usable": s.usable,
+                "watermarks": dict(zip(("min", "low", "high"), watermarks(s.usable), strict=True)),
+            }
             for s in plan.segments
         ],
         "reach": reach(plan.segments),
@@ -130,15 +190,25 @@ def _as_data(plan: BootPlan, loader: LoaderMap, layout: list[Region]) -> dict[st
         "beyond": plan.beyond,
         "outside": plan.outside,
         "kernel": loader.kernel or None,
-        "descriptors": [{"type": d.type.name.lower(), "first": d.first, "count": d.count, "virtual": d.virtual or None} for d in loader.items],
+        "descriptors": [
+            {
+                "type": d.type.name.lower(),
+                "first": d.first,
+                "count": d.count,
+                "virtual": d.virtual or None,
+            }
+            for d in loader.items
+        ],
         "layout": [{"name": r.name, "start": r.start, "end": r.end} for r in layout],
     }
 
 
 VERBS = {
     "map": Verb(
-        "Show what a machine's firmware map leads to: memory, segments, the loader's mappings, the kernel's layout.",
-        "  octavo map host\n  octavo map pc-6g --arch pae --svg pc.svg\n  octavo map uefi:memmap.bin --json",
+        "Show what a machine's firmware map leads to: memory, segments, the loader's "
+        "mappings, the kernel's layout.",
+        "  octavo map host\n  octavo map pc-6g --arch pae --svg pc.svg\n"
+        "  octavo map uefi:memmap.bin --json",
         _arguments, show_map,
     ),
 }  # fmt: skip

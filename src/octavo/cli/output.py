@@ -1,4 +1,6 @@
-"""What commands print: lines, JSON, progress bars, errors. Nothing of it can take over a terminal."""
+"""What commands print: lines, JSON, progress bars, errors. Nothing of it can take over a
+terminal.
+"""
 
 from __future__ import annotations
 
@@ -53,14 +55,18 @@ def complain(error: StatusError | str) -> None:
 
 
 def complain_at_end(error: StatusError) -> None:
-    """The error that ends the program, unless its cause was told of something else: a full host is met again at unmounting."""
+    """The error that ends the program, unless its cause was told of something else: a full host is
+    met again at unmounting.
+    """
     cause = error.text.partition(": ")[2]
     if not cause or not any(line.endswith(cause) for line in told):
         complain(error)
 
 
 class Failures:
-    """What could not be done while the rest was: each is told when it comes; `code` is the exit code."""
+    """What could not be done while the rest was: each is told when it comes; `code` is the exit
+    code.
+    """
 
     def __init__(self) -> None:
         self.code = 0
@@ -77,7 +83,9 @@ class Failures:
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """A `with` block whose failure is told, so that what comes after it is done all the same."""
+        """A `with` block whose failure is told, so that what comes after it is done all the
+        same.
+        """
         try:
             yield
         except StatusError as error:
@@ -103,10 +111,25 @@ def progress(title: str, total: int, unit: str = "bytes") -> Iterator[Advance | 
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TransferSpeedColumn,
+    )
 
-    amount = [DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), *amount, TextColumn("{task.fields[name]}", markup=False), console=Console(stderr=True))
+    amount = (
+        [DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]
+    )
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *amount,
+        TextColumn("{task.fields[name]}", markup=False),
+        console=Console(stderr=True),
+    )
     with bar:
         task = bar.add_task(title, total=total, name="")
         yield lambda name, count: bar.update(task, advance=count, name=printable(name[-40:]))

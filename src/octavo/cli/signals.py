@@ -1,4 +1,6 @@
-"""Signals that ask the command to end. Nothing that takes time is imported here: `octavo.__main__` begins with it."""
+"""Signals that ask the command to end. Nothing that takes time is imported here: `octavo.__main__`
+begins with it.
+"""
 
 import signal
 from collections.abc import Callable

@@ -12,7 +12,9 @@ from octavo.system import parse_size
 
 
 class Verb(NamedTuple):
-    """`summary` and `examples` are for help; `run` gets the parsed arguments and returns the exit code."""
+    """`summary` and `examples` are for help; `run` gets the parsed arguments and returns the exit
+    code.
+    """
 
     summary: str
     examples: str
@@ -41,7 +43,9 @@ def add_json(parser: ArgumentParser) -> None:
 
 def add_recursive(parser: ArgumentParser) -> None:
     """The -r option."""
-    parser.add_argument("-r", "-R", "--recursive", action="store_true", help="with all that is below directories")
+    parser.add_argument(
+        "-r", "-R", "--recursive", action="store_true", help="with all that is below directories"
+    )
 
 
 def add_codepage(parser: ArgumentParser) -> None:

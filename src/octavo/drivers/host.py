@@ -31,32 +31,49 @@ _STATUSES = {
     errno.EFBIG: Status.FILE_TOO_LARGE,
 }
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a character device", stat.S_IFBLK: "a block device", stat.S_IFDIR: "a directory"}
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+    stat.S_IFDIR: "a directory",
+}
 
 
 def host_error(error: OSError, what: str, other: Status = Status.ACCESS_DENIED) -> StatusError:
-    """The host's error as a StatusError, with the status `other` where there is no closer one; `what` begins the sentence."""
+    """The host's error as a StatusError, with the status `other` where there is no closer one;
+    `what` begins the sentence.
+    """
     return StatusError(_STATUSES.get(error.errno or 0, other), f"{what}: {error.strerror or error}")
 
 
 def lock(fd: int, path: str, shared: bool = False) -> None:
     """Locks an image, which is open as `fd`, for its only writer, or for readers.
 
-    StatusError SHARING_VIOLATION when it is in use, by this program or another, or when `path` leads to another file by now.
+    StatusError SHARING_VIOLATION when it is in use, by this program or another, or when `path`
+    leads to another file by now.
     """
     try:
         fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         replaced = identity(os.fstat(fd)) != identity(os.stat(path))
     except BlockingIOError:
-        raise StatusError(Status.SHARING_VIOLATION, f"{path}: the image is in use: it is open already, in this program or another") from None
+        raise StatusError(
+            Status.SHARING_VIOLATION,
+            f"{path}: the image is in use: it is open already, in this program or another",
+        ) from None
     except OSError as error:
         raise host_error(error, f"{path}: cannot lock the image") from None
     if replaced:
-        raise StatusError(Status.SHARING_VIOLATION, f"{path}: another program has just replaced the image: try again")
+        raise StatusError(
+            Status.SHARING_VIOLATION,
+            f"{path}: another program has just replaced the image: try again",
+        )
 
 
 def make_file(path: str, fill: Callable[[int], None]) -> None:
-    """Makes a file that is not there yet; removes it when `fill`, which gets its descriptor, fails. OSError."""
+    """Makes a file that is not there yet; removes it when `fill`, which gets its descriptor, fails.
+    OSError.
+    """
     fd = os.open(path, _NEW, 0o666)
     made = os.fstat(fd)
     try:
@@ -66,7 +83,9 @@ def make_file(path: str, fill: Callable[[int], None]) -> None:
             os.close(fd)
     except BaseException:
         with suppress(FileNotFoundError):
-            if os.path.samestat(made, os.lstat(path)):  # else somebody else's file has its name by now
+            if os.path.samestat(
+                made, os.lstat(path)
+            ):  # else somebody else's file has its name by now
                 os.unlink(path)
         raise
 
@@ -82,8 +101,8 @@ def identity(info: os.stat_result) -> tuple[int, int]:
 
 
 def require_storage(path: str, mode: int | None = None) -> None:
-    """StatusError NO_SUCH_DEVICE when a path (or what was opened there, with `mode`) has no bytes at places, as
-    files and block devices have.
+    """StatusError NO_SUCH_DEVICE when a path (or what was opened there, with `mode`) has no bytes
+    at places, as files and block devices have.
 
     Asked before a path is opened: opening a FIFO would wait, or be seen at its other end.
     """
@@ -93,4 +112,6 @@ def require_storage(path: str, mode: int | None = None) -> None:
         except OSError as error:
             raise host_error(error, f"{path}: cannot open the image") from None
     if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
-        raise StatusError(Status.NO_SUCH_DEVICE, f"{path}: is {kind_of(mode)}, not a file or a block device")
+        raise StatusError(
+            Status.NO_SUCH_DEVICE, f"{path}: is {kind_of(mode)}, not a file or a block device"
+        )

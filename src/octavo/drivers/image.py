@@ -1,12 +1,15 @@
 """Driver for raw disk images: a host file (or block device) as a disk.
 
-Reads are tried without waiting first: what the host has in its page cache is copied straight into the frames, and the
-path goes on without a suspension. Only what the host must fetch, and every write, goes to a worker thread.
+Reads are tried without waiting first: what the host has in its page cache is copied straight into
+the frames, and the path goes on without a suspension. Only what the host must fetch, and every
+write, goes to a worker thread.
 
-With `direct` the host's page cache is passed by (O_DIRECT): each read is a request to the host's disk. Then offsets and lengths
-must be multiples of its sectors, mostly 512 bytes or 4 KiB; frames always are in memory.
+With `direct` the host's page cache is passed by (O_DIRECT): each read is a request to the host's
+disk. Then offsets and lengths must be multiples of its sectors, mostly 512 bytes or 4 KiB; frames
+always are in memory.
 
-An image that is opened for writing is locked (flock) against a second writer; readers share it with readers.
+An image that is opened for writing is locked (flock) against a second writer; readers share it with
+readers.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from octavo.drivers.host import host_error, lock, require_storage
 from octavo.io.device import SECTOR, Device, Extent
@@ -29,9 +33,17 @@ _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
 
 class ImageDisk(Device):
-    """The image at `path`; StatusError where it cannot be opened or another writer has it, INVALID_PARAMETER for what is no path."""
+    """The image at `path`; StatusError where it cannot be opened or another writer has it,
+    INVALID_PARAMETER for what is no path.
+    """
 
-    def __init__(self, path: str | os.PathLike[str], scheduler: Scheduler, read_only: bool = False, direct: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        scheduler: Scheduler,
+        read_only: bool = False,
+        direct: bool = False,
+    ) -> None:
         self.path = _named(path)
         self.scheduler = given(scheduler, Scheduler, "a scheduler")
         self._fd = _open(self.path, read_only, direct)
@@ -40,7 +52,9 @@ class ImageDisk(Device):
         self._nowait = _NOWAIT if not (scheduler.clock.virtual or direct) else 0
 
     def resize(self, size: int) -> None:
-        """Gives a file so many bytes; those that are new are zeros. StatusError INVALID_PARAMETER, or that of the host, and it is as it was."""
+        """Gives a file so many bytes; those that are new are zeros. StatusError INVALID_PARAMETER,
+        or that of the host, and it is as it was.
+        """
         whole(size, f"{self.name}: the size of an image", 0, (1 << 63) - 1)
         try:
             os.ftruncate(self._fd, size)
@@ -49,7 +63,8 @@ class ImageDisk(Device):
         self.size = size // SECTOR * SECTOR
 
     def reserve(self) -> None:
-        """Has the host give a file room for all its bytes now, where it can, so that no write finds the host full later.
+        """Has the host give a file room for all its bytes now, where it can, so that no write finds
+        the host full later.
 
         StatusError DISK_FULL when it has not so much, and nothing is changed.
         """
@@ -58,7 +73,10 @@ class ImageDisk(Device):
             return
         missing, room = self.size - info.st_blocks * 512, host.f_bavail * host.f_frsize
         if missing > room:  # asked before: an allocation that fails may keep what it got
-            text = f"{self.name}: needs {missing >> 10} KiB more of the host's disk, which has {room >> 10}: make it smaller"
+            text = (
+                f"{self.name}: needs {missing >> 10} KiB more of the host's disk, which has "
+                f"{room >> 10}: make it smaller"
+            )
             raise StatusError(Status.DISK_FULL, text)
         try:
             os.posix_fallocate(self._fd, 0, self.size)
@@ -73,7 +91,7 @@ class ImageDisk(Device):
                 if not buffers:
                     continue
             self.counts.waits += 1
-            await self._blocking("read", lambda o=offset, b=buffers: _all(os.preadv, self._fd, b, o))  # type: ignore[misc]
+            await self._blocking("read", partial(_all, os.preadv, self._fd, buffers, offset))
 
     def _read_now(self, offset: int, buffers: list[memoryview]) -> Extent:
         """Reads what the host has at hand; returns what is left to read."""
@@ -102,7 +120,9 @@ class ImageDisk(Device):
         try:
             await self.scheduler.call(work, f"{verb} {os.path.basename(self.path)}")
         except OSError as error:
-            raise host_error(error, f"{self.name}: the host cannot {verb} the image", Status.IO_DEVICE_ERROR) from None
+            raise host_error(
+                error, f"{self.name}: the host cannot {verb} the image", Status.IO_DEVICE_ERROR
+            ) from None
 
     def close(self) -> None:
         """Closes the image and gives up the lock."""
@@ -144,7 +164,12 @@ def _skip(buffers: list[memoryview], count: int) -> list[memoryview]:
     return []
 
 
-def _all(call: Callable[[int, list[memoryview], int], int], fd: int, buffers: list[memoryview], offset: int) -> None:
+def _all(
+    call: Callable[[int, list[memoryview], int], int],
+    fd: int,
+    buffers: list[memoryview],
+    offset: int,
+) -> None:
     """Repeats preadv or pwritev until all buffers are done."""
     while buffers:
         done = call(fd, buffers[:MOST_BUFFERS], offset)

@@ -1,6 +1,7 @@
 """Driver for a RAM disk: a disk whose sectors are frames that the memory manager lends it.
 
-The frames count against the memory limit, as all memory does. Data is copied between them and the cache's frames.
+The frames count against the memory limit, as all memory does. Data is copied between them and the
+cache's frames.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from octavo.status import Status, StatusError
 class RamDisk(Device):
     """`size` bytes (rounded up to pages) of zeros.
 
-    StatusError INSUFFICIENT_RESOURCES when memory has no such run of frames, INVALID_PARAMETER, OBJECT_NAME_INVALID.
+    StatusError INSUFFICIENT_RESOURCES when memory has no such run of frames, INVALID_PARAMETER,
+    OBJECT_NAME_INVALID.
     """
 
     def __init__(self, name: str, size: int, memory: MemoryManager) -> None:
@@ -28,7 +30,8 @@ class RamDisk(Device):
         if not self.first:
             raise StatusError(
                 Status.INSUFFICIENT_RESOURCES,
-                f"{name}: memory has no {self.pages} free frames in a row for the RAM disk; boot with more memory",
+                f"{name}: memory has no {self.pages} free frames in a row for the RAM "
+                "disk; boot with more memory",
             )
         super().__init__(name, self.pages * PAGE_SIZE, False, False)
         self._bytes = memory.ram.frame(self.first, self.pages)

@@ -7,7 +7,9 @@ from typing import NamedTuple
 from octavo.memory.arguments import shown
 from octavo.status import Status, StatusError
 
-MOST_PATH = 4095  # characters, as on Linux: what is nested without a bound costs its depth at each level
+MOST_PATH = (
+    4095  # characters, as on Linux: what is nested without a bound costs its depth at each level
+)
 
 
 class Space(NamedTuple):
@@ -30,11 +32,15 @@ class Problem(NamedTuple):
 
 
 def check_path(path: object) -> None:
-    """StatusError INVALID_PARAMETER for what is no text, NAME_TOO_LONG for more than MOST_PATH characters."""
+    """StatusError INVALID_PARAMETER for what is no text, NAME_TOO_LONG for more than MOST_PATH
+    characters.
+    """
     if not isinstance(path, str):
         raise StatusError(Status.INVALID_PARAMETER, f"{shown(path)} is no path")
     if len(path) > MOST_PATH:
-        why = f"{path[:40]}...: the path has {len(path)} characters, and a path may have {MOST_PATH}"
+        why = (
+            f"{path[:40]}...: the path has {len(path)} characters, and a path may have {MOST_PATH}"
+        )
         raise StatusError(Status.NAME_TOO_LONG, why)
 
 
@@ -52,12 +58,19 @@ def split_path(path: str) -> list[str]:
 
 
 def check_file_path(path: str) -> None:
-    """StatusError NOT_A_DIRECTORY for a path that, as in POSIX, only a directory can have: one that ends in a slash, "." or ".."."""
+    """StatusError NOT_A_DIRECTORY for a path that, as in POSIX, only a directory can have: one that
+    ends in a slash, "." or "..".
+    """
     if path.replace("\\", "/").rpartition("/")[2] in ("", ".", ".."):
-        raise StatusError(Status.NOT_A_DIRECTORY, f"{path}: only a directory can have this path: that of a file ends with its name")
+        raise StatusError(
+            Status.NOT_A_DIRECTORY,
+            f"{path}: only a directory can have this path: that of a file ends with its name",
+        )
 
 
 def not_found(path: str, parent: bool = False) -> StatusError:
     """The error for a path that is not there."""
     status = Status.OBJECT_PATH_NOT_FOUND if parent else Status.OBJECT_NAME_NOT_FOUND
-    return StatusError(status, f"{path or '/'}: no such {'directory' if parent else 'file or directory'}")
+    return StatusError(
+        status, f"{path or '/'}: no such {'directory' if parent else 'file or directory'}"
+    )

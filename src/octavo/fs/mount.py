@@ -29,8 +29,9 @@ async def read_device(device: Device, cache: CacheManager, offset: int, length: 
 async def mount(device: Device, cache: CacheManager, codepage: str | int = 437) -> FatVolume:
     """The volume on a device, or in the first of its partitions that has one.
 
-    `codepage` is that of short names (437, 850, 932 or what Python calls it). StatusError UNRECOGNIZED_VOLUME says of the
-    device, or of each of its partitions, why there is none, INVALID_PARAMETER that there is no such code page.
+    `codepage` is that of short names (437, 850, 932 or what Python calls it). StatusError
+    UNRECOGNIZED_VOLUME says of the device, or of each of its partitions, why there is none,
+    INVALID_PARAMETER that there is no such code page.
     """
     page = check_code_page(codepage)
     sector = await _first_sector(device, cache)
@@ -52,31 +53,49 @@ async def mount(device: Device, cache: CacheManager, codepage: str | int = 437) 
                 why.append(error.text)
         else:
             return await _volume(partition, geometry, cache, sector, page)
-    raise StatusError(Status.UNRECOGNIZED_VOLUME, f"{device.name}: has no FAT volume: {'; '.join(sorted(why))}")
+    raise StatusError(
+        Status.UNRECOGNIZED_VOLUME, f"{device.name}: has no FAT volume: {'; '.join(sorted(why))}"
+    )
 
 
 async def _first_sector(device: Device, cache: CacheManager) -> bytes:
     if device.size < SECTOR:
-        raise StatusError(Status.UNRECOGNIZED_VOLUME, f"{device.name}: has less than {SECTOR} bytes, and no FAT volume is so small")
+        raise StatusError(
+            Status.UNRECOGNIZED_VOLUME,
+            f"{device.name}: has less than {SECTOR} bytes, and no FAT volume is so small",
+        )
     return await read_device(device, cache, 0, SECTOR)
 
 
 async def _geometry(device: Device, cache: CacheManager, sector: bytes, name: str) -> Geometry:
-    """The geometry in a first sector. StatusError UNRECOGNIZED_VOLUME says what else the device is, where that can be told."""
+    """The geometry in a first sector. StatusError UNRECOGNIZED_VOLUME says what else the device is,
+    where that can be told.
+    """
     try:
         geometry = parse_boot_sector(sector, name, device.size)
     except StatusError as error:
         if what := foreign(await read_device(device, cache, 0, min(LOOK_BYTES, device.size))):
             raise StatusError(error.status, f"{name}: {what}") from None
         raise
-    if isinstance(device, Partition) and device.unit not in (SECTOR, geometry.sector) and device.size != geometry.size:
-        raise StatusError(Status.UNRECOGNIZED_VOLUME, f"{name}: is not what the partition has in sectors of {device.unit} bytes")
+    if (
+        isinstance(device, Partition)
+        and device.unit not in (SECTOR, geometry.sector)
+        and device.size != geometry.size
+    ):
+        raise StatusError(
+            Status.UNRECOGNIZED_VOLUME,
+            f"{name}: is not what the partition has in sectors of {device.unit} bytes",
+        )
     return geometry
 
 
-async def _volume(device: Device, geometry: Geometry, cache: CacheManager, sector: bytes, codepage: str) -> FatVolume:
+async def _volume(
+    device: Device, geometry: Geometry, cache: CacheManager, sector: bytes, codepage: str
+) -> FatVolume:
     if geometry.unreachable and not geometry.doubt and not await _fat_fits(device, geometry, cache):
-        geometry = replace(geometry, doubt=f"{geometry.misfit}, and what follows it is not where it should be")
+        geometry = replace(
+            geometry, doubt=f"{geometry.misfit}, and what follows it is not where it should be"
+        )
     volume = FatVolume(device, geometry, cache, device.read_only or geometry.misfit != "", codepage)
     volume.was_dirty = bool(sector[geometry.flags_offset] & DIRTY_FLAG)
     await volume.read_label()
@@ -84,10 +103,15 @@ async def _volume(device: Device, geometry: Geometry, cache: CacheManager, secto
 
 
 async def _fat_fits(device: Device, g: Geometry, cache: CacheManager) -> bool:
-    """Whether the size of a FAT is right: a second one begins as the first does, or names are where the root directory is."""
+    """Whether the size of a FAT is right: a second one begins as the first does, or names are where
+    the root directory is.
+    """
     if g.fats > 1:
         first = g.root_offset - g.fats * g.fat_size
-        heads = [(await read_device(device, cache, first + i * g.fat_size, 4))[: g.bits // 8] for i in (0, 1)]
+        heads = [
+            (await read_device(device, cache, first + i * g.fat_size, 4))[: g.bits // 8]
+            for i in (0, 1)
+        ]
         return heads[0] == heads[1]
     root = g.root_offset if g.root_size else g.place(g.root_cluster)
     if root + SECTOR > device.size:

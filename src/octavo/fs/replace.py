@@ -1,10 +1,10 @@
-"""Whole files: reading one, and putting new contents into the place of old ones, which stay as they are when
-that fails.
+"""Whole files: reading one, and putting new contents into the place of old ones, which stay as they
+are when that fails.
 
-The new contents are written beside the old ones, as OCTAVOn.TMP, and renamed into their place: the file is a
-new one, with its own time of creation and no attributes but "archive". Where there is no room for both, or
-the file is open, they are written over the old ones, which are put back when that fails; only a power cut in
-that moment leaves a part of each.
+The new contents are written beside the old ones, as OCTAVOn.TMP, and renamed into their place: the
+file is a new one, with its own time of creation and no attributes but "archive". Where there is no
+room for both, or the file is open, they are written over the old ones, which are put back when that
+fails; only a power cut in that moment leaves a part of each.
 """
 
 from __future__ import annotations
@@ -29,8 +29,12 @@ async def read_whole(core: FileSystemVolume, path: str) -> bytes:
         await file.close()
 
 
-async def write_whole(core: FileSystemVolume, path: str, data: bytes, modified: float | None) -> None:
-    """Makes `data` the contents of a file, new or not, last written at `modified` (seconds since 1970; None: now)."""
+async def write_whole(
+    core: FileSystemVolume, path: str, data: bytes, modified: float | None
+) -> None:
+    """Makes `data` the contents of a file, new or not, last written at `modified` (seconds since
+    1970; None: now).
+    """
     if await core.create_whole(path, data, modified):
         return
     beside = ""
@@ -45,7 +49,9 @@ async def write_whole(core: FileSystemVolume, path: str, data: bytes, modified: 
         await _overwrite(core, path, data, modified)
 
 
-async def _create_beside(core: FileSystemVolume, path: str, data: bytes, modified: float | None) -> str:
+async def _create_beside(
+    core: FileSystemVolume, path: str, data: bytes, modified: float | None
+) -> str:
     for beside in await _names_beside(core, path):
         if await core.create_whole(beside, data, modified):
             return beside
@@ -53,7 +59,9 @@ async def _create_beside(core: FileSystemVolume, path: str, data: bytes, modifie
 
 
 async def open_beside(core: FileSystemVolume, path: str) -> OpenFile:
-    """A new file in the directory of another, to take its place; StatusError when nothing may take it."""
+    """A new file in the directory of another, to take its place; StatusError when nothing may take
+    it.
+    """
     for beside in await _names_beside(core, path):
         try:
             return await core.open(beside, write=True, create=True, exclusive=True)
@@ -64,7 +72,9 @@ async def open_beside(core: FileSystemVolume, path: str) -> OpenFile:
 
 
 async def _names_beside(core: FileSystemVolume, path: str) -> Iterator[str]:
-    """Paths in the directory of a file, of names that take one slot; StatusError when another file cannot take its place."""
+    """Paths in the directory of a file, of names that take one slot; StatusError when another file
+    cannot take its place.
+    """
     info = await core.stat(path)
     if info.is_directory:
         raise StatusError(Status.FILE_IS_A_DIRECTORY, f"{path}: is a directory")
@@ -74,10 +84,13 @@ async def _names_beside(core: FileSystemVolume, path: str) -> Iterator[str]:
     return ("/".join([*above, f"OCTAVO{n}.TMP"]) for n in count())
 
 
-async def _overwrite(core: FileSystemVolume, path: str, data: bytes, modified: float | None) -> None:
+async def _overwrite(
+    core: FileSystemVolume, path: str, data: bytes, modified: float | None
+) -> None:
     """Writes over a file.
 
-    Room for all of it is taken before the first byte is changed; what was there is put back on an error.
+    Room for all of it is taken before the first byte is changed; what was there is put back on an
+    error.
     """
     file = await core.open(path, write=True)
     try:

@@ -1,9 +1,11 @@
 """What a storage device is to the rest of the system.
 
-A request is a list of extents: a byte offset on the device and the buffers that go there one after the other. Buffers are
-frames of RAM: no device copies. Offsets and lengths are multiples of the sector size, within the device.
+A request is a list of extents: a byte offset on the device and the buffers that go there one after
+the other. Buffers are frames of RAM: no device copies. Offsets and lengths are multiples of the
+sector size, within the device.
 
-A device fails a request whole, with one StatusError; the caller splits when it must know which part was at fault.
+A device fails a request whole, with one StatusError; the caller splits when it must know which part
+was at fault.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ Extent = tuple[int, list[Buffer]]  # (byte offset on the device, buffers)
 
 @dataclass
 class DeviceStatistics:
-    """What a device has done: requests and bytes; `waits` counts the requests that had to wait for the host."""
+    """What a device has done: requests and bytes; `waits` counts the requests that had to wait for
+    the host.
+    """
 
     reads: int = 0
     read_bytes: int = 0
@@ -65,7 +69,9 @@ class Device(ABC):
     async def write(self, extents: Sequence[Extent]) -> None:
         """Writes the buffers to the device."""
         if self.read_only:
-            raise StatusError(Status.MEDIA_WRITE_PROTECTED, f"{self.name}: is opened for reading only")
+            raise StatusError(
+                Status.MEDIA_WRITE_PROTECTED, f"{self.name}: is opened for reading only"
+            )
         length = self._admit(extents, "write")
         self.counts.writes += 1
         try:
@@ -87,7 +93,10 @@ class Device(ABC):
 
     def _check_open(self) -> None:
         if self.closed:
-            raise StatusError(Status.FILE_CLOSED, f"{self.name}: is closed: its volume was unmounted, or the system was ended")
+            raise StatusError(
+                Status.FILE_CLOSED,
+                f"{self.name}: is closed: its volume was unmounted, or the system was ended",
+            )
 
     def _admit(self, extents: Sequence[Extent], verb: str) -> int:
         if self.closed:
@@ -95,7 +104,9 @@ class Device(ABC):
         try:
             return self._length(extents, verb)
         except (TypeError, ValueError):
-            raise invalid(f"{self.name}: {shown(extents)} are no places on a device, each with its buffers") from None
+            raise invalid(
+                f"{self.name}: {shown(extents)} are no places on a device, each with its buffers"
+            ) from None
 
     def _length(self, extents: Sequence[Extent], verb: str) -> int:
         total = 0
@@ -104,7 +115,8 @@ class Device(ABC):
             if offset < 0 or offset + length > self.size:
                 raise StatusError(
                     Status.IO_DEVICE_ERROR,
-                    f"{self.name}: cannot {verb} bytes {offset} to {offset + length}: the device ends at byte {self.size}",
+                    f"{self.name}: cannot {verb} bytes {offset} to {offset + length}: the "
+                    f"device ends at byte {self.size}",
                 )
             total += length
         return total
@@ -119,7 +131,9 @@ class Device(ABC):
     async def _flush(self) -> None: ...
 
     def close(self) -> None:
-        """Lets go of the host's resources: from now on every request ends in StatusError FILE_CLOSED."""
+        """Lets go of the host's resources: from now on every request ends in StatusError
+        FILE_CLOSED.
+        """
         self.closed = True
 
     def statistics(self) -> dict[str, int]:
@@ -133,12 +147,18 @@ def given_device(value: object, what: str) -> Device:
 
 
 def merge(extents: list[Extent], most_bytes: int, most_buffers: int) -> list[Extent]:
-    """Sorts extents by offset and joins those that touch, up to `most_bytes` and `most_buffers` in one."""
+    """Sorts extents by offset and joins those that touch, up to `most_bytes` and `most_buffers` in
+    one.
+    """
     out: list[Extent] = []
     end = size = -1
     for offset, buffers in sorted(extents, key=lambda e: e[0]):
         length = sum(map(len, buffers))
-        if offset == end and size + length <= most_bytes and len(out[-1][1]) + len(buffers) <= most_buffers:
+        if (
+            offset == end
+            and size + length <= most_bytes
+            and len(out[-1][1]) + len(buffers) <= most_buffers
+        ):
             out[-1][1].extend(buffers)
             size += length
         else:

@@ -1,6 +1,8 @@
-"""A device as one file, to be mapped into address spaces: `system.virtual.sections.create(file=RawFile(device))`.
+"""A device as one file, to be mapped into address spaces:
+`system.virtual.sections.create(file=RawFile(device))`.
 
-Its section is its own: whoever mounts the same device sees it through other frames, so a device is either mounted or raw.
+Its section is its own: whoever mounts the same device sees it through other frames, so a device is
+either mounted or raw.
 """
 
 from __future__ import annotations
@@ -30,7 +32,10 @@ class RawFile:
 
     async def grow(self, size: int) -> None:
         """StatusError INVALID_PARAMETER: a device has the size that it has."""
-        raise StatusError(Status.INVALID_PARAMETER, f"{self.path}: a device of {self.device.size} bytes cannot grow to {shown(size)}")
+        raise StatusError(
+            Status.INVALID_PARAMETER,
+            f"{self.path}: a device of {self.device.size} bytes cannot grow to {shown(size)}",
+        )
 
     async def close(self) -> None:
         """The device stays open: it is its owner's."""

@@ -1,14 +1,16 @@
-"""The pager of everything that lies on a device: a section whose bytes are at the places that its region map names.
+"""The pager of everything that lies on a device: a section whose bytes are at the places that its
+region map names.
 
-File systems and raw volumes use it; a section's token is its `Mapping`. Reads go straight from the device into frames,
-writes straight from frames to the device. The region map is in memory before a page is, so that writing a page out needs
-neither a page nor a lock (rule 7).
+File systems and raw volumes use it; a section's token is its `Mapping`. Reads go straight from the
+device into frames, writes straight from frames to the device. The region map is in memory before a
+page is, so that writing a page out needs neither a page nor a lock (rule 7).
 
-A mapping can have mirrors: what is written to its place p at or beyond `mirror_from` is written to p + d for each d in
-`mirrors` as well (the copies of a FAT).
+A mapping can have mirrors: what is written to its place p at or beyond `mirror_from` is written to
+p + d for each d in `mirrors` as well (the copies of a FAT).
 
-What is written is on the medium after a `barrier`. One that failed may have lost any of it, and nobody knows what: from then
-on every barrier fails with the same error (as after a failed fsync on Linux the pages count as clean, and are not there).
+What is written is on the medium after a `barrier`. One that failed may have lost any of it, and
+nobody knows what: from then on every barrier fails with the same error (as after a failed fsync on
+Linux the pages count as clean, and are not there).
 """
 
 from __future__ import annotations
@@ -47,13 +49,18 @@ class RegionPager:
 
     async def barrier(self) -> None:
         """Returns when all that was written is on stable storage."""
-        async with self._flushing:  # a second caller waits for a flush that is under way: it may have what he wrote
+        async with (
+            self._flushing
+        ):  # a second caller waits for a flush that is under way: it may have what he wrote
             if self.lost is None and self.unsettled:
                 self.unsettled = False  # what is written from here on is not covered
                 try:
                     await self.device.flush()
                 except StatusError as error:
-                    text = f"{error.text}: what was written since the last flush may be lost: unmount with discard, then check"
+                    text = (
+                        f"{error.text}: what was written since the last flush may be lost: "
+                        "unmount with discard, then check"
+                    )
                     self.lost = StatusError(error.status, text)
         if self.lost is not None:
             raise self.lost
@@ -63,7 +70,9 @@ class RegionPager:
         self.unsettled = True
         await self.device.write([(place, [memoryview(bytes(length))])])
 
-    async def data_request(self, section: Section, page: int, buffers: list[memoryview], need: range) -> None:
+    async def data_request(
+        self, section: Section, page: int, buffers: list[memoryview], need: range
+    ) -> None:
         """Reads from the device; zeros where the region map ends."""
         regions = _mapping(section).regions
         length = sum(map(len, buffers)) if len(buffers) > 1 else len(buffers[0])
@@ -80,7 +89,9 @@ class RegionPager:
             raise StatusError(error.status, f"{section.name}: {error.text}") from None
 
     async def data_return(self, runs: Sequence[DirtyRun]) -> list[StatusError | None]:
-        """Writes all runs in one request, neighbours joined; when that fails, one by one, to know which ones cannot be written."""
+        """Writes all runs in one request, neighbours joined; when that fails, one by one, to know
+        which ones cannot be written.
+        """
         if not runs:
             return []
         try:
@@ -110,7 +121,12 @@ class RegionPager:
         pieces = mapping.regions.locate(run.page << PAGE_SHIFT, length)
         extents = _carve(pieces, run.buffers)
         if mapping.mirrors:
-            extents += [(place + d, b) for place, b in extents if place >= mapping.mirror_from for d in mapping.mirrors]
+            extents += [
+                (place + d, b)
+                for place, b in extents
+                if place >= mapping.mirror_from
+                for d in mapping.mirrors
+            ]
         return extents
 
 

@@ -1,13 +1,15 @@
-"""What compiled kernels and the executive must agree on, once: sizes, entries of the PFN database and of page tables.
+"""What compiled kernels and the executive must agree on, once: sizes, entries of the PFN database
+and of page tables.
 
-Kernels and executive code import the same names from here. `octavo.machine.kernels` hashes the value of every constant that
-a kernel uses, from here or from elsewhere, so that no compiled kernel is stale.
+Kernels and executive code import the same names from here. `octavo.machine.kernels` hashes the
+value of every constant that a kernel uses, from here or from elsewhere, so that no compiled kernel
+is stale.
 
-One entry of the PFN database, WORDS int32:
+One entry of the PFN database, WORDS int32 (`octavo.memory.pfn` says what they mean):
 
     word  0      1      2     3      4      5      6      7
         +------+------+-----+------+------+------+------+------+
-        | next | prev | pte | state| flags| order| use  |holder|        `octavo.memory.pfn` says what they mean
+        | next | prev | pte | state| flags| order| use  |holder|
         +------+------+-----+------+------+------+------+------+
 
 One entry of a page table, 8 bytes (4 on i386: without NX, and with frames below 4 GiB):
@@ -27,7 +29,7 @@ PAGE_SIZE = 1 << PAGE_SHIFT
 SEGMENT_SHIFT = 7  # 128 pages of a section have their prototype PTEs together
 SEGMENT_PAGES = 1 << SEGMENT_SHIFT
 
-# -- the PFN database -----------------------------------------------------------------------------------------------
+# -- the PFN database -----------------------------------------------------------------------------
 
 WORDS = 8
 NEXT, PREV, PTE, STATE, FLAGS, ORDER, USE, HOLDER = range(8)
@@ -37,7 +39,9 @@ READING = 2  # the pager is filling it
 WRITING = 4  # the pager is reading it
 
 PRIORITY = 5  # of a standby page, unless something else is said
-PRIORITY_SHIFT = 8  # in FLAGS, while a frame is on a standby list: its priority, as the difference to PRIORITY
+PRIORITY_SHIFT = (
+    8  # in FLAGS, while a frame is on a standby list: its priority, as the difference to PRIORITY
+)
 
 
 class State(enum.IntEnum):
@@ -55,11 +59,15 @@ class State(enum.IntEnum):
 
 
 # As plain numbers, which is what kernels can be compiled with.
-IS_FREE, IS_STANDBY, IS_ACTIVE, IS_POOLED = (int(s) for s in (State.FREE, State.STANDBY, State.ACTIVE, State.POOLED))
+IS_FREE, IS_STANDBY, IS_ACTIVE, IS_POOLED = (
+    int(s) for s in (State.FREE, State.STANDBY, State.ACTIVE, State.POOLED)
+)
 
-# -- page tables ----------------------------------------------------------------------------------------------------
+# -- page tables ----------------------------------------------------------------------------------
 
-PRESENT, WRITABLE, USER, WRITE_THROUGH, NO_CACHE, ACCESSED, DIRTY, LARGE, GLOBAL = (1 << i for i in range(9))
+PRESENT, WRITABLE, USER, WRITE_THROUGH, NO_CACHE, ACCESSED, DIRTY, LARGE, GLOBAL = (
+    1 << i for i in range(9)
+)
 COPIED = 1 << 9
 NO_EXECUTE = 1 << 63
 FRAME_MASK = (1 << 52) - PAGE_SIZE

@@ -1,4 +1,5 @@
-"""Atomic operations for compiled kernels: `lock`, `unlock` and `compare_swap` of a word of an array.
+"""Atomic operations for compiled kernels: `lock`, `unlock` and `compare_swap` of a word of an
+array.
 
 Numba has none; these are LLVM's cmpxchg and atomic store, through its extension interface. Only
 `octavo.machine.kernels` uses this module, and only when kernels are compiled.
@@ -16,7 +17,9 @@ def build() -> dict[str, Any]:
     """The three functions, compiled when they are first called."""
     numba: Any = import_module("numba")
     types: Any = numba.types
-    swap, put = _intrinsics(types, import_module("numba.core.cgutils"), import_module("numba.extending").intrinsic)
+    swap, put = _intrinsics(
+        types, import_module("numba.core.cgutils"), import_module("numba.extending").intrinsic
+    )
     sched_yield = types.ExternalFunction("sched_yield", types.int32())
 
     def locked(words: Any, at: Any) -> None:
@@ -34,7 +37,11 @@ def build() -> dict[str, Any]:
         return swap(words, at, old, new) == old
 
     inline = {"nogil": True, "forceinline": True, "_nrt": False}
-    return {"lock": numba.njit(locked, **inline), "unlock": numba.njit(unlocked, **inline), "compare_swap": numba.njit(swapped, **inline)}
+    return {
+        "lock": numba.njit(locked, **inline),
+        "unlock": numba.njit(unlocked, **inline),
+        "compare_swap": numba.njit(swapped, **inline),
+    }
 
 
 def _intrinsics(types: Any, cgutils: Any, intrinsic: Any) -> tuple[Any, Any]:
@@ -51,7 +58,9 @@ def _intrinsics(types: Any, cgutils: Any, intrinsic: Any) -> tuple[Any, Any]:
 
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             place = pointer(context, builder, signature.args[0], arguments[0], arguments[1])
-            return builder.extract_value(builder.cmpxchg(place, arguments[2], arguments[3], "acq_rel", "acquire"), 0)
+            return builder.extract_value(
+                builder.cmpxchg(place, arguments[2], arguments[3], "acq_rel", "acquire"), 0
+            )
 
         return words.dtype(words, types.intp, words.dtype, words.dtype), code
 

@@ -1,7 +1,7 @@
 """Two times, one code (rule 6): the only place that asks the host what time it is.
 
-`RealClock` reads the host's clocks. `VirtualClock` stands still until the scheduler advances it, so that a run from one
-seed meets the same times on every host.
+`RealClock` reads the host's clocks. `VirtualClock` stands still until the scheduler advances it, so
+that a run from one seed meets the same times on every host.
 """
 
 from __future__ import annotations

@@ -1,30 +1,38 @@
 """Kernels: one source, two lives.
 
-A kernel is a plain function over flat integer arrays (`Ints`), marked with `@kernel` where it is defined, callees first.
-Called as they are, they run in the interpreter, on memoryviews: pdb and coverage see them, and a start that needs few of them
-does not pay for a compiler. `compile_kernels(module, ...)` gives the same functions compiled by Numba, which run without the
-GIL over arrays: for batches, and for several host threads.
+A kernel is a plain function over flat integer arrays (`Ints`), marked with `@kernel` where it is
+defined, callees first. Called as they are, they run in the interpreter, on memoryviews: pdb and
+coverage see them, and a start that needs few of them does not pay for a compiler.
+`compile_kernels(module, ...)` gives the same functions compiled by Numba, which run without the GIL
+over arrays: for batches, and for several host threads.
 
     @kernel     is compiled, and callers in modules compiled together call it
-    @supplied   as well, unless one of the other modules has a kernel of that name, which is called instead: a seam, such as
-                what a replacement policy does, that says what it takes and what it returns
+    @supplied   as well, unless one of the other modules has a kernel of that name, which is called
+                instead: a seam, such as what a replacement policy does, that says what it takes and
+                what it returns
 
-    lock, unlock   a spin lock in one word: compare-and-swap with acquire, store with release; a thread that spins long
-                   yields its processor. In the interpreter they only set the word: one thread at a time runs there.
-    compare_swap   changes a word from one value to another in one step, unless somebody else has changed it
+    lock, unlock   a spin lock in one word: compare-and-swap with acquire, store with release; a
+                   thread that spins long yields its processor. In the interpreter they only set
+                   the word: one thread at a time runs there.
+    compare_swap   changes a word from one value to another in one step, unless somebody else has
+                   changed it
 
-Compiled code is cached on disk under a name made from the source of all the modules compiled together and from the value of
-every constant that they use, wherever that is defined (`octavo.machine.abi` has those that others share): neither a changed
-callee nor a changed constant leaves a stale caller. A name that is neither a number nor a kernel of these modules is refused.
+Compiled code is cached on disk under a name made from the source of all the modules compiled
+together and from the value of every constant that they use, wherever that is defined
+(`octavo.machine.abi` has those that others share): neither a changed callee nor a changed constant
+leaves a stale caller. A name that is neither a number nor a kernel of these modules is refused.
 
-With NUMBA_DISABLE_JIT=1 `compile_kernels` gives the interpreted functions, and a negative index, which wraps around in Python
-and lies outside of the array when compiled, is an AssertionError there.
+With NUMBA_DISABLE_JIT=1 `compile_kernels` gives the interpreted functions, and a negative index,
+which wraps around in Python and lies outside of the array when compiled, is an AssertionError
+there.
 
-What the compiler is told beyond the source, since Numba would not know it: kernels allocate nothing (no reference counting of
-their arrays), their indexes are never negative (no wrapping around as in Python), and they are small (inlined). Taking or
-freeing a slab object costs 37 ns without any of this, 3 ns without reference counting, 0.4 ns with all three.
+What the compiler is told beyond the source, since Numba would not know it: kernels allocate nothing
+(no reference counting of their arrays), their indexes are never negative (no wrapping around as in
+Python), and they are small (inlined). Taking or freeing a slab object costs 37 ns without any of
+this, 3 ns without reference counting, 0.4 ns with all three.
 
-Source: rule 4 of docs/principles.md. Numba has no atomics; these are LLVM's, see `octavo.machine.atomics`.
+Source: rule 4 of docs/principles.md. Numba has no atomics; these are LLVM's, see
+`octavo.machine.atomics`.
 """
 
 from __future__ import annotations
@@ -38,7 +46,9 @@ from typing import Any, Protocol, TypeVar
 
 
 class Ints(Protocol):
-    """A flat, writable sequence of integers: a memoryview in the interpreter, an array when compiled."""
+    """A flat, writable sequence of integers: a memoryview in the interpreter, an array when
+    compiled.
+    """
 
     def __getitem__(self, index: int, /) -> int: ...
 
@@ -88,14 +98,23 @@ def _names(function: Callable[..., Any], which: str) -> list[str]:
     return names
 
 
-_compiled: dict[tuple[ModuleType, ...], SimpleNamespace] = {}  # looking a set up on disk takes 10 ms
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "forceinline": True, "_nrt": False}
+_compiled: dict[
+    tuple[ModuleType, ...], SimpleNamespace
+] = {}  # looking a set up on disk takes 10 ms
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "forceinline": True,
+    "_nrt": False,
+}
 _OURS = ("lock", "unlock", "compare_swap")
 _PYTHONS = ("range", "len", "min", "max", "abs")
 
 
 def _suppliers(modules: tuple[ModuleType, ...]) -> dict[str, ModuleType]:
-    """Each kernel's name, and the module whose kernel it is; AssertionError when two have one of that name."""
+    """Each kernel's name, and the module whose kernel it is; AssertionError when two have one of
+    that name.
+    """
     out: dict[str, ModuleType] = {}
     for module in modules:
         for name in module.KERNELS:
@@ -107,7 +126,9 @@ def _suppliers(modules: tuple[ModuleType, ...]) -> dict[str, ModuleType]:
 
 
 def _constants(modules: tuple[ModuleType, ...]) -> list[tuple[str, str, object]]:
-    """(module, name, value) of every number that the kernels use; AssertionError for a name that is nothing of theirs."""
+    """(module, name, value) of every number that the kernels use; AssertionError for a name that is
+    nothing of theirs.
+    """
     suppliers = _suppliers(modules)
     out = set()
     for module in modules:
@@ -119,8 +140,12 @@ def _constants(modules: tuple[ModuleType, ...]) -> list[tuple[str, str, object]]
                     continue
                 ours = name in suppliers and (name in vars(suppliers[name]))
                 what = f"{module.__name__}.{function} uses {name}"
-                assert ours or name in _OURS + _PYTHONS, f"{what}, no number and no kernel of these modules"
-                assert not ours or _is_kernel(modules, value), f"{what}, which is another {name} than is compiled"
+                assert ours or name in _OURS + _PYTHONS, (
+                    f"{what}, no number and no kernel of these modules"
+                )
+                assert not ours or _is_kernel(modules, value), (
+                    f"{what}, which is another {name} than is compiled"
+                )
     return sorted(out)
 
 
@@ -130,7 +155,9 @@ def _is_kernel(modules: tuple[ModuleType, ...], value: object) -> bool:
 
 
 def interpreted(*modules: ModuleType) -> SimpleNamespace:
-    """The kernels of the modules as Python functions, each calling what is compiled together with it."""
+    """The kernels of the modules as Python functions, each calling what is compiled together with
+    it.
+    """
     names: dict[str, Any] = {}
     suppliers = _suppliers(modules)
     for module in modules:
@@ -162,26 +189,36 @@ class _Checked:
 
 
 def _on_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Called with arrays, works on views of them: their elements are Python's integers, which do not overflow."""
+    """Called with arrays, works on views of them: their elements are Python's integers, which do
+    not overflow.
+    """
 
     def call(*arguments: Any) -> Any:
-        return function(*(_Checked(a) if hasattr(a, "__array_interface__") else a for a in arguments))
+        return function(
+            *(_Checked(a) if hasattr(a, "__array_interface__") else a for a in arguments)
+        )
 
     return call
 
 
 def compile_kernels(*modules: ModuleType) -> SimpleNamespace:
-    """The kernels of the modules, lowest first, compiled together at the first call. `compiled` says whether they are."""
+    """The kernels of the modules, lowest first, compiled together at the first call. `compiled`
+    says whether they are.
+    """
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         kernels = interpreted(*modules)
-        return SimpleNamespace(**{name: _on_arrays(f) if callable(f) else f for name, f in vars(kernels).items()})
+        return SimpleNamespace(
+            **{name: _on_arrays(f) if callable(f) else f for name, f in vars(kernels).items()}
+        )
     if modules not in _compiled:
         _compiled[modules] = _compile(modules)
     return _compiled[modules]
 
 
 def digest(*modules: ModuleType) -> str:
-    """What the compiled kernels of these modules depend on, in short: their sources, the constants that they use, the compiler's options."""
+    """What the compiled kernels of these modules depend on, in short: their sources, the constants
+    that they use, the compiler's options.
+    """
     import hashlib
     import inspect
 
@@ -229,7 +266,11 @@ def _code(module: ModuleType, source: str) -> CodeType:
             node.slice = ast.Call(ast.Name("_index", ast.Load()), [node.slice], [])
             return node
 
-    body = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name in module.KERNELS]
+    body = [
+        node
+        for node in ast.parse(source).body
+        if isinstance(node, ast.FunctionDef) and node.name in module.KERNELS
+    ]
     for function in body:
         function.returns = None
         function.decorator_list = []

@@ -4,10 +4,12 @@
              [mem 0x0-0x9fbff] usable    cut out of a log
     iomem    00000000-0009fbff : System RAM       /proc/iomem, read as root; end inclusive
                00001000-00001fff : Kernel code    what lies in the range before it is part of that
-    JSON     [{"start": 0, "end": "0x1000", "kind": "usable"}, ...] or {"ranges": [...]}, end exclusive; `octavo map --json` writes such
+    JSON     [{"start": 0, "end": "0x1000", "kind": "usable"}, ...] or {"ranges": [...]}, end
+             exclusive; `octavo map --json` writes such
 
-A list is nothing but such lines: the first other one is an error that names it. A kind that nobody uses is taken as reserved,
-with a remark; in iomem, whose kinds are names of devices too, without one.
+A list is nothing but such lines: the first other one is an error that names it. A kind that nobody
+uses is taken as reserved, with a remark; in iomem, whose kinds are names of devices too, without
+one.
 """
 
 from __future__ import annotations
@@ -15,7 +17,16 @@ from __future__ import annotations
 import json
 import re
 
-from octavo.machine.firmware import ADDRESS_LIMIT, MAX_RANGES, FirmwareMap, FirmwareRange, MemoryKind, Remarks, kind_of, possible
+from octavo.machine.firmware import (
+    ADDRESS_LIMIT,
+    MAX_RANGES,
+    FirmwareMap,
+    FirmwareRange,
+    MemoryKind,
+    Remarks,
+    kind_of,
+    possible,
+)
 from octavo.machine.maptext import MOST_HEAD
 from octavo.status import Status, StatusError
 
@@ -28,15 +39,26 @@ _MOST_LINES = 100_000  # of a list, with comments and what iomem has in other ra
 
 
 def number_of(text: str) -> int:
-    """A number in hexadecimal with 0x, or in decimal. StatusError INVALID_PARAMETER for what may be octal, is too long, or is none."""
+    """A number in hexadecimal with 0x, or in decimal. StatusError INVALID_PARAMETER for what may be
+    octal, is too long, or is none.
+    """
     if not re.fullmatch(_NUMBER, text, re.I):
-        raise StatusError(Status.INVALID_PARAMETER, f"{text[:_MOST_DIGITS]!r} is no whole number: write it as 4096 or 0x1000")
+        raise StatusError(
+            Status.INVALID_PARAMETER,
+            f"{text[:_MOST_DIGITS]!r} is no whole number: write it as 4096 or 0x1000",
+        )
     if text[:2] in ("0x", "0X"):
         return int(text, 16)
     if text.startswith("0") and text.strip("0"):
-        raise StatusError(Status.INVALID_PARAMETER, f"{text[:_MOST_DIGITS]!r} begins with a zero: write 0x in front of hexadecimal, and decimal without zeros")
+        raise StatusError(
+            Status.INVALID_PARAMETER,
+            f"{text[:_MOST_DIGITS]!r} begins with a zero: write 0x in front of "
+            "hexadecimal, and decimal without zeros",
+        )
     if len(text) > _MOST_DIGITS and text.strip("0"):
-        raise StatusError(Status.INVALID_PARAMETER, f"a number of {len(text)} digits is past 64 bits")
+        raise StatusError(
+            Status.INVALID_PARAMETER, f"a number of {len(text)} digits is past 64 bits"
+        )
     return int(text[:_MOST_DIGITS])
 
 
@@ -66,19 +88,41 @@ class RangeList:
         """Looks at a line."""
         self._lines += 1
         if self._lines > _MOST_LINES:
-            self._error = self._error or StatusError(Status.INVALID_PARAMETER, f"{self.where}, line {number}: a list of more than {_MOST_LINES} lines is no firmware map")
+            self._error = self._error or StatusError(
+                Status.INVALID_PARAMETER,
+                f"{self.where}, line {number}: a list of more than {_MOST_LINES} lines is "
+                "no firmware map",
+            )
         text = text.split("#", 1)[0].strip()
         if not text or self._error or "/proc/iomem" in text:
             return
         place = f"{self.where}, line {number}"
         try:
             if found := re.fullmatch(_IOMEM, text, re.I):
-                self._iomem(int(found[1], 16), _checked(int(found[1], 16), int(found[2], 16)), found[3] or "", number)
+                self._iomem(
+                    int(found[1], 16),
+                    _checked(int(found[1], 16), int(found[2], 16)),
+                    found[3] or "",
+                    number,
+                )
             elif found := _LINE.fullmatch(text):
-                add_range(self._ranges, self._remarks, number_of(found[1]), number_of(found[2]), found[3], number)
+                add_range(
+                    self._ranges,
+                    self._remarks,
+                    number_of(found[1]),
+                    number_of(found[2]),
+                    found[3],
+                    number,
+                )
             else:
-                other = "" if self._ranges else ", and no line of a boot log's map, such as 'BIOS-e820: ...', anywhere"
-                raise StatusError(Status.INVALID_PARAMETER, f"expected 'START-END KIND', got {text[:60]!r}{other}")
+                other = (
+                    ""
+                    if self._ranges
+                    else ", and no line of a boot log's map, such as 'BIOS-e820: ...', anywhere"
+                )
+                raise StatusError(
+                    Status.INVALID_PARAMETER, f"expected 'START-END KIND', got {text[:60]!r}{other}"
+                )
         except StatusError as error:
             self._error = StatusError(error.status, f"{place}: {error.text}")
 
@@ -93,11 +137,17 @@ class RangeList:
             _append(self._ranges, FirmwareRange(start, end, kind_of(name) or MemoryKind.RESERVED))
 
     def result(self) -> FirmwareMap:
-        """The map. StatusError INVALID_PARAMETER that names the line that is no range, or says that there is none."""
+        """The map. StatusError INVALID_PARAMETER that names the line that is no range, or says that
+        there is none.
+        """
         if self._error:
             raise self._error
         if self._hidden and not self._ranges:
-            raise StatusError(Status.INVALID_PARAMETER, f"{self.where}: all addresses are 0; Linux shows those of /proc/iomem to root only: read it with sudo")
+            raise StatusError(
+                Status.INVALID_PARAMETER,
+                f"{self.where}: all addresses are 0; Linux shows those of /proc/iomem to "
+                "root only: read it with sudo",
+            )
         if not self._ranges:
             raise no_range(self.where)
         return FirmwareMap(self._ranges, self._remarks.sentences())
@@ -107,7 +157,8 @@ def no_range(where: str) -> StatusError:
     """The error for a source in which nothing is a range."""
     return StatusError(
         Status.INVALID_PARAMETER,
-        f"{where}: no memory range found; give a boot log with BIOS-e820 or 'efi: mem' lines, /proc/iomem, JSON with 'ranges', or lines such as '0x0-0x9fbff usable'",
+        f"{where}: no memory range found; give a boot log with BIOS-e820 or 'efi: mem' "
+        "lines, /proc/iomem, JSON with 'ranges', or lines such as '0x0-0x9fbff usable'",
     )
 
 
@@ -117,8 +168,17 @@ def _append(ranges: list[FirmwareRange], item: FirmwareRange) -> None:
         raise StatusError(Status.INVALID_PARAMETER, f"more than {MAX_RANGES} ranges")
 
 
-def add_range(ranges: list[FirmwareRange], remarks: Remarks, start: int, end: int, kind: str, line: int = 0, inclusive: bool = True) -> None:
-    """Adds a range that somebody wrote; `end` is its last byte, or, not `inclusive`, the first one behind it.
+def add_range(
+    ranges: list[FirmwareRange],
+    remarks: Remarks,
+    start: int,
+    end: int,
+    kind: str,
+    line: int = 0,
+    inclusive: bool = True,
+) -> None:
+    """Adds a range that somebody wrote; `end` is its last byte, or, not `inclusive`, the first one
+    behind it.
 
     StatusError INVALID_PARAMETER for an impossible range; an empty one only gets a remark.
     """
@@ -133,16 +193,28 @@ def add_range(ranges: list[FirmwareRange], remarks: Remarks, start: int, end: in
 
 
 def _checked(start: int, end: int, inclusive: bool = True) -> int:
-    """The address behind a range; StatusError, in the numbers that somebody wrote, for an impossible one."""
+    """The address behind a range; StatusError, in the numbers that somebody wrote, for an
+    impossible one.
+    """
     behind = end + inclusive
     if not possible(start, behind):
-        fault = "begins below 0" if start < 0 else "ends before it begins" if behind < start else "reaches past 64 bits"
-        raise StatusError(Status.INVALID_PARAMETER, f"the range {_short(start)} to {_short(end)} {fault}")
+        fault = (
+            "begins below 0"
+            if start < 0
+            else "ends before it begins"
+            if behind < start
+            else "reaches past 64 bits"
+        )
+        raise StatusError(
+            Status.INVALID_PARAMETER, f"the range {_short(start)} to {_short(end)} {fault}"
+        )
     return behind
 
 
 def _short(address: int) -> str:
-    return f"{address:#x}" if abs(address) <= ADDRESS_LIMIT << 8 else "a number of more than 64 bits"
+    return (
+        f"{address:#x}" if abs(address) <= ADDRESS_LIMIT << 8 else "a number of more than 64 bits"
+    )
 
 
 def is_json(text: str) -> bool:
@@ -153,7 +225,8 @@ def is_json(text: str) -> bool:
 def parse_json(text: str, where: str, more: bool = False) -> FirmwareMap:
     """A map in JSON; `more` when `text` is only the beginning of it.
 
-    StatusError INVALID_PARAMETER that names the range or the place that is wrong, FILE_TOO_LARGE for a map of more than MOST_HEAD bytes.
+    StatusError INVALID_PARAMETER that names the range or the place that is wrong, FILE_TOO_LARGE
+    for a map of more than MOST_HEAD bytes.
     """
     items = _items(text, where, more)
     out: list[FirmwareRange] = []
@@ -163,9 +236,14 @@ def parse_json(text: str, where: str, more: bool = False) -> FirmwareMap:
         try:
             start, end, kind = item["start"], item["end"], item["kind"]
         except (KeyError, TypeError):
-            raise StatusError(Status.INVALID_PARAMETER, f"{place}: needs start, end (numbers, end exclusive) and kind") from None
+            raise StatusError(
+                Status.INVALID_PARAMETER,
+                f"{place}: needs start, end (numbers, end exclusive) and kind",
+            ) from None
         if not isinstance(kind, str):
-            raise StatusError(Status.INVALID_PARAMETER, f'{place}: the kind is no text, such as "usable"')
+            raise StatusError(
+                Status.INVALID_PARAMETER, f'{place}: the kind is no text, such as "usable"'
+            )
         try:
             add_range(out, remarks, _json_number(start), _json_number(end), kind, inclusive=False)
         except StatusError as error:
@@ -176,7 +254,9 @@ def parse_json(text: str, where: str, more: bool = False) -> FirmwareMap:
 
 
 def _items(text: str, where: str, more: bool) -> object:
-    """The ranges in a text, or whatever stands in their place; those of a log, which is many objects one behind the other, are none."""
+    """The ranges in a text, or whatever stands in their place; those of a log, which is many
+    objects one behind the other, are none.
+    """
     begin = len(text) - len(text.lstrip())
     try:
         data, end = json.JSONDecoder(parse_int=_whole_number).raw_decode(text, begin)
@@ -186,15 +266,26 @@ def _items(text: str, where: str, more: bool) -> object:
             raise json.JSONDecodeError("there is more behind its end", text, len(text) - len(rest))
     except (json.JSONDecodeError, RecursionError) as error:
         if more:
-            raise StatusError(Status.FILE_TOO_LARGE, f"{where}: JSON of more than {MOST_HEAD >> 20} MiB is no firmware map") from None
+            raise StatusError(
+                Status.FILE_TOO_LARGE,
+                f"{where}: JSON of more than {MOST_HEAD >> 20} MiB is no firmware map",
+            ) from None
         if isinstance(error, RecursionError):
-            raise StatusError(Status.INVALID_PARAMETER, f"{where}: not valid JSON: too many lists and objects lie in each other") from None
-        raise StatusError(Status.INVALID_PARAMETER, f"{where}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}") from None
+            raise StatusError(
+                Status.INVALID_PARAMETER,
+                f"{where}: not valid JSON: too many lists and objects lie in each other",
+            ) from None
+        raise StatusError(
+            Status.INVALID_PARAMETER,
+            f"{where}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}",
+        ) from None
     return items
 
 
 def _whole_number(digits: str) -> int | str:
-    """What JSON has as a number; one that is too long stays text, about which `number_of` has a sentence."""
+    """What JSON has as a number; one that is too long stays text, about which `number_of` has a
+    sentence.
+    """
     return int(digits) if len(digits) <= _MOST_DIGITS else digits
 
 
@@ -202,5 +293,8 @@ def _json_number(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, list | dict):
-        raise StatusError(Status.INVALID_PARAMETER, "start and end must be numbers, and one is a list or an object")
+        raise StatusError(
+            Status.INVALID_PARAMETER,
+            "start and end must be numbers, and one is a list or an object",
+        )
     return number_of(value if isinstance(value, str) else json.dumps(value))

@@ -1,15 +1,17 @@
-"""The soft MMU: virtual CPUs that translate references through page tables in RAM, each with a TLB of its own.
+"""The soft MMU: virtual CPUs that translate references through page tables in RAM, each with a TLB
+of its own.
 
     mmu = SoftMmu(ram, page_table_format("x86-64"), cpus=2)
-    mmu.load(0, tables.root)                     CR3: flushes what is not global
-    stop = mmu.run(0, refs)                      millions of references in one call; None, or the first fault
-    mmu.invalidate(address)                      on every CPU: the shoot-down that follows a change of a present entry
+    mmu.load(0, tables.root)   CR3: flushes what is not global
+    stop = mmu.run(0, refs)    millions of references in one call; None, or the first fault
+    mmu.invalidate(address)    on every CPU: the shoot-down that follows a change of a present entry
 
-An entry that goes from absent to present needs no flush: TLBs hold no absent pages. Any other change does, on every CPU
-that may have used the page, before the frame is used for anything else. `invalidate` waits for a CPU that is running
-references on another host thread until it stops.
+An entry that goes from absent to present needs no flush: TLBs hold no absent pages. Any other
+change does, on every CPU that may have used the page, before the frame is used for anything else.
+`invalidate` waits for a CPU that is running references on another host thread until it stops.
 
-The algorithm is in `octavo.machine.mmukernels`: interpreted for few references, compiled from COMPILE_FROM on.
+The algorithm is in `octavo.machine.mmukernels`: interpreted for few references, compiled from
+COMPILE_FROM on.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ References = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class PageFault:
-    """Where a run stopped: index of the reference, its address (signed), and the processor's error code."""
+    """Where a run stopped: index of the reference, its address (signed), and the processor's error
+    code.
+    """
 
     index: int
     address: int
@@ -44,9 +48,20 @@ class PageFault:
 
 
 def reference(address: int, kind: int = k.READ) -> int:
-    """A reference to the aligned address, as int64 has it. StatusError INVALID_PARAMETER for what is no address, or no kind."""
-    if type(address) is not int or type(kind) is not int or not 0 <= address < 1 << 64 or not k.READ <= kind <= k.EXECUTE:
-        raise StatusError(Status.INVALID_PARAMETER, "a reference is made of an address, a whole number of 64 bits from 0 on, and of READ, WRITE or EXECUTE")
+    """A reference to the aligned address, as int64 has it. StatusError INVALID_PARAMETER for what
+    is no address, or no kind.
+    """
+    if (
+        type(address) is not int
+        or type(kind) is not int
+        or not 0 <= address < 1 << 64
+        or not k.READ <= kind <= k.EXECUTE
+    ):
+        raise StatusError(
+            Status.INVALID_PARAMETER,
+            "a reference is made of an address, a whole number of 64 bits from 0 on, and "
+            "of READ, WRITE or EXECUTE",
+        )
     return _packed(address, kind)
 
 
@@ -57,22 +72,34 @@ def _packed(address: int, kind: int = k.READ) -> int:
 class SoftMmu:
     """`cpus` virtual CPUs over the tables in `ram`."""
 
-    def __init__(self, ram: Ram, layout: PageTableFormat, cpus: int = 1, slots: int = TLB_SLOTS) -> None:
+    def __init__(
+        self, ram: Ram, layout: PageTableFormat, cpus: int = 1, slots: int = TLB_SLOTS
+    ) -> None:
         assert slots & (slots - 1) == 0
         wide = layout.entry_size == 8
         self.format = layout
-        self.tables: npt.NDArray[np.int64] | npt.NDArray[np.int32] = ram.array.view(np.int64) if wide else ram.array.view(np.int32)
+        self.tables: npt.NDArray[np.int64] | npt.NDArray[np.int32] = (
+            ram.array.view(np.int64) if wide else ram.array.view(np.int32)
+        )
         self._entries = ram.bytes.cast("q" if wide else "i")
         self.states = [np.zeros(k.TLB + slots * 2, np.int64) for _ in range(cpus)]
         self.views = [memoryview(state.data) for state in self.states]
         self._locks = [threading.Lock() for _ in range(cpus)]
         self.shootdowns = 0
         for state in self.states:
-            state[[k.LEVELS, k.BITS, k.WIDTH, k.WP, k.SLOTS]] = len(layout.index_bits), 9 if wide else 10, layout.virtual_bits, 1, slots
+            state[[k.LEVELS, k.BITS, k.WIDTH, k.WP, k.SLOTS]] = (
+                len(layout.index_bits),
+                9 if wide else 10,
+                layout.virtual_bits,
+                1,
+                slots,
+            )
             state[k.TLB :: 2] = k.EMPTY
 
     def load(self, cpu: int, root: int, user: bool = True) -> None:
-        """Gives a CPU the tables whose root is in frame `root`, and a mode; its TLB keeps global pages only."""
+        """Gives a CPU the tables whose root is in frame `root`, and a mode; its TLB keeps global
+        pages only.
+        """
         with self._locks[cpu]:
             self.views[cpu][k.ROOT], self.views[cpu][k.USER] = root, user
             k.forget_all(self.views[cpu], 0)
@@ -83,18 +110,27 @@ class SoftMmu:
             self.load(cpu, root)
 
     def run(self, cpu: int, refs: References | Sequence[int], start: int = 0) -> PageFault | None:
-        """Runs references from `start` on; None when all went through, else the first that faults."""
+        """Runs references from `start` on; None when all went through, else the first fault."""
         end = len(refs)
         with self._locks[cpu]:
             if end - start >= COMPILE_FROM or isinstance(refs, np.ndarray):
-                at = int(self.kernels().references(self.tables, self.states[cpu], np.asarray(refs, np.int64), start, end))
+                at = int(
+                    self.kernels().references(
+                        self.tables, self.states[cpu], np.asarray(refs, np.int64), start, end
+                    )
+                )
             else:
-                at = k.references(self._entries, self.views[cpu], refs, start, end)  # type: ignore[arg-type]  # it is only read
+                # `refs` is only read
+                at = k.references(self._entries, self.views[cpu], refs, start, end)  # type: ignore[arg-type]
             view = self.views[cpu]
             return None if at == end else PageFault(at, view[k.ADDRESS], view[k.ERROR])
 
-    def run_with(self, cpu: int, kernel: Callable[..., int], start: int, end: int, *more: object) -> PageFault | None:
-        """As `run`, by another kernel: `kernel(tables, state, *more, start, end)` returns the index at which it stopped."""
+    def run_with(
+        self, cpu: int, kernel: Callable[..., int], start: int, end: int, *more: object
+    ) -> PageFault | None:
+        """As `run`, by another kernel: `kernel(tables, state, *more, start, end)` returns the index
+        at which it stopped.
+        """
         with self._locks[cpu]:
             at = int(kernel(self.tables, self.states[cpu], *more, start, end))
             view = self.views[cpu]
@@ -105,7 +141,9 @@ class SoftMmu:
         with self._locks[cpu]:
             view = self.views[cpu]
             found = k.translate(self._entries, view, _packed(address, kind))
-            return found | address & 3 if found >= 0 else PageFault(0, view[k.ADDRESS], view[k.ERROR])
+            return (
+                found | address & 3 if found >= 0 else PageFault(0, view[k.ADDRESS], view[k.ERROR])
+            )
 
     @staticmethod
     def kernels() -> SimpleNamespace:
@@ -133,4 +171,8 @@ class SoftMmu:
 
     def statistics(self) -> dict[str, object]:
         """TLB hits and walks of each CPU, and shoot-downs."""
-        return {"hits": [v[k.HITS] for v in self.views], "walks": [v[k.WALKS] for v in self.views], "shootdowns": self.shootdowns}
+        return {
+            "hits": [v[k.HITS] for v in self.views],
+            "walks": [v[k.WALKS] for v in self.views],
+            "shootdowns": self.shootdowns,
+        }

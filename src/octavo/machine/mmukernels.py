@@ -1,22 +1,31 @@
-"""The soft MMU's algorithm, as kernels: references go through a TLB and the hardware's page tables, and stop at the first fault.
+"""The soft MMU's algorithm, as kernels: references go through a TLB and the hardware's page tables,
+and stop at the first fault.
 
-`tables` is RAM as entries of the format (int64, or int32 for i386). `mmu` is one CPU's state, int64:
+`tables` is RAM as entries of the format (int64, or int32 for i386). `mmu` is one CPU's state,
+int64:
 
-    0 ROOT    frame of the root table     1 LEVELS    2 BITS  of an index; a table has 2^BITS entries    3 WIDTH  of an address
-    4 USER    1 for user mode             5 WP  supervisor writes respect read-only pages               6 SLOTS  of the TLB
-    7 HITS    8 WALKS                     9 ERROR     10 ADDRESS  of the last fault
+    0 ROOT    frame of the root table     1 LEVELS
+    2 BITS    of an index; a table has 2^BITS entries
+    3 WIDTH   of an address               4 USER   1 for user mode
+    5 WP      supervisor writes respect read-only pages
+    6 SLOTS   of the TLB                  7 HITS   8 WALKS
+    9 ERROR  10 ADDRESS  of the last fault
     16 ...    the TLB, direct-mapped by page number: pairs of page number and what is known of it
 
-A reference is an address with its kind in the two low bits: READ, WRITE or EXECUTE. What the TLB knows of a page:
+A reference is an address with its kind in the two low bits: READ, WRITE or EXECUTE. What the TLB
+knows of a page:
 
     frame << 12 | GLOBAL (256) | DIRTY (64) | NO_EXECUTE (8) | USER (4) | WRITE (2)
 
-As in hardware, a page whose entry was changed in RAM is seen as before until its TLB slot is flushed or taken by another page.
-The walk sets the accessed bit in every entry on its way and the dirty bit in the last one on a write; PAE's root entries have
-neither. Both are set by compare-and-swap, as the processor does, so that an entry which the executive takes away meanwhile is not
-written back. The error code is the processor's: PRESENT 1, WRITE 2, USER 4, RESERVED 8 (never), FETCH 16.
+As in hardware, a page whose entry was changed in RAM is seen as before until its TLB slot is
+flushed or taken by another page. The walk sets the accessed bit in every entry on its way and the
+dirty bit in the last one on a write; PAE's root entries have neither. Both are set by
+compare-and-swap, as the processor does, so that an entry which the executive takes away meanwhile
+is not written back. The error code is the processor's: PRESENT 1, WRITE 2, USER 4, RESERVED 8
+(never), FETCH 16.
 
-Source: Intel SDM volume 3, sections 4.6 to 4.10. Departures: no global or separate instruction TLB, no paging-structure caches.
+Source: Intel SDM volume 3, sections 4.6 to 4.10. Departures: no global or separate instruction TLB,
+no paging-structure caches.
 """
 
 from __future__ import annotations
@@ -82,7 +91,9 @@ def fault(mmu: Ints, address: int, kind: int, present: int) -> int:
 
 @kernel
 def walk(tables: Ints, mmu: Ints, address: int, kind: int) -> int:
-    """What the TLB shall know of an address's page, after setting accessed and dirty bits; 0 for a fault, AGAIN when an entry changed meanwhile."""
+    """What the TLB shall know of an address's page, after setting accessed and dirty bits; 0 for a
+    fault, AGAIN when an entry changed meanwhile.
+    """
     bits, levels = mmu[BITS], mmu[LEVELS]
     top = address >> (mmu[WIDTH] - 1)
     low, high = (0, 1) if mmu[WIDTH] == _WIDTH_32 else (-1, 0)  # sign-extended where it is longer
@@ -101,7 +112,11 @@ def walk(tables: Ints, mmu: Ints, address: int, kind: int) -> int:
                 nx = KNOWN_NX
             if level and entry & LARGE:
                 break
-            if level and not entry & ACCESSED and not compare_swap(tables, at, entry, entry | ACCESSED):
+            if (
+                level
+                and not entry & ACCESSED
+                and not compare_swap(tables, at, entry, entry | ACCESSED)
+            ):
                 return AGAIN
         table = frame_in(entry, bits)
     user = mmu[USER]
@@ -124,7 +139,9 @@ def walk(tables: Ints, mmu: Ints, address: int, kind: int) -> int:
 
 @kernel
 def lowest(tables: Ints, root: int, levels: int, bits: int, page: int) -> int:
-    """The index of a page's lowest-level entry; where a table is missing, -(its level) for the first that is."""
+    """The index of a page's lowest-level entry; where a table is missing, -(its level) for the
+    first that is.
+    """
     table, level = root, levels - 1
     while level > 0:
         entry = tables[(table << bits) + (page >> (level * bits) & ((1 << bits) - 1))]

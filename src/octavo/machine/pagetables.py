@@ -5,17 +5,20 @@
     entry, the others      63  62 .. 52  51 ........ 12  and below as above
                            NX  soft      frame
 
-    PS  in a table above the lowest: a large page (4 MiB on i386, 2 MiB elsewhere, 1 GiB too in the long modes)
-    PAE's four root entries have P, PWT, PCD and a frame only; its root is 32 bytes at the start of a frame below 4 GiB
+    PS  in a table above the lowest: a large page (4 MiB on i386, 2 MiB elsewhere, 1 GiB too in the
+        long modes)
+    PAE's four root entries have P, PWT, PCD and a frame only; its root is 32 bytes at the start of
+    a frame below 4 GiB
 
-The tables see themselves through one slot of the root (PAE: four entries of the last directory), so that the entry of
-address v is at `entry_address(v)` in virtual memory: the self-map.
+The tables see themselves through one slot of the root (PAE: four entries of the last directory), so
+that the entry of address v is at `entry_address(v)` in virtual memory: the self-map.
 
-Table frames come from `allocate` and go back by `release`; this module zeroes them. `map_pages` works out all the tables it
-needs and takes them before it writes an entry: when memory runs out, nothing has changed.
+Table frames come from `allocate` and go back by `release`; this module zeroes them. `map_pages`
+works out all the tables it needs and takes them before it writes an entry: when memory runs out,
+nothing has changed.
 
-Source: Intel SDM volume 3, chapter 4; the self-map slots are ExectOS's (0x300; PAE 0xC0000000; 0x1ED).
-Departures: 4 MiB pages hold frames below 4 GiB only (no PSE-36).
+Source: Intel SDM volume 3, chapter 4; the self-map slots are ExectOS's (0x300; PAE 0xC0000000;
+0x1ED). Departures: 4 MiB pages hold frames below 4 GiB only (no PSE-36).
 """
 
 from __future__ import annotations
@@ -23,7 +26,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from octavo.machine.abi import FRAME_MASK, LARGE, NO_EXECUTE, PAGE_SHIFT, PAGE_SIZE, PRESENT, USER, WRITABLE
+from octavo.machine.abi import (
+    FRAME_MASK,
+    LARGE,
+    NO_EXECUTE,
+    PAGE_SHIFT,
+    PAGE_SIZE,
+    PRESENT,
+    USER,
+    WRITABLE,
+)
 from octavo.machine.paging import PageTableFormat
 from octavo.machine.ram import Ram
 from octavo.status import Status, StatusError
@@ -42,9 +54,17 @@ class Translation:
 
 
 class PageTables:
-    """One address space's tables in `ram`. `allocate` gives a frame or 0 (below 4 GiB when it is called with True)."""
+    """One address space's tables in `ram`. `allocate` gives a frame or 0 (below 4 GiB when it is
+    called with True).
+    """
 
-    def __init__(self, ram: Ram, layout: PageTableFormat, allocate: Callable[[bool], int], release: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        ram: Ram,
+        layout: PageTableFormat,
+        allocate: Callable[[bool], int],
+        release: Callable[[int], None] | None = None,
+    ) -> None:
         self.ram = ram
         self.format = layout
         self.allocate = allocate
@@ -55,10 +75,14 @@ class PageTables:
         self.tables: list[int] = []  # frames of tables, the root first
         self.root = self._new_table(layout.name in ("i386", "pae"))
         if self.root == 0:
-            raise StatusError(Status.INSUFFICIENT_RESOURCES, "no frame is left for the root page table")
+            raise StatusError(
+                Status.INSUFFICIENT_RESOURCES, "no frame is left for the root page table"
+            )
         self._levels = len(layout.index_bits)
         shifts = [PAGE_SHIFT + sum(layout.index_bits[i + 1 :]) for i in range(self._levels)]
-        self._steps = [(shift, (1 << bits) - 1) for shift, bits in zip(shifts, layout.index_bits, strict=True)]
+        self._steps = [
+            (shift, (1 << bits) - 1) for shift, bits in zip(shifts, layout.index_bits, strict=True)
+        ]
         self._canonical = layout.virtual_bits if layout.virtual_bits > 32 else 0
 
     def _new_table(self, low: bool) -> int:
@@ -72,21 +96,27 @@ class PageTables:
         """Entry bits as far as the format has them: 32-bit entries have no NO_EXECUTE."""
         return flags & ~NO_EXECUTE if self._shift == 2 else flags
 
-    # -- the self-map ---------------------------------------------------------------------------------------------
+    # -- the self-map -----------------------------------------------------------------------------
 
     def map_self(self) -> None:
-        """Makes the tables appear in their own address space. StatusError INSUFFICIENT_RESOURCES."""
+        """Shows the tables in their own address space. StatusError INSUFFICIENT_RESOURCES."""
         if self.format.name == "pae":
             directories = [self._descend((i << 30), 1) for i in range(4)]
             for i, frame in enumerate(directories):
-                self.words[(directories[3] << (PAGE_SHIFT - 3)) + i] = frame << PAGE_SHIFT | PRESENT | WRITABLE
+                self.words[(directories[3] << (PAGE_SHIFT - 3)) + i] = (
+                    frame << PAGE_SHIFT | PRESENT | WRITABLE
+                )
         else:
             slot = SELF_SLOT[self.format.name]
             entry = self.root << PAGE_SHIFT | PRESENT | WRITABLE
-            self.words[(self.root << self._per) + slot] = entry | (NO_EXECUTE if self._shift == 3 else 0)
+            self.words[(self.root << self._per) + slot] = entry | (
+                NO_EXECUTE if self._shift == 3 else 0
+            )
 
     def entry_address(self, address: int) -> int:
-        """The virtual address at which the lowest-level entry of `address` is seen through the self-map."""
+        """The virtual address at which the lowest-level entry of `address` is seen through the
+        self-map.
+        """
         if self.format.name in ("i386", "pae"):
             return PAE_SELF + (address >> PAGE_SHIFT << self._shift)
         bits = self.format.virtual_bits
@@ -96,16 +126,24 @@ class PageTables:
     def _extend(self, address: int) -> int:
         """The canonical form: the top translated bit repeated to bit 63."""
         bits = self._canonical
-        return address if not bits or not address >> (bits - 1) & 1 else address | (1 << 64) - (1 << bits)
+        return (
+            address
+            if not bits or not address >> (bits - 1) & 1
+            else address | (1 << 64) - (1 << bits)
+        )
 
-    # -- walking --------------------------------------------------------------------------------------------------
+    # -- walking ----------------------------------------------------------------------------------
 
     def page_sizes(self) -> list[int]:
         """Sizes of pages in bytes that the format has, largest first."""
-        return {"i386": [4 << 20, PAGE_SIZE], "pae": [2 << 20, PAGE_SIZE]}.get(self.format.name, [1 << 30, 2 << 20, PAGE_SIZE])
+        return {"i386": [4 << 20, PAGE_SIZE], "pae": [2 << 20, PAGE_SIZE]}.get(
+            self.format.name, [1 << 30, 2 << 20, PAGE_SIZE]
+        )
 
     def _slots(self, address: int) -> Iterator[tuple[int, int, int]]:
-        """(index into the words, entry, level above the lowest) of each level, for as long as tables are there."""
+        """(index into the words, entry, level above the lowest) of each level, for as long as
+        tables are there.
+        """
         table = self.root
         for depth, index in enumerate(self.format.indices(address)):
             at = (table << self._per) + index
@@ -133,15 +171,22 @@ class PageTables:
         """True for an address that the processor accepts."""
         if not self._canonical:
             return 0 <= address < 1 << 32
-        return 0 <= address < 1 << 64 and self._extend(address & ((1 << self._canonical) - 1)) == address
+        return (
+            0 <= address < 1 << 64
+            and self._extend(address & ((1 << self._canonical) - 1)) == address
+        )
 
-    # -- editing --------------------------------------------------------------------------------------------------
+    # -- editing ----------------------------------------------------------------------------------
 
-    def map_pages(self, address: int, frame: int, count: int, flags: int, large: bool = True) -> None:
-        """Maps `count` pages from `address` on to frames from `frame` on, with large pages where both are aligned.
+    def map_pages(
+        self, address: int, frame: int, count: int, flags: int, large: bool = True
+    ) -> None:
+        """Maps `count` pages from `address` on to frames from `frame` on, with large pages where
+        both are aligned.
 
-        `flags` are entry bits beside PRESENT and LARGE. StatusError CONFLICTING_ADDRESSES where something is mapped already,
-        INVALID_PARAMETER for what the format cannot express, INSUFFICIENT_RESOURCES without frames for tables: nothing is changed then.
+        `flags` are entry bits beside PRESENT and LARGE. StatusError CONFLICTING_ADDRESSES where
+        something is mapped already, INVALID_PARAMETER for what the format cannot express,
+        INSUFFICIENT_RESOURCES without frames for tables: nothing is changed then.
         """
         pages = list(self._cut(address, frame, count, large))
         self._refuse(pages, frame + count)
@@ -157,9 +202,13 @@ class PageTables:
         flags = self.fit(flags)
         for (va, target, level), table in zip(pages, places, strict=True):
             index = self.format.indices(va)[self._levels - 1 - level]
-            self.words[(table << self._per) + index] = target << PAGE_SHIFT | flags | PRESENT | (LARGE if level else 0)
+            self.words[(table << self._per) + index] = (
+                target << PAGE_SHIFT | flags | PRESENT | (LARGE if level else 0)
+            )
 
-    def _cut(self, address: int, frame: int, count: int, large: bool) -> Iterator[tuple[int, int, int]]:
+    def _cut(
+        self, address: int, frame: int, count: int, large: bool
+    ) -> Iterator[tuple[int, int, int]]:
         """(virtual address, frame, level) of each page of the largest size that fits."""
         sizes = self.page_sizes() if large else [PAGE_SIZE]
         while count:
@@ -175,16 +224,24 @@ class PageTables:
 
     def _refuse(self, pages: list[tuple[int, int, int]], end: int) -> None:
         if end > self.format.physical_limit >> PAGE_SHIFT:
-            raise StatusError(Status.INVALID_PARAMETER, f"frame {end - 1:#x} lies beyond the {self.format.physical_bits} physical bits of {self.format.name}")
+            raise StatusError(
+                Status.INVALID_PARAMETER,
+                f"frame {end - 1:#x} lies beyond the {self.format.physical_bits} physical "
+                f"bits of {self.format.name}",
+            )
         for va, _, level in pages:
             if va & PAGE_SIZE - 1 or not self.canonical(va):
-                raise StatusError(Status.INVALID_PARAMETER, f"{va:#x} is no page address of {self.format.name}")
+                raise StatusError(
+                    Status.INVALID_PARAMETER, f"{va:#x} is no page address of {self.format.name}"
+                )
             for _, entry, at in self._slots(va):
                 if entry & PRESENT and (at <= level or (entry & LARGE and at < self._levels - 1)):
                     raise StatusError(Status.CONFLICTING_ADDRESSES, f"{va:#x} is mapped already")
 
     def _descend(self, address: int, level: int, undo: list[int] | None = None) -> int:
-        """The frame of the table at `level` for an address, made if need be; `undo` learns which entries were written."""
+        """The frame of the table at `level` for an address, made if need be; `undo` learns which
+        entries were written.
+        """
         table = self.root
         for depth, index in enumerate(self.format.indices(address)[: self._levels - 1 - level]):
             at = (table << self._per) + index
@@ -192,9 +249,15 @@ class PageTables:
             if not entry & PRESENT:
                 table = self._new_table(self.format.name == "i386")
                 if not table:
-                    raise StatusError(Status.INSUFFICIENT_RESOURCES, "no frame is left for a page table")
+                    raise StatusError(
+                        Status.INSUFFICIENT_RESOURCES, "no frame is left for a page table"
+                    )
                 root = self.format.name == "pae" and depth == 0
-                self.words[at] = table << PAGE_SHIFT | PRESENT | (0 if root else WRITABLE | (USER if address < self._user_end() else 0))
+                self.words[at] = (
+                    table << PAGE_SHIFT
+                    | PRESENT
+                    | (0 if root else WRITABLE | (USER if address < self._user_end() else 0))
+                )
                 if undo is not None:
                     undo.append(at)
             else:
@@ -211,10 +274,12 @@ class PageTables:
             if self.release is not None:
                 self.release(frame)
 
-    # -- single entries of the lowest level -----------------------------------------------------------------------
+    # -- single entries of the lowest level -------------------------------------------------------
 
     def place(self, address: int) -> int:
-        """Index of the lowest-level entry of an address in `words`; -1 where there is no table, or a large page."""
+        """Index of the lowest-level entry of an address in `words`; -1 where there is no table, or
+        a large page.
+        """
         words, table, per = self.words, self.root, self._per
         for shift, mask in self._steps[:-1]:
             entry = words[(table << per) + (address >> shift & mask)]
@@ -229,7 +294,9 @@ class PageTables:
         return self.words[at] if at >= 0 else 0
 
     def put(self, address: int, entry: int) -> None:
-        """Writes the lowest-level entry of an address, making tables if need be. StatusError INSUFFICIENT_RESOURCES, and nothing has changed."""
+        """Writes the lowest-level entry of an address, making tables if need be. StatusError
+        INSUFFICIENT_RESOURCES, and nothing has changed.
+        """
         at = self.place(address)
         if at >= 0:
             self.words[at] = entry
@@ -245,7 +312,9 @@ class PageTables:
         self.words[(table << self._per) + self.format.indices(address)[-1]] = entry
 
     def entries(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """(address, entry) of the lowest-level entries in [start, end) of the user half that are not 0; what has no table costs nothing."""
+        """(address, entry) of the lowest-level entries in [start, end) of the user half that are
+        not 0; what has no table costs nothing.
+        """
         first, last = start >> PAGE_SHIFT, end - 1 >> PAGE_SHIFT
         if first >> self.format.index_bits[-1] != last >> self.format.index_bits[-1]:
             yield from self._entries(self.root, 0, 0, start, end)
@@ -254,8 +323,12 @@ class PageTables:
                 if entry:
                     yield first + i << PAGE_SHIFT, entry
 
-    def _within(self, table: int, depth: int, base: int, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-        """(index into the words, address, entry) of a table's entries for [start, end) that are not 0; the table begins at `base`."""
+    def _within(
+        self, table: int, depth: int, base: int, start: int, end: int
+    ) -> Iterator[tuple[int, int, int]]:
+        """(index into the words, address, entry) of a table's entries for [start, end) that are not
+        0; the table begins at `base`.
+        """
         shift, mask = self._steps[depth]
         first = (max(start, base) - base) >> shift
         last = (min(end, base + (mask + 1 << shift)) - 1 - base) >> shift
@@ -264,16 +337,22 @@ class PageTables:
             if entry:
                 yield at + i, base + (first + i << shift), entry
 
-    def _entries(self, table: int, depth: int, base: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    def _entries(
+        self, table: int, depth: int, base: int, start: int, end: int
+    ) -> Iterator[tuple[int, int]]:
         for _, address, entry in self._within(table, depth, base, start, end):
             if depth == self._levels - 1:
                 yield address, entry
             elif self._leads_on(entry, depth):
-                yield from self._entries((entry & FRAME_MASK) >> PAGE_SHIFT, depth + 1, address, start, end)
+                yield from self._entries(
+                    (entry & FRAME_MASK) >> PAGE_SHIFT, depth + 1, address, start, end
+                )
 
     def _leads_on(self, entry: int, depth: int) -> bool:
         """True for an entry of an upper table that leads to another table."""
-        return bool(entry & PRESENT) and (not entry & LARGE or (depth == 0 and self.format.name == "pae"))
+        return bool(entry & PRESENT) and (
+            not entry & LARGE or (depth == 0 and self.format.name == "pae")
+        )
 
     def prune(self, start: int, end: int) -> None:
         """Gives back the tables of [start, end) in the user half in which nothing is left."""
@@ -294,7 +373,9 @@ class PageTables:
                     self.release(frame)
 
     def unmap_pages(self, address: int, count: int) -> list[int]:
-        """Removes `count` 4 KiB entries; returns the frames they had. StatusError NOT_MAPPED_VIEW where there is none or a large one."""
+        """Removes `count` 4 KiB entries; returns the frames they had. StatusError NOT_MAPPED_VIEW
+        where there is none or a large one.
+        """
         places = []
         for va in range(address, address + count * PAGE_SIZE, PAGE_SIZE):
             found = list(self._slots(va))[-1]
@@ -306,21 +387,36 @@ class PageTables:
         return [(entry & FRAME_MASK) >> PAGE_SHIFT for _, entry, _ in places]
 
     def leaves(self) -> Iterator[tuple[int, int, int, int]]:
-        """(virtual address, frame, pages, flags) of every mapping, ascending; the self-map is not gone into."""
+        """(virtual address, frame, pages, flags) of every mapping, ascending; the self-map is not
+        gone into.
+        """
         yield from self._leaves(self.root, 0, 0)
 
     def _leaves(self, table: int, depth: int, prefix: int) -> Iterator[tuple[int, int, int, int]]:
         level = self._levels - 1 - depth
         shift = PAGE_SHIFT + sum(self.format.index_bits[depth + 1 :])
         start = table << self._per
-        for index, entry in enumerate(self.words[start : start + (1 << self.format.index_bits[depth])]):
-            if not entry & PRESENT or (depth == 0 and (entry & FRAME_MASK) >> PAGE_SHIFT == self.root):
+        for index, entry in enumerate(
+            self.words[start : start + (1 << self.format.index_bits[depth])]
+        ):
+            if not entry & PRESENT or (
+                depth == 0 and (entry & FRAME_MASK) >> PAGE_SHIFT == self.root
+            ):
                 continue
             address = prefix | index << shift
-            if self.format.name == "pae" and level == 1 and PAE_SELF <= address < PAE_SELF + (8 << 20):
+            if (
+                self.format.name == "pae"
+                and level == 1
+                and PAE_SELF <= address < PAE_SELF + (8 << 20)
+            ):
                 continue
             if level and (not entry & LARGE or (depth == 0 and self.format.name == "pae")):
                 yield from self._leaves((entry & FRAME_MASK) >> PAGE_SHIFT, depth + 1, address)
             else:
                 pages = 1 << (shift - PAGE_SHIFT)
-                yield self._extend(address), (entry & FRAME_MASK) >> PAGE_SHIFT & -pages, pages, entry & ~FRAME_MASK
+                yield (
+                    self._extend(address),
+                    (entry & FRAME_MASK) >> PAGE_SHIFT & -pages,
+                    pages,
+                    entry & ~FRAME_MASK,
+                )

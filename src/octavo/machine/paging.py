@@ -21,7 +21,9 @@ from octavo.status import Status, StatusError
 
 @dataclass(frozen=True)
 class PageTableFormat:
-    """One architecture's page tables: `index_bits` from the root down, `entry_size` in bytes, `physical_bits` of an address."""
+    """One architecture's page tables: `index_bits` from the root down, `entry_size` in bytes,
+    `physical_bits` of an address.
+    """
 
     name: str
     index_bits: tuple[int, ...]
@@ -48,7 +50,9 @@ class PageTableFormat:
         return tuple(reversed(out))
 
     def tables_for(self, size: int) -> int:
-        """Frames of page tables that map `size` bytes from a fully aligned address with 4 KiB pages, root included."""
+        """Frames of page tables that map `size` bytes from a fully aligned address with 4 KiB
+        pages, root included.
+        """
         total = 0
         reach = PAGE_SHIFT
         for bits in reversed(self.index_bits):
@@ -73,4 +77,7 @@ def page_table_format(arch: str) -> PageTableFormat:
     try:
         return FORMATS[arch]
     except KeyError:
-        raise StatusError(Status.INVALID_PARAMETER, f"unknown architecture {arch!r}: choose one of {', '.join(FORMATS)}") from None
+        raise StatusError(
+            Status.INVALID_PARAMETER,
+            f"unknown architecture {arch!r}: choose one of {', '.join(FORMATS)}",
+        ) from None

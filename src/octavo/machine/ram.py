@@ -1,6 +1,8 @@
-"""Physical memory: one shared mapping that holds every byte the system pages, caches or lends to a device.
+"""Physical memory: one shared mapping that holds every byte the system pages, caches or lends to a
+device.
 
-`Ram` is the only owner of bytes (rule 1). A frame is 4096 bytes; frame number n (its PFN) is bytes [n << 12, (n + 1) << 12).
+`Ram` is the only owner of bytes (rule 1). A frame is 4096 bytes; frame number n (its PFN) is bytes
+[n << 12, (n + 1) << 12).
 
     bytes   memoryview of unsigned bytes   bytes[address]
     half    memoryview of uint16           half[address >> 1]
@@ -8,14 +10,16 @@
     link    memoryview of int32            link[address >> 2], for tables of frame numbers
     array   ndarray, uint8, shape (frames * 4096,)
 
-All five show the same bytes, in the host's (little-endian) order. Memoryviews are there because one element costs a
-third of what a NumPy scalar costs; arrays are there for work on many elements.
+All five show the same bytes, in the host's (little-endian) order. Memoryviews are there because one
+element costs a third of what a NumPy scalar costs; arrays are there for work on many elements.
 
-A *shared* mapping is backed by a memory file, `fd`, that another process (a driver's, an emulator's) can map as well; any
-other is private and in large pages where the host has them, which makes the first touch of a frame 5 to 20 times as cheap
-(docs/decisions/0007). Host memory is taken when a frame is first touched, never at creation.
+A *shared* mapping is backed by a memory file, `fd`, that another process (a driver's, an
+emulator's) can map as well; any other is private and in large pages where the host has them, which
+makes the first touch of a frame 5 to 20 times as cheap (docs/decisions/0007). Host memory is taken
+when a frame is first touched, never at creation.
 
-A *paper* machine has frame numbers and no bytes: plans and replays of terabytes run on it, sections do not.
+A *paper* machine has frame numbers and no bytes: plans and replays of terabytes run on it, sections
+do not.
 """
 
 from __future__ import annotations
@@ -30,7 +34,9 @@ import numpy as np
 from octavo.machine.abi import PAGE_SHIFT
 from octavo.status import Status, StatusError
 
-_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # frames cost the host nothing before they are used
+_NORESERVE = getattr(
+    mmap, "MAP_NORESERVE", 0x4000
+)  # frames cost the host nothing before they are used
 MAX_FRAMES = 1 << 30  # frame numbers are int32 in every table
 
 if sys.byteorder != "little":  # the tables in RAM are shared with little-endian devices
@@ -38,11 +44,16 @@ if sys.byteorder != "little":  # the tables in RAM are shared with little-endian
 
 
 class Ram:
-    """`frames` frames of memory, all zero at the start; with `paper`, frame numbers without bytes; `shared` as above."""
+    """`frames` frames of memory, all zero at the start; with `paper`, frame numbers without bytes;
+    `shared` as above.
+    """
 
     def __init__(self, frames: int, paper: bool = False, shared: bool = False) -> None:
         if not 0 < frames <= MAX_FRAMES:
-            raise StatusError(Status.INVALID_PARAMETER, f"cannot make RAM of {frames} frames: 1 to {MAX_FRAMES} are possible")
+            raise StatusError(
+                Status.INVALID_PARAMETER,
+                f"cannot make RAM of {frames} frames: 1 to {MAX_FRAMES} are possible",
+            )
         self.frames = frames
         self.paper = paper
         self.fd = -1
@@ -51,9 +62,14 @@ class Ram:
         size = frames << PAGE_SHIFT
         if not shared:
             try:
-                mapping = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
+                mapping = mmap.mmap(
+                    -1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
+                )
             except OSError as error:
-                text = f"the host cannot give {size >> 20} MiB for RAM ({error.strerror}): set a smaller memory limit"
+                text = (
+                    f"the host cannot give {size >> 20} MiB for RAM ({error.strerror}): set a "
+                    "smaller memory limit"
+                )
                 raise StatusError(Status.NO_MEMORY, text) from None
             with contextlib.suppress(AttributeError, OSError):  # a host without large pages
                 mapping.madvise(mmap.MADV_HUGEPAGE)

@@ -1,1 +1,1 @@
-"""Frames and what is in them: PFN database, buddy allocator, page lists, sections, faults, pageout."""
+"""Frames and what is in them: PFN database, buddy allocator, lists, sections, faults, pageout."""

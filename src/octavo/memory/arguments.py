@@ -1,4 +1,5 @@
-"""Arguments from outside: each is what it must be, or the call ends at once in StatusError INVALID_PARAMETER.
+"""Arguments from outside: each is what it must be, or the call ends at once in StatusError
+INVALID_PARAMETER.
 
 whole    a number without a fraction, within bounds (a bool is none)
 numbers  whole numbers of 64 bits, flags among them: what they mean is the call's own question
@@ -50,7 +51,10 @@ def whole(value: object, what: str, low: int | None = None, high: int | None = N
     """
     if type(value) is int and (low is None or low <= value) and (high is None or value <= high):
         return value
-    least, most = "" if low is None else f" from {shown(low)}", " on" if high is None else f" to {shown(high)}"
+    least, most = (
+        "" if low is None else f" from {shown(low)}",
+        " on" if high is None else f" to {shown(high)}",
+    )
     bounds = least and least + most
     raise invalid(f"{what} cannot be {shown(value)}: a whole number{bounds} is needed")
 
@@ -69,22 +73,44 @@ def label(value: object, what: str) -> str:
     """
     text = named(value, what)
     if len(text) > LONGEST_NAME or not text.isprintable():
-        raise StatusError(Status.OBJECT_NAME_INVALID, f"{what} cannot be {shown(value)}: at most {LONGEST_NAME} printable characters are needed")
+        raise StatusError(
+            Status.OBJECT_NAME_INVALID,
+            f"{what} cannot be {shown(value)}: at most {LONGEST_NAME} printable characters "
+            "are needed",
+        )
     return text
 
 
 def numbers(**values: object) -> None:
-    """Looks at arguments by their names: each is a whole number of at most 64 bits, signed or not; flags are. StatusError INVALID_PARAMETER."""
+    """Looks at arguments by their names: each is a whole number of at most 64 bits, signed or not;
+    flags are. StatusError INVALID_PARAMETER.
+    """
     for name, value in values.items():
-        if not isinstance(value, int) or isinstance(value, bool) or not -_LONGEST >> 1 <= value < _LONGEST:
-            raise invalid(f"{name.replace('_', ' ')} cannot be {shown(value)}: a whole number of 64 bits is needed")
+        if (
+            not isinstance(value, int)
+            or isinstance(value, bool)
+            or not -_LONGEST >> 1 <= value < _LONGEST
+        ):
+            raise invalid(
+                f"{name.replace('_', ' ')} cannot be {shown(value)}: a whole number of 64 "
+                "bits is needed"
+            )
 
 
 def seconds(value: object, what: str) -> float:
-    """`value`, a time of more than no seconds that a thread can wait. StatusError INVALID_PARAMETER."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < LONGEST_SECONDS:  # which NaN is not
+    """`value`, a time of more than no seconds that a thread can wait. StatusError
+    INVALID_PARAMETER.
+    """
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 0 < value < LONGEST_SECONDS
+    ):  # which NaN is not
         return float(value)
-    raise invalid(f"{what} cannot be {shown(value)}: seconds are needed, more than 0 and below {LONGEST_SECONDS}")
+    raise invalid(
+        f"{what} cannot be {shown(value)}: seconds are needed, more than 0 and below "
+        f"{LONGEST_SECONDS}"
+    )
 
 
 def given(value: object, kind: type[T], what: str) -> T:
@@ -95,13 +121,17 @@ def given(value: object, kind: type[T], what: str) -> T:
 
 
 def called(value: object, what: str) -> None:
-    """Looks at `what`, which is called, if it is not None. StatusError INVALID_PARAMETER when it cannot be."""
+    """Looks at `what`, which is called, if it is not None. StatusError INVALID_PARAMETER when it
+    cannot be.
+    """
     if value is not None and not callable(value):
         raise invalid(f"{what} cannot be {shown(value)}: a function is needed, or None")
 
 
 def octets(value: Any, what: str) -> memoryview:
-    """The bytes of `value`, a buffer of one or more dimensions in a row. StatusError INVALID_PARAMETER when it has none."""
+    """The bytes of `value`, a buffer of one or more dimensions in a row. StatusError
+    INVALID_PARAMETER when it has none.
+    """
     try:
         view = memoryview(value)
         if view.ndim and view.c_contiguous:
@@ -112,7 +142,9 @@ def octets(value: Any, what: str) -> memoryview:
 
 
 def room(value: Any, what: str) -> memoryview:
-    """The bytes of `value`, to be written over. StatusError INVALID_PARAMETER when it has none, or they cannot be."""
+    """The bytes of `value`, to be written over. StatusError INVALID_PARAMETER when it has none, or
+    they cannot be.
+    """
     view = octets(value, what)
     if not len(view):
         return memoryview(bytearray())  # that of no bytes may be read-only

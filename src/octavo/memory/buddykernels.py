@@ -2,16 +2,20 @@
 
 `words` is the PFN database (int32, WORDS an entry). `zone` is one segment's state, int32:
 
-    0 FREE     free frames              1 ORDER  largest order         2 FIRST, 3 END  the segment's frames
-    4 LOCK     taken by other processors in SMP                        5 MIN, 6 LOW, 7 HIGH  watermarks
+    0 FREE     free frames              1 ORDER  largest order
+    2 FIRST, 3 END              the segment's frames
+    4 LOCK     taken by other processors in SMP
+    5 MIN, 6 LOW, 7 HIGH        watermarks
     8 + k      HEADS: the first free block of order k, 0 for none
     40 + k     BLOCKS: how many free blocks of order k there are
 
-A free block's first entry holds its order in word ORDER and its neighbours on the list in NEXT and PREV; every other entry
-has -1 there. Lists are last in, first out: the frame that was just freed is in the processor's cache.
+A free block's first entry holds its order in word ORDER and its neighbours on the list in NEXT and
+PREV; every other entry has -1 there. Lists are last in, first out: the frame that was just freed is
+in the processor's cache.
 
-These functions run in the interpreter on memoryviews, one call at a time, and compiled by Numba on arrays, in batches
-(`octavo.machine.kernels`). Frames are returned as 0 for "none": frame 0 is never in a segment.
+These functions run in the interpreter on memoryviews, one call at a time, and compiled by Numba on
+arrays, in batches (`octavo.machine.kernels`). Frames are returned as 0 for "none": frame 0 is never
+in a segment.
 
 Source: Knowlton 1965; GNU Mach's vm_page (buddies by XOR, orders 0 to 10).
 """
@@ -60,7 +64,7 @@ def unlink(words: Ints, zone: Ints, first: int, order: int) -> None:
 
 @kernel
 def merge(words: Ints, zone: Ints, first: int, order: int) -> None:
-    """Frees one aligned block: joins it with its buddy for as long as that one is free and whole."""
+    """Frees one aligned block: joins it with its buddy as long as that one is free and whole."""
     most, start, end = zone[ORDER], zone[FIRST], zone[END]
     while order < most:
         buddy = first ^ (1 << order)
@@ -89,7 +93,9 @@ def release(words: Ints, zone: Ints, first: int, count: int) -> None:
 
 @kernel
 def take_block(words: Ints, zone: Ints, order: int) -> int:
-    """An aligned block of 2^order frames; 0 when there is none. Larger blocks are halved, the upper halves stay free."""
+    """An aligned block of 2^order frames; 0 when there is none. Larger blocks are halved, the upper
+    halves stay free.
+    """
     have = order
     most = zone[ORDER]
     while have <= most and not zone[HEADS + have]:
@@ -107,9 +113,11 @@ def take_block(words: Ints, zone: Ints, order: int) -> int:
 
 @kernel
 def cut(words: Ints, zone: Ints, count: int) -> tuple[int, int]:
-    """(first, size) of the beginning of the smallest block that holds `count` frames, else of the largest block there is.
+    """(first, size) of the beginning of the smallest block that holds `count` frames, else of the
+    largest block there is.
 
-    Some frame must be free. What is left of the block goes back as whole blocks: their buddies are in use, nothing merges.
+    Some frame must be free. What is left of the block goes back as whole blocks: their buddies are
+    in use, nothing merges.
     """
     most = zone[ORDER]
     wanted = 0
@@ -155,7 +163,9 @@ def find_block(words: Ints, zone: Ints, frame: int) -> tuple[int, int]:
 
 @kernel
 def carve(words: Ints, zone: Ints, first: int, count: int) -> None:
-    """Takes exactly the frames [first, first + count), all of which are free; what else their blocks had stays free."""
+    """Takes exactly the frames [first, first + count), all of which are free; what else their
+    blocks had stays free.
+    """
     end = first + count
     at = first
     while at < end:
@@ -174,7 +184,8 @@ def carve(words: Ints, zone: Ints, first: int, count: int) -> None:
 def search(words: Ints, zone: Ints, count: int, below: int, align: int, boundary: int) -> int:
     """The highest run of `count` free frames that ends at or below frame `below`; 0 for none.
 
-    It begins at a multiple of `align` frames and crosses no multiple of `boundary` frames (0: any); both powers of two.
+    It begins at a multiple of `align` frames and crosses no multiple of `boundary` frames (0: any);
+    both powers of two.
     """
     start, top = zone[FIRST], zone[END]
     if below < top:

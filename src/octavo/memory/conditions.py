@@ -1,11 +1,12 @@
-"""Low and high memory: two events that anybody may wait for, kept by whoever changes what is available.
+"""Low and high memory: two events that anybody may wait for, kept by whoever changes what is
+available.
 
     available frames    0 ....... low ................ 3 x low ....... all
     low_memory          signalled    not                  not
     high_memory         not          not                  signalled
 
-Source: NT's LowMemoryCondition and HighMemoryCondition with its thresholds. Departure: on machines of less than 12 MiB low is an
-eighth of memory.
+Source: NT's LowMemoryCondition and HighMemoryCondition with its thresholds. Departure: on machines
+of less than 12 MiB low is an eighth of memory.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ class MemoryConditions:
         if state == self._state:
             return
         self._state = state
-        for event, holds in ((self.low_memory, available < self.low), (self.high_memory, available >= self.high)):
+        for event, holds in (
+            (self.low_memory, available < self.low),
+            (self.high_memory, available >= self.high),
+        ):
             if holds != event.signalled:
                 self.changes += 1
                 if holds:
@@ -52,4 +56,10 @@ class MemoryConditions:
 
     def statistics(self) -> dict[str, int]:
         """Thresholds in pages, whether each condition holds, and how often one has changed."""
-        return {"low": self.low, "high": self.high, "is_low": self.low_memory.signalled, "is_high": self.high_memory.signalled, "changes": self.changes}
+        return {
+            "low": self.low,
+            "high": self.high,
+            "is_low": self.low_memory.signalled,
+            "is_high": self.high_memory.signalled,
+            "changes": self.changes,
+        }

@@ -1,7 +1,8 @@
 """Single frames for virtual CPUs: the pools of `octavo.memory.pagepools` with their ledger.
 
-`take` and `free` run in the interpreter. Compiled kernels may use the same arrays meanwhile, one host thread a CPU; after
-that `settle` brings the PFN database's counts up to date, before anything else looks at them.
+`take` and `free` run in the interpreter. Compiled kernels may use the same arrays meanwhile, one
+host thread a CPU; after that `settle` brings the PFN database's counts up to date, before anything
+else looks at them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,16 @@ import numpy as np
 from octavo.machine.abi import STATE, State
 from octavo.memory import pagepools
 from octavo.memory.buddy import Buddy
-from octavo.memory.pagepools import COUNT, MOST_POOLED, POOL_WORDS, REFILLS, SIZE, SLOTS, TAKEN, TRANSFER
+from octavo.memory.pagepools import (
+    COUNT,
+    MOST_POOLED,
+    POOL_WORDS,
+    REFILLS,
+    SIZE,
+    SLOTS,
+    TAKEN,
+    TRANSFER,
+)
 
 
 class CpuPages:
@@ -29,13 +39,17 @@ class CpuPages:
 
     def take(self, cpu: int, privileged: bool = False) -> int:
         """One frame in state ACTIVE; 0 when there is none above the watermark."""
-        frame = pagepools.take_page(self.segment.pfns.words, self.segment.zone, self.state, cpu, privileged)
+        frame = pagepools.take_page(
+            self.segment.pfns.words, self.segment.zone, self.state, cpu, privileged
+        )
         self.settle()
         return frame
 
     def free(self, cpu: int, frame: int) -> None:
         """Gives a frame in state ACTIVE back."""
-        assert self.segment.pfns.state_of(frame) == State.ACTIVE, f"frame {frame:#x} is freed and nobody has it"
+        assert self.segment.pfns.state_of(frame) == State.ACTIVE, (
+            f"frame {frame:#x} is freed and nobody has it"
+        )
         pagepools.free_page(self.segment.pfns.words, self.segment.zone, self.state, cpu, frame)
         self.settle()
 
@@ -43,7 +57,13 @@ class CpuPages:
         """Moves all pooled frames back to the buddy allocator, as when memory is short."""
         for cpu in range(self.cpus):
             base = cpu * POOL_WORDS
-            pagepools.drain(self.segment.pfns.words, self.segment.zone, self.state, base, self.state[base + COUNT])
+            pagepools.drain(
+                self.segment.pfns.words,
+                self.segment.zone,
+                self.state,
+                base,
+                self.state[base + COUNT],
+            )
         self.settle()
 
     def settle(self) -> None:

@@ -4,8 +4,8 @@
     transition   soft fault: the frame is taken off its list, nothing is read
     being read   collided fault: waits for the read that is under way
 
-Only the pages asked for are obligatory. The rest of a cluster is left out when memory is short, and asked for no more
-when the device cannot read it; a pager may leave it out as well.
+Only the pages asked for are obligatory. The rest of a cluster is left out when memory is short, and
+asked for no more when the device cannot read it; a pager may leave it out as well.
 
 `new_pages` makes pages that are about to be overwritten: frames without a read.
 """
@@ -17,7 +17,16 @@ from collections.abc import Coroutine, Generator
 
 import numpy as np
 
-from octavo.machine.abi import FLAGS, PAGE_SHIFT, PAGE_SIZE, PTE, READING, SEGMENT_PAGES, SEGMENT_SHIFT, State
+from octavo.machine.abi import (
+    FLAGS,
+    PAGE_SHIFT,
+    PAGE_SIZE,
+    PTE,
+    READING,
+    SEGMENT_PAGES,
+    SEGMENT_SHIFT,
+    State,
+)
 from octavo.memory.buddy import Run
 from octavo.memory.pageout import Pageout
 from octavo.memory.pfn import SHORT_RUN
@@ -28,7 +37,9 @@ from octavo.threads.wait import Event, Waiters
 
 
 class Resumed:
-    """Goes on with a coroutine that was driven to its first wait: awaits it to its end, and returns what it returns."""
+    """Goes on with a coroutine that was driven to its first wait: awaits it to its end, and returns
+    what it returns.
+    """
 
     __slots__ = ("coroutine", "waiters")
 
@@ -59,8 +70,12 @@ class Faults:
         self.new = 0
         self.page_ins: Counter[int] = Counter()  # cluster size in pages -> requests
 
-    async def make_resident(self, segment: Segment, first: int, end: int, limit: int, low: int = SEGMENT_PAGES) -> None:
-        """Makes pages [first, end) of a segment that is pinned or held active; a read may reach from `low` to `limit`. Raises what the pager raises."""
+    async def make_resident(
+        self, segment: Segment, first: int, end: int, limit: int, low: int = SEGMENT_PAGES
+    ) -> None:
+        """Makes pages [first, end) of a segment that is pinned or held active; a read may reach
+        from `low` to `limit`. Raises what the pager raises.
+        """
         assert segment.pins or segment.holds
         link, base = self.physical.ram.link, segment.base
         i = first
@@ -83,22 +98,26 @@ class Faults:
                 i += 1
 
     async def new_pages(self, segment: Segment, first: int, end: int, zero: bool) -> bool:
-        """Makes active pages where [first, end) is absent, of zeros or of any bytes; the caller overwrites them at once.
+        """Makes active pages where [first, end) is absent, of zeros or of any bytes; the caller
+        overwrites them at once.
 
         False, and nothing made, when another thread was faster: the caller looks again.
         """
         runs = await self._frames(end - first, end - first, zero)
-        if self.physical.ram.link[segment.base + first : segment.base + end].tolist() != [0] * (end - first):
+        if self.physical.ram.link[segment.base + first : segment.base + end].tolist() != [0] * (
+            end - first
+        ):
             self._give_back(runs)
             return False
         self.new += end - first
         self._adopt(segment, first, runs)
         return True
 
-    # -- hard faults ----------------------------------------------------------------------------------------------
+    # -- hard faults ------------------------------------------------------------------------------
 
     async def _page_in(self, segment: Segment, start: int, end: int, first: int, need: int) -> int:
-        """Reads pages [start, end); [first, need) are obligatory. Returns the page up to which those are active now.
+        """Reads pages [start, end); [first, need) are obligatory. Returns the page up to which
+        those are active now.
 
         That can be `first`, when another thread was at work: the caller looks again.
         """
@@ -113,7 +132,12 @@ class Faults:
         self.page_ins[count] += 1
         buffers = [self.physical.ram.frame(*run) for run in runs]
         section = segment.section
-        request = section.pager.data_request(section, (segment.index << SEGMENT_SHIFT) + start, buffers, range(first - start, need - start))
+        request = section.pager.data_request(
+            section,
+            (segment.index << SEGMENT_SHIFT) + start,
+            buffers,
+            range(first - start, need - start),
+        )
         try:
             waiters = request.send(None)
         except StopIteration as stop:  # it did not wait: nobody has seen anything of it
@@ -128,12 +152,18 @@ class Faults:
             if need - first == end - start:
                 raise
         else:
-            if await self._page_in_slowly(segment, Read(start, end), range(first, need), runs, Resumed(request, waiters)):
+            if await self._page_in_slowly(
+                segment, Read(start, end), range(first, need), runs, Resumed(request, waiters)
+            ):
                 return need
         return await self._page_in(segment, first, need, first, need)  # without the neighbours
 
-    async def _page_in_slowly(self, segment: Segment, read: Read, need: range, runs: list[Run], request: Resumed) -> bool:
-        """Waits for a read, its pages in transition meanwhile. False when it failed and can be tried with fewer pages."""
+    async def _page_in_slowly(
+        self, segment: Segment, read: Read, need: range, runs: list[Run], request: Resumed
+    ) -> bool:
+        """Waits for a read, its pages in transition meanwhile. False when it failed and can be
+        tried with fewer pages.
+        """
         self._adopt(segment, read.first, runs, -1)
         self._mark(runs, State.TRANSITION, READING)
         segment.reads.append(read)
@@ -161,20 +191,33 @@ class Faults:
     def _mark_precious(self, segment: Segment, first: int, end: int) -> None:
         """Pages that their pager wants back are modified from the beginning."""
         base, link = segment.index << SEGMENT_SHIFT, self.physical.ram.link
-        mask = sum(1 << i for i in range(first, end) if base + i in segment.section.precious and link[segment.base + i])
+        mask = sum(
+            1 << i
+            for i in range(first, end)
+            if base + i in segment.section.precious and link[segment.base + i]
+        )
         self.pageout.writeback.mark(segment, mask, written=False)
 
     def clear_behind_end(self, segment: Segment) -> None:
-        """What the last page has behind the section's end is zeros for those who map it, whatever the pager keeps there.
+        """What the last page has behind the section's end is zeros for those who map it, whatever
+        the pager keeps there.
 
         Called when it is entered into page tables, and when a section is cut.
         """
         size = segment.section.size - (segment.index << VIEW_SHIFT)
-        if size & PAGE_SIZE - 1 and 0 < size < VIEW_SIZE and (entry := self.physical.ram.link[segment.base + (size >> PAGE_SHIFT)]):
+        if (
+            size & PAGE_SIZE - 1
+            and 0 < size < VIEW_SIZE
+            and (entry := self.physical.ram.link[segment.base + (size >> PAGE_SHIFT)])
+        ):
             self.physical.clear_tail(abs(entry), size & PAGE_SIZE - 1)
 
-    def _leave_out(self, segment: Segment, start: int, runs: list[Run], supplied: int, need: range) -> None:
-        """Frees the frames of pages that the pager left out. StatusError IN_PAGE_ERROR when an obligatory one is among them."""
+    def _leave_out(
+        self, segment: Segment, start: int, runs: list[Run], supplied: int, need: range
+    ) -> None:
+        """Frees the frames of pages that the pager left out. StatusError IN_PAGE_ERROR when an
+        obligatory one is among them.
+        """
         frames = [pfn for first, count in runs for pfn in range(first, first + count)]
         left = [i for i in range(len(frames)) if not supplied >> i & 1]
         for i in left:
@@ -184,10 +227,15 @@ class Faults:
         for i in left:
             if start + i in need:
                 page = (segment.index << SEGMENT_SHIFT) + start + i
-                raise StatusError(Status.IN_PAGE_ERROR, f"{segment.section.name}: its pager has not supplied page {page}")
+                raise StatusError(
+                    Status.IN_PAGE_ERROR,
+                    f"{segment.section.name}: its pager has not supplied page {page}",
+                )
 
     async def _frames(self, wanted: int, needed: int, zero: bool) -> list[Run]:
-        """Frames for `wanted` pages, or for as many as are available now; at least for the `needed` ones, waiting for pageout."""
+        """Frames for `wanted` pages, or for as many as are available now; at least for the `needed`
+        ones, waiting for pageout.
+        """
         physical = self.physical
         take = physical.try_take_zeroed if zero else physical.try_take
         state = State.ACTIVE
@@ -229,11 +277,15 @@ class Faults:
                     link[at] = pfn * sign
                     at += 1
             else:
-                self.physical.links[at : at + count] = np.arange(start, start + count, dtype=np.int32) * sign
+                self.physical.links[at : at + count] = (
+                    np.arange(start, start + count, dtype=np.int32) * sign
+                )
                 at += count
 
     def _give_back(self, runs: list[Run]) -> None:
-        self.physical.free([pfn for start, count in runs for pfn in range(start, start + count)], State.ACTIVE)
+        self.physical.free(
+            [pfn for start, count in runs for pfn in range(start, start + count)], State.ACTIVE
+        )
 
     def _unread(self, segment: Segment, first: int, runs: list[Run]) -> None:
         """Undoes a page-in that failed."""
@@ -244,7 +296,7 @@ class Faults:
         segment.used -= len(frames)
         self.physical.free(frames, State.TRANSITION)
 
-    # -- soft and collided faults ---------------------------------------------------------------------------------
+    # -- soft and collided faults -----------------------------------------------------------------
 
     async def _collide(self, segment: Segment, page: int) -> None:
         self.collided += 1

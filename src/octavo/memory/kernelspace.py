@@ -1,12 +1,17 @@
-"""The kernel's address space: page tables in RAM for what lies at virtual addresses, and what happens when one is touched.
+"""The kernel's address space: page tables in RAM for what lies at virtual addresses, and what
+happens when one is touched.
 
-    back / release new frames at an address in some region, held under a name; `map` and `unmap` for frames that are there
-    touch          physical address of a byte; a page that is not there goes to the handler of its range, else ACCESS_VIOLATION
+    back / release new frames at an address in some region, held under a name; `map` and `unmap` for
+                   frames that are there
+    touch          physical address of a byte; a page that is not there goes to the handler of its
+                   range, else ACCESS_VIOLATION
     read / write   bytes through the page tables, page by page
 
-A handler answers for a range of addresses (a stack, a special allocation): it makes the page be there, or raises what is wrong.
+A handler answers for a range of addresses (a stack, a special allocation): it makes the page be
+there, or raises what is wrong.
 
-Page tables and what is mapped take frames like everybody else, and are held under names in the PFN database.
+Page tables and what is mapped take frames like everybody else, and are held under names in the PFN
+database.
 """
 
 from __future__ import annotations
@@ -16,7 +21,18 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from octavo.machine.abi import FRAME_MASK, GLOBAL, HOLDER, NO_EXECUTE, PAGE_SHIFT, PAGE_SIZE, PRESENT, WORDS, WRITABLE, State
+from octavo.machine.abi import (
+    FRAME_MASK,
+    GLOBAL,
+    HOLDER,
+    NO_EXECUTE,
+    PAGE_SHIFT,
+    PAGE_SIZE,
+    PRESENT,
+    WORDS,
+    WRITABLE,
+    State,
+)
 from octavo.machine.pagetables import PageTables
 from octavo.machine.paging import PageTableFormat
 from octavo.memory.arguments import hexed, invalid, shown, whole
@@ -35,24 +51,35 @@ class KernelSpace:
     def __init__(self, physical: PhysicalMemory, layout: PageTableFormat) -> None:
         self.physical = physical
         self._table_frames = TableFrames(physical, "the kernel")
-        self.tables = PageTables(physical.ram, layout, self._table_frames.take, self._table_frames.free)
+        self.tables = PageTables(
+            physical.ram, layout, self._table_frames.take, self._table_frames.free
+        )
         self._starts: list[int] = []
         self._ranges: dict[int, tuple[int, Handler]] = {}  # start -> (end, handler)
         self.faults = 0
 
-    # -- frames ---------------------------------------------------------------------------------------------------
+    # -- frames -----------------------------------------------------------------------------------
 
     def back(self, address: int, count: int, holder: int) -> list[int]:
-        """Puts `count` zeroed frames of `holder` at consecutive pages from `address` on; returns them.
+        """Puts `count` zeroed frames of `holder` at consecutive pages from `address` on; returns
+        them.
 
-        StatusError NO_MEMORY, INSUFFICIENT_RESOURCES, INVALID_PARAMETER, CONFLICTING_ADDRESSES: nothing is taken then.
+        StatusError NO_MEMORY, INSUFFICIENT_RESOURCES, INVALID_PARAMETER, CONFLICTING_ADDRESSES:
+        nothing is taken then.
         """
         whole(count, "the number of frames", 0)
         self._check_holder(holder)
-        runs = self.physical.try_take_zeroed(count, State.ACTIVE) if self.physical.promise(count) else None
+        runs = (
+            self.physical.try_take_zeroed(count, State.ACTIVE)
+            if self.physical.promise(count)
+            else None
+        )
         if runs is None:
             name, available = self.physical.pfns.holders[holder], self.physical.available
-            raise StatusError(Status.NO_MEMORY, f"out of memory: {shown(count)} frames for {name}, {available} available")
+            raise StatusError(
+                Status.NO_MEMORY,
+                f"out of memory: {shown(count)} frames for {name}, {available} available",
+            )
         for run in runs:
             self.physical.pfns.hold(*run, holder)
         frames = [pfn for first, size in runs for pfn in range(first, first + size)]
@@ -64,9 +91,11 @@ class KernelSpace:
         return frames
 
     def release(self, address: int, count: int, holder: int) -> None:
-        """Takes `count` pages from `address` on away, and gives back their frames, which are `holder`'s.
+        """Takes `count` pages from `address` on away, and gives back their frames, which are
+        `holder`'s.
 
-        StatusError NOT_MAPPED_VIEW, INVALID_PARAMETER for a frame that is another's: nothing is changed then.
+        StatusError NOT_MAPPED_VIEW, INVALID_PARAMETER for a frame that is another's: nothing is
+        changed then.
         """
         self._check_holder(holder)
         frames = self.unmap(address, count)
@@ -92,16 +121,20 @@ class KernelSpace:
         return int(np.count_nonzero(self.physical.pfns.table[:, HOLDER] == holder))
 
     def holder_at(self, address: int) -> str:
-        """The name of who holds the frame that an address leads to; "" where it leads nowhere or nobody does."""
+        """The name of who holds the frame that an address leads to; "" where it leads nowhere or
+        nobody does.
+        """
         found = self.tables.translate(address)
         frame = found.physical >> PAGE_SHIFT if found is not None else 0
         pfns = self.physical.pfns
         return pfns.holders[pfns.words[frame * WORDS + HOLDER]] if 0 < frame < pfns.frames else ""
 
-    # -- mappings -------------------------------------------------------------------------------------------------
+    # -- mappings ---------------------------------------------------------------------------------
 
     def map(self, address: int, frames: list[int]) -> None:
-        """Puts frames at consecutive pages from `address` on, writable and not executable; all of them or, with a StatusError, none."""
+        """Puts frames at consecutive pages from `address` on, writable and not executable; all of
+        them or, with a StatusError, none.
+        """
         whole(address, "an address", 0, LAST_ADDRESS)
         if not isinstance(frames, list):
             raise invalid(f"{shown(frames)} is no list of frames")
@@ -111,14 +144,22 @@ class KernelSpace:
         done = 0
         try:
             for first, count in runs_of(frames):
-                self.tables.map_pages(address + (done << PAGE_SHIFT), first, count, WRITABLE | NO_EXECUTE | GLOBAL, large=False)
+                self.tables.map_pages(
+                    address + (done << PAGE_SHIFT),
+                    first,
+                    count,
+                    WRITABLE | NO_EXECUTE | GLOBAL,
+                    large=False,
+                )
                 done += count
         except StatusError:
             self.unmap(address, done)
             raise
 
     def unmap(self, address: int, count: int) -> list[int]:
-        """Takes `count` pages away; returns their frames. StatusError NOT_MAPPED_VIEW, and nothing is taken away."""
+        """Takes `count` pages away; returns their frames. StatusError NOT_MAPPED_VIEW, and nothing
+        is taken away.
+        """
         whole(address, "an address", 0, LAST_ADDRESS)
         whole(count, "the number of pages", 0)
         return self.tables.unmap_pages(address, count)
@@ -128,7 +169,12 @@ class KernelSpace:
 
         StatusError INVALID_PARAMETER, CONFLICTING_ADDRESSES where another range is handled.
         """
-        whole(end, "the end of a range of addresses", whole(start, "an address", 0, LAST_ADDRESS) + 1, LAST_ADDRESS + 1)
+        whole(
+            end,
+            "the end of a range of addresses",
+            whole(start, "an address", 0, LAST_ADDRESS) + 1,
+            LAST_ADDRESS + 1,
+        )
         if not callable(handler):
             raise invalid(f"{shown(handler)} handles no addresses: a function is needed")
         at = bisect_right(self._starts, start)
@@ -146,18 +192,25 @@ class KernelSpace:
         self._starts.remove(start)
         del self._ranges[start]
 
-    # -- access ---------------------------------------------------------------------------------------------------
+    # -- access -----------------------------------------------------------------------------------
 
     def touch(self, address: int) -> int:
         """The physical address of a byte.
 
-        StatusError of the range's handler, ACCESS_VIOLATION where nobody answers, INVALID_PARAMETER for what is no number.
+        StatusError of the range's handler, ACCESS_VIOLATION where nobody answers, INVALID_PARAMETER
+        for what is no number.
         """
         if type(address) is int and self.tables.canonical(address):
             entry = self.tables.get(address)  # all of the kernel's pages are of 4 KiB
-            return entry & FRAME_MASK | address & PAGE_SIZE - 1 if entry & PRESENT else self._absent(address)
+            return (
+                entry & FRAME_MASK | address & PAGE_SIZE - 1
+                if entry & PRESENT
+                else self._absent(address)
+            )
         self.faults += 1
-        raise StatusError(Status.ACCESS_VIOLATION, f"nothing is mapped at {hexed(whole(address, 'an address'))}")
+        raise StatusError(
+            Status.ACCESS_VIOLATION, f"nothing is mapped at {hexed(whole(address, 'an address'))}"
+        )
 
     def _absent(self, address: int) -> int:
         """The physical address of a byte of a page that is not there yet."""

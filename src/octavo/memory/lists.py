@@ -1,9 +1,12 @@
-"""Page lists: the zeroed, standby and modified frames, oldest first, linked through their PFN entries.
+"""Page lists: the zeroed, standby and modified frames, oldest first, linked through their PFN
+entries.
 
-A list owns the state of its frames: appending sets it, removing sets the state that the caller names.
+A list owns the state of its frames: appending sets it, removing sets the state that the caller
+names.
 
-Standby frames are on one of eight lists by priority (NT); those of the lowest one go first. Which list a frame is on is in
-bits 8 to 10 of its FLAGS, while it is on one, as the difference (exclusive or) to PRIORITY: nothing is written for most.
+Standby frames are on one of eight lists by priority (NT); those of the lowest one go first. Which
+list a frame is on is in bits 8 to 10 of its FLAGS, while it is on one, as the difference (exclusive
+or) to PRIORITY: nothing is written for most.
 """
 
 from __future__ import annotations
@@ -67,7 +70,9 @@ class PageList:
         self.count -= 1
 
     def pop(self, count: int, state: State) -> list[tuple[int, int]]:
-        """Takes up to `count` frames from the head, oldest first, into `state`; returns (first, count) runs."""
+        """Takes up to `count` frames from the head, oldest first, into `state`; returns (first,
+        count) runs.
+        """
         pfns = self.pfns
         out: list[tuple[int, int]] = []
         pfn = self.head
@@ -88,7 +93,9 @@ class PageList:
         return out
 
     def _run_length(self, first: int, most: int) -> int:
-        """How many frames from `first` on follow one another on the list as they do in memory; at most `most`."""
+        """How many frames from `first` on follow one another on the list as they do in memory; at
+        most `most`.
+        """
         pfns = self.pfns
         size = 1
         while size < most and pfns.next[first + size - 1] == first + size:
@@ -101,7 +108,7 @@ class PageList:
         return size
 
     def check(self) -> None:
-        """Links agree in both directions, the count is right, every frame is in the list's state."""
+        """Links agree both ways, the count is right, every frame is in the list's state."""
         pfns = self.pfns
         pfn, before, length = self.head, 0, 0
         while pfn:
@@ -125,7 +132,9 @@ class StandbyLists:
         self.count = 0
 
     def append(self, first: int, count: int, was: State, priority: int) -> None:
-        """Puts `count` consecutive frames, all in state `was` and with no flag set, at the tail of a list."""
+        """Puts `count` consecutive frames, all in state `was` and with no flag set, at the tail of
+        a list.
+        """
         self.lists[priority].append(first, count, was)
         if priority != PRIORITY:
             self.pfns.fill(first, count, FLAGS, (priority ^ PRIORITY) << PRIORITY_SHIFT)
@@ -139,7 +148,9 @@ class StandbyLists:
         self.count -= 1
 
     def pop(self, count: int, state: State) -> list[tuple[int, int]]:
-        """Takes up to `count` frames, of the lowest priority and the oldest first, into `state`; returns (first, count) runs."""
+        """Takes up to `count` frames, of the lowest priority and the oldest first, into `state`;
+        returns (first, count) runs.
+        """
         out: list[tuple[int, int]] = []
         for priority, pages in enumerate(self.lists):
             if count and pages.count:
@@ -162,6 +173,8 @@ class StandbyLists:
             pages.check()
             pfn = pages.head
             while pfn:
-                assert self.pfns.flags[pfn] == (priority ^ PRIORITY) << PRIORITY_SHIFT, "a standby frame is on a list of another priority"
+                assert self.pfns.flags[pfn] == (priority ^ PRIORITY) << PRIORITY_SHIFT, (
+                    "a standby frame is on a list of another priority"
+                )
                 pfn = self.pfns.next[pfn]
         assert self.count == sum(self.by_priority()) == self.pfns.counts[State.STANDBY]

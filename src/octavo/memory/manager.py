@@ -1,7 +1,7 @@
 """The memory manager: physical memory, faults, write-back and pageout as one, with one ledger.
 
-Everything above (cache, file systems, shell) comes to memory through this class. It is built from a boot plan's usable
-frame runs and never learns of more.
+Everything above (cache, file systems, shell) comes to memory through this class. It is built from a
+boot plan's usable frame runs and never learns of more.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ ZEROED_AT_BOOT = 64
 
 
 class MemoryManager:
-    """Manages the `usable` runs (first frame, count) of `ram`; the PFN database lies in `database` frames, which are not among them."""
+    """Manages the `usable` runs (first frame, count) of `ram`; the PFN database lies in `database`
+    frames, which are not among them.
+    """
 
     def __init__(
         self,
@@ -52,27 +54,47 @@ class MemoryManager:
 
     @property
     def frames_in_use(self) -> int:
-        """Frames that are neither free nor zeroed: never more than the limit, which a test checks from outside."""
+        """Frames that are neither free nor zeroed: never more than the limit, which a test checks
+        from outside.
+        """
         counts = self.pfns.counts
-        return counts[State.ACTIVE] + counts[State.TRANSITION] + counts[State.STANDBY] + counts[State.MODIFIED]
+        return (
+            counts[State.ACTIVE]
+            + counts[State.TRANSITION]
+            + counts[State.STANDBY]
+            + counts[State.MODIFIED]
+        )
 
     def allocate_contiguous(self, count: int) -> int:
-        """First frame of `count` consecutive zeroed frames, for a device or a RAM disk; 0 when there are none that were not promised.
+        """First frame of `count` consecutive zeroed frames, for a device or a RAM disk; 0 when
+        there are none that were not promised.
 
         StatusError INVALID_PARAMETER for what is no number of frames.
         """
         whole(count, "the number of frames in a row", 1)
-        first = self.physical.buddy.take_constrained(count, State.ACTIVE) if self.physical.promise(count) else 0
+        first = (
+            self.physical.buddy.take_constrained(count, State.ACTIVE)
+            if self.physical.promise(count)
+            else 0
+        )
         if first:
             self.pfns.hold(first, count, self._contiguous)
             self.physical.clear(first, count)
         return first
 
     def free_contiguous(self, first: int, count: int) -> None:
-        """Gives frames from `allocate_contiguous` back. StatusError INVALID_PARAMETER for others."""
-        whole(first, "the first of the frames", 1, self.pfns.frames - whole(count, "the number of frames in a row", 1, self.pfns.frames - 1))
+        """Gives `allocate_contiguous` frames back. StatusError INVALID_PARAMETER for others."""
+        whole(
+            first,
+            "the first of the frames",
+            1,
+            self.pfns.frames
+            - whole(count, "the number of frames in a row", 1, self.pfns.frames - 1),
+        )
         if (self.pfns.table[first : first + count, HOLDER] != self._contiguous).any():
-            raise invalid(f"frames {first:#x} to {first + count - 1:#x} are not all of a device or RAM disk")
+            raise invalid(
+                f"frames {first:#x} to {first + count - 1:#x} are not all of a device or RAM disk"
+            )
         self.pfns.hold(first, count, 0)
         self.physical.buddy.free(first, count, State.ACTIVE)
 

@@ -3,12 +3,14 @@
     mapped views --trim--> standby list ------------------> anybody who needs a frame
                  \\-trim--> modified list --page writer---^
 
-`relieve` is for a thread that cannot go on without frames. It trims, then writes modified pages, then has private pages put
-into page files, then waits for I/O that is under way; when none of that can help, or nothing ends for MOST_QUIET_SECONDS, the
-allocation fails: pageout never waits for what cannot come (rule 7).
-The page writer is a kernel thread that does the same ahead of need. The zero-page thread keeps some frames zeroed.
+`relieve` is for a thread that cannot go on without frames. It trims, then writes modified pages,
+then has private pages put into page files, then waits for I/O that is under way; when none of that
+can help, or nothing ends for MOST_QUIET_SECONDS, the allocation fails: pageout never waits for what
+cannot come (rule 7). The page writer is a kernel thread that does the same ahead of need. The
+zero-page thread keeps some frames zeroed.
 
-Writing needs no frame: pages are written from where they are, and pagers know where to before a page gets dirty.
+Writing needs no frame: pages are written from where they are, and pagers know where to before a
+page gets dirty.
 """
 
 from __future__ import annotations
@@ -23,13 +25,16 @@ from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 from octavo.threads.wait import Event
 
-TRIM_PAGES = 64  # pages to trim at least, once trimming is needed; more with more memory: trimmed pages are not lost
+# pages to trim at least, once trimming is needed; more with more memory: trimmed pages are not lost
+TRIM_PAGES = 64
 MOST_TRIM_PAGES = 512
 WRITE_PAGES = 256  # modified pages to write in one go
 ZERO_PAGES = 64
 MOST_FUTILE = 64  # transfers of others that ended without a frame for a thread that waits
 MOST_QUIET_SECONDS = 60.0  # that a thread waits for transfers of others of which none ends
-PATIENCE_SECONDS = 0.1  # how long a thread that needs frames waits for writes before it looks elsewhere
+PATIENCE_SECONDS = (
+    0.1  # how long a thread that needs frames waits for writes before it looks elsewhere
+)
 
 Trimmer = Callable[[int], int]  # asked to let go of n pages, returns how many it has let go of
 Evictor = Callable[[int], Awaitable[int]]  # as a trimmer, and may wait for a device
@@ -46,16 +51,22 @@ class Pageout:
         self.writeback = WriteBack(physical, scheduler, self.progress)
         self.trimmers: list[Trimmer] = []
         self.evictors: list[Evictor] = []  # for when trimming does not help any more
-        self.resorts: list[Callable[[], bool]] = []  # for when nothing helps any more; True: look again
+        self.resorts: list[
+            Callable[[], bool]
+        ] = []  # for when nothing helps any more; True: look again
         self.conditions = MemoryConditions(physical.available)
-        self.busy = 0  # transfers of others (evictions, private page-ins) that make pages free, or free to leave, and signal `progress` then
+        # transfers of others (evictions, private page-ins) that make pages free, or free to leave,
+        # and signal `progress` then
+        self.busy = 0
         self.evict_error: StatusError | None = None  # of the last eviction, if it failed
         self.trimmed = 0
         self.stalls = 0
         self._work = Event()
         self._zero = Event()
         total = physical.available
-        self.low = max(RESERVE * 2, total // 8)  # available frames below which views are trimmed ahead of need
+        self.low = max(
+            RESERVE * 2, total // 8
+        )  # available frames below which views are trimmed ahead of need
         self.trim_pages = min(max(TRIM_PAGES, total // 16), MOST_TRIM_PAGES)
         self.modified_limit = max(TRIM_PAGES, total // 8)
         self.zeroed_target = min(ZERO_PAGES, total // 16)
@@ -65,24 +76,36 @@ class Pageout:
             scheduler.serve(self._zero_pages, "zero-page")
 
     async def relieve(self, needed: int) -> None:
-        """Returns when `needed` ordinary frames are available; StatusError NO_MEMORY when they cannot be had."""
+        """Returns when `needed` ordinary frames are available; StatusError NO_MEMORY when they
+        cannot be had.
+        """
         physical = self.physical
         failed: dict[Pager, StatusError] = {}
         futile, quiet = 0, 0.0
         while physical.available - RESERVE < needed:
             if not self.enabled:
-                raise StatusError(Status.NO_MEMORY, "out of memory: every frame is in use and pageout is turned off")
+                raise StatusError(
+                    Status.NO_MEMORY,
+                    "out of memory: every frame is in use and pageout is turned off",
+                )
             self.conditions.look(physical.available)
             self.progress.clear()
             if self.trim(max(needed, self.trim_pages)):
                 continue
             self.stalls += 1
-            if self._write_modified(failed) and await self.scheduler.wait(self.progress, PATIENCE_SECONDS):
+            if self._write_modified(failed) and await self.scheduler.wait(
+                self.progress, PATIENCE_SECONDS
+            ):
                 continue
             if physical.available - RESERVE >= needed or await self._evict(needed):
                 continue
-            if (self.writeback.in_flight or self.busy or self._reads()) and futile < MOST_FUTILE and quiet < MOST_QUIET_SECONDS:
-                # Others clear the event, too: never wait for it without an end. When all that ends are failures, it is futile.
+            if (
+                (self.writeback.in_flight or self.busy or self._reads())
+                and futile < MOST_FUTILE
+                and quiet < MOST_QUIET_SECONDS
+            ):
+                # Others clear the event, too: never wait for it without an end. When all that ends
+                # are failures, it is futile.
                 ended = await self.scheduler.wait(self.progress, PATIENCE_SECONDS)
                 futile, quiet = futile + ended, 0.0 if ended else quiet + PATIENCE_SECONDS
                 continue
@@ -90,10 +113,15 @@ class Pageout:
                 continue
             errors = [*failed.values(), *([self.evict_error] if self.evict_error else [])]
             because = "".join(f": {error.text}" for error in errors[:1])
-            raise StatusError(Status.NO_MEMORY, f"out of memory: {physical.modified.count} modified pages cannot be written{because}")
+            raise StatusError(
+                Status.NO_MEMORY,
+                f"out of memory: {physical.modified.count} modified pages cannot be "
+                f"written{because}",
+            )
 
     def _write_modified(self, failed: dict[Pager, StatusError]) -> bool:
-        """Starts to write modified pages, a thread for each pager, so that nobody waits for a slow one but its own pages.
+        """Starts to write modified pages, a thread for each pager, so that nobody waits for a slow
+        one but its own pages.
 
         Pagers that have failed are left out and noted; False when nothing was started.
         """
@@ -104,7 +132,9 @@ class Pageout:
             self.scheduler.start(self._write_group(pager, picks, failed), "modified page writer")
         return bool(groups)
 
-    async def _write_group(self, pager: Pager, picks: list[Pick], failed: dict[Pager, StatusError]) -> None:
+    async def _write_group(
+        self, pager: Pager, picks: list[Pick], failed: dict[Pager, StatusError]
+    ) -> None:
         clean, error = await self.writeback.write(picks, asked=False)
         if error is not None and not clean:
             failed[pager] = error
@@ -117,7 +147,7 @@ class Pageout:
         return done
 
     def trim(self, pages: int) -> int:
-        """Asks the trimmers for pages, until enough have left the active state; returns how many."""
+        """Asks the trimmers for pages until enough are no longer active; returns how many."""
         moved = 0
         for trimmer in self.trimmers:
             moved += trimmer(pages - moved)
@@ -129,18 +159,25 @@ class Pageout:
         return moved
 
     def poke(self) -> None:
-        """Called now and then by those who use frames up: keeps frames available, and wakes the kernel threads that have work."""
+        """Called now and then by those who use frames up: keeps frames available, and wakes the
+        kernel threads that have work.
+        """
         available = self.physical.available
         self.conditions.look(available)
         if self.enabled and available < self.low:
             self.trim(self.low)
         if self.physical.modified.count > self.modified_limit:
             self._work.signal()
-        if self.physical.zeroed.count < self.zeroed_target // 2 and self.physical.buddy.free_frames > self.low:
+        if (
+            self.physical.zeroed.count < self.zeroed_target // 2
+            and self.physical.buddy.free_frames > self.low
+        ):
             self._zero.signal()
 
     def _modified(self, limit: int, failed: dict[Pager, StatusError]) -> list[Pick]:
-        """The oldest modified pages, each with its dirty neighbours in the section: a contiguous cluster. Pagers that have failed are left out."""
+        """The oldest modified pages, each with its dirty neighbours in the section: a contiguous
+        cluster. Pagers that have failed are left out.
+        """
         physical = self.physical
         pfns = physical.pfns
         picks: list[Pick] = []
@@ -159,7 +196,9 @@ class Pageout:
                 taken[base] = taken.get(base, 0) | (1 << end) - (1 << first)
                 limit -= end - first
             pfn = pfns.next[pfn]
-        return [pick for pick in picks if pick.segment.section.leads is None] or picks  # those that must be led cost a barrier
+        return [
+            pick for pick in picks if pick.segment.section.leads is None
+        ] or picks  # those that must be led cost a barrier
 
     def _reads(self) -> bool:
         return any(segment.reads for segment in self.physical.segments.values())
@@ -183,7 +222,11 @@ class Pageout:
 
     def statistics(self) -> dict[str, int]:
         """Pages trimmed, and times that a thread had to wait for pageout."""
-        return {"trimmed": self.trimmed, "stalls": self.stalls, "repurposed": self.physical.repurposed}
+        return {
+            "trimmed": self.trimmed,
+            "stalls": self.stalls,
+            "repurposed": self.physical.repurposed,
+        }
 
 
 def _ones_from(mask: int, i: int) -> int:

@@ -1,17 +1,19 @@
 """Per-processor pools of single frames in front of a segment's buddy allocator, as kernels.
 
-Each virtual CPU has a stack of free frames. Taking and freeing one frame touches only that stack; when it is empty or full,
-half of it moves from or to the buddy allocator under the segment's lock. `cpus` holds POOL_WORDS int32 for each CPU, so that
-no two share a cache line:
+Each virtual CPU has a stack of free frames. Taking and freeing one frame touches only that stack;
+when it is empty or full, half of it moves from or to the buddy allocator under the segment's lock.
+`cpus` holds POOL_WORDS int32 for each CPU, so that no two share a cache line:
 
     0 COUNT  frames in the pool     1 SIZE  its capacity     2 TRANSFER  frames moved at once
-    3 TAKEN  frames taken less frames freed on this CPU since `settle`     4 REFILLS  times that the lock was taken
+    3 TAKEN  frames taken less frames freed on this CPU since `settle`
+    4 REFILLS  times that the lock was taken
     16 ...   the frames, the last freed on top
 
 A frame in a pool is in state POOLED: it is not free to the buddy allocator, and nobody has it.
 
-Source: GNU Mach's vm_page CPU pools (size = pages / 1024 within 1 to 128, half of it transferred). Departures: frames that
-move back go as they lie, without sorting; the watermark is checked when a pool is refilled, not for each frame.
+Source: GNU Mach's vm_page CPU pools (size = pages / 1024 within 1 to 128, half of it transferred).
+Departures: frames that move back go as they lie, without sorting; the watermark is checked when a
+pool is refilled, not for each frame.
 """
 
 from __future__ import annotations

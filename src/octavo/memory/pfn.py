@@ -6,20 +6,24 @@ One entry, eight int32 words:
         +------+------+-----+------+------+------+------+------+
         | next | prev | pte | state| flags| order| use  |holder|
         +------+------+-----+------+------+------+------+------+
-    next, prev   neighbours on a page list or on a buddy free list; 0 is the end (frame 0 is never given out)
+    next, prev   neighbours on a page list or on a buddy free list; 0 is the end (frame 0 is never
+                 given out)
     pte          where the prototype PTE of this frame lies, as an index into `Ram.link`; 0 for none
     state        `State`
     flags        MODIFIED, READING, WRITING
     order        of the free block that begins here; -1 for every other frame
     use          the holder's own; a frame with a holder may use next, prev and pte as well
-    holder       who has the frame where no section does: an index into `holders` (a slab cache, a pool, stacks); 0 for none
+    holder       who has the frame where no section does: an index into `holders` (a slab cache, a
+                 pool, stacks); 0 for none
 
-`next[pfn]` to `holder[pfn]` are the columns, as memoryviews (fast for one element). For kernels `words` shows the entries as
-one flat memoryview and `flat` as a flat array; `table` is an array of shape (frames, 8), for many at once.
-`counts[state]` is the number of frames in each state; whoever changes a state keeps it.
+`next[pfn]` to `holder[pfn]` are the columns, as memoryviews (fast for one element). For kernels
+`words` shows the entries as one flat memoryview and `flat` as a flat array; `table` is an array of
+shape (frames, 8), for many at once. `counts[state]` is the number of frames in each state; whoever
+changes a state keeps it.
 
-Source: NT's MMPFN, with its page locations; GNU Mach's vm_page. Departures: the owner is found through the PTE's index,
-not through a pointer; a frame that is no RAM, or that the firmware keeps, is ABSENT.
+Source: NT's MMPFN, with its page locations; GNU Mach's vm_page. Departures: the owner is found
+through the PTE's index, not through a pointer; a frame that is no RAM, or that the firmware keeps,
+is ABSENT.
 """
 
 from __future__ import annotations
@@ -27,7 +31,18 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from octavo.machine.abi import FLAGS, HOLDER, MODIFIED, ORDER, PAGE_SHIFT, PTE, STATE, USE, WORDS, State
+from octavo.machine.abi import (
+    FLAGS,
+    HOLDER,
+    MODIFIED,
+    ORDER,
+    PAGE_SHIFT,
+    PTE,
+    STATE,
+    USE,
+    WORDS,
+    State,
+)
 from octavo.machine.ram import Ram
 
 ENTRY_BYTES = WORDS * 4
@@ -37,7 +52,9 @@ SHORT_RUN = 8  # from here on one NumPy call beats a loop over elements
 
 
 class PfnDatabase:
-    """The entries of frames [0, frames), in RAM from frame `first` on; on a paper machine in an array beside it."""
+    """The entries of frames [0, frames), in RAM from frame `first` on; on a paper machine in an
+    array beside it.
+    """
 
     def __init__(self, ram: Ram, frames: int, first: int) -> None:
         self.frames = frames
@@ -49,7 +66,16 @@ class PfnDatabase:
             start = first << PAGE_SHIFT
             self.words = ram.bytes[start : start + frames * ENTRY_BYTES].cast("i")
             flat = np.frombuffer(self.words, np.int32)
-        self.next, self.prev, self.pte, self.state, self.flags, self.order, self.use, self.holder = (self.words[column::WORDS] for column in range(WORDS))
+        (
+            self.next,
+            self.prev,
+            self.pte,
+            self.state,
+            self.flags,
+            self.order,
+            self.use,
+            self.holder,
+        ) = (self.words[column::WORDS] for column in range(WORDS))
         self.flat: npt.NDArray[np.int32] = flat
         self.table: npt.NDArray[np.int32] = flat.reshape(frames, WORDS)
         self._describe_absent()
@@ -59,15 +85,21 @@ class PfnDatabase:
         self._spare: list[int] = []  # numbers of holders who are gone
         self.wired = 0  # frames of holders who have them for good
         self._paged = {0}  # holders who can do without
-        self.since: npt.NDArray[np.int64] | None = None  # debug: when each frame was last claimed, in claims
+        self.since: npt.NDArray[np.int64] | None = (
+            None  # debug: when each frame was last claimed, in claims
+        )
         self.claims = 0
 
     def debug(self) -> None:
-        """From now on, notes for each frame when it changed its state: `since[pfn]` is the number of that claim. 8 bytes a frame."""
+        """From now on, notes for each frame when it changed its state: `since[pfn]` is the number
+        of that claim. 8 bytes a frame.
+        """
         self.since = np.zeros(self.frames, np.int64)
 
     def new_holder(self, name: str, wired: bool = True) -> int:
-        """A number for somebody who holds frames; not `wired`, they can be had from him when memory is short."""
+        """A number for somebody who holds frames; not `wired`, they can be had from him when memory
+        is short.
+        """
         if not self._spare:
             self._spare.append(len(self.holders))
             self.holders.append("")
@@ -84,7 +116,9 @@ class PfnDatabase:
         self._spare.append(number)
 
     def hold(self, first: int, count: int, holder: int) -> None:
-        """Says who has `count` frames from `first` on; 0 takes it back, with what the holder wrote into the entries."""
+        """Says who has `count` frames from `first` on; 0 takes it back, with what the holder wrote
+        into the entries.
+        """
         if (holder or self.holder[first]) not in self._paged:
             self.wired += count if holder else -count
         self.fill(first, count, HOLDER, holder)
@@ -93,7 +127,9 @@ class PfnDatabase:
             self.fill(first, count, PTE, 0)
 
     def _describe_absent(self) -> None:
-        """Writes every entry once, by blocks, at the speed of memcpy: a machine may have 2^28 of them."""
+        """Writes every entry once, by blocks, at the speed of memcpy: a machine may have 2^28 of
+        them.
+        """
         entry = np.zeros(WORDS, np.int32)
         entry[STATE], entry[ORDER] = State.ABSENT, -1
         whole = self.frames // BLOCK * BLOCK
@@ -137,9 +173,15 @@ class PfnDatabase:
         assert not self.table[idle, PTE].any(), "a frame without contents has a PTE"
         assert not self.table[idle, HOLDER].any(), "a frame that nobody has has a holder"
         assert not (flags[states == State.STANDBY] & MODIFIED).any(), "a standby frame is modified"
-        assert not np.isin(self.table[:, HOLDER], self._spare).any(), "a frame has a holder who is gone"
-        assert self.wired == np.count_nonzero(~np.isin(self.table[:, HOLDER], list(self._paged))), "frames that somebody has for good are miscounted"
-        assert (flags[states == State.MODIFIED] & MODIFIED).all(), "a frame on the modified list is clean"
+        assert not np.isin(self.table[:, HOLDER], self._spare).any(), (
+            "a frame has a holder who is gone"
+        )
+        assert self.wired == np.count_nonzero(~np.isin(self.table[:, HOLDER], list(self._paged))), (
+            "frames that somebody has for good are miscounted"
+        )
+        assert (flags[states == State.MODIFIED] & MODIFIED).all(), (
+            "a frame on the modified list is clean"
+        )
 
 
 def runs_of(frames: list[int]) -> list[tuple[int, int]]:

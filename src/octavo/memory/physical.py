@@ -1,9 +1,10 @@
 """Physical memory: all frames of the machine, where they come from and where they go.
 
-A frame that is wanted is taken from, in this order: the buddy allocator, the zeroed list, the standby lists
-(lowest priority and oldest first; the page is dropped: it is clean and its pager has it). All three together are *available*; when they do not suffice,
-`try_take` says None and pageout has to act. The last `RESERVE` available frames are for privileged callers: those
-without whom pageout could not finish (rule 7).
+A frame that is wanted is taken from, in this order: the buddy allocator, the zeroed list, the
+standby lists (lowest priority and oldest first; the page is dropped: it is clean and its pager has
+it). All three together are *available*; when they do not suffice, `try_take` says None and pageout
+has to act. The last `RESERVE` available frames are for privileged callers: those without whom
+pageout could not finish (rule 7).
 
 Prototype PTEs lie in frames, too, below 8 GiB: eight segments of 128 PTEs in a frame.
 """
@@ -14,7 +15,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from octavo.machine.abi import HOLDER, MODIFIED, PAGE_SHIFT, PAGE_SIZE, PTE, SEGMENT_PAGES, WRITING, State
+from octavo.machine.abi import (
+    HOLDER,
+    MODIFIED,
+    PAGE_SHIFT,
+    PAGE_SIZE,
+    PTE,
+    SEGMENT_PAGES,
+    WRITING,
+    State,
+)
 from octavo.machine.ram import Ram
 from octavo.memory.buddy import Run
 from octavo.memory.freeframes import Bounds, FreeFrames
@@ -30,7 +40,9 @@ ZERO_PAGE = bytes(PAGE_SIZE)
 
 
 class PhysicalMemory:
-    """The frames of `ram` as far as `pfns` describes them; `standby_usable` is False when pageout is turned off."""
+    """The frames of `ram` as far as `pfns` describes them; `standby_usable` is False when pageout
+    is turned off.
+    """
 
     def __init__(self, ram: Ram, pfns: PfnDatabase, segments: Sequence[Bounds] = ()) -> None:
         self.ram = ram
@@ -43,7 +55,9 @@ class PhysicalMemory:
         self.segments: dict[int, Segment] = {}  # by base
         self.repurposed = 0
         self.lowest_available = 1 << 30
-        self.promise: Callable[[int], bool] = lambda frames: True  # asked before somebody takes so many frames for good
+        self.promise: Callable[[int], bool] = lambda frames: (
+            True
+        )  # asked before somebody takes so many frames for good
         self.base_frames = 0  # for prototype PTEs
         self._bases: dict[int, list[int]] = {}  # frame -> free bases in it
         self._base_holder = pfns.new_holder("prototype PTEs")
@@ -52,7 +66,11 @@ class PhysicalMemory:
     @property
     def available(self) -> int:
         """Frames that can be had without any I/O."""
-        return self.buddy.free_frames + self.zeroed.count + (self.standby.count if self.standby_usable else 0)
+        return (
+            self.buddy.free_frames
+            + self.zeroed.count
+            + (self.standby.count if self.standby_usable else 0)
+        )
 
     def try_take(self, count: int, state: State, privileged: bool = False) -> list[Run] | None:
         """`count` frames in `state`, with any contents; None when they are not to be had."""
@@ -76,7 +94,9 @@ class PhysicalMemory:
             out += runs
         return out
 
-    def try_take_zeroed(self, count: int, state: State, privileged: bool = False) -> list[Run] | None:
+    def try_take_zeroed(
+        self, count: int, state: State, privileged: bool = False
+    ) -> list[Run] | None:
         """As `try_take`, with all bytes zero."""
         left = self.available - count
         if left < (0 if privileged else RESERVE):
@@ -117,7 +137,9 @@ class PhysicalMemory:
             self.buddy.free(first, count, was)
 
     def reclaim(self, count: int) -> int:
-        """Moves up to `count` zeroed and standby frames to the free lists, for those who need them in blocks; returns how many."""
+        """Moves up to `count` zeroed and standby frames to the free lists, for those who need them
+        in blocks; returns how many.
+        """
         done = 0
         for first, size in self.zeroed.pop(count, State.ACTIVE):
             self.buddy.free(first, size, State.ACTIVE)
@@ -149,7 +171,9 @@ class PhysicalMemory:
                 size = min(count, base + SEGMENT_PAGES - pte)
                 if not (ptes[:size] == np.arange(pte, pte + size, dtype=np.int32)).all():
                     break
-                self.links[pte : pte + size] = 0  # the usual case: part of one segment, in its order
+                self.links[pte : pte + size] = (
+                    0  # the usual case: part of one segment, in its order
+                )
                 ptes[:size] = 0
                 self._drop_use(self.segments[base], size)
                 ptes = ptes[size:]
@@ -162,7 +186,7 @@ class PhysicalMemory:
             link[pte] = 0
             self._drop_use(self.segments[pte & BASE_MASK], 1)
 
-    # -- segments -------------------------------------------------------------------------------------------------
+    # -- segments ---------------------------------------------------------------------------------
 
     def try_segment(self, section: Section, index: int) -> Segment | None:
         """The segment of a section, made if need be; None when there is no frame for its PTEs."""
@@ -176,7 +200,9 @@ class PhysicalMemory:
             self.pfns.hold(frame, 1, self._base_holder)
             self.base_frames += 1
             first = frame << (PAGE_SHIFT - 2)
-            self._bases[frame] = list(range(first, first + BASES_IN_FRAME * SEGMENT_PAGES, SEGMENT_PAGES))
+            self._bases[frame] = list(
+                range(first, first + BASES_IN_FRAME * SEGMENT_PAGES, SEGMENT_PAGES)
+            )
         frame, bases = next(reversed(self._bases.items()))
         base = bases.pop()
         if not bases:
@@ -186,7 +212,9 @@ class PhysicalMemory:
         return segment
 
     def _base_frame(self) -> int:
-        """A zeroed frame for prototype PTEs, whose indexes must fit into 31 bits; 0 when there is none."""
+        """A zeroed frame for prototype PTEs, whose indexes must fit into 31 bits; 0 when there is
+        none.
+        """
         if self.pfns.frames <= BASES_BELOW:
             runs = self.try_take_zeroed(1, State.ACTIVE, privileged=True)
             return runs[0][0] if runs else 0
@@ -230,8 +258,12 @@ class PhysicalMemory:
         for base, segment in self.segments.items():
             assert segment.base == base and segment.section.segments[segment.index] is segment
             entries = link[base : base + SEGMENT_PAGES].tolist()
-            assert segment.used == sum(1 for e in entries if e), f"use count of {segment.section.name}"
-            assert segment.used or segment.mapped or segment.pins or segment.holds, "an empty segment was left"
+            assert segment.used == sum(1 for e in entries if e), (
+                f"use count of {segment.section.name}"
+            )
+            assert segment.used or segment.mapped or segment.pins or segment.holds, (
+                "an empty segment was left"
+            )
             owned += segment.used
             shares = 0
             for i, entry in enumerate(entries):
@@ -243,11 +275,19 @@ class PhysicalMemory:
                 assert pfns.pte[pfn] == base + i, f"frame {pfn} has two owners"
                 state, flags = pfns.state[pfn], pfns.flags[pfn]
                 assert (state == State.ACTIVE) == (entry > 0), (state, entry)
-                assert entry < 0 or segment.mapped or pfns.use[pfn], "an active page that nobody uses"
+                assert entry < 0 or segment.mapped or pfns.use[pfn], (
+                    "an active page that nobody uses"
+                )
                 assert entry > 0 or not pfns.use[pfn], "a page in use is not active"
                 shares += pfns.use[pfn]
-                assert bool(flags & MODIFIED) == bool(segment.dirty & bit), "PFN entry and segment disagree on dirty"
-                assert bool(flags & WRITING) == bool(segment.writing & bit), "PFN entry and segment disagree on writing"
+                assert bool(flags & MODIFIED) == bool(segment.dirty & bit), (
+                    "PFN entry and segment disagree on dirty"
+                )
+                assert bool(flags & WRITING) == bool(segment.writing & bit), (
+                    "PFN entry and segment disagree on writing"
+                )
             assert shares == segment.shares, "the entries that lead to a segment are miscounted"
         table = self.pfns.table
-        assert owned == np.count_nonzero(table[table[:, HOLDER] == 0, PTE]), "frames owned by no segment"
+        assert owned == np.count_nonzero(table[table[:, HOLDER] == 0, PTE]), (
+            "frames owned by no segment"
+        )

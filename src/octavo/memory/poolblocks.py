@@ -1,19 +1,21 @@
 """Blocks of a pool: pages that are chains of blocks, each with a header, from one end to the other.
 
-Sizes are in units of 16 bytes (32-bit formats: 8). A header, one unit, lies before the caller's bytes, which are aligned to
-a unit:
+Sizes are in units of 16 bytes (32-bit formats: 8). A header, one unit, lies before the caller's
+bytes, which are aligned to a unit:
 
     u16  units of the block before it, 0 for the first    u16  units of this block    u32  tag
-    (16-byte units)  u32  bytes asked for    u32  check: CRC-32 of the 12 bytes before, begun with the address
+    (16-byte units)  u32  bytes asked for
+                     u32  check: CRC-32 of the 12 bytes before, begun with the address
 
-A block is allocated when bit 15 of its size is set. Free blocks stand on a list for each size, the last freed first, and the
-list of the exact size is looked at before larger ones; freed blocks merge with free neighbours, and a page that is one free
-block goes back. Small blocks pass through a lookaside list of the CPU first, up to LOOKASIDE_UNITS and LOOKASIDE_DEPTH,
-without merging. Every header that a call needs is read before the first is written, so that a call that finds one
+A block is allocated when bit 15 of its size is set. Free blocks stand on a list for each size, the
+last freed first, and the list of the exact size is looked at before larger ones; freed blocks merge
+with free neighbours, and a page that is one free block goes back. Small blocks pass through a
+lookaside list of the CPU first, up to LOOKASIDE_UNITS and LOOKASIDE_DEPTH, without merging. Every
+header that a call needs is read before the first is written, so that a call that finds one
 overwritten has changed nothing.
 
-Source: NT's pool (headers, tags, lookaside), ExectOS's alloc.cc. Departures: the exact size is found first, where the
-original looked one list too high; a check word guards each 16-byte header.
+Source: NT's pool (headers, tags, lookaside), ExectOS's alloc.cc. Departures: the exact size is
+found first, where the original looked one list too high; a check word guards each 16-byte header.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ class PoolError(AssertionError):
 
 
 class Header(NamedTuple):
-    """What lies before a block; sizes in units, `size` in bytes (0 in 8-byte headers, which have no room for it)."""
+    """What lies before a block; sizes in units, `size` in bytes (0 in 8-byte headers, which have no
+    room for it).
+    """
 
     before: int
     units: int
@@ -50,18 +54,24 @@ class Header(NamedTuple):
 
 
 class PoolBlocks:
-    """The blocks of the pool called `name`; `beside` says for an error which allocations lie before and behind an address."""
+    """The blocks of the pool called `name`; `beside` says for an error which allocations lie before
+    and behind an address.
+    """
 
-    def __init__(self, name: str, pages: PoolPages, unit: int, cpus: int, beside: Callable[[int], str]) -> None:
+    def __init__(
+        self, name: str, pages: PoolPages, unit: int, cpus: int, beside: Callable[[int], str]
+    ) -> None:
         self.name, self.pages, self.unit, self._beside = name, pages, unit, beside
         self.space = pages.space
         self.page_units = PAGE_SIZE // unit
         self.free_lists: list[dict[int, None]] = [{} for _ in range(self.page_units + 1)]
-        self.lookaside: list[list[list[int]]] = [[[] for _ in range(LOOKASIDE_UNITS + 1)] for _ in range(cpus)]
+        self.lookaside: list[list[list[int]]] = [
+            [[] for _ in range(LOOKASIDE_UNITS + 1)] for _ in range(cpus)
+        ]
         self.block_pages: set[int] = set()
         self.lookaside_hits = 0
 
-    # -- headers --------------------------------------------------------------------------------------------------
+    # -- headers ----------------------------------------------------------------------------------
 
     def _write(self, block: int, head: Header) -> None:
         units = head.units | _USED if head.used else head.units
@@ -91,7 +101,9 @@ class PoolBlocks:
         return Header(before, units, used, tag, size)
 
     def _damaged(self, block: int) -> PoolError:
-        return PoolError(f"{self.name}: the pool header at {block:#x} was overwritten; {self._beside(block)}")
+        return PoolError(
+            f"{self.name}: the pool header at {block:#x} was overwritten; {self._beside(block)}"
+        )
 
     def _behind(self, block: int, units: int) -> tuple[int, Header] | None:
         """The block behind one of so many units, None at the end of its page."""
@@ -110,10 +122,12 @@ class PoolBlocks:
         if behind is not None:
             self._write(behind[0], behind[1]._replace(before=units))
 
-    # -- allocation and freeing -----------------------------------------------------------------------------------
+    # -- allocation and freeing -------------------------------------------------------------------
 
     def allocate(self, units: int, tag: bytes, size: int, cpu: int) -> int:
-        """A block of `units` for `size` bytes, or 0. PoolError where a header that is needed was overwritten."""
+        """A block of `units` for `size` bytes, or 0. PoolError where a header that is needed was
+        overwritten.
+        """
         kept = self.lookaside[cpu][units] if units <= LOOKASIDE_UNITS else None
         if kept:
             block = kept[-1]
@@ -129,7 +143,9 @@ class PoolBlocks:
         return block
 
     def _cut(self, units: int) -> tuple[int, int]:
-        """Takes `units` off a free block, which is the smallest that has them: (block, units before it), or (0, 0)."""
+        """Takes `units` off a free block, which is the smallest that has them: (block, units before
+        it), or (0, 0).
+        """
         have = next((n for n in range(units, self.page_units + 1) if self.free_lists[n]), 0)
         block = next(reversed(self.free_lists[have])) if have else self._new_page()
         if not block:
@@ -167,7 +183,7 @@ class PoolBlocks:
             self._merge(block, head, behind)
 
     def _merge(self, block: int, head: Header, behind: tuple[int, Header] | None) -> None:
-        """Frees a block: joins it with free neighbours, and gives a page that is wholly free back."""
+        """Frees a block: joins it with free neighbours, gives back a page that is wholly free."""
         before, units = head.before, head.units
         front = block - before * self.unit
         ahead = self._read(front) if before else None
@@ -200,11 +216,14 @@ class PoolBlocks:
     def check(self, live: dict[int, tuple[bytes, int]]) -> None:
         """Pages are chains of blocks from end to end, without two free neighbours.
 
-        Headers agree with the lists and with `live`, which has the tag and the size of each block that is allocated.
+        Headers agree with the lists and with `live`, which has the tag and the size of each block
+        that is allocated.
         """
         kept = [block for lists in self.lookaside for stack in lists for block in stack]
         expected = {**live, **dict.fromkeys(kept, (_KEPT, 0))}
-        assert len(expected) == len(live) + len(kept), f"{self.name}: a block is on a lookaside list twice, or allocated"
+        assert len(expected) == len(live) + len(kept), (
+            f"{self.name}: a block is on a lookaside list twice, or allocated"
+        )
         free: dict[int, int] = {}
         for page in self.block_pages:
             block, before, last_free = page, 0, False
@@ -212,9 +231,16 @@ class PoolBlocks:
                 head = self._read(block)
                 known = expected.pop(block, None)
                 tag, size = known or (_FREE, 0)
-                if head[:1] + head[2:] != (before, known is not None, tag, size if self.unit == 16 else 0):
+                if head[:1] + head[2:] != (
+                    before,
+                    known is not None,
+                    tag,
+                    size if self.unit == 16 else 0,
+                ):
                     raise self._damaged(block)
-                assert head.used or not last_free, f"{self.name}: free blocks at {block:#x} are not merged"
+                assert head.used or not last_free, (
+                    f"{self.name}: free blocks at {block:#x} are not merged"
+                )
                 if not head.used:
                     free[block] = head.units
                 before, last_free, block = head.units, not head.used, block + head.units * self.unit

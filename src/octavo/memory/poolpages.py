@@ -1,14 +1,16 @@
-"""Whole pages for pools: a region of the kernel's address space, its first part backed from the beginning, the rest on demand.
+"""Whole pages for pools: a region of the kernel's address space, its first part backed from the
+beginning, the rest on demand.
 
     start                                    expansion, which may lie elsewhere
     | initial: frames from the beginning |   | runs of addresses, frames when allocated |
 
-Runs of free pages stand on four lists, of 1, 2, 3, and 4 or more pages; a request is cut off the end of a run and freed
-runs of the initial part merge with both neighbours. When no run fits, the expansion gives addresses and frames. A freed
-expansion run of more than KEPT pages gives both back; a smaller one stays, whole, for the next request of its size.
+Runs of free pages stand on four lists, of 1, 2, 3, and 4 or more pages; a request is cut off the
+end of a run and freed runs of the initial part merge with both neighbours. When no run fits, the
+expansion gives addresses and frames. A freed expansion run of more than KEPT pages gives both back;
+a smaller one stays, whole, for the next request of its size.
 
-Source: ExectOS's pool.cc (four lists, carve from the end, expansion kept up to 3 pages). The expansion's addresses are
-`SystemPtes` clusters.
+Source: ExectOS's pool.cc (four lists, carve from the end, expansion kept up to 3 pages). The
+expansion's addresses are `SystemPtes` clusters.
 """
 
 from __future__ import annotations
@@ -26,12 +28,16 @@ KEPT = 3
 
 
 class PoolPages(Protocol):
-    """Where a pool's pages come from: the seam at which a paged pool takes a section's pages instead."""
+    """Where a pool's pages come from: the seam at which a paged pool takes a section's pages
+    instead.
+    """
 
     space: KernelSpace
 
     def allocate(self, count: int) -> int:
-        """Address of `count` zeroed or old pages in a row, present and writable; 0 when there are none."""
+        """Address of `count` zeroed or old pages in a row, present and writable; 0 when there are
+        none.
+        """
 
     def free(self, address: int, count: int) -> None:
         """Gives them back, whole."""
@@ -44,19 +50,35 @@ class PoolPages(Protocol):
 
 
 class RegionPages:
-    """Pages at `start` for the pool called `name`: `initial` of them backed at once, up to `most` in all, at `expansion` (0: behind).
+    """Pages at `start` for the pool called `name`: `initial` of them backed at once, up to `most`
+    in all, at `expansion` (0: behind).
 
     StatusError NO_MEMORY without frames for the first part, INVALID_PARAMETER.
     """
 
-    def __init__(self, space: KernelSpace, start: int, initial: int, most: int, name: str = "nonpaged pool", expansion: int = 0) -> None:
+    def __init__(
+        self,
+        space: KernelSpace,
+        start: int,
+        initial: int,
+        most: int,
+        name: str = "nonpaged pool",
+        expansion: int = 0,
+    ) -> None:
         whole(start, f"the address of the {name}", 0)
         whole(expansion, f"the address of the {name}'s expansion", 0)
-        whole(most, f"the number of pages of the {name}", whole(initial, f"the number of initial pages of the {name}", 0))
+        whole(
+            most,
+            f"the number of pages of the {name}",
+            whole(initial, f"the number of initial pages of the {name}", 0),
+        )
         self.space, self.start, self.initial, self.most = space, start, initial, most
-        self.further = (expansion or start + (initial << PAGE_SHIFT)) - (initial << PAGE_SHIFT)  # where page 0 would be, counted from the expansion
+        self.further = (expansion or start + (initial << PAGE_SHIFT)) - (
+            initial << PAGE_SHIFT
+        )  # where page 0 would be, counted from the expansion
         self.holder = space.physical.pfns.new_holder(name)
-        # page 0 of the region is the initial part's; without one it stays unused, since index 0 means "none"
+        # page 0 of the region is the initial part's; without one it stays unused, since index 0
+        # means "none"
         self.expansion = SystemPtes(most, max(initial, 1)) if most > max(initial, 1) else None
         self._free: dict[int, int] = {}  # first page -> pages
         self._ends: dict[int, int] = {}
@@ -86,11 +108,20 @@ class RegionPages:
         return count
 
     def allocate(self, count: int) -> int:
-        """Address of `count` pages in a row; 0 when there are none. StatusError INVALID_PARAMETER for less than one."""
+        """Address of `count` pages in a row; 0 when there are none. StatusError INVALID_PARAMETER
+        for less than one.
+        """
         if type(count) is not int or count < 1:
             whole(count, "the number of pool pages", 1)
         for runs in self._lists[min(count, LISTS) - 1 :]:
-            first = next((f for f in runs if self._free[f] == count or (self._free[f] > count and f < self.initial)), -1)
+            first = next(
+                (
+                    f
+                    for f in runs
+                    if self._free[f] == count or (self._free[f] > count and f < self.initial)
+                ),
+                -1,
+            )
             if first >= 0:
                 size = self._drop(first)
                 if size > count:
@@ -117,13 +148,17 @@ class RegionPages:
         return address
 
     def free(self, address: int, count: int) -> None:
-        """Gives a run back, whole. StatusError INVALID_PARAMETER for what is none, or not of that size."""
+        """Gives a run back, whole. StatusError INVALID_PARAMETER for what is none, or not of that
+        size.
+        """
         if type(address) is not int or type(count) is not int:
             whole(address, "the address of pool pages")
             whole(count, "the number of pool pages")
         page = self._page(address)
         if address % PAGE_SIZE or self.allocated.get(page) != count:
-            raise invalid(f"{shown(count)} pool pages at {hexed(address)} are freed and were not allocated so")
+            raise invalid(
+                f"{shown(count)} pool pages at {hexed(address)} are freed and were not allocated so"
+            )
         del self.allocated[page]
         if page >= self.initial and count > KEPT:
             self._give_back(page, count)
@@ -165,9 +200,14 @@ class RegionPages:
         }
 
     def check(self) -> None:
-        """Runs tile what is backed, by as many frames; free runs of the initial part are merged; lists agree."""
+        """Runs tile what is backed, by as many frames; free runs of the initial part are merged;
+        lists agree.
+        """
         at, last_free = 0, False
-        runs = sorted([(f, c, True) for f, c in self._free.items()] + [(f, c, False) for f, c in self.allocated.items()])
+        runs = sorted(
+            [(f, c, True) for f, c in self._free.items()]
+            + [(f, c, False) for f, c in self.allocated.items()]
+        )
         for first, count, free in runs:
             if first < self.initial:
                 assert first == at, f"pool page {at} is in no run or in two"
@@ -181,4 +221,6 @@ class RegionPages:
         taken = self.expansion.taken if self.expansion else {}
         assert beyond == taken, "addresses of the expansion are taken, and no run has them"
         assert sum(beyond.values()) == self.expanded
-        assert {f: min(c, LISTS) - 1 for f, c in self._free.items()} == {f: i for i, runs in enumerate(self._lists) for f in runs}
+        assert {f: min(c, LISTS) - 1 for f, c in self._free.items()} == {
+            f: i for i, runs in enumerate(self._lists) for f in runs
+        }

@@ -1,4 +1,5 @@
-"""Runs: one value for each of many consecutive numbers, kept as a list of (first, end, value), ascending, without holes.
+"""Runs: one value for each of many consecutive numbers, kept as a list of (first, end, value),
+ascending, without holes.
 
 A gigabyte that is all alike is one run; no operation costs more than there are runs.
 """
@@ -22,9 +23,16 @@ def parts_of(runs: Sequence[tuple[int, int, T]], first: int, end: int) -> list[t
     return [(max(a, first), min(b, end), value) for a, b, value in runs if a < end and b > first]
 
 
-def with_run(runs: Sequence[tuple[int, int, T]], first: int, end: int, value: T) -> list[tuple[int, int, T]]:
-    """The runs with one value for all of [first, end); those that continue each other become one."""
-    rest = [part for a, b, v in runs for part in ((a, min(b, first), v), (max(a, end), b, v)) if part[0] < part[1]]
+def with_run(
+    runs: Sequence[tuple[int, int, T]], first: int, end: int, value: T
+) -> list[tuple[int, int, T]]:
+    """The runs with one value for all of [first, end); those that adjoin and agree are one."""
+    rest = [
+        part
+        for a, b, v in runs
+        for part in ((a, min(b, first), v), (max(a, end), b, v))
+        if part[0] < part[1]
+    ]
     merged: list[tuple[int, int, T]] = []
     for a, b, v in sorted([*rest, (first, end, value)], key=lambda r: r[0]):
         if merged and merged[-1][1] == a and merged[-1][2] == v:

@@ -2,19 +2,21 @@
 
     caches = SlabCaches(physical)
     inodes = caches.create("inode", 152, constructor=clear)
-    address = inodes.allocate()                             a physical address; its bytes are inodes.object(address)
+    address = inodes.allocate()     a physical address; its bytes are inodes.object(address)
     inodes.free(address)
 
-Objects that are freed stay in the CPU's magazine and go back to their slab in batches; slabs without objects are kept until
-`reap`. A constructor sets an object up once, when its slab is made; the owner frees it in that state again. Caches with a
-constructor or `verify` have no magazines: their slabs are made here, not in a kernel.
+Objects that are freed stay in the CPU's magazine and go back to their slab in batches; slabs
+without objects are kept until `reap`. A constructor sets an object up once, when its slab is made;
+the owner frees it in that state again. Caches with a constructor or `verify` have no magazines:
+their slabs are made here, not in a kernel.
 
-A cache with `verify` is for finding mistakes: `octavo.memory.slabguards` says what lies around its objects; every allocation
-and free looks at it, and `check` at all of it. A cache without it tells what costs nothing to know: addresses that are no
-objects of its own, and objects that are freed twice (`octavo.memory.slabcontents`).
+A cache with `verify` is for finding mistakes: `octavo.memory.slabguards` says what lies around its
+objects; every allocation and free looks at it, and `check` at all of it. A cache without it tells
+what costs nothing to know: addresses that are no objects of its own, and objects that are freed
+twice (`octavo.memory.slabcontents`).
 
-The algorithm is in `octavo.memory.slabkernels`. Source: GNU Mach's kern/slab.c (slabinfo's columns). Departure:
-errors are exceptions, not a panic.
+The algorithm is in `octavo.memory.slabkernels`. Source: GNU Mach's kern/slab.c (slabinfo's
+columns). Departure: errors are exceptions, not a panic.
 """
 
 from __future__ import annotations
@@ -36,10 +38,12 @@ __all__ = ["Constructor", "SlabCache", "SlabCaches", "SlabError"]
 class SlabCache(SlabContents):
     """One kind of object. Made by `SlabCaches.create`."""
 
-    # -- objects --------------------------------------------------------------------------------------------------
+    # -- objects ----------------------------------------------------------------------------------
 
     def object(self, address: int) -> memoryview:
-        """The bytes of an object that was allocated; StatusError INVALID_PARAMETER for what is no address in RAM."""
+        """The bytes of an object that was allocated; StatusError INVALID_PARAMETER for what is no
+        address in RAM.
+        """
         if type(address) is not int or not 0 < address <= self.last:
             whole(address, f"cache {self.name}: the address of an object", 1, self.last)
         return self.bytes[address : address + self.size]
@@ -47,8 +51,8 @@ class SlabCache(SlabContents):
     def allocate(self, cpu: int = 0) -> int:
         """The address of an object.
 
-        StatusError NO_MEMORY when there is no memory for another slab, after standby frames were given up for it;
-        INVALID_PARAMETER for a CPU that is not there.
+        StatusError NO_MEMORY when there is no memory for another slab, after standby frames were
+        given up for it; INVALID_PARAMETER for a CPU that is not there.
         """
         if type(cpu) is not int or not 0 <= cpu < self.cpus:
             whole(cpu, f"cache {self.name}: a CPU", 0, self.cpus - 1)
@@ -59,7 +63,9 @@ class SlabCache(SlabContents):
         self.ram.link[address - self.offset + self.state[k.LINK_AT] >> 2] = GIVEN
         if self.guards:
             self.guards.lay(address, GIVEN_TAG)
-            self.guards.callers[address] = f"last allocated by {sys._getframe(1).f_code.co_qualname}"
+            self.guards.callers[address] = (
+                f"last allocated by {sys._getframe(1).f_code.co_qualname}"
+            )
         return address
 
     def _take(self, cpu: int) -> int:
@@ -67,11 +73,17 @@ class SlabCache(SlabContents):
         for last in (False, True):
             for segment in self.segments:
                 before = state[k.SLABS]
-                granule = self._pop(segment.zone) if self.direct else k.take_object(words, segment.zone, link, state, cpu)
+                granule = (
+                    self._pop(segment.zone)
+                    if self.direct
+                    else k.take_object(words, segment.zone, link, state, cpu)
+                )
                 count = (state[k.SLABS] - before) << state[k.ORDER]
                 if count:
                     self._count(count)
-                    if granule and not self.physical.promise(0):  # the new slab has frames that were promised as pages
+                    if granule and not self.physical.promise(
+                        0
+                    ):  # the new slab has frames that were promised as pages
                         k.push_object(words, link, state, granule)
                         self.reap()
                         granule = 0
@@ -81,7 +93,11 @@ class SlabCache(SlabContents):
                 break
         if not self.segments:
             raise invalid(f"cache {self.name}: was destroyed: it gives no objects")
-        raise StatusError(Status.NO_MEMORY, f"cache {self.name}: out of memory: no block of {1 << state[k.ORDER]} frames for another slab")
+        raise StatusError(
+            Status.NO_MEMORY,
+            f"cache {self.name}: out of memory: no block of {1 << state[k.ORDER]} frames "
+            "for another slab",
+        )
 
     def _count(self, frames: int) -> None:
         """Free frames have become this cache's, or are free again."""
@@ -103,7 +119,9 @@ class SlabCache(SlabContents):
         return k.pop_object(words, zone, link, state) if slab else 0
 
     def _set_up(self, slab: int, zone: Ints) -> None:
-        """Constructs and guards the objects of a new slab (0: there is none), which goes back if that fails."""
+        """Constructs and guards the objects of a new slab (0: there is none), which goes back if
+        that fails.
+        """
         try:
             for address in self.addresses(slab) if slab else ():
                 if self.constructor:
@@ -117,8 +135,9 @@ class SlabCache(SlabContents):
     def free(self, address: int, cpu: int = 0) -> None:
         """Gives an object back.
 
-        SlabError when it is not one of this cache's or is free already, and, with `verify`, for what its guards show; it is
-        kept then. StatusError INVALID_PARAMETER for what is no number, and for a CPU that is not there.
+        SlabError when it is not one of this cache's or is free already, and, with `verify`, for
+        what its guards show; it is kept then. StatusError INVALID_PARAMETER for what is no number,
+        and for a CPU that is not there.
         """
         if type(cpu) is not int or not 0 <= cpu < self.cpus:
             whole(cpu, f"cache {self.name}: a CPU", 0, self.cpus - 1)
@@ -138,10 +157,12 @@ class SlabCache(SlabContents):
             self.guards.callers[address] = f"last freed by {sys._getframe(1).f_code.co_qualname}"
         k.push_object(self.pfns.words, self.ram.link, self.state, address - self.offset >> 3)
 
-    # -- upkeep ---------------------------------------------------------------------------------------------------
+    # -- upkeep -----------------------------------------------------------------------------------
 
     def reap(self, frames: int = 1 << 30) -> int:
-        """Empties the magazines and gives slabs without objects back, until `frames` frames are free; returns how many are."""
+        """Empties the magazines and gives slabs without objects back, until `frames` frames are
+        free; returns how many are.
+        """
         whole(frames, "the number of frames", 0)
         words, s = self.pfns.words, self.state
         for base in range(k.MAGAZINES, len(s), k.MAGAZINE_WORDS):
@@ -162,32 +183,55 @@ class SlabCache(SlabContents):
 
 
 class SlabCaches:
-    """All caches of a machine of so many CPUs. StatusError INVALID_PARAMETER unless they are 1 to MOST_CPUS."""
+    """All caches of a machine of so many CPUs. StatusError INVALID_PARAMETER unless they are 1 to
+    MOST_CPUS.
+    """
 
     def __init__(self, physical: PhysicalMemory, cpus: int = 1) -> None:
         self.physical = physical
         self.cpus = whole(cpus, "the number of CPUs", 1, MOST_CPUS)
         self.caches: dict[str, SlabCache] = {}
 
-    def create(self, name: str, size: int, align: int = 8, constructor: Constructor | None = None, verify: bool = False) -> SlabCache:
-        """A new cache. StatusError OBJECT_NAME_COLLISION for a name that is taken, INVALID_PARAMETER for a size that cannot be."""
+    def create(
+        self,
+        name: str,
+        size: int,
+        align: int = 8,
+        constructor: Constructor | None = None,
+        verify: bool = False,
+    ) -> SlabCache:
+        """A new cache. StatusError OBJECT_NAME_COLLISION for a name that is taken,
+        INVALID_PARAMETER for a size that cannot be.
+        """
         if named(name, "the name of a slab cache") in self.caches:
-            raise StatusError(Status.OBJECT_NAME_COLLISION, f"a slab cache called {name} is there already")
-        cache = self.caches[name] = SlabCache(self.physical, name, size, align, constructor, verify, self.cpus)
+            raise StatusError(
+                Status.OBJECT_NAME_COLLISION, f"a slab cache called {name} is there already"
+            )
+        cache = self.caches[name] = SlabCache(
+            self.physical, name, size, align, constructor, verify, self.cpus
+        )
         return cache
 
     def destroy(self, name: str) -> None:
-        """Ends a cache. StatusError DEVICE_BUSY, with the count, while objects are allocated, OBJECT_NAME_NOT_FOUND."""
+        """Ends a cache. StatusError DEVICE_BUSY, with the count, while objects are allocated,
+        OBJECT_NAME_NOT_FOUND.
+        """
         cache = self.caches.get(named(name, "the name of a slab cache"))
         if cache is None:
-            raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"there is no slab cache called {shown(name)}")
+            raise StatusError(
+                Status.OBJECT_NAME_NOT_FOUND, f"there is no slab cache called {shown(name)}"
+            )
         if cache.objects:
-            raise StatusError(Status.DEVICE_BUSY, f"cache {name}: {cache.objects} objects are still allocated")
+            raise StatusError(
+                Status.DEVICE_BUSY, f"cache {name}: {cache.objects} objects are still allocated"
+            )
         cache.end()
         del self.caches[name]
 
     def reap(self, frames: int) -> int:
-        """Gives back about `frames` frames of empty slabs; returns how many. Pageout calls it when memory is short."""
+        """Gives back about `frames` frames of empty slabs; returns how many. Pageout calls it when
+        memory is short.
+        """
         whole(frames, "the number of frames", 0)
         done = 0
         for cache in self.caches.values():
@@ -197,14 +241,23 @@ class SlabCaches:
 
     def slabinfo(self) -> list[str]:
         """The table of GNU Mach's slabinfo."""
-        lines = [f"{'cache':<20}{'flags':>6}{'obj':>7}{'slab':>7}{'bufs':>6}{'objs':>9}{'bufs':>9}{'memory':>10}{'reclaim':>10}"]
-        lines.append(f"{'name':<20}{'':>6}{'size':>7}{'size':>7}{'/slab':>6}{'used':>9}{'count':>9}{'total':>10}{'able':>10}")
+        lines = [
+            f"{'cache':<20}{'flags':>6}{'obj':>7}{'slab':>7}{'bufs':>6}"
+            f"{'objs':>9}{'bufs':>9}{'memory':>10}{'reclaim':>10}"
+        ]
+        lines.append(
+            f"{'name':<20}{'':>6}{'size':>7}{'size':>7}{'/slab':>6}"
+            f"{'used':>9}{'count':>9}{'total':>10}{'able':>10}"
+        )
         total = reclaimable = 0
         for cache in self.caches.values():
             s = cache.statistics()
             flags = ("V" if cache.verify else "") + ("C" if cache.constructor else "") or "-"
-            sizes = f"{s['object_size']:>7}{s['slab_size'] >> 10:>6}k{s['objects_per_slab']:>6}{s['objects']:>9}{s['capacity']:>9}"
-            lines.append(f"{cache.name:<20}{flags:>6}{sizes}{s['memory'] >> 10:>9}k{s['reclaimable'] >> 10:>9}k")
+            lines.append(
+                f"{cache.name:<20}{flags:>6}{s['object_size']:>7}{s['slab_size'] >> 10:>6}k"
+                f"{s['objects_per_slab']:>6}{s['objects']:>9}{s['capacity']:>9}"
+                f"{s['memory'] >> 10:>9}k{s['reclaimable'] >> 10:>9}k"
+            )
             total += s["memory"] >> 10
             reclaimable += s["reclaimable"] >> 10
         lines.append(f"total: {total}k, reclaimable: {reclaimable}k")

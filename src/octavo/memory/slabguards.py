@@ -1,14 +1,18 @@
 """What verify mode lays around the objects of a slab cache, and what it finds there.
 
-    | guard 0xbb | object, 0xdeadbeef while free, 0xbaddcafe when given | guard 0xbb | 0xfeedface | tag: given or free | link |
+    | guard | object, 0xdeadbeef while free, | guard |            | tag: given |      |
+    | 0xbb  | 0xbaddcafe when given          | 0xbb  | 0xfeedface | or free    | link |
 
-Each guard has at least 16 bytes, the one behind with the red zone 0xfeedface. The tag and the link of the free list lie behind
-both, where the write of one byte too many, or of sixteen, does not come to. An object that a constructor has set up keeps its
-bytes while it is free; a CRC-32 of them stands for the pattern.
+Each guard has at least 16 bytes, the one behind with the red zone 0xfeedface. The tag and the link
+of the free list lie behind both, where the write of one byte too many, or of sixteen, does not come
+to. An object that a constructor has set up keeps its bytes while it is free; a CRC-32 of them
+stands for the pattern.
 
-What is wrong is said by the name of the cache, what happened, and who allocated or freed the object last.
+What is wrong is said by the name of the cache, what happened, and who allocated or freed the object
+last.
 
-Source: GNU Mach's kern/slab.c (patterns, tags). Departures: errors are exceptions, not a panic; a guard before each object.
+Source: GNU Mach's kern/slab.c (patterns, tags). Departures: errors are exceptions, not a panic; a
+guard before each object.
 """
 
 from __future__ import annotations
@@ -26,11 +30,15 @@ _LINK = 4
 
 
 class SlabError(AssertionError):
-    """A caller's mistake with an object: freed twice, written past its end or after it was freed, or never allocated."""
+    """A caller's mistake with an object: freed twice, written past its end or after it was freed,
+    or never allocated.
+    """
 
 
 class Guards:
-    """The guards of the cache called `name`, whose objects have `size` bytes, and are a constructor's if `constructed`."""
+    """The guards of the cache called `name`, whose objects have `size` bytes, and are a
+    constructor's if `constructed`.
+    """
 
     def __init__(self, ram: Ram, name: str, size: int, align: int, constructed: bool) -> None:
         self.ram, self.name, self.size, self.constructed = ram, name, size, constructed
@@ -42,7 +50,9 @@ class Guards:
         self._sums: dict[int, int] = {}  # of free objects that are a constructor's
 
     def lay(self, address: int, tag: bytes) -> None:
-        """Writes the guards of an object that is given or free now and, where no constructor owns them, a pattern into its bytes."""
+        """Writes the guards of an object that is given or free now and, where no constructor owns
+        them, a pattern into its bytes.
+        """
         data, end = self.ram.bytes, address + self.size
         if not self.constructed:
             data[address:end] = self._pattern(FREED if tag == FREE_TAG else UNSET)
@@ -59,15 +69,24 @@ class Guards:
         return BYTE * (self.behind - len(_REDZONE)) + _REDZONE
 
     def inspect(self, address: int, tag: bytes, freeing: bool = False) -> None:
-        """SlabError when what lies around an object, or in one that is free, is not what was laid there."""
+        """SlabError when what lies around an object, or in one that is free, is not what was laid
+        there.
+        """
         data, end = self.ram.bytes, address + self.size
         if (at := _differs(data[end : end + self.behind], self._guard())) >= 0:
             raise self._error(address, f"was written past its end, {at} bytes behind it")
         if (at := _differs(data[address - self.before : address][::-1], BYTE * self.before)) >= 0:
-            raise self._error(address, f"was written before its beginning, {at + 1} bytes before it")
+            raise self._error(
+                address, f"was written before its beginning, {at + 1} bytes before it"
+            )
         found = bytes(data[end + self.behind : end + self.behind + len(tag)])
         if found != tag:
-            raise self._error(address, "is freed twice" if freeing and found == FREE_TAG else f"has a damaged tag {found.hex()}")
+            raise self._error(
+                address,
+                "is freed twice"
+                if freeing and found == FREE_TAG
+                else f"has a damaged tag {found.hex()}",
+            )
         if tag == FREE_TAG:
             self._inspect_free(address)
 

@@ -1,25 +1,32 @@
-"""The slab allocator's algorithm, as kernels: objects of one size in blocks of frames, with a magazine for each CPU.
+"""The slab allocator's algorithm, as kernels: objects of one size in blocks of frames, with a
+magazine for each CPU.
 
-`words` is the PFN database, `zone` the segment that slabs come from, `link` RAM as int32, `cache` one cache's state. An
-object is named by its granule: its physical address / 8.
+`words` is the PFN database, `zone` the segment that slabs come from, `link` RAM as int32, `cache`
+one cache's state. An object is named by its granule: its physical address / 8.
 
-    cache   0 LOCK      1 SIZE of a buffer, bytes    2 ORDER of a slab     3 PER slab, objects     4 COLOURS    5 STEP, bytes
-            6 COLOUR    next slab's                  7 PARTIAL, 8 EMPTY    lists of slabs: some objects out, none out
-            9 SLABS    10 EMPTIES                   11 OUT, objects that slabs have given       12 HOLDER    13 LINK_AT
-           14 PRIVILEGED  may use the segment's reserve                      16 ...  magazines, MAGAZINE_WORDS each:
+    cache   0 LOCK       1 SIZE of a buffer, bytes    2 ORDER of a slab     3 PER slab, objects
+            4 COLOURS    5 STEP, bytes                6 COLOUR  next slab's
+            7 PARTIAL,   8 EMPTY  lists of slabs: some objects out, none out
+            9 SLABS     10 EMPTIES                   11 OUT, objects that slabs have given
+           12 HOLDER    13 LINK_AT                   14 PRIVILEGED  may use the segment's reserve
+           16 ...  magazines, MAGAZINE_WORDS each:
                      0 COUNT   1 CAPACITY   2 TRANSFER   3 FILLS   16 ... granules
 
-A slab's descriptor is the PFN entry of its first frame, so that it costs no memory and is found from any address at once:
+A slab's descriptor is the PFN entry of its first frame, so that it costs no memory and is found
+from any address at once:
 
     NEXT, PREV   neighbours on PARTIAL or EMPTY (a slab with every object out is on neither)
-    PTE          colour, bytes        USE   objects out << 16 | first free object + 1        HOLDER   the cache's number
+    PTE          colour, bytes
+    USE          objects out << 16 | first free object + 1
+    HOLDER       the cache's number
 
-The other frames of a slab have USE = -(frames to the first one). The free objects of a slab form a list through one int32 in
-each, at byte LINK_AT of its buffer: in its last bytes, or behind it where a constructor has set up all of it.
+The other frames of a slab have USE = -(frames to the first one). The free objects of a slab form a
+list through one int32 in each, at byte LINK_AT of its buffer: in its last bytes, or behind it where
+a constructor has set up all of it.
 
-Source: Bonwick 1994; Bonwick and Adams 2001 (magazines); GNU Mach's kern/slab.c (capacities by size, half transferred).
-Departures: descriptors are PFN entries, neither on nor off the slab, where GNU Mach embeds them below 512 bytes and keeps a
-red-black tree for large ones.
+Source: Bonwick 1994; Bonwick and Adams 2001 (magazines); GNU Mach's kern/slab.c (capacities by
+size, half transferred). Departures: descriptors are PFN entries, neither on nor off the slab, where
+GNU Mach embeds them below 512 bytes and keeps a red-black tree for large ones.
 """
 
 from __future__ import annotations
@@ -30,7 +37,23 @@ from octavo.machine.kernels import Ints, kernel, lock, unlock
 from octavo.memory.buddykernels import FREE, MIN, release, take_block
 from octavo.memory.buddykernels import LOCK as ZONE_LOCK
 
-LOCK, SIZE, ORDER, PER, COLOURS, STEP, COLOUR, PARTIAL, EMPTY, SLABS, EMPTIES, OUT, HOLDER, LINK_AT, PRIVILEGED = range(15)
+(
+    LOCK,
+    SIZE,
+    ORDER,
+    PER,
+    COLOURS,
+    STEP,
+    COLOUR,
+    PARTIAL,
+    EMPTY,
+    SLABS,
+    EMPTIES,
+    OUT,
+    HOLDER,
+    LINK_AT,
+    PRIVILEGED,
+) = range(15)
 MAGAZINES = 16
 COUNT, CAPACITY, TRANSFER, FILLS = range(4)
 ROUNDS = 16
@@ -65,7 +88,9 @@ def unlink_slab(words: Ints, cache: Ints, which: int, slab: int) -> None:
 
 @kernel
 def grow(words: Ints, zone: Ints, link: Ints, cache: Ints) -> int:
-    """Makes an empty slab; returns its first frame, 0 when the segment has none above its watermark."""
+    """Makes an empty slab; returns its first frame, 0 when the segment has none above its
+    watermark.
+    """
     order = cache[ORDER]
     lock(zone, ZONE_LOCK)
     slab = 0
@@ -104,7 +129,7 @@ def slab_of(words: Ints, granule: int) -> int:
 
 @kernel
 def pop_object(words: Ints, zone: Ints, link: Ints, cache: Ints) -> int:
-    """One object out of a slab, the cache being locked; 0 when there is no memory for another slab."""
+    """One object out of a slab, the cache being locked; 0 without memory for another slab."""
     slab = cache[PARTIAL]
     if slab == 0:
         slab = cache[EMPTY]

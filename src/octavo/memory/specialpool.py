@@ -1,13 +1,18 @@
-"""Special pool: allocations on pages of their own between guard pages, so that the first byte too far faults.
+"""Special pool: allocations on pages of their own between guard pages, so that the first byte too
+far faults.
 
-    guard page || pattern ... | the allocation | pattern || guard page        "over": it ends at the guard, to 8 bytes
-    guard page || the allocation | pattern ...           || guard page        "under": it begins at the guard
+    "over"     guard page || pattern ... | the allocation | pattern || guard page
+               it ends at the guard, to 8 bytes
+    "under"    guard page || the allocation | pattern ...           || guard page
+               it begins at the guard
 
-Each takes system PTEs for its pages and for both guards, which are never mapped: whatever lies beside it is not reached.
-Bytes of its pages that are not the allocation's hold a pattern that is looked at on free and by `Pool.check`, which finds
-writes that stay within the pages. A freed one's pages are unmapped, so that whoever uses it after that faults.
+Each takes system PTEs for its pages and for both guards, which are never mapped: whatever lies
+beside it is not reached. Bytes of its pages that are not the allocation's hold a pattern that is
+looked at on free and by `Pool.check`, which finds writes that stay within the pages. A freed one's
+pages are unmapped, so that whoever uses it after that faults.
 
-Source: NT's special pool. Departures: a guard on both sides, where NT has one; any size, where NT has at most a page.
+Source: NT's special pool. Departures: a guard on both sides, where NT has one; any size, where NT
+has at most a page.
 """
 
 from __future__ import annotations
@@ -23,7 +28,9 @@ PLACES = ("over", "under")
 
 
 class SpecialPool:
-    """Special allocations at system PTEs of the region that begins at `base`. `Pool` keeps which there are."""
+    """Special allocations at system PTEs of the region that begins at `base`. `Pool` keeps which
+    there are.
+    """
 
     def __init__(self, space: KernelSpace, ptes: SystemPtes, base: int) -> None:
         self.space, self.ptes, self.base = space, ptes, base
@@ -36,7 +43,10 @@ class SpecialPool:
         StatusError INVALID_PARAMETER.
         """
         if place not in PLACES:
-            text = f"special pool: {shown(place)} is no place beside a guard page: one of {', '.join(PLACES)} is needed"
+            text = (
+                f"special pool: {shown(place)} is no place beside a guard page: one of "
+                f"{', '.join(PLACES)} is needed"
+            )
             raise invalid(text)
         pages = _pages(whole(size, "a size in bytes", 1))
         index = self.ptes.reserve(pages + 2) if pages < self.ptes.count else 0
@@ -57,7 +67,10 @@ class SpecialPool:
         start = address // PAGE_SIZE * PAGE_SIZE
         data = self.space.read(start, _pages(size) << PAGE_SHIFT)
         at = address - start
-        for where, part in (("before its beginning", data[:at]), ("past its end", data[at + size :])):
+        for where, part in (
+            ("before its beginning", data[:at]),
+            ("past its end", data[at + size :]),
+        ):
             if part.count(PATTERN) != len(part):
                 return f"written {where}"
         return ""

@@ -3,16 +3,18 @@
     low address                                                            high address
     | guard: never mapped | reserved for growth ... | committed, zeroed ... |  <- top (exclusive)
 
-A stack has system PTEs for its guard and for all that it may grow to, and frames for what is committed. Touching a page of
-the part reserved for growth commits the pages from there up, in whole steps. Touching the guard is STACK_OVERFLOW: the error
-says how large the stack was and which one.
+A stack has system PTEs for its guard and for all that it may grow to, and frames for what is
+committed. Touching a page of the part reserved for growth commits the pages from there up, in whole
+steps. Touching the guard is STACK_OVERFLOW: the error says how large the stack was and which one.
 
-Freed stacks are zeroed and kept with their frames, a few of each shape, and handed out again; `reap` gives them back. One that
-was written after it was freed is told by `check`, and when it would be handed out, by the name of its last owner. A `Stack`
-is for one owner: who gets a kept stack gets another object, so that one that was freed is never taken for the new owner's.
+Freed stacks are zeroed and kept with their frames, a few of each shape, and handed out again;
+`reap` gives them back. One that was written after it was freed is told by `check`, and when it
+would be handed out, by the name of its last owner. A `Stack` is for one owner: who gets a kept
+stack gets another object, so that one that was freed is never taken for the new owner's.
 
-Source: ExectOS's kpool.cc (16 and 32 KiB, one guard PTE, arbitrary sizes); NT's growing kernel stacks. Departures: cached;
-freed frames go to the free lists, where the original put them on the modified list.
+Source: ExectOS's kpool.cc (16 and 32 KiB, one guard PTE, arbitrary sizes); NT's growing kernel
+stacks. Departures: cached; freed frames go to the free lists, where the original put them on the
+modified list.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ class StackError(AssertionError):
 
 @dataclass(eq=False)
 class Stack:
-    """Addresses from `limit`, the lowest it may grow to, up to `top`; `committed` pages below `top` have frames."""
+    """Addresses from `limit`, the lowest it may grow to, up to `top`; `committed` pages below `top`
+    have frames.
+    """
 
     name: str
     limit: int
@@ -63,10 +67,12 @@ class KernelStacks:
         self.made = self.reused = self.grown = self.overflows = 0
 
     def allocate(self, size: int, most: int = 0, name: str = "stack") -> Stack:
-        """A zeroed stack of `size` bytes that may grow to `most` (less than `size`: not at all), both rounded up to pages.
+        """A zeroed stack of `size` bytes that may grow to `most` (less than `size`: not at all),
+        both rounded up to pages.
 
-        StatusError INVALID_PARAMETER, INSUFFICIENT_RESOURCES without system PTEs, NO_MEMORY without frames; nothing is taken then.
-        StackError for a kept stack that was written after it was freed: it stays where it is.
+        StatusError INVALID_PARAMETER, INSUFFICIENT_RESOURCES without system PTEs, NO_MEMORY without
+        frames; nothing is taken then. StackError for a kept stack that was written after it was
+        freed: it stays where it is.
         """
         named(name, "the name of a stack")
         pages = -(-whole(size, f"{name}: the size of a stack") // PAGE_SIZE)
@@ -91,7 +97,11 @@ class KernelStacks:
         index = self.ptes.reserve(limit + 1)
         if not index:
             largest = self.ptes.statistics()["largest"]
-            raise StatusError(Status.INSUFFICIENT_RESOURCES, f"{name}: no {limit + 1} system PTEs in a row are left; the largest cluster has {largest}")
+            raise StatusError(
+                Status.INSUFFICIENT_RESOURCES,
+                f"{name}: no {limit + 1} system PTEs in a row are left; the largest "
+                f"cluster has {largest}",
+            )
         bottom = self.base + (index + 1 << PAGE_SHIFT)
         stack = Stack(name, bottom, bottom + (limit << PAGE_SHIFT), 0, (pages, limit))
         try:
@@ -103,7 +113,9 @@ class KernelStacks:
 
     def _commit(self, stack: Stack, pages: int) -> None:
         """Gives a stack `pages` more pages."""
-        frames = self.space.back(stack.top - (stack.committed + pages << PAGE_SHIFT), pages, self.holder)
+        frames = self.space.back(
+            stack.top - (stack.committed + pages << PAGE_SHIFT), pages, self.holder
+        )
         stack.frames += frames[::-1]
         stack.committed += pages
 
@@ -113,8 +125,13 @@ class KernelStacks:
         if needed > limit:
             self.overflows += 1
             below = self.live.get(stack.guard)
-            other = f"; or {below.name}, which ends there, was written past its top" if below else ""
-            text = f"{stack.name}: stack overflow at {address:#x}: its {limit} pages below {stack.top:#x} are used up{other}"
+            other = (
+                f"; or {below.name}, which ends there, was written past its top" if below else ""
+            )
+            text = (
+                f"{stack.name}: stack overflow at {address:#x}: its {limit} pages below "
+                f"{stack.top:#x} are used up{other}"
+            )
             raise StatusError(Status.STACK_OVERFLOW, text)
         steps = min(limit, stack.committed + -(-(needed - stack.committed) // STEP) * STEP)
         try:
@@ -128,14 +145,18 @@ class KernelStacks:
     def free(self, stack: Stack) -> None:
         """Gives a stack back.
 
-        StatusError INVALID_PARAMETER for one that was freed, whoever has its addresses now: nothing is changed then.
+        StatusError INVALID_PARAMETER for one that was freed, whoever has its addresses now: nothing
+        is changed then.
         """
         if not isinstance(stack, Stack):
             raise invalid(f"{shown(stack)} is freed and is no stack")
         owner = self.live.get(stack.top)
         if owner is not stack:
             now = f"belongs to {owner.name} now" if owner else "nobody has it"
-            raise invalid(f"{stack.name}: the stack below {stack.top:#x} is freed and is not this one's: {now}")
+            raise invalid(
+                f"{stack.name}: the stack below {stack.top:#x} is freed and is not this "
+                f"one's: {now}"
+            )
         del self.live[stack.top]
         self.space.forget(stack.guard)
         kept = self.cached.setdefault(stack.shape, [])
@@ -153,7 +174,10 @@ class KernelStacks:
             data = bytes(self.space.physical.ram.frame(frame))
             if data != ZERO_PAGE:
                 at = stack.top - page * PAGE_SIZE + next(i for i, byte in enumerate(data) if byte)
-                raise StackError(f"{stack.name}: the stack below {stack.top:#x} was written at {at:#x} after it was freed")
+                raise StackError(
+                    f"{stack.name}: the stack below {stack.top:#x} was written at {at:#x} "
+                    "after it was freed"
+                )
 
     def _shrink(self, stack: Stack, pages: int) -> None:
         extra = stack.committed - pages
@@ -191,7 +215,8 @@ class KernelStacks:
         }
 
     def check(self) -> None:
-        """Every stack's pages lead to its frames, its guard and what it has not grown to lead nowhere.
+        """Every stack's pages lead to its frames, its guard and what it has not grown to lead
+        nowhere.
 
         Those that are kept are zeros (StackError, by name).
         """
@@ -204,7 +229,9 @@ class KernelStacks:
             for page in range(1, limit + 2):
                 found = self.space.tables.translate(stack.top - (page << PAGE_SHIFT))
                 if page <= stack.committed:
-                    right = found is not None and found.physical == stack.frames[page - 1] << PAGE_SHIFT
+                    right = (
+                        found is not None and found.physical == stack.frames[page - 1] << PAGE_SHIFT
+                    )
                     assert right, f"{stack.name}: page {page} leads to another frame"
                 else:
                     what = "the guard page" if page > limit else "a page that it has not grown to"

@@ -1,5 +1,6 @@
-"""Frames for page tables: taken like all frames, held under a name in the PFN database, privileged, since a fault that has a
-frame for its page must not fail for its table."""
+"""Frames for page tables: taken like all frames, held under a name in the PFN database, privileged,
+since a fault that has a frame for its page must not fail for its table.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ class TableFrames:
         """A frame, below 4 GiB with `low`; 0 when there is none."""
         if low:
             frame = self.physical.buddy.take_constrained(1, State.ACTIVE, _LOW, privileged=True)
-            while not frame and self.physical.reclaim(RECLAIM):  # zeroed and standby frames are available, too
+            while not frame and self.physical.reclaim(
+                RECLAIM
+            ):  # zeroed and standby frames are available, too
                 frame = self.physical.buddy.take_constrained(1, State.ACTIVE, _LOW, privileged=True)
         else:
             runs = self.physical.try_take(1, State.ACTIVE, True)

@@ -1,9 +1,10 @@
 """What makes pages of sections active, and what sends them to the page lists.
 
-    try_map, unmap      a segment, for the cache: while it is mapped all its resident pages are active
-    share, unshare      a page, for one page-table entry of an address space (NT's share count)
+    try_map, unmap    a segment, for the cache: while it is mapped all its resident pages are active
+    share, unshare    a page, for one page-table entry of an address space (NT's share count)
 
-A page with neither goes to the standby list, or to the modified list; one that is being written goes there when that ends.
+A page with neither goes to the standby list, or to the modified list; one that is being written
+goes there when that ends.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ def try_map(physical: PhysicalMemory, section: Section, index: int) -> Segment |
 
 
 def unmap(physical: PhysicalMemory, segment: Segment) -> int:
-    """Ends the mapping of a segment that nobody has pinned; returns the number of pages that left the active state."""
+    """Ends the mapping of a segment that nobody has pinned; returns the number of pages that left
+    the active state.
+    """
     assert segment.mapped and not segment.pins
     segment.mapped = False
     whole = _unmap_whole(physical, segment)
@@ -50,7 +53,8 @@ def unshare(physical: PhysicalMemory, frame: int) -> None:
 
 
 def deactivate(physical: PhysicalMemory, segment: Segment, frame: int, count: int = 1) -> None:
-    """Sends active pages in consecutive frames, alike and one after the other in their segment, to their list, unless they are in use.
+    """Sends active pages in consecutive frames, alike and one after the other in their segment, to
+    their list, unless they are in use.
 
     In use is what the cache shows or an address space maps.
     """
@@ -69,7 +73,8 @@ def deactivate(physical: PhysicalMemory, segment: Segment, frame: int, count: in
 
 
 def adopt(physical: PhysicalMemory, section: Section, page: int) -> tuple[Segment, int] | None:
-    """Its segment and an active frame for a page that is absent; None when the page is there, or no frame can be had.
+    """Its segment and an active frame for a page that is absent; None when the page is there, or no
+    frame can be had.
 
     The caller fills the frame and deactivates it at once.
     """
@@ -91,7 +96,9 @@ def adopt(physical: PhysicalMemory, section: Section, page: int) -> tuple[Segmen
 
 
 def settle(physical: PhysicalMemory, segment: Segment, first: int, end: int) -> int:
-    """Sends the active pages among [first, end) that nobody uses to their lists, alike ones in one go; returns how many."""
+    """Sends the active pages among [first, end) that nobody uses to their lists, alike ones in one
+    go; returns how many.
+    """
     moved = 0
     if not segment.mapped:
         pfns = physical.pfns
@@ -101,7 +108,11 @@ def settle(physical: PhysicalMemory, segment: Segment, first: int, end: int) -> 
             frame, count = entries[i], 1
             if frame > 0 and not pfns.use[frame]:
                 flags = pfns.flags[frame]
-                while i + count < len(entries) and entries[i + count] == frame + count and not pfns.use[frame + count]:
+                while (
+                    i + count < len(entries)
+                    and entries[i + count] == frame + count
+                    and not pfns.use[frame + count]
+                ):
                     if pfns.flags[frame + count] != flags:
                         break
                     count += 1
@@ -113,10 +124,19 @@ def settle(physical: PhysicalMemory, segment: Segment, first: int, end: int) -> 
 
 
 def _unmap_whole(physical: PhysicalMemory, segment: Segment) -> int:
-    """The usual case of a file that was read: one run of clean frames. Returns their number, 0 for any other case."""
+    """The usual case of a file that was read: one run of clean frames. Returns their number, 0 for
+    any other case.
+    """
     link, base, count = physical.ram.link, segment.base, segment.used
     first = link[base]
-    if count < SHORT_RUN or segment.shares or segment.dirty or segment.writing or first <= 0 or link[base + count - 1] != first + count - 1:
+    if (
+        count < SHORT_RUN
+        or segment.shares
+        or segment.dirty
+        or segment.writing
+        or first <= 0
+        or link[base + count - 1] != first + count - 1
+    ):
         return 0
     part = physical.links[segment.base : segment.base + count]
     if not (part == np.arange(first, first + count, dtype=np.int32)).all():

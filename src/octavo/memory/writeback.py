@@ -4,11 +4,11 @@
                       ^                 |---mark again---> dirty (and written once more later)
                       '----end, error---'
 
-A failed write leaves its pages dirty (rule 9). Who asked for the write gets the error; where nobody did (lazy writer,
-page writer) the section keeps it for the next flush.
+A failed write leaves its pages dirty (rule 9). Who asked for the write gets the error; where nobody
+did (lazy writer, page writer) the section keeps it for the next flush.
 
-Order on the medium: a section's `leads` is awaited first, and nothing may wait between its end and the beginning of the write:
-what goes out is what the pages say then.
+Order on the medium: a section's `leads` is awaited first, and nothing may wait between its end and
+the beginning of the write: what goes out is what the pages say then.
 """
 
 from __future__ import annotations
@@ -54,10 +54,14 @@ class WriteBack:
         self.returns = 0
 
     def mark(self, segment: Segment, mask: int, written: bool = True) -> None:
-        """Marks resident pages of a segment as modified; not `written`, because their pager wants them back."""
+        """Marks resident pages of a segment as modified; not `written`, because their pager wants
+        them back.
+        """
         if written and segment.section.precious:
             first = segment.index << SEGMENT_SHIFT
-            segment.section.precious.difference_update(page for a, b in mask_runs(mask) for page in range(first + a, first + b))
+            segment.section.precious.difference_update(
+                page for a, b in mask_runs(mask) for page in range(first + a, first + b)
+            )
         new = mask & ~segment.dirty
         if not new:
             return
@@ -84,10 +88,12 @@ class WriteBack:
         if not section.dirty:
             del self.sections[section]
 
-    # -- writing --------------------------------------------------------------------------------------------------
+    # -- writing ----------------------------------------------------------------------------------
 
     def picks(self, section: Section, limit: int = 1 << 30) -> list[Pick]:
-        """Dirty pages of a section that nobody is writing, ascending, at most about `limit` of them."""
+        """Dirty pages of a section that nobody is writing, ascending, at most about `limit` of
+        them.
+        """
         out = []
         for index in sorted(section.segments) if len(section.segments) > 1 else section.segments:
             segment = section.segments[index]
@@ -99,7 +105,9 @@ class WriteBack:
         return out
 
     def oldest(self, limit: int) -> list[Pick]:
-        """About `limit` dirty pages, of the sections that have been dirty for longest; those that must be led come last."""
+        """About `limit` dirty pages, of the sections that have been dirty for longest; those that
+        must be led come last.
+        """
         out: list[Pick] = []
         for section in sorted(self.sections, key=lambda s: s.leads is not None):
             picks = self.picks(section, limit) if section.lazy else []
@@ -109,10 +117,13 @@ class WriteBack:
                 break
         return out
 
-    async def write(self, picks: Iterable[Pick], asked: bool = True) -> tuple[int, StatusError | None]:
+    async def write(
+        self, picks: Iterable[Pick], asked: bool = True
+    ) -> tuple[int, StatusError | None]:
         """Writes picked pages in batches; returns the pages that are clean now and the first error.
 
-        Not `asked`, that is for the system's own writers, errors stay with their sections for the next flush.
+        Not `asked`, that is for the system's own writers, errors stay with their sections for the
+        next flush.
         """
         groups: dict[Pager, list[Pick]] = {}
         for pick in picks:
@@ -126,7 +137,9 @@ class WriteBack:
                         clean += pick.end - pick.first
                         continue
                     first_error = first_error or error
-                    if isinstance(error, NoRoomError):  # the pages are safe where they are: nothing to be told later
+                    if isinstance(
+                        error, NoRoomError
+                    ):  # the pages are safe where they are: nothing to be told later
                         clean += error.kept.bit_count()
                     elif not asked and error.status != Status.DEVICE_BUSY:
                         self.errors.setdefault(pick.segment.section, error)
@@ -134,13 +147,27 @@ class WriteBack:
 
     async def _write_batch(self, pager: Pager, batch: list[Pick]) -> list[StatusError | None]:
         held = await self._lead(batch)
-        # A page may have been written or dropped since it was picked: only what is dirty still is begun.
-        live = [p for p in batch if p.segment.section not in held and p.segment.dirty & ~p.segment.writing & _mask(p) == _mask(p)]
-        errors = dict(zip(map(id, live), await pager.data_return([self._begin(p) for p in live]), strict=True))
+        # A page may have been written or dropped since it was picked: only what is dirty still is
+        # begun.
+        live = [
+            p
+            for p in batch
+            if p.segment.section not in held
+            and p.segment.dirty & ~p.segment.writing & _mask(p) == _mask(p)
+        ]
+        errors = dict(
+            zip(map(id, live), await pager.data_return([self._begin(p) for p in live]), strict=True)
+        )
         self.returns += 1
         for pick in live:
             error = errors[id(pick)]
-            kept = _mask(pick) if error is None else error.kept << pick.first if isinstance(error, NoRoomError) else 0
+            kept = (
+                _mask(pick)
+                if error is None
+                else error.kept << pick.first
+                if isinstance(error, NoRoomError)
+                else 0
+            )
             self._end(pick, kept)
             self.written += kept.bit_count()
             self.failed += pick.end - pick.first - kept.bit_count()
@@ -148,7 +175,9 @@ class WriteBack:
         return [held.get(pick.segment.section) or errors.get(id(pick)) for pick in batch]
 
     async def _lead(self, batch: list[Pick]) -> dict[Section, StatusError]:
-        """Has what the batch's pages point to written; returns the sections that may not be written, and why."""
+        """Has what the batch's pages point to written; returns the sections that may not be
+        written, and why.
+        """
         led = {pick.segment.section: pick.segment.section.leads for pick in batch}
         failed: dict[Callable[[], Awaitable[None]], StatusError] = {}
         for leads in {leads for leads in led.values() if leads is not None}:
@@ -156,11 +185,21 @@ class WriteBack:
                 await leads()
             except StatusError as error:
                 failed[leads] = error
-        return {section: failed[leads] for section, leads in led.items() if leads is not None and leads in failed} if failed else {}
+        return (
+            {
+                section: failed[leads]
+                for section, leads in led.items()
+                if leads is not None and leads in failed
+            }
+            if failed
+            else {}
+        )
 
     def _begin(self, pick: Pick) -> DirtyRun:
         segment, ram, pfns = pick.segment, self.physical.ram, self.physical.pfns
-        frames = [abs(f) for f in ram.link[segment.base + pick.first : segment.base + pick.end].tolist()]
+        frames = [
+            abs(f) for f in ram.link[segment.base + pick.first : segment.base + pick.end].tolist()
+        ]
         for pfn in frames:
             pfns.flags[pfn] = pfns.flags[pfn] & ~MODIFIED | WRITING
             if pfns.state[pfn] == State.MODIFIED:
@@ -170,7 +209,10 @@ class WriteBack:
         self._unmark(segment, mask)
         segment.writing |= mask
         for view in segment.section.views:
-            view.clean((segment.index << SEGMENT_SHIFT) + pick.first, (segment.index << SEGMENT_SHIFT) + pick.end)
+            view.clean(
+                (segment.index << SEGMENT_SHIFT) + pick.first,
+                (segment.index << SEGMENT_SHIFT) + pick.end,
+            )
         segment.section.writes += 1
         self.in_flight_sections[segment.section] = None
         self.in_flight += len(frames)
@@ -205,7 +247,9 @@ class WriteBack:
             section.idle.signal()
 
     async def flush(self, section: Section, first: int = 0, end: int = 1 << 52) -> None:
-        """Writes every page of [first, end) of the section that was dirty at the call; raises what failed, now or since the last flush."""
+        """Writes every page of [first, end) of the section that was dirty at the call; raises what
+        failed, now or since the last flush.
+        """
         error = None
         while section.dirty or section.writes:
             picks = self.picks(section)
@@ -230,10 +274,14 @@ class WriteBack:
             section.idle.clear()
             await section.idle.wait()
 
-    # -- dropping -------------------------------------------------------------------------------------------------
+    # -- dropping ---------------------------------------------------------------------------------
 
-    async def purge(self, section: Section, first_page: int, end_page: int = 1 << 52, dirty: bool = True) -> None:
-        """Drops the pages [first_page, end_page), those too that are `dirty` if so said, after the I/O on them has ended and nobody works on their views."""
+    async def purge(
+        self, section: Section, first_page: int, end_page: int = 1 << 52, dirty: bool = True
+    ) -> None:
+        """Drops the pages [first_page, end_page), those too that are `dirty` if so said, after the
+        I/O on them has ended and nobody works on their views.
+        """
         while True:
             await self.wait_idle(section)
             segments = section.segments.values()
@@ -242,7 +290,9 @@ class WriteBack:
                 if reads[0].event is None:
                     reads[0].event = Event()
                 await reads[0].event.wait()
-            elif any(s.pins or s.holds for s in segments if s.index + 1 << SEGMENT_SHIFT > first_page):
+            elif any(
+                s.pins or s.holds for s in segments if s.index + 1 << SEGMENT_SHIFT > first_page
+            ):
                 await self.scheduler.sleep(PIN_SECONDS)
             else:
                 break
@@ -252,7 +302,9 @@ class WriteBack:
             first = max(0, first_page - (segment.index << SEGMENT_SHIFT))
             end = min(SEGMENT_PAGES, end_page - (segment.index << SEGMENT_SHIFT))
             if first < end:
-                self._purge_segment(segment, (1 << end) - (1 << first) & ~(0 if dirty else segment.dirty))
+                self._purge_segment(
+                    segment, (1 << end) - (1 << first) & ~(0 if dirty else segment.dirty)
+                )
 
     def _purge_segment(self, segment: Segment, mask: int) -> None:
         physical = self.physical
@@ -290,7 +342,9 @@ class WriteBack:
         total = 0
         for section in {s.section for s in self.physical.segments.values()}:
             dirty = sum(s.dirty.bit_count() for s in section.segments.values())
-            assert dirty == section.dirty, f"{section.name}: {dirty} dirty pages, {section.dirty} counted"
+            assert dirty == section.dirty, (
+                f"{section.name}: {dirty} dirty pages, {section.dirty} counted"
+            )
             assert bool(dirty) == (section in self.sections)
             total += dirty
         assert total == self.dirty

@@ -20,7 +20,9 @@ class Place(enum.Enum):
     HOST = enum.auto()
 
 
-Complete = Callable[[Session, list[str]], "Iterable[str] | Place"]  # what may come after these arguments
+Complete = Callable[
+    [Session, list[str]], "Iterable[str] | Place"
+]  # what may come after these arguments
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,13 @@ class Command:
         return self.function(shell, arguments)
 
 
-def command(table: dict[str, Command], name: str, least: int, most: int, complete: Complete = lambda shell, words: Place.VOLUME) -> Callable[[Function], Function]:
+def command(
+    table: dict[str, Command],
+    name: str,
+    least: int,
+    most: int,
+    complete: Complete = lambda shell, words: Place.VOLUME,
+) -> Callable[[Function], Function]:
     """Makes a function a command of a table."""
 
     def register(function: Function) -> Function:

@@ -1,4 +1,5 @@
-"""The shell's commands. Each is a function of the shell and its arguments; its docstring is what `help` prints.
+"""The shell's commands. Each is a function of the shell and its arguments; its docstring is what
+`help` prints.
 
 The first line of a docstring is the usage, the rest says what the command does.
 """
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, Command] = {}
 
 
-# -- looking ----------------------------------------------------------------------------------------------------------
+# -- looking ---------------------------------------------------------------------------------------
 
 
 def matches(volume: Volume, path: str) -> tuple[str, list[FileInfo]]:
-    """The directory of a path whose last name may have * and ?, and the entries that fit; at least one.
+    """The directory of a path whose last name may have * and ?, and the entries that fit; at least
+    one.
 
     With a slash at its end only directories fit.
     """
@@ -35,7 +37,11 @@ def matches(volume: Volume, path: str) -> tuple[str, list[FileInfo]]:
     if "*" not in last and "?" not in last:
         return directory, [volume.stat(path)]
     fits = matcher(last)
-    found = [e for e in volume.entries(directory) if (fits(e.name) or fits(e.short_name)) and (e.is_directory or not path.endswith("/"))]
+    found = [
+        e
+        for e in volume.entries(directory)
+        if (fits(e.name) or fits(e.short_name)) and (e.is_directory or not path.endswith("/"))
+    ]
     if not found:
         raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"{path}: nothing matches")
     return directory, found
@@ -59,7 +65,10 @@ def dir_(shell: Session, arguments: list[str]) -> None:
         shell.out(f"{entry.modified:%d.%m.%Y %H:%M} {size:>12}  {entry.name}")
     files = [e for e in entries if not e.is_directory]
     directories = counted(len(entries) - len(files), "directory", "directories", 8)
-    shell.out(f"{counted(len(files), 'file', width=8)} {counted(sum(e.size for e in files), 'byte', width=12)}")
+    shell.out(
+        f"{counted(len(files), 'file', width=8)} "
+        f"{counted(sum(e.size for e in files), 'byte', width=12)}"
+    )
     shell.out(f"{directories} {counted(volume.space().free, 'byte', width=12)} free")
 
 
@@ -67,7 +76,8 @@ def dir_(shell: Session, arguments: list[str]) -> None:
 def cd(shell: Session, arguments: list[str]) -> None:
     """cd [PATH]
 
-    Changes the current directory, and with a drive letter the drive; without a path, says where you are.
+    Changes the current directory, and with a drive letter the drive; without a path, says where you
+    are.
     """
     if not arguments:
         shell.out(shell.prompt[:-1])
@@ -95,7 +105,7 @@ def type_(shell: Session, arguments: list[str]) -> None:
             shell.out(tail.decode("utf-8", "replace"))
 
 
-# -- changing ---------------------------------------------------------------------------------------------------------
+# -- changing --------------------------------------------------------------------------------------
 
 
 @command(COMMANDS, "copy", 2, 2)
@@ -108,7 +118,12 @@ def copy(shell: Session, arguments: list[str]) -> int | None:
     to_drive, to_volume, to = shell.resolve(arguments[1])
     directory, entries = matches(volume, path) if path else ("", [volume.stat("")])
     source, target = VolumeTree(volume, drive + "\\"), VolumeTree(to_volume, to_drive + "\\")
-    plan = plan_copy([(source, f"{directory}/{entry.name}".strip("/")) for entry in entries], target, to, recursive=True)
+    plan = plan_copy(
+        [(source, f"{directory}/{entry.name}".strip("/")) for entry in entries],
+        target,
+        to,
+        recursive=True,
+    )
     errors = plan.problems + run_copy(plan)
     for error in errors:
         shell.err(f"copy: {error.text}")
@@ -122,19 +137,24 @@ def copy(shell: Session, arguments: list[str]) -> int | None:
 def move(shell: Session, arguments: list[str]) -> None:
     """move FROM TO
 
-    Moves files (names may have * and ?) or a directory to another place on the same drive, or into a directory there.
+    Moves files (names may have * and ?) or a directory to another place on the same drive, or into
+    a directory there.
     """
     drive, volume, path = shell.resolve(arguments[0])
     to_drive, to_volume, to = shell.resolve(arguments[1])
     if drive != to_drive:
-        raise StatusError(Status.NOT_SAME_DEVICE, f"cannot move from {drive} to {to_drive} use copy and del")
+        raise StatusError(
+            Status.NOT_SAME_DEVICE, f"cannot move from {drive} to {to_drive} use copy and del"
+        )
     directory, entries = matches(volume, path)
     into = to_volume.is_dir(to)
     if len(entries) > 1 and not to_volume.stat(to).is_directory:
         raise StatusError(Status.NOT_A_DIRECTORY, f"{shell.shown(drive, to)}: is not a directory")
     for entry in entries:
         name = path.rstrip("/").rpartition("/")[2] if len(entries) == 1 else entry.name
-        volume.rename(f"{directory}/{name}".strip("/"), f"{to.rstrip('/')}/{entry.name}" if into else to)
+        volume.rename(
+            f"{directory}/{name}".strip("/"), f"{to.rstrip('/')}/{entry.name}" if into else to
+        )
 
 
 @command(COMMANDS, "ren", 2, 2)
@@ -160,7 +180,11 @@ def del_(shell: Session, arguments: list[str]) -> None:
     wild = path.rstrip("/").rpartition("/")[2]
     for entry in entries:
         if not (entry.is_directory and ("*" in wild or "?" in wild)):
-            volume.remove(f"{directory}/{entry.name}" if len(entries) > 1 or "*" in wild or "?" in wild else path)
+            volume.remove(
+                f"{directory}/{entry.name}"
+                if len(entries) > 1 or "*" in wild or "?" in wild
+                else path
+            )
 
 
 @command(COMMANDS, "md", 1, 1, lambda shell, words: Place.DIRECTORY)
@@ -183,14 +207,15 @@ def rd(shell: Session, arguments: list[str]) -> None:
     volume.rmdir(path)
 
 
-# -- volumes ----------------------------------------------------------------------------------------------------------
+# -- volumes ---------------------------------------------------------------------------------------
 
 
 @command(COMMANDS, "mount", 0, 1, lambda shell, words: Place.HOST)
 def mount(shell: Session, arguments: list[str]) -> None:
     """mount [IMAGE]
 
-    Mounts the volume in an image of the host under the next free letter; without an image, lists what is mounted.
+    Mounts the volume in an image of the host under the next free letter; without an image, lists
+    what is mounted.
     """
     if arguments:
         volume = shell.system.attach(arguments[0])
@@ -199,14 +224,24 @@ def mount(shell: Session, arguments: list[str]) -> None:
     for letter, volume in sorted(shell.system.volumes.items()):
         space = volume.space()
         how = " read-only" if volume.read_only else ""
-        shell.out(f"{letter} {volume.kind:<6} {space.total >> 10:>10} KiB, {space.free >> 10} KiB free  {volume.label or '-':<11} {volume.core.name}{how}")
+        shell.out(
+            f"{letter} {volume.kind:<6} {space.total >> 10:>10} KiB, {space.free >> 10} "
+            f"KiB free  {volume.label or '-':<11} {volume.core.name}{how}"
+        )
 
 
-@command(COMMANDS, "umount", 1, 2, lambda shell, words: ["discard"] if words else sorted(shell.system.volumes))
+@command(
+    COMMANDS,
+    "umount",
+    1,
+    2,
+    lambda shell, words: ["discard"] if words else sorted(shell.system.volumes),
+)
 def umount(shell: Session, arguments: list[str]) -> None:
     """umount DRIVE [discard]
 
-    Writes everything to a drive's device and lets go of it. With "discard", what could not be written is given up.
+    Writes everything to a drive's device and lets go of it. With "discard", what could not be
+    written is given up.
     """
     if len(arguments) == 2 and arguments[1].lower() != "discard":
         raise UsageError("usage: umount DRIVE [discard]")
@@ -226,7 +261,7 @@ def sync(shell: Session, arguments: list[str]) -> None:
         shell.volume(drive).flush()
 
 
-# -- the system -------------------------------------------------------------------------------------------------------
+# -- the system ------------------------------------------------------------------------------------
 
 
 @command(COMMANDS, "cls", 0, 0)

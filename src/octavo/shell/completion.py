@@ -1,4 +1,6 @@
-"""What a line may go on with: commands, their verbs, and paths of volumes or of the host, with quotes around blanks."""
+"""What a line may go on with: commands, their verbs, and paths of volumes or of the host, with
+quotes around blanks.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,11 @@ def completions(shell: Shell, line: str) -> Iterator[Completion]:
     before = split_words("".join(tokens[:-1] if raw else tokens))
     word = raw.replace('"', "").replace("'", "")
     for text, shown in _words(shell, before, word):
-        quoted = f'"{text}' + ("" if text.endswith(("\\", "/")) else '"') if " " in text or raw.startswith('"') else text
+        quoted = (
+            f'"{text}' + ("" if text.endswith(("\\", "/")) else '"')
+            if " " in text or raw.startswith('"')
+            else text
+        )
         yield Completion(quoted, len(raw), printable(shown))
 
 
@@ -60,7 +66,9 @@ def _volume_paths(shell: Shell, word: str, directories: bool) -> Iterator[tuple[
     except StatusError:
         return
     for entry in sorted(entries, key=lambda e: e.name.lower()):
-        if entry.name.upper().startswith(word[cut:].upper()) and (entry.is_directory or not directories):
+        if entry.name.upper().startswith(word[cut:].upper()) and (
+            entry.is_directory or not directories
+        ):
             name = entry.name + ("\\" if entry.is_directory else "")
             yield word[:cut] + name, name
 

@@ -35,12 +35,17 @@ def memory(shell: Session, arguments: list[str]) -> None:
     """memory [buddy | slab | pool | spaces | sections | paging | stat | PFN | picture FILE.png]
 
     Shows what the memory manager has done and holds.
-      buddy     free blocks of each segment by order, watermarks, how much of the free memory each order can use
-      slab      slab caches        pool      pools by tag, system PTEs, stacks        stat      counters, one a line
-      spaces    address spaces, their working sets, allocations, and where their pages are       sections  what can be mapped into them
+      buddy     free blocks of each segment by order, watermarks, how much of the free memory each
+                order can use
+      slab      slab caches
+      pool      pools by tag, system PTEs, stacks
+      stat      counters, one a line
+      spaces    address spaces, their working sets, allocations, and where their pages are
+      sections  what can be mapped into them
       paging    page lists by priority, the replacement policy, evictions, low and high memory
       PFN       why that frame is here, such as 0x1234
-      picture   writes a PNG to the host: a cell for each frame, coloured by state and owner, with addresses, segments and a legend
+      picture   writes a PNG to the host: a cell for each frame, coloured by state and owner, with
+                addresses, segments and a legend
     """
     if len(arguments) == 2:
         if arguments[0].lower() != "picture":
@@ -49,12 +54,17 @@ def memory(shell: Session, arguments: list[str]) -> None:
         return
     what = arguments[0].lower() if arguments else ""
     if what == "picture":
-        raise UsageError("memory picture needs the name of a file to write, such as memory picture FILE.png")
+        raise UsageError(
+            "memory picture needs the name of a file to write, such as memory picture FILE.png"
+        )
     if what and what not in _VIEWS:
         try:
             pfn = int(what, 0)
         except ValueError:
-            raise UsageError(f"{arguments[0]!r} is neither a frame number, such as 0x1234 or 4660, nor one of {', '.join(_VIEWS)}") from None
+            raise UsageError(
+                f"{arguments[0]!r} is neither a frame number, such as 0x1234 or 4660, nor "
+                f"one of {', '.join(_VIEWS)}"
+            ) from None
         shell.out(shell.system.explain(pfn))
         return
     for line in _VIEWS.get(what, report.memory_report)(shell.system):
@@ -67,7 +77,10 @@ def _picture(shell: Session, path: str) -> None:
     raster, grid = picture(shell.system.memory.pfns, shell.system.plan.segments)
     write_file(path, raster.png(PALETTE))
     height, width = raster.pixels.shape
-    shell.out(f"{path}: {width} x {height} pixels, {counted(grid.share, 'frame')} a cell, {counted(grid.width, 'cell')} a row")
+    shell.out(
+        f"{path}: {width} x {height} pixels, {counted(grid.share, 'frame')} a cell, "
+        f"{counted(grid.width, 'cell')} a row"
+    )
 
 
 @command(COMMANDS, "cache", 0, 0)

@@ -1,16 +1,18 @@
-"""A picture of physical memory: a cell for each frame, its colour what the frame is, and who has it.
+"""A picture of physical memory: a cell for each frame, its colour what the frame is, and who has
+it.
 
     title: which frames, how many a cell, how much a row
     address +----------------+
             | cells          |  DMA
-    address |      +---------+            a line between segments, stepped where it falls within a row
+    address |      +---------+        a line between segments, stepped where it falls within a row
             +------+         |  DIRECTMAP
             +----------------+
     legend: colour, name, frames
 
-Rows are a power of two wide, so that blocks of the buddy allocator are rectangles. Cells are squares of as many pixels as make
-the grid GRID wide, up to MOST_ZOOM; a segment's line lies on the upper edge of its cells. Where the machine has more frames than
-MOST_CELLS, a cell shows the first of the frames that share it.
+Rows are a power of two wide, so that blocks of the buddy allocator are rectangles. Cells are
+squares of as many pixels as make the grid GRID wide, up to MOST_ZOOM; a segment's line lies on the
+upper edge of its cells. Where the machine has more frames than MOST_CELLS, a cell shows the first
+of the frames that share it.
 """
 
 from __future__ import annotations
@@ -66,17 +68,27 @@ def kinds(pfns: PfnDatabase) -> npt.NDArray[np.uint8]:
     of_state = np.full(max(State) + 1, len(STATES), np.uint8)
     of_state[list(STATES)] = range(len(STATES))
     owners = {name: len(STATES) + i for i, name in enumerate(OWNERS)}
-    of_holder = np.array([next((i for name, i in owners.items() if name and holder.startswith(name)), owners[""]) for holder in pfns.holders], np.uint8)
+    of_holder = np.array(
+        [
+            next((i for name, i in owners.items() if name and holder.startswith(name)), owners[""])
+            for holder in pfns.holders
+        ],
+        np.uint8,
+    )
     table = pfns.table
     owner = of_holder[table[:, HOLDER]]
     owner[(table[:, HOLDER] == 0) & (table[:, PTE] != 0)] = owners["files and sections"]
-    owner[pfns.first : pfns.first - (-pfns.frames * ENTRY_BYTES >> PAGE_SHIFT)] = owners["PFN database"]
+    owner[pfns.first : pfns.first - (-pfns.frames * ENTRY_BYTES >> PAGE_SHIFT)] = owners[
+        "PFN database"
+    ]
     return np.where(table[:, STATE] == State.ACTIVE, owner, of_state[table[:, STATE]])
 
 
 @dataclass
 class Grid:
-    """Cells of `share` frames each, `width` in a row; a cell is a square of `zoom` pixels, the first at (left, top)."""
+    """Cells of `share` frames each, `width` in a row; a cell is a square of `zoom` pixels, the
+    first at (left, top).
+    """
 
     frames: int
     share: int
@@ -115,7 +127,10 @@ def picture(pfns: PfnDatabase, segments: Sequence[Segment]) -> tuple[Raster, Gri
     shown = [i for i, count in enumerate(counts) if count]
     bottom = grid.top + grid.rows * grid.zoom
     across = max(1, (grid.width * grid.zoom + _RIGHT) // _COLUMN)
-    raster = Raster(grid.left + grid.width * grid.zoom + _RIGHT, bottom + _MARGIN + -(-len(shown) // across) * _ROW + _MARGIN)
+    raster = Raster(
+        grid.left + grid.width * grid.zoom + _RIGHT,
+        bottom + _MARGIN + -(-len(shown) // across) * _ROW + _MARGIN,
+    )
     cells = np.full(grid.rows * grid.width, _PAPER, np.uint8)
     cells[: -(-pfns.frames // grid.share)] = found[:: grid.share] + _KINDS
     drawn = cells.reshape(grid.rows, grid.width).repeat(grid.zoom, 0).repeat(grid.zoom, 1)
@@ -141,7 +156,10 @@ def _size(count: int) -> str:
 def _title(raster: Raster, grid: Grid) -> None:
     each = "1 frame" if grid.share == 1 else f"the first of {grid.share} frames"
     row = _size(grid.width * grid.share << PAGE_SHIFT)
-    text = f"{grid.frames} frames of 4 KiB; a cell is {each}, a row {row}; colours: state, of active frames the owner"
+    text = (
+        f"{grid.frames} frames of 4 KiB; a cell is {each}, a row {row}; colours: state, of "
+        "active frames the owner"
+    )
     raster.text(_MARGIN, _MARGIN, text.replace(";", ","), _INK)
 
 

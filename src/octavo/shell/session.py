@@ -1,6 +1,8 @@
-"""What a shell command works with: the system, the current drive and directories, and where lines go.
+"""What a shell command works with: the system, the current drive and directories, and where lines
+go.
 
-A path is such as C:\\docs\\a.txt, docs/a.txt or \\docs; each drive has a current directory of its own.
+A path is such as C:\\docs\\a.txt, docs/a.txt or \\docs; each drive has a current directory of its
+own.
 """
 
 from __future__ import annotations
@@ -25,16 +27,20 @@ class UsageError(Exception):
 
 
 class Session:
-    """Somebody at work on `system`, whose lines go to `out`, and errors to `err` (None: to `out`, too).
+    """Somebody at work on `system`, whose lines go to `out`, and errors to `err` (None: to `out`,
+    too).
 
-    `status` is that of the last command; `done` is set by exit. Nothing in a line can take over a terminal.
+    `status` is that of the last command; `done` is set by exit. Nothing in a line can take over a
+    terminal.
     """
 
     def __init__(self, system: System, out: Print = print, err: Print | None = None) -> None:
         self.system = given(system, System, "the system of a shell")
         for print_line in (out, out if err is None else err):
             if not callable(print_line):
-                raise invalid(f"{shown(print_line)} prints no lines: a function of a text is needed")
+                raise invalid(
+                    f"{shown(print_line)} prints no lines: a function of a text is needed"
+                )
         self.out: Print = lambda line: out(printable(line))
         self.err: Print = lambda line: (err or out)(printable(line))
         self.clear: Callable[[], None] = lambda: None  # empties the screen, where there is one
@@ -50,21 +56,30 @@ class Session:
         return self.shown(self.drive, self._directories.get(self.drive, [])) + ">"
 
     def volume(self, drive: str) -> Volume:
-        """The volume of a drive letter. StatusError NO_SUCH_DEVICE, and FILE_CLOSED when the system was ended."""
+        """The volume of a drive letter. StatusError NO_SUCH_DEVICE, and FILE_CLOSED when the system
+        was ended.
+        """
         self.system.scheduler.check_open()
         try:
             return self.system.volumes[drive.upper()]
         except KeyError:
-            raise StatusError(Status.NO_SUCH_DEVICE, f"no volume is mounted on {drive.upper()}; mount IMAGE mounts one") from None
+            raise StatusError(
+                Status.NO_SUCH_DEVICE,
+                f"no volume is mounted on {drive.upper()}; mount IMAGE mounts one",
+            ) from None
 
     def letter(self, word: str) -> str:
-        r"""The letter of a drive that has a volume, such as "C:", as c, c: or C:\. StatusError NO_SUCH_DEVICE when there is none."""
+        r"""The letter of a drive that has a volume, such as "C:", as c, c: or C:\. StatusError
+        NO_SUCH_DEVICE when there is none.
+        """
         drive = word.upper().rstrip("\\/").removesuffix(":") + ":"
         self.volume(drive)
         return drive
 
     def resolve(self, path: str) -> tuple[str, Volume, str]:
-        """The drive, its volume, and the absolute path on it (with "/", also at its end if there is one; "" for the root)."""
+        """The drive, its volume, and the absolute path on it (with "/", also at its end if there is
+        one; "" for the root).
+        """
         drive = self.drive
         if drive_and_path := _DRIVE.fullmatch(path):
             drive, path = drive_and_path[1].upper(), drive_and_path[2]

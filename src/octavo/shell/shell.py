@@ -1,11 +1,11 @@
 """The shell: one line in, output and a status out.
 
-A line is a command and its arguments, with ' or " around those that have spaces. Commands are found in any case, and by
-any beginning that fits only one of them. An error is one line, "command: what is wrong", and status 1; a line that makes no
-sense has status 2.
+A line is a command and its arguments, with ' or " around those that have spaces. Commands are found
+in any case, and by any beginning that fits only one of them. An error is one line, "command: what
+is wrong", and status 1; a line that makes no sense has status 2.
 
-The commands are in `octavo.shell.commands`, `octavo.shell.inspection` and `octavo.shell.vm`; what they work with is a
-`Session`.
+The commands are in `octavo.shell.commands`, `octavo.shell.inspection` and `octavo.shell.vm`; what
+they work with is a `Session`.
 """
 
 from __future__ import annotations
@@ -52,9 +52,11 @@ class Shell(Session):
     """A shell on `system` that writes lines to `out`, and errors to `err` (None: to `out`, too)."""
 
     def run(self, text: str, keep_going: bool = True) -> int:
-        """Runs the commands in a text, separated by ";" or line ends; returns the status of the last one.
+        """Runs the commands in a text, separated by ";" or line ends; returns the status of the
+        last one.
 
-        Without `keep_going` the first that fails is the last. StatusError INVALID_PARAMETER for what is no text.
+        Without `keep_going` the first that fails is the last. StatusError INVALID_PARAMETER for
+        what is no text.
         """
         for line in split_commands(named(text, "what a shell runs")):
             self.execute(line)
@@ -63,14 +65,18 @@ class Shell(Session):
         return self.status
 
     def run_lines(self, text: str) -> None:
-        """Runs the lines of a text, such as one that was pasted, up to exit; each is one command, whatever is in it."""
+        """Runs the lines of a text, such as one that was pasted, up to exit; each is one command,
+        whatever is in it.
+        """
         for line in text.split("\n"):
             self.execute(line)
             if self.done:
                 break
 
     def execute(self, line: str) -> int:
-        """Runs one command; returns its status: 0 done, 1 failed, 2 called wrongly. StatusError INVALID_PARAMETER for what is no text."""
+        """Runs one command; returns its status: 0 done, 1 failed, 2 called wrongly. StatusError
+        INVALID_PARAMETER for what is no text.
+        """
         words = split_words(named(line, "a command"))
         if not words:
             return self.status
@@ -99,7 +105,9 @@ class Shell(Session):
 
 def split_words(line: str) -> list[str]:
     """The words of a line, quotes taken off."""
-    return [_QUOTED.sub(lambda m: m[1] if m[1] is not None else m[2], w) for w in _WORD.findall(line)]
+    return [
+        _QUOTED.sub(lambda m: m[1] if m[1] is not None else m[2], w) for w in _WORD.findall(line)
+    ]
 
 
 def _open_quote(line: str) -> str:

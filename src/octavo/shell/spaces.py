@@ -12,7 +12,10 @@ from octavo.printing import counted
 from octavo.system import System
 
 Table = dict[str, Any]
-NO_SPACES = "No address space has been made: they are by the command vm, or by system.virtual.create in Python."
+NO_SPACES = (
+    "No address space has been made: they are by the command vm, or by "
+    "system.virtual.create in Python."
+)
 
 
 def spaces_report(system: System) -> list[str]:
@@ -22,37 +25,67 @@ def spaces_report(system: System) -> list[str]:
     virtual = system.virtual
     data = cast(Table, virtual.statistics())
     files = data["page_files"]
-    lines = [f"Commit: {data['committed']} of {counted(data['limit'], 'page')}; page files: {files['slots'] - files['free']} of {counted(files['slots'], 'page')} used, "
-             f"{files['written']} written, {files['read']} read in {counted(files['requests'], 'request')}"]  # fmt: skip
-    lines.append(f"Working sets: {counted(data['working_sets'], 'page')}, shared ones counted in each space; {counted(data['working_set_frames'], 'frame')}")
+    lines = [
+        f"Commit: {data['committed']} of {counted(data['limit'], 'page')}; page files: "
+        f"{files['slots'] - files['free']} of {counted(files['slots'], 'page')} used, "
+        f"{files['written']} written, {files['read']} read in "
+        f"{counted(files['requests'], 'request')}"
+    ]
+    lines.append(
+        f"Working sets: {counted(data['working_sets'], 'page')}, shared ones counted in "
+        f"each space; {counted(data['working_set_frames'], 'frame')}"
+    )
     for space in virtual.spaces:
         own, most = data["spaces"][space.name], "-" if space.maximum is None else space.maximum
         lines.append(
-            f"{space.name}: {counted(own['committed'], 'page')} committed, {own['resident']} in frames ({own['shared']} of sections), {own['paged']} in page files; "
-            f"minimum {space.minimum}, maximum {most}, {len(space.locked)} locked; {counted(own['tables'], 'page table')}, {counted(own['faults'], 'fault')}, "
+            f"{space.name}: {counted(own['committed'], 'page')} committed, "
+            f"{own['resident']} in frames ({own['shared']} of sections), {own['paged']} in "
+            "page files; "
+            f"minimum {space.minimum}, maximum {most}, {len(space.locked)} locked; "
+            f"{counted(own['tables'], 'page table')}, {counted(own['faults'], 'fault')}, "
             f"{own['copied']} copied"
         )
-        lines.append(f"  {'addresses':<33}{'protection':<20}{'pages':>7}{'frames':>8}{'shared':>8}{'dirty':>7}{'used':>6}{'paged':>7}  what")
+        lines.append(
+            f"  {'addresses':<33}{'protection':<20}{'pages':>7}{'frames':>8}"
+            f"{'shared':>8}{'dirty':>7}{'used':>6}{'paged':>7}  what"
+        )
         lines += [_run_line(space, vad, run) for vad in space.vads.all for run in vad.runs]
     return lines
 
 
 def _run_line(space: AddressSpace, vad: Vad, run: Run) -> str:
-    """One run: its pages in frames, of sections, modified (or not all zeros), used since accessed bits were last taken away, in page files."""
+    """One run: its pages in frames, of sections, modified (or not all zeros), used since accessed
+    bits were last taken away, in page files.
+    """
     first, end, protect = run
     entries = [entry for _, entry in space.tables.entries(first << PAGE_SHIFT, end << PAGE_SHIFT)]
     paged = sum(is_paged(entry) for entry in entries)
     present = [entry for entry in entries if entry & PRESENT]
-    shared, dirty, used = sum(map(space.pages.is_shared, present)), sum(e & DIRTY > 0 for e in present), sum(e & ACCESSED > 0 for e in present)
+    shared, dirty, used = (
+        sum(map(space.pages.is_shared, present)),
+        sum(e & DIRTY > 0 for e in present),
+        sum(e & ACCESSED > 0 for e in present),
+    )
     what = protect.name or f"{int(protect):#x}" if protect is not None else "reserved"
     where = f"{first << PAGE_SHIFT:#014x}-{(end << PAGE_SHIFT) - 1:#014x}"
-    return f"  {where:<33}{what:<20}{end - first:>7}{len(entries) - paged:>8}{shared:>8}{dirty:>7}{used:>6}{paged:>7}  {describe(space, vad)}"
+    return (
+        f"  {where:<33}{what:<20}{end - first:>7}{len(entries) - paged:>8}"
+        f"{shared:>8}{dirty:>7}{used:>6}{paged:>7}  {describe(space, vad)}"
+    )
 
 
 def describe(space: AddressSpace, vad: Vad) -> str:
     """What an allocation is."""
     if vad.view is None:
-        kind = "zeros of an image" if vad.image else "stack" if vad in space.stacks else "private, write watch" if vad.written is not None else "private"
+        kind = (
+            "zeros of an image"
+            if vad.image
+            else "stack"
+            if vad in space.stacks
+            else "private, write watch"
+            if vad.written is not None
+            else "private"
+        )
         return kind + (f", {vad.advice.name.lower()}" if vad.advice else "")
     view, parts = vad.view, []
     if view.first:
@@ -71,16 +104,31 @@ def sections_report(system: System) -> list[str]:
     found = list(system.virtual.sections.all)
     if not found:
         return ["No section has been made for address spaces."]
-    lines = [f"{'section':<28}{'kind':<11}{'protection':<20}{'KiB':>10}{'views':>7}{'pages in':>10}{'dirty':>7}{'slots':>7}"]
+    lines = [
+        f"{'section':<28}{'kind':<11}{'protection':<20}{'KiB':>10}"
+        f"{'views':>7}{'pages in':>10}{'dirty':>7}{'slots':>7}"
+    ]
     for made in found:
-        kind = "device" if made.frame else "external" if made.control else "page file" if made.paged else "file"
+        kind = (
+            "device"
+            if made.frame
+            else "external"
+            if made.control
+            else "page file"
+            if made.paged
+            else "file"
+        )
         slots = len(system.virtual.sections.pager.slots(made.section)) if made.paged else 0
         protect = made.protect.name or f"{int(made.protect):#x}"
         lines.append(
-            f"{made.name[-27:]:<28}{kind:<11}{protect:<20}{made.size >> 10:>10}{len(made.views):>7}{made.section.resident():>10}{made.section.dirty:>7}{slots:>7}"
+            f"{made.name[-27:]:<28}{kind:<11}{protect:<20}{made.size >> 10:>10}"
+            f"{len(made.views):>7}{made.section.resident():>10}{made.section.dirty:>7}{slots:>7}"
         )
         if made.control is not None:
-            lines.append("  " + ", ".join(f"{name} {count}" for name, count in made.control.statistics().items()))
+            lines.append(
+                "  "
+                + ", ".join(f"{name} {count}" for name, count in made.control.statistics().items())
+            )
     return lines
 
 
@@ -89,10 +137,18 @@ def paging_report(system: System) -> list[str]:
     physical, pageout = system.memory.physical, system.memory.pageout
     conditions = pageout.conditions
     conditions.look(physical.available)
-    state = "low" if conditions.low_memory.signalled else "high" if conditions.high_memory.signalled else "between low and high"
+    state = (
+        "low"
+        if conditions.low_memory.signalled
+        else "high"
+        if conditions.high_memory.signalled
+        else "between low and high"
+    )
     lines = [
-        f"Available: {counted(physical.available, 'frame')}, memory is {state} (low below {conditions.low}, high from {conditions.high})",
-        f"Lists: {physical.buddy.free_frames} free, {physical.zeroed.count} zeroed, {physical.modified.count} modified; standby by priority 0 to 7: "
+        f"Available: {counted(physical.available, 'frame')}, memory is {state} (low below "
+        f"{conditions.low}, high from {conditions.high})",
+        f"Lists: {physical.buddy.free_frames} free, {physical.zeroed.count} zeroed, "
+        f"{physical.modified.count} modified; standby by priority 0 to 7: "
         + " ".join(map(str, physical.standby.by_priority())),
     ]
     if system.statistics()["virtual"] is None:
@@ -101,13 +157,18 @@ def paging_report(system: System) -> list[str]:
     data = cast(Table, virtual.statistics())
     policy, gone, balance = data["replacement"], data["eviction"], data["balance"]
     lines.append(
-        f"Replacement: {policy['policy']} over {counted(policy['pages'], 'page')}, on its lists {policy['lists']}; "
+        f"Replacement: {policy['policy']} over {counted(policy['pages'], 'page')}, on its "
+        f"lists {policy['lists']}; "
         f"accessed bits taken {counted(policy['harvests'], 'time')}"
     )
-    left = f"{counted(gone['unmapped'], 'page')} unmapped, {gone['dropped']} dropped as zeros, {gone['evicted']} written to page files"
+    left = (
+        f"{counted(gone['unmapped'], 'page')} unmapped, {gone['dropped']} dropped as zeros, "
+        f"{gone['evicted']} written to page files"
+    )
     lines.append(f"Eviction: {left}; {gone['kept']} touched meanwhile, {gone['spared']} held")
     lines.append(
-        f"Balance-set manager: {counted(balance['passes'], 'pass', 'passes')}, {counted(balance['trimmed'], 'page')} trimmed; "
+        f"Balance-set manager: {counted(balance['passes'], 'pass', 'passes')}, "
+        f"{counted(balance['trimmed'], 'page')} trimmed; "
         f"spaces ended for want of memory: {balance['ended']}"
     )
     return [*lines, *virtual.balance.log]
@@ -117,24 +178,48 @@ def explain_address(system: System, space: AddressSpace, address: int) -> list[s
     """Why an address is as it is: its allocation, its page, its frame."""
     page = address >> PAGE_SHIFT
     if page >= space.vads.high:
-        return [f"{address:#x}: lies above user space, which ends at {space.vads.high << PAGE_SHIFT:#x}"]
+        return [
+            f"{address:#x}: lies above user space, which ends at {space.vads.high << PAGE_SHIFT:#x}"
+        ]
     vad = space.vads.find(page)
     if vad is None:
         return [f"{address:#x}: nothing is allocated there in {space.name}"]
     protect = vad.run_at(page)[2]
-    lines = [f"{address:#x}: in {describe(space, vad)}, allocated {vad.start << PAGE_SHIFT:#x}-{(vad.end << PAGE_SHIFT) - 1:#x}, "
-             + ("reserved" if protect is None else protect.name or f"{int(protect):#x}")]  # fmt: skip
+    lines = [
+        f"{address:#x}: in {describe(space, vad)}, allocated "
+        f"{vad.start << PAGE_SHIFT:#x}-{(vad.end << PAGE_SHIFT) - 1:#x}, "
+        + ("reserved" if protect is None else protect.name or f"{int(protect):#x}")
+    ]
     if vad.view is not None:
         number = vad.view.page_at(page)
-        lines.append(f"  page {number} of {vad.view.object.name}, byte {number * PAGE_SIZE + address % PAGE_SIZE}")
+        lines.append(
+            f"  page {number} of {vad.view.object.name}, byte "
+            f"{number * PAGE_SIZE + address % PAGE_SIZE}"
+        )
     entry = space.tables.get(page << PAGE_SHIFT)
     if not entry:
-        lines.append("  no page-table entry: " + ("never touched, or taken out again" if protect is not None else "it would be refused"))
+        lines.append(
+            "  no page-table entry: "
+            + (
+                "never touched, or taken out again"
+                if protect is not None
+                else "it would be refused"
+            )
+        )
     elif is_paged(entry):
         file, slot = space.pages.files.place(entry)
         lines.append(f"  in page file {space.pages.files.stores[file].name}, page {slot}")
     else:
-        bits = [name for bit, name in ((PRESENT, "present"), (2, "writable"), (ACCESSED, "accessed"), (DIRTY, "dirty")) if entry & bit]
+        bits = [
+            name
+            for bit, name in (
+                (PRESENT, "present"),
+                (2, "writable"),
+                (ACCESSED, "accessed"),
+                (DIRTY, "dirty"),
+            )
+            if entry & bit
+        ]
         lines.append(f"  entry {entry:#x}: {', '.join(bits) or 'held, no access now'}")
         lines.append("  " + system.explain(space.pages.frame_of(entry)))
     return lines

@@ -46,7 +46,9 @@ class _History(FileHistory):
 
 
 def open_history() -> History:
-    """The lines of earlier sessions, kept in octavo/history below XDG_STATE_HOME; of this session only where that cannot be."""
+    """The lines of earlier sessions, kept in octavo/history below XDG_STATE_HOME; of this session
+    only where that cannot be.
+    """
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     path = Path(base) / "octavo" / "history"
     try:
@@ -61,7 +63,9 @@ def open_history() -> History:
 
 def run_terminal(shell: Shell) -> int:
     """Reads and runs lines until exit or the end of input; returns the last status."""
-    session: PromptSession[str] = PromptSession(history=open_history(), completer=_Completer(shell), complete_while_typing=False)
+    session: PromptSession[str] = PromptSession(
+        history=open_history(), completer=_Completer(shell), complete_while_typing=False
+    )
     shell.clear = clear
 
     def idle(context: object) -> None:

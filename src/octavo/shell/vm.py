@@ -40,15 +40,23 @@ def _complete(shell: Session, words: list[str]) -> Iterable[str] | Place:
 def vm(shell: Session, arguments: list[str]) -> None:
     """vm [VERB ...]
 
-    Works in an address space of the shell's own, which the first verb makes; without a verb it shows all spaces.
-      vm alloc SIZE               private memory, such as 1M        vm map FILE [copy]     a file; copy: copied when it is written
-      vm read ADDRESS [BYTES]     as hexadecimal and text           vm write ADDRESS TEXT
-      vm scan ADDRESS [write]     touches each page of the allocation there, on a virtual CPU; tells the faults
-      vm advise ADDRESS ADVICE    normal, random, sequential, reverse, willneed, dontneed
-      vm where ADDRESS            why that address is as it is      vm free ADDRESS        ends the allocation or view there
-      vm fork                     the space once more, shared until written; the copy is the one you work in then
-      vm end                      ends the space you work in        vm use NAME            works in another one
-      vm sections                 sections and their pages          vm paging              page lists, replacement, working sets
+    Works in an address space of the shell's own, which the first verb makes; without a verb it
+    shows all spaces.
+      vm alloc SIZE             private memory, such as 1M
+      vm map FILE [copy]        a file; copy: copied when it is written
+      vm read ADDRESS [BYTES]   as hexadecimal and text
+      vm write ADDRESS TEXT
+      vm scan ADDRESS [write]   touches each page of the allocation there, on a virtual CPU; tells
+                                the faults
+      vm advise ADDRESS ADVICE  normal, random, sequential, reverse, willneed, dontneed
+      vm where ADDRESS          why that address is as it is
+      vm free ADDRESS           ends the allocation or view there
+      vm fork                   the space once more, shared until written; the copy is the one you
+                                work in then
+      vm end                    ends the space you work in
+      vm use NAME               works in another one
+      vm sections               sections and their pages
+      vm paging                 page lists, replacement, working sets
     """
     verb, rest = (arguments[0].lower(), arguments[1:]) if arguments else ("", [])
     if verb not in _VERBS:
@@ -100,7 +108,10 @@ def _map(shell: Session, rest: list[str]) -> list[str]:
     finally:
         system.virtual.sections.close(section)
     pages = size >> PAGE_SHIFT
-    return [f"{base:#x}: {counted(pages, 'page')} of {section.name}" + ("" if writable else ", copied when they are written")]
+    return [
+        f"{base:#x}: {counted(pages, 'page')} of {section.name}"
+        + ("" if writable else ", copied when they are written")
+    ]
 
 
 def _read(shell: Session, rest: list[str]) -> list[str]:
@@ -109,7 +120,11 @@ def _read(shell: Session, rest: list[str]) -> list[str]:
         raise UsageError(f"at most {MOST_SHOWN} bytes at once")
     data = shell.system.scheduler.run(_space(shell).read(address, count))
     rows = [(at, data[at : at + 16]) for at in range(0, len(data), 16)]
-    return [f"{address + at:#014x}  {row.hex(' '):<47}  {''.join(chr(b) if 32 <= b < 127 else '.' for b in row)}" for at, row in rows]
+    return [
+        f"{address + at:#014x}  {row.hex(' '):<47}  "
+        f"{''.join(chr(b) if 32 <= b < 127 else '.' for b in row)}"
+        for at, row in rows
+    ]
 
 
 def _write(shell: Session, rest: list[str]) -> list[str]:
@@ -131,7 +146,8 @@ def _scan(shell: Session, rest: list[str]) -> list[str]:
     in_bulk = bulk.filled
     faults = shell.system.scheduler.run(shell.system.virtual.run(space, refs))
     return [
-        f"{counted(len(refs), 'reference')}, {counted(faults, 'fault')}: {bulk.filled - in_bulk} by a kernel, {space.faults - before} by the executive; "
+        f"{counted(len(refs), 'reference')}, {counted(faults, 'fault')}: "
+        f"{bulk.filled - in_bulk} by a kernel, {space.faults - before} by the executive; "
         f"{counted(space.pages.resident, 'page')} in frames"
     ]
 
@@ -142,7 +158,11 @@ def _advise(shell: Session, rest: list[str]) -> list[str]:
     if rest[1].upper() not in Advice.__members__:
         raise UsageError(f"{rest[1]!r} is none of {', '.join(a.name.lower() for a in Advice)}")
     size = (vad.end - vad.start if vad is not None else 1) * PAGE_SIZE
-    shell.system.scheduler.run(space.advise((vad.start if vad is not None else page) << PAGE_SHIFT, size, Advice[rest[1].upper()]))
+    shell.system.scheduler.run(
+        space.advise(
+            (vad.start if vad is not None else page) << PAGE_SHIFT, size, Advice[rest[1].upper()]
+        )
+    )
     return []
 
 
@@ -178,7 +198,10 @@ def _end(shell: Session, rest: list[str]) -> list[str]:
 def _use(shell: Session, rest: list[str]) -> list[str]:
     names = [s.name for s in shell.system.virtual.spaces]
     if rest[0] not in names:
-        raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"there is no space {rest[0]}: {', '.join(names) or 'none at all'}")
+        raise StatusError(
+            Status.OBJECT_NAME_NOT_FOUND,
+            f"there is no space {rest[0]}: {', '.join(names) or 'none at all'}",
+        )
     shell.space = rest[0]
     return []
 

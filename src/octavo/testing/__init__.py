@@ -1,4 +1,6 @@
-"""For tests of what stands on a device: devices that fail, take their time, keep all in memory, or record what a power cut can leave."""
+"""For tests of what stands on a device: devices that fail, take their time, keep all in memory, or
+record what a power cut can leave.
+"""
 
 from octavo.testing.bufferdisk import BufferDisk
 from octavo.testing.bytespager import BytesPager

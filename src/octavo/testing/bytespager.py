@@ -1,4 +1,5 @@
-"""A pager that keeps one section in a bytearray, takes a millisecond of virtual time a request, and fails when it is told to.
+"""A pager that keeps one section in a bytearray, takes a millisecond of virtual time a request, and
+fails when it is told to.
 
 For tests of what stands on pagers: sections, views, page-out.
 """
@@ -16,7 +17,8 @@ from octavo.threads.scheduler import Scheduler
 
 
 class BytesPager:
-    """Fails the requests whose verb, "read" or "write", is in `broken`, and the read of number `fail_at`, from 1.
+    """Fails the requests whose verb, "read" or "write", is in `broken`, and the read of number
+    `fail_at`, from 1.
 
     `requests` lists the reads as (first page, pages). With `slow` set to False nothing waits.
     """
@@ -33,7 +35,9 @@ class BytesPager:
     def _fails(self, verb: str, number: int) -> bool:
         return verb in self.broken or (verb == "read" and number == self.fail_at)
 
-    async def data_request(self, section: Section, page: int, buffers: list[memoryview], need: range) -> None:
+    async def data_request(
+        self, section: Section, page: int, buffers: list[memoryview], need: range
+    ) -> None:
         """Copies from the bytearray; behind its end there are zeros."""
         self.requests.append((page, sum(map(len, buffers)) // PAGE_SIZE))
         if self.slow:

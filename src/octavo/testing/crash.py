@@ -1,18 +1,22 @@
-"""What a power cut can leave on a device: a recording of its writes, and the states that follow from it.
+"""What a power cut can leave on a device: a recording of its writes, and the states that follow
+from it.
 
-    device = RecordingDevice(disk)              ... work, with flushes ...
+    device = RecordingDevice(disk)  ... work, with flushes ...
     for state in replay(image, device.epochs, states(device.epochs, random.Random(1))):
-        ...                                     `image` is now what the cut has left; look at it, change nothing
+        ...                         `image` is now what the cut has left; look at it, change nothing
 
-An epoch is the writes between two flushes. When power goes in an epoch, all of the earlier epochs is on the medium, nothing
-of the later ones, and of its own any subset: a disk may keep writes in a cache and write them in any order until it is
-flushed. Subsets are taken of whole writes and of whole sectors; a sector itself is old or new, but in `torn_states`.
+An epoch is the writes between two flushes. When power goes in an epoch, all of the earlier epochs
+is on the medium, nothing of the later ones, and of its own any subset: a disk may keep writes in a
+cache and write them in any order until it is flushed. Subsets are taken of whole writes and of
+whole sectors; a sector itself is old or new, but in `torn_states`.
 
-An epoch with few pieces gives every subset. One with many gives every prefix (the order of issue), every suffix (the other
-order), each piece missing, each piece alone, and random subsets; what is more than `most` is drawn from these by the seed.
+An epoch with few pieces gives every subset. One with many gives every prefix (the order of issue),
+every suffix (the other order), each piece missing, each piece alone, and random subsets; what is
+more than `most` is drawn from these by the seed.
 
-Source: what dm-log-writes of Linux and CrashMonkey do for block devices. Departures: two writes of one sector in one epoch
-never change places, since the later one is issued after the earlier one has ended.
+Source: what dm-log-writes of Linux and CrashMonkey do for block devices. Departures: two writes of
+one sector in one epoch never change places, since the later one is issued after the earlier one has
+ended.
 """
 
 from __future__ import annotations
@@ -36,7 +40,9 @@ Epoch = list[Write]
 
 
 class State(NamedTuple):
-    """Power went in epoch `epoch`: everything before it is on the medium, and of its own writes the pieces in `kept`, in order."""
+    """Power went in epoch `epoch`: everything before it is on the medium, and of its own writes the
+    pieces in `kept`, in order.
+    """
 
     epoch: int
     kept: tuple[Write, ...]
@@ -48,10 +54,12 @@ class State(NamedTuple):
 
 
 class RecordingDevice(Device):
-    """Passes requests on to `device`; `epochs` has what was written, the last epoch not being flushed yet.
+    """Passes requests on to `device`; `epochs` has what was written, the last epoch not being
+    flushed yet.
 
-    A request that fails is taken to have changed nothing (a FaultyDevice stands before this one, not behind it); a flush that
-    fails ends no epoch. A write that ends while a flush is under way belongs to the epoch after it.
+    A request that fails is taken to have changed nothing (a FaultyDevice stands before this one,
+    not behind it); a flush that fails ends no epoch. A write that ends while a flush is under way
+    belongs to the epoch after it.
     """
 
     def __init__(self, device: Device) -> None:
@@ -94,20 +102,25 @@ class RecordingDevice(Device):
 
 
 def states(epochs: Sequence[Epoch], random: Random, most: int = 256) -> Iterator[State]:
-    """The states that a power cut can leave, epoch by epoch; at most about `most` subsets of its writes and as many of its sectors.
+    """The states that a power cut can leave, epoch by epoch; at most about `most` subsets of its
+    writes and as many of its sectors.
 
     One seed, the same states. Some are equal in their bytes.
     """
     for number, epoch in enumerate(epochs):
-        for pieces in (epoch, sectors(epoch)) if any(len(w.data) > SECTOR for w in epoch) else (epoch,):
+        for pieces in (
+            (epoch, sectors(epoch)) if any(len(w.data) > SECTOR for w in epoch) else (epoch,)
+        ):
             for mask in subsets(len(pieces), random, most):
                 yield State(number, tuple(piece for i, piece in enumerate(pieces) if mask >> i & 1))
 
 
 def torn_states(epochs: Sequence[Epoch], random: Random, most: int = 16) -> Iterator[State]:
-    """States in which one sector besides is half written, at most `most` an epoch: its first bytes are new, the others old.
+    """States in which one sector besides is half written, at most `most` an epoch: its first bytes
+    are new, the others old.
 
-    Disks promise that this does not happen, and some break it. No order of writes helps: it can only be told afterwards.
+    Disks promise that this does not happen, and some break it. No order of writes helps: it can
+    only be told afterwards.
     """
     for number, epoch in enumerate(epochs):
         pieces = sectors(epoch)
@@ -118,17 +131,27 @@ def torn_states(epochs: Sequence[Epoch], random: Random, most: int = 16) -> Iter
 
 def sectors(epoch: Epoch) -> Epoch:
     """The writes of an epoch cut into sectors; each keeps the number of its write."""
-    return [Write(w.number, w.offset + at, w.data[at : at + SECTOR]) for w in epoch for at in range(0, len(w.data), SECTOR)]
+    return [
+        Write(w.number, w.offset + at, w.data[at : at + SECTOR])
+        for w in epoch
+        for at in range(0, len(w.data), SECTOR)
+    ]
 
 
 def subsets(count: int, random: Random, most: int) -> list[int]:
-    """Subsets of `count` things as bit masks: all of them, if they are at most `most`, otherwise the telling ones and random ones."""
+    """Subsets of `count` things as bit masks: all of them, if they are at most `most`, otherwise
+    the telling ones and random ones.
+    """
     if count < most.bit_length():
         return list(range(1 << count))
     whole = (1 << count) - 1
     prefixes = [(1 << i) - 1 for i in range(count + 1)]
     single = [1 << i for i in range(count)]
-    designed = list(dict.fromkeys([*prefixes, *(whole ^ p for p in prefixes), *single, *(whole ^ s for s in single)]))
+    designed = list(
+        dict.fromkeys(
+            [*prefixes, *(whole ^ p for p in prefixes), *single, *(whole ^ s for s in single)]
+        )
+    )
     if len(designed) > most * 3 // 4:
         designed = [0, whole, *random.sample(designed, most * 3 // 4)]
     drawn = [_random_mask(count, random) for _ in range(most - len(designed))]
@@ -141,8 +164,11 @@ def _random_mask(count: int, random: Random) -> int:
     return sum(1 << i for i in range(count) if random.random() < share)
 
 
-def replay(image: bytearray | memoryview, epochs: Sequence[Epoch], cuts: Iterable[State]) -> Iterator[State]:
-    """Yields each state while `image`, which was the device before the first epoch, is as the state has it.
+def replay(
+    image: bytearray | memoryview, epochs: Sequence[Epoch], cuts: Iterable[State]
+) -> Iterator[State]:
+    """Yields each state while `image`, which was the device before the first epoch, is as the state
+    has it.
 
     States come in the order of their epochs. Only what differs is written, and undone afterwards.
     """
@@ -152,7 +178,9 @@ def replay(image: bytearray | memoryview, epochs: Sequence[Epoch], cuts: Iterabl
             for _, offset, data in epoch:
                 image[offset : offset + len(data)] = data
         done = max(done, state.epoch)
-        undo = [(offset, bytes(image[offset : offset + len(data)])) for _, offset, data in state.kept]
+        undo = [
+            (offset, bytes(image[offset : offset + len(data)])) for _, offset, data in state.kept
+        ]
         for _, offset, data in state.kept:
             image[offset : offset + len(data)] = data
         try:

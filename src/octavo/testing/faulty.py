@@ -1,8 +1,10 @@
-"""A device that fails when told to: it stands before another device and makes the failure paths happen.
+"""A device that fails when told to: it stands before another device and makes the failure paths
+happen.
 
-    FaultyDevice(device, plan)     plan(verb, n) -> True fails the n-th request of that verb (from 1), verb being
-                                   "read", "write" or "flush"
-    cut_after(n)                   power goes before write n + 1: it and all later requests fail, nothing more is kept
+    FaultyDevice(device, plan)  plan(verb, n) -> True fails the n-th request of that verb (from 1),
+                                verb being "read", "write" or "flush"
+    cut_after(n)                power goes before write n + 1: it and all later requests fail,
+                                nothing more is kept
 
 For tests and experiments.
 """
@@ -28,14 +30,18 @@ class FaultPlan:
 
     def __init__(self, name: str, plan: Plan = never) -> None:
         if not callable(plan):
-            raise invalid(f"{name}: {shown(plan)} is no plan: a function of a verb and a number is needed")
+            raise invalid(
+                f"{name}: {shown(plan)} is no plan: a function of a verb and a number is needed"
+            )
         self.name = name
         self.plan = plan
         self.numbers = {"read": 0, "write": 0, "flush": 0}
         self.failed: list[tuple[str, int]] = []
 
     def step(self, verb: str, dark: bool = False) -> None:
-        """Counts one; StatusError IO_DEVICE_ERROR when the plan, or the power that is gone, says so."""
+        """Counts one; StatusError IO_DEVICE_ERROR when the plan, or the power that is gone, says
+        so.
+        """
         self.numbers[verb] += 1
         if dark or self.plan(verb, self.numbers[verb]):
             self.failed.append((verb, self.numbers[verb]))

@@ -1,10 +1,13 @@
-"""A disk that takes its time: each request to the device behind it costs what a real one would, in the scheduler's time.
+"""A disk that takes its time: each request to the device behind it costs what a real one would, in
+the scheduler's time.
 
     request    overhead + (seek, unless it begins where the last one ended) + bytes / rate
 
-In virtual time nothing is slept through, so that an hour of disk time takes a moment; requests wait for each other in a queue.
+In virtual time nothing is slept through, so that an hour of disk time takes a moment; requests wait
+for each other in a queue.
 
-Source: the usual three-parameter model. Departures: one seek time for all distances, no cache in the disk.
+Source: the usual three-parameter model. Departures: one seek time for all distances, no cache in
+the disk.
 """
 
 from __future__ import annotations
@@ -21,16 +24,31 @@ from octavo.threads.wait import Mutex
 
 @dataclass(frozen=True)
 class DiskModel:
-    """Seconds for each request and for each seek, and bytes a second. StatusError INVALID_PARAMETER for what no disk has."""
+    """Seconds for each request and for each seek, and bytes a second. StatusError INVALID_PARAMETER
+    for what no disk has.
+    """
 
     overhead: float
     seek: float
     rate: float
 
     def __post_init__(self) -> None:
-        limits = ((self.overhead, LONGEST_SECONDS), (self.seek, LONGEST_SECONDS), (self.rate, math.inf))
-        if any(isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v <= most for v, most in limits) or not self.rate:
-            raise invalid("a disk is modelled by seconds a request, seconds a seek, and bytes a second: numbers from 0 on, the last above it")
+        limits = (
+            (self.overhead, LONGEST_SECONDS),
+            (self.seek, LONGEST_SECONDS),
+            (self.rate, math.inf),
+        )
+        if (
+            any(
+                isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v <= most
+                for v, most in limits
+            )
+            or not self.rate
+        ):
+            raise invalid(
+                "a disk is modelled by seconds a request, seconds a seek, and bytes a "
+                "second: numbers from 0 on, the last above it"
+            )
 
 
 HARD_DISK = DiskModel(0.0001, 0.0125, 180e6)  # 8.3 ms to the track, half a turn at 7200 rpm
@@ -38,7 +56,9 @@ FLASH = DiskModel(0.00008, 0.0, 500e6)  # on SATA
 
 
 class ModelledDisk(Device):
-    """Passes requests on to `device`, and lets each take the time that `model` says; `busy` is the time taken so far."""
+    """Passes requests on to `device`, and lets each take the time that `model` says; `busy` is the
+    time taken so far.
+    """
 
     def __init__(self, device: Device, scheduler: Scheduler, model: DiskModel) -> None:
         given_device(device, "a device to slow down")
@@ -54,7 +74,11 @@ class ModelledDisk(Device):
         seconds = 0.0
         for offset, buffers in extents:
             length = sum(map(len, buffers))
-            seconds += self.model.overhead + (self.model.seek if offset != self._head else 0) + length / self.model.rate
+            seconds += (
+                self.model.overhead
+                + (self.model.seek if offset != self._head else 0)
+                + length / self.model.rate
+            )
             self._head = offset + length
         self.busy += seconds
         await self.scheduler.sleep(seconds)

@@ -1,14 +1,16 @@
 """Kernel threads and the scheduler that runs them, in real or in virtual time.
 
-A kernel thread is a coroutine. `run` drives one from ordinary code: it is sent to its end at once, and only if it waits
-does it become a thread that the loop schedules beside the others (rule 5: a path that meets no I/O costs one `send`).
+A kernel thread is a coroutine. `run` drives one from ordinary code: it is sent to its end at once,
+and only if it waits does it become a thread that the loop schedules beside the others (rule 5: a
+path that meets no I/O costs one `send`).
 
-Real time: ready threads run in order; blocking host calls go to `Workers`; the loop sleeps until a completion or a timer.
-Virtual time: no host threads. A call takes a modelled latency and is made when its time comes; ready threads run in an
-order drawn from the seed; the clock jumps to the next timer. Every step goes into a hash: one seed, one hash (rule 6).
+Real time: ready threads run in order; blocking host calls go to `Workers`; the loop sleeps until a
+completion or a timer. Virtual time: no host threads. A call takes a modelled latency and is made
+when its time comes; ready threads run in an order drawn from the seed; the clock jumps to the next
+timer. Every step goes into a hash: one seed, one hash (rule 6).
 
-Kernel threads that serve for ever (writers) are daemons: they keep no run alive, and they run only while somebody is in
-`run` or `pump`. One host thread owns a scheduler.
+Kernel threads that serve for ever (writers) are daemons: they keep no run alive, and they run only
+while somebody is in `run` or `pump`. One host thread owns a scheduler.
 """
 
 from __future__ import annotations
@@ -42,7 +44,13 @@ class Thread:
 
     __slots__ = ("scheduler", "coroutine", "name", "daemon", "finished", "result", "error")
 
-    def __init__(self, scheduler: Scheduler, coroutine: Coroutine[Waiters, None, Any] | _Later, name: str, daemon: bool) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        coroutine: Coroutine[Waiters, None, Any] | _Later,
+        name: str,
+        daemon: bool,
+    ) -> None:
         self.scheduler = scheduler
         self.coroutine = coroutine
         self.name = name
@@ -60,7 +68,7 @@ class Thread:
 
 
 class _Later:
-    """Stands for the coroutine of a thread that has not begun: Python warns of one that never does."""
+    """Stands for a thread's coroutine before it begins: Python warns of one that never does."""
 
     thread: Thread
 
@@ -88,7 +96,9 @@ class _Relay:
 
 
 class Terminated(KeyboardInterrupt):
-    """The program is asked to end, by the signal `number`; Ctrl-C only asks what it does now to end."""
+    """The program is asked to end, by the signal `number`; Ctrl-C only asks what it does now to
+    end.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -98,7 +108,8 @@ class Terminated(KeyboardInterrupt):
 class Scheduler:
     """Runs kernel threads on the calling host thread; `seed` fixes all order in virtual time.
 
-    An interrupt (Ctrl-C) must not end a kernel thread halfway: while one runs, `interrupt` puts it off to the end of `run`.
+    An interrupt (Ctrl-C) must not end a kernel thread halfway: while one runs, `interrupt` puts it
+    off to the end of `run`.
     """
 
     running = 0  # schedulers that are in `run` or `pump`
@@ -106,7 +117,9 @@ class Scheduler:
 
     @classmethod
     def interrupt(cls, error: KeyboardInterrupt) -> None:
-        """For handlers of signals: raises `error` now, or when the kernel thread that runs has ended."""
+        """For handlers of signals: raises `error` now, or when the kernel thread that runs has
+        ended.
+        """
         if not cls.running:
             raise error
         if not isinstance(cls.interrupted, Terminated):
@@ -125,9 +138,11 @@ class Scheduler:
         self.closed = False
         self._hash = _hash() if clock.virtual else None
 
-    # -- for kernel code ------------------------------------------------------------------------------------------
+    # -- for kernel code --------------------------------------------------------------------------
 
-    def spawn(self, coroutine: Coroutine[Waiters, None, T], name: str, daemon: bool = False) -> Thread:
+    def spawn(
+        self, coroutine: Coroutine[Waiters, None, T], name: str, daemon: bool = False
+    ) -> Thread:
         """Starts a kernel thread; its first step is taken when the scheduler comes to it.
 
         StatusError INVALID_PARAMETER for what is no coroutine, FILE_CLOSED after `close`.
@@ -140,7 +155,8 @@ class Scheduler:
         return thread
 
     def serve(self, function: Callable[[], Coroutine[Waiters, None, None]], name: str) -> Thread:
-        """Starts a daemon. `function` makes its coroutine only when its first step comes: a machine that is dropped before leaves none behind.
+        """Starts a daemon. `function` makes its coroutine only when its first step comes: a machine
+        that is dropped before leaves none behind.
 
         StatusError INVALID_PARAMETER for what cannot be called, FILE_CLOSED after `close`.
         """
@@ -153,7 +169,8 @@ class Scheduler:
         return thread
 
     def start(self, coroutine: Coroutine[Waiters, None, None], name: str) -> None:
-        """Takes a coroutine to its first wait at once, and makes a kernel thread of it only if it has one. It must not raise there.
+        """Takes a coroutine to its first wait at once, and makes a kernel thread of it only if it
+        has one. It must not raise there.
 
         StatusError INVALID_PARAMETER for what is no coroutine.
         """
@@ -175,7 +192,9 @@ class Scheduler:
         await event.wait()
 
     async def wait(self, event: Event, seconds: float) -> bool:
-        """Waits for an event, but no longer than `seconds`; True when it was signalled. StatusError INVALID_PARAMETER for what is no event or time."""
+        """Waits for an event, but no longer than `seconds`; True when it was signalled. StatusError
+        INVALID_PARAMETER for what is no event or time.
+        """
         if not isinstance(event, Event):
             raise StatusError(Status.INVALID_PARAMETER, "a thread can wait for an event only")
         if event.signalled:
@@ -190,7 +209,9 @@ class Scheduler:
         return event.signalled
 
     async def call(self, function: Callable[[], T], label: str = "call") -> T:
-        """Makes a host call that may block: on a worker in real time, after a drawn latency in virtual time."""
+        """Makes a host call that may block: on a worker in real time, after a drawn latency in
+        virtual time.
+        """
         waiters: Waiters = deque()
 
         def done(completion: Completion) -> None:
@@ -217,7 +238,7 @@ class Scheduler:
             self.trace.append(line)
             self._hash.update(line.encode())
 
-    # -- for ordinary code ----------------------------------------------------------------------------------------
+    # -- for ordinary code ------------------------------------------------------------------------
 
     def run(self, coroutine: Coroutine[Waiters, None, T], name: str = "main") -> T:
         """Drives a coroutine to its end and returns its result; other ready threads get their turn.
@@ -250,7 +271,9 @@ class Scheduler:
         return result
 
     def pump(self, timeout: float = 0) -> None:
-        """Runs what is ready and due, waiting up to `timeout` seconds for something to come due (real time only). StatusError INVALID_PARAMETER for what is no time."""
+        """Runs what is ready and due, waiting up to `timeout` seconds for something to come due
+        (real time only). StatusError INVALID_PARAMETER for what is no time.
+        """
         if self._running:
             return
         self._deadline(timeout)
@@ -288,7 +311,11 @@ class Scheduler:
     def check_open(self) -> None:
         """StatusError FILE_CLOSED after `close`."""
         if self.closed:
-            raise StatusError(Status.FILE_CLOSED, "the system was ended, as leaving its `with` block does: open the image, or boot, once more")
+            raise StatusError(
+                Status.FILE_CLOSED,
+                "the system was ended, as leaving its `with` block does: open the image, "
+                "or boot, once more",
+            )
 
     def _refusal(self, coroutine: Coroutine[Waiters, None, Any]) -> AssertionError:
         """Why a coroutine is not run."""
@@ -306,13 +333,20 @@ class Scheduler:
         if Scheduler.interrupted and not Scheduler.running:
             interruption_point()
 
-    # -- the loop -------------------------------------------------------------------------------------------------
+    # -- the loop ---------------------------------------------------------------------------------
 
     def _deadline(self, seconds: float) -> float:
         """The time in so many seconds."""
-        if isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds < LONGEST_SECONDS:  # which NaN is not
+        if (
+            isinstance(seconds, int | float)
+            and not isinstance(seconds, bool)
+            and seconds < LONGEST_SECONDS
+        ):  # which NaN is not
             return self.clock.now() + max(seconds, 0)
-        raise StatusError(Status.INVALID_PARAMETER, f"a time to wait is a number of seconds below {LONGEST_SECONDS}")
+        raise StatusError(
+            Status.INVALID_PARAMETER,
+            f"a time to wait is a number of seconds below {LONGEST_SECONDS}",
+        )
 
     def _at(self, when: float, action: Callable[[], None]) -> None:
         self._sequence += 1
@@ -360,7 +394,9 @@ class Scheduler:
             idle += 1
             if not self._idle() or idle > IDLE_TIMERS:
                 until.coroutine.close()
-                raise RuntimeError(f"deadlock: thread {until.name!r} waits for something that nobody will signal")
+                raise RuntimeError(
+                    f"deadlock: thread {until.name!r} waits for something that nobody will signal"
+                )
 
     def _idle(self) -> bool:
         """Waits for a completion or a timer; False when neither can come."""
@@ -384,7 +420,9 @@ class Scheduler:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """A `with` block in which an interrupt waits for `interruption_point`, or for the end of the block."""
+    """A `with` block in which an interrupt waits for `interruption_point`, or for the end of the
+    block.
+    """
     Scheduler.running += 1
     try:
         yield
@@ -416,7 +454,10 @@ def interruption_point() -> None:
 def _check_coroutine(value: object) -> None:
     """StatusError INVALID_PARAMETER for what no kernel thread can run."""
     if not isinstance(value, Coroutine):
-        raise StatusError(Status.INVALID_PARAMETER, f"a kernel thread runs a coroutine, and {type(value).__name__} is none")
+        raise StatusError(
+            Status.INVALID_PARAMETER,
+            f"a kernel thread runs a coroutine, and {type(value).__name__} is none",
+        )
 
 
 def _generator(seed: int) -> random.Random:

@@ -1,9 +1,11 @@
 """What a kernel thread can wait on: events, mutexes, semaphores, queues.
 
-All of them are built on `park`: the coroutine yields the list of waiters that it wants to stand in, the scheduler puts
-its thread there, and whoever signals takes it out again. Nothing here is safe to call from another host thread.
+All of them are built on `park`: the coroutine yields the list of waiters that it wants to stand in,
+the scheduler puts its thread there, and whoever signals takes it out again. Nothing here is safe to
+call from another host thread.
 
-A wait that is satisfied already never suspends (rule 5): `await mutex.lock()` on a free mutex costs a function call.
+A wait that is satisfied already never suspends (rule 5): `await mutex.lock()` on a free mutex costs
+a function call.
 """
 
 from __future__ import annotations

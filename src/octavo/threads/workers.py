@@ -1,7 +1,7 @@
 """Host threads for calls that block: the scheduler hands a call over and gets a completion back.
 
-A worker runs nothing of Octavo but the one call it was given (a `preadv`, a `pwritev`, an `fsync`). Workers are started
-when first needed, at most `WORKERS`, and are daemons: they hold up no exit.
+A worker runs nothing of Octavo but the one call it was given (a `preadv`, a `pwritev`, an `fsync`).
+Workers are started when first needed, at most `WORKERS`, and are daemons: they hold up no exit.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Completion:
         """Makes the call, in whatever thread this is."""
         try:
             self.result = self.call()
-        except BaseException as error:  # noqa: BLE001 -- it is raised again in the thread that asked
+        except BaseException as error:  # noqa: BLE001 -- raised again in the thread that asked
             self.error = error
 
     def finish(self) -> None:
@@ -54,7 +54,9 @@ class Workers:
         self.outstanding += 1
         if self._threads < min(WORKERS, self.outstanding):
             self._threads += 1
-            threading.Thread(target=self._serve, name=f"octavo-worker-{self._threads}", daemon=True).start()
+            threading.Thread(
+                target=self._serve, name=f"octavo-worker-{self._threads}", daemon=True
+            ).start()
         self._jobs.put(completion)
 
     def _serve(self) -> None:
@@ -63,7 +65,9 @@ class Workers:
             self._finished.put(completion)
 
     def collect(self, timeout: float | None) -> bool:
-        """Delivers finished calls, waiting up to `timeout` seconds (None: no limit) for the first; True when there was any."""
+        """Delivers finished calls, waiting up to `timeout` seconds (None: no limit) for the first;
+        True when there was any.
+        """
         if timeout == 0 and self._finished.empty():
             return False  # the usual case of a look in passing, without an exception
         try:

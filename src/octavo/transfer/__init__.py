@@ -1,1 +1,3 @@
-"""Copying files and trees between the host and volumes, in any direction: trees, the plan, and doing it."""
+"""Copying files and trees between the host and volumes, in any direction: trees, the plan, and
+doing it.
+"""

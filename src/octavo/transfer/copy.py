@@ -1,8 +1,8 @@
 """Doing what a plan says.
 
-A file that cannot be copied is reported and the rest goes on, but not in a directory that could not be made.
-The first error that will not go away ends the copy: the target is full, read-only or gone. An interrupt comes
-between two chunks, so that what was begun is always cleaned up.
+A file that cannot be copied is reported and the rest goes on, but not in a directory that could not
+be made. The first error that will not go away ends the copy: the target is full, read-only or gone.
+An interrupt comes between two chunks, so that what was begun is always cleaned up.
 """
 
 from __future__ import annotations
@@ -17,8 +17,14 @@ from octavo.transfer.tree import Step
 Progress = Callable[[str, int], None]  # called with the target and the size of each chunk
 
 _LASTING = frozenset(
-    {Status.DISK_FULL, Status.NO_MEMORY, Status.INSUFFICIENT_RESOURCES, Status.MEDIA_WRITE_PROTECTED, Status.NO_SUCH_DEVICE}
-)  # fmt: skip
+    {
+        Status.DISK_FULL,
+        Status.NO_MEMORY,
+        Status.INSUFFICIENT_RESOURCES,
+        Status.MEDIA_WRITE_PROTECTED,
+        Status.NO_SUCH_DEVICE,
+    }
+)
 
 
 def run_copy(plan: Plan, on_bytes: Progress | None = None) -> list[StatusError]:
@@ -50,7 +56,9 @@ class _Run:
             except StatusError as error:
                 step.failed = True
                 self.errors.append(error)
-                if error.status in _LASTING or (error.status == Status.IO_DEVICE_ERROR and not self._reading):
+                if error.status in _LASTING or (
+                    error.status == Status.IO_DEVICE_ERROR and not self._reading
+                ):
                     return
         for step in reversed(self.plan.steps):
             if step.item.directory and not step.replaces and not step.failed:
@@ -67,8 +75,13 @@ class _Run:
         self.target.write(step.to, item.size, self._chunks(step), item.modified, step.replaces)
         if self._count != item.size:
             how = "grown" if self._count > item.size else "shrunk"
-            text = f"has {how} from {item.size} to {self._count} bytes while it was copied: the copy may be of no moment"
-            self.errors.append(StatusError(Status.SHARING_VIOLATION, f"{step.source.shown(step.path)}: {text}"))
+            text = (
+                f"has {how} from {item.size} to {self._count} bytes while it was copied: the "
+                "copy may be of no moment"
+            )
+            self.errors.append(
+                StatusError(Status.SHARING_VIOLATION, f"{step.source.shown(step.path)}: {text}")
+            )
 
     def _chunks(self, step: Step) -> Iterator[bytes]:
         self._reading = True

@@ -1,12 +1,12 @@
 """The host's files as one side of a copy.
 
-A new file is made under its own name, with O_EXCL, and removed when it cannot be finished. A file that
-replaces another is written beside it, as .octavo-PID-N, and renamed into its place when all of it is there:
-until then the old one is as it was. A link to a file is followed, as cp does, and what it leads to is
-replaced; the new file has the old one's permissions, and its owner where that is allowed. An image that
-somebody has open (`octavo.drivers.image` locks it) is not replaced, nor is its device written to. Devices, and our
-own standard output, are written to and never removed. Nothing else that is no file is written to or read: a
-FIFO would wait for ever.
+A new file is made under its own name, with O_EXCL, and removed when it cannot be finished. A file
+that replaces another is written beside it, as .octavo-PID-N, and renamed into its place when all of
+it is there: until then the old one is as it was. A link to a file is followed, as cp does, and what
+it leads to is replaced; the new file has the old one's permissions, and its owner where that is
+allowed. An image that somebody has open (`octavo.drivers.image` locks it) is not replaced, nor is
+its device written to. Devices, and our own standard output, are written to and never removed.
+Nothing else that is no file is written to or read: a FIFO would wait for ever.
 
 Departure from cp: other hard links of a file that is replaced keep the old contents.
 """
@@ -31,7 +31,9 @@ _OUTPUTS = (1, 2)  # standard output and error
 
 
 class HostTree:
-    """The host's files; those in `mounted`, by `identity`, are the copy's own images, which are neither copied nor replaced."""
+    """The host's files; those in `mounted`, by `identity`, are the copy's own images, which are
+    neither copied nor replaced.
+    """
 
     store = "host"
     largest = sys.maxsize
@@ -62,19 +64,28 @@ class HostTree:
         return os.path.isdir(path)
 
     def stat(self, path: str) -> Item:
-        """The file or directory at a path, or at the end of a link; StatusError for anything else."""
+        """The file or directory at a path, or at the end of a link; StatusError for anything
+        else.
+        """
         try:
             info = os.stat(path)
         except OSError as error:
             raise host_error(error, path) from None
         if not stat.S_ISREG(info.st_mode) and not stat.S_ISDIR(info.st_mode):
-            raise StatusError(Status.ACCESS_DENIED, f"{path}: is {kind_of(info.st_mode)}: only files and directories are copied")
+            raise StatusError(
+                Status.ACCESS_DENIED,
+                f"{path}: is {kind_of(info.st_mode)}: only files and directories are copied",
+            )
         self._refuse_mounted(path, info)
         return Item(os.path.basename(path), stat.S_ISDIR(info.st_mode), info.st_size, info.st_mtime)
 
     def _refuse_mounted(self, path: str, info: os.stat_result) -> None:
         if identity(info) in self.mounted:
-            raise StatusError(Status.SHARING_VIOLATION, f"{path}: is an image that this copy reads or writes: it cannot be copied or replaced meanwhile")
+            raise StatusError(
+                Status.SHARING_VIOLATION,
+                f"{path}: is an image that this copy reads or writes: it cannot be copied "
+                "or replaced meanwhile",
+            )
 
     def find(self, path: str) -> Item | None:
         """What stands at a path; a link is no directory."""
@@ -87,7 +98,9 @@ class HostTree:
         return Item(os.path.basename(path), stat.S_ISDIR(info.st_mode), info.st_size, info.st_mtime)
 
     def walk(self, path: str, report: Report) -> Iterator[tuple[str, list[Item]]]:
-        """A directory and all below it; links to directories and special files are reported and left out."""
+        """A directory and all below it; links to directories and special files are reported and
+        left out.
+        """
         pending = [("", path)]
         while pending:
             relative, here = pending.pop()
@@ -98,7 +111,11 @@ class HostTree:
                 continue
             yield relative, items
             prefix = relative + "/" if relative else ""
-            pending += [(prefix + i.name, os.path.join(here, i.name)) for i in reversed(items) if i.directory and not i.skip]
+            pending += [
+                (prefix + i.name, os.path.join(here, i.name))
+                for i in reversed(items)
+                if i.directory and not i.skip
+            ]
 
     def _children(self, path: str, report: Report) -> list[Item]:
         items = []
@@ -125,7 +142,10 @@ class HostTree:
         try:
             bad = name in ("", ".", "..") or "/" in name or b"\0" in os.fsencode(name)
         except UnicodeEncodeError:
-            why = f"{name!a} cannot be a name on the host: its locale writes names in {sys.getfilesystemencoding()}, which has not all of these characters"
+            why = (
+                f"{name!a} cannot be a name on the host: its locale writes names in "
+                f"{sys.getfilesystemencoding()}, which has not all of these characters"
+            )
             raise StatusError(Status.OBJECT_NAME_INVALID, why) from None
         if bad:
             raise StatusError(Status.OBJECT_NAME_INVALID, f"{name!a} cannot be a name on the host")
@@ -139,7 +159,9 @@ class HostTree:
         """What a directory has; links are no directories."""
         try:
             with os.scandir(path) as found:
-                return {e.name: Item(e.name, e.is_dir(follow_symlinks=False), 0, 0.0) for e in found}
+                return {
+                    e.name: Item(e.name, e.is_dir(follow_symlinks=False), 0, 0.0) for e in found
+                }
         except OSError as error:
             raise host_error(error, path) from None
 
@@ -158,7 +180,9 @@ class HostTree:
         try:
             fd = os.open(path, os.O_RDONLY | _NO_WAIT)
             try:
-                data = os.read(fd, min(size, CHUNK) + 1)  # the one byte more shows that it has grown
+                data = os.read(
+                    fd, min(size, CHUNK) + 1
+                )  # the one byte more shows that it has grown
                 if data:
                     yield data
                 if len(data) != size:
@@ -169,8 +193,16 @@ class HostTree:
         except OSError as error:
             raise host_error(error, path) from None
 
-    def write(self, path: str, size: int, chunks: Iterable[bytes], modified: float | None, replaces: Item | None) -> None:
-        """Makes a file of chunks, or puts one into the place of what is there, last changed at `modified` (None: now).
+    def write(
+        self,
+        path: str,
+        size: int,
+        chunks: Iterable[bytes],
+        modified: float | None,
+        replaces: Item | None,
+    ) -> None:
+        """Makes a file of chunks, or puts one into the place of what is there, last changed at
+        `modified` (None: now).
 
         StatusError SHARING_VIOLATION when that is an image in use.
         """
@@ -198,7 +230,9 @@ class HostTree:
 
 
 def write_file(path: str, data: bytes) -> None:
-    """Makes `data` the contents of a file of the host, or writes it to a device, as a copy does. StatusError."""
+    """Makes `data` the contents of a file of the host, or writes it to a device, as a copy does.
+    StatusError.
+    """
     tree = HostTree()
     tree.write(path, len(data), [data], None, tree.find(path))
 
@@ -226,7 +260,9 @@ def _replace(path: str, chunks: Iterable[bytes], modified: float | None) -> None
     try:
         there = os.stat(path)
     except FileNotFoundError:
-        raise StatusError(Status.ACCESS_DENIED, f"{path}: is a link to nothing: remove it first") from None
+        raise StatusError(
+            Status.ACCESS_DENIED, f"{path}: is a link to nothing: remove it first"
+        ) from None
     output = next((fd for fd in _OUTPUTS if _is_open_as(there, fd)), -1)
     if output >= 0:
         with interruptible():
@@ -236,7 +272,10 @@ def _replace(path: str, chunks: Iterable[bytes], modified: float | None) -> None
     elif stat.S_ISCHR(there.st_mode) or stat.S_ISBLK(there.st_mode):
         _write_through(path, chunks)
     else:
-        raise StatusError(Status.ACCESS_DENIED, f"{path}: is {kind_of(there.st_mode)}: only files and devices are written to")
+        raise StatusError(
+            Status.ACCESS_DENIED,
+            f"{path}: is {kind_of(there.st_mode)}: only files and devices are written to",
+        )
 
 
 def _is_open_as(there: os.stat_result, fd: int) -> bool:
@@ -250,7 +289,9 @@ def _is_open_as(there: os.stat_result, fd: int) -> bool:
         return False
 
 
-def _write_beside(path: str, there: os.stat_result, chunks: Iterable[bytes], modified: float | None) -> None:
+def _write_beside(
+    path: str, there: os.stat_result, chunks: Iterable[bytes], modified: float | None
+) -> None:
     """Writes a new file in the directory of a file, and gives it its name.
 
     The old file is locked meanwhile: what somebody writes into an image would go with it.
@@ -264,7 +305,9 @@ def _write_beside(path: str, there: os.stat_result, chunks: Iterable[bytes], mod
         os.close(old)
 
 
-def _put_beside(real: str, there: os.stat_result, chunks: Iterable[bytes], modified: float | None) -> None:
+def _put_beside(
+    real: str, there: os.stat_result, chunks: Iterable[bytes], modified: float | None
+) -> None:
     for number in count():
         beside = os.path.join(os.path.dirname(real), f".octavo-{os.getpid()}-{number}")
         try:

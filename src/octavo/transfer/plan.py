@@ -1,10 +1,10 @@
-"""What a copy has to do, listed before anything is done: so that progress has a total, and nothing is begun that
-cannot end well.
+"""What a copy has to do, listed before anything is done: so that progress has a total, and nothing
+is begun that cannot end well.
 
-What cannot be copied is a problem, told and left out, with all that is below it; the rest is copied. Names
-that would meet in the target's directory (two sources of one command; on FAT also names that differ in case,
-or in dots and spaces at their end) are problems too: the first is copied, each other is left out. A copy that
-has no room is refused as a whole.
+What cannot be copied is a problem, told and left out, with all that is below it; the rest is
+copied. Names that would meet in the target's directory (two sources of one command; on FAT also
+names that differ in case, or in dots and spaces at their end) are problems too: the first is
+copied, each other is left out. A copy that has no room is refused as a whole.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from octavo.transfer.tree import Item, Step, Tree
 
 @dataclass(slots=True)
 class Plan:
-    """The steps of a copy to `target`, directories before what is in them; `problems` says what was left out."""
+    """The steps of a copy to `target`, directories before what is in them; `problems` says what was
+    left out.
+    """
 
     target: Tree
     steps: list[Step] = field(default_factory=list)
@@ -39,14 +41,16 @@ class Plan:
 def plan_copy(sources: Sequence[tuple[Tree, str]], target: Tree, to: str, recursive: bool) -> Plan:
     """Lists the steps of copying paths to `to`, or into it when it is a directory.
 
-    StatusError NOT_A_DIRECTORY for several sources and a target that is none, OBJECT_PATH_NOT_FOUND when
-    nothing is there, DISK_FULL where there is no room.
+    StatusError NOT_A_DIRECTORY for several sources and a target that is none, OBJECT_PATH_NOT_FOUND
+    when nothing is there, DISK_FULL where there is no room.
     """
     plan = Plan(target)
     into = target.is_dir(to)
     if len(sources) > 1 and not into:
         if target.find(to) is None:
-            raise StatusError(Status.OBJECT_PATH_NOT_FOUND, f"{target.shown(to)}: no such directory")
+            raise StatusError(
+                Status.OBJECT_PATH_NOT_FOUND, f"{target.shown(to)}: no such directory"
+            )
         raise StatusError(Status.NOT_A_DIRECTORY, f"{target.shown(to)}: is not a directory")
     names = target.names(to) if into else {}
     for source, path in sources:
@@ -58,16 +62,29 @@ def plan_copy(sources: Sequence[tuple[Tree, str]], target: Tree, to: str, recurs
     return plan
 
 
-def _plan_source(plan: Plan, source: Tree, path: str, to: str, names: dict[str, Item | str] | None, recursive: bool) -> None:
-    """Adds the steps of one source; `names` are those of the directory `to`, None when `to` is the new name itself."""
+def _plan_source(
+    plan: Plan,
+    source: Tree,
+    path: str,
+    to: str,
+    names: dict[str, Item | str] | None,
+    recursive: bool,
+) -> None:
+    """Adds the steps of one source; `names` are those of the directory `to`, None when `to` is the
+    new name itself.
+    """
     item, target = source.stat(path), plan.target
     if item.directory and not recursive:
-        raise StatusError(Status.FILE_IS_A_DIRECTORY, f"{source.shown(path)}: is a directory: use -r to copy it")
+        raise StatusError(
+            Status.FILE_IS_A_DIRECTORY, f"{source.shown(path)}: is a directory: use -r to copy it"
+        )
     name = source.split(path)[1]
     if names is None:
         to, name, names = _new_name(target, to, item)
     _refuse_overlap(source, path, target, target.join(to, name))
-    step = Step(source, path, to, item, None, item, names)  # a root, "." or "..": what is in it goes into what is there
+    step = Step(
+        source, path, to, item, None, item, names
+    )  # a root, "." or "..": what is in it goes into what is there
     if name:
         step = _step(plan, step, path, item, name)
     plan.steps.append(step)
@@ -76,9 +93,13 @@ def _plan_source(plan: Plan, source: Tree, path: str, to: str, names: dict[str, 
 
 
 def _new_name(target: Tree, to: str, item: Item) -> tuple[str, str, dict[str, Item | str]]:
-    """The directory and the name that a target which is no directory means, and what has this name there already."""
+    """The directory and the name that a target which is no directory means, and what has this name
+    there already.
+    """
     above, name = target.split(to)
-    if not target.is_dir(above) or (to.rpartition("/")[2] in ("", ".", "..") and not item.directory):
+    if not target.is_dir(above) or (
+        to.rpartition("/")[2] in ("", ".", "..") and not item.directory
+    ):
         raise StatusError(Status.OBJECT_PATH_NOT_FOUND, f"{target.shown(to)}: no such directory")
     there = target.find(to)
     return above, there.name if there else name, {target.key(there.name): there} if there else {}
@@ -105,10 +126,16 @@ def _plan_tree(plan: Plan, top: Step) -> None:
 
 
 def _step(plan: Plan, above: Step, path: str, item: Item, name: str) -> Step:
-    """The step of one file or directory in the directory of `above`; StatusError when it cannot be copied."""
+    """The step of one file or directory in the directory of `above`; StatusError when it cannot be
+    copied.
+    """
     source, target = above.source, plan.target
     if item.size > target.largest and not item.directory:
-        raise StatusError(Status.FILE_TOO_LARGE, f"{source.shown(path)}: has {counted(item.size, 'byte')}, and a file there has at most {target.largest}")
+        raise StatusError(
+            Status.FILE_TOO_LARGE,
+            f"{source.shown(path)}: has {counted(item.size, 'byte')}, and a file there has "
+            f"at most {target.largest}",
+        )
     try:
         name = target.fit(name)
     except StatusError as error:
@@ -125,23 +152,41 @@ def _step(plan: Plan, above: Step, path: str, item: Item, name: str) -> Step:
     return step
 
 
-def _replaceable(target: Tree, source: str, to: str, item: Item, there: Item | str, key: str) -> Item:
+def _replaceable(
+    target: Tree, source: str, to: str, item: Item, there: Item | str, key: str
+) -> Item:
     """What stands in the place of a file or directory, if it may be replaced or gone into."""
     if isinstance(there, str):
-        raise StatusError(Status.OBJECT_NAME_COLLISION, f"{source}: would be the same file as {there} in the target: rename one of them")
+        raise StatusError(
+            Status.OBJECT_NAME_COLLISION,
+            f"{source}: would be the same file as {there} in the target: rename one of them",
+        )
     if target.key(there.name) != key:
-        raise StatusError(Status.OBJECT_NAME_COLLISION, f"{source}: has the short name of {there.name!r} in the target: rename one of them")
+        raise StatusError(
+            Status.OBJECT_NAME_COLLISION,
+            f"{source}: has the short name of {there.name!r} in the target: rename one of them",
+        )
     if there.directory and not item.directory:
-        raise StatusError(Status.FILE_IS_A_DIRECTORY, f"{target.shown(to)}: is a directory: a file cannot replace it")
+        raise StatusError(
+            Status.FILE_IS_A_DIRECTORY,
+            f"{target.shown(to)}: is a directory: a file cannot replace it",
+        )
     if item.directory and not there.directory:
-        raise StatusError(Status.NOT_A_DIRECTORY, f"{target.shown(to)}: is a file or a link: a directory cannot replace it")
+        raise StatusError(
+            Status.NOT_A_DIRECTORY,
+            f"{target.shown(to)}: is a file or a link: a directory cannot replace it",
+        )
     return there
 
 
 def _refuse_overlap(source: Tree, path: str, target: Tree, to: str) -> None:
-    """StatusError INVALID_PARAMETER when a copy within one tree goes onto or into its own source."""
+    """StatusError INVALID_PARAMETER when a copy within one tree goes onto or into its own
+    source.
+    """
     if source.store is not target.store:
         return
     first, last = source.parts(path), target.parts(to)
     if last[: len(first)] == first:
-        raise StatusError(Status.INVALID_PARAMETER, f"{source.shown(path)}: cannot be copied onto or into itself")
+        raise StatusError(
+            Status.INVALID_PARAMETER, f"{source.shown(path)}: cannot be copied onto or into itself"
+        )

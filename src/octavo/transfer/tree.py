@@ -1,4 +1,6 @@
-"""What the two sides of a copy have in common: a tree of the host or of a volume, and the steps that are planned between them."""
+"""What the two sides of a copy have in common: a tree of the host or of a volume, and the steps
+that are planned between them.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,12 @@ class Item:
 
 @dataclass(slots=True, eq=False)
 class Step:
-    """One file or directory to be copied from `path` to `to`, into the directory of the step `above`.
+    """One file or directory to be copied from `path` to `to`, into the directory of the step
+    `above`.
 
-    `replaces` is what the target has there already. `names` is of directories: by the target's keys, what is
-    in the target's directory (an Item), and what is going to be (the source's path, as messages have it).
+    `replaces` is what the target has there already. `names` is of directories: by the target's
+    keys, what is in the target's directory (an Item), and what is going to be (the source's path,
+    as messages have it).
     """
 
     source: Tree
@@ -46,19 +50,20 @@ class Step:
 class Tree(Protocol):
     """One side of a copy. All raise StatusError.
 
-    `shown` is a path as messages have it; `join` a path below a path, `split` its directory and its name (""
-    for a root, "." and ".."). `find` is what stands at a path (None: nothing), without following a link.
-    `walk` yields (path below the start, what is in it) of a directory and of all below it, parents first; it
-    enters neither what the caller has given `skip` nor what cannot be read, which is reported.
+    `shown` is a path as messages have it; `join` a path below a path, `split` its directory and its
+    name ("" for a root, "." and ".."). `find` is what stands at a path (None: nothing), without
+    following a link. `walk` yields (path below the start, what is in it) of a directory and of all
+    below it, parents first; it enters neither what the caller has given `skip` nor what cannot be
+    read, which is reported.
 
-    As a target: `fit` is a name as it would be stored, OBJECT_NAME_INVALID when it cannot be; `key` is equal
-    for names that are one name there; `names` is what a directory has, by key; `largest` is the size limit of
-    a file; `admit` raises DISK_FULL when steps cannot all have room. `write` and `mkdir` make what is not
-    there; `write` with `replaces` puts a new file into the place of an old one, which stays as it is when
-    that fails.
+    As a target: `fit` is a name as it would be stored, OBJECT_NAME_INVALID when it cannot be; `key`
+    is equal for names that are one name there; `names` is what a directory has, by key; `largest`
+    is the size limit of a file; `admit` raises DISK_FULL when steps cannot all have room. `write`
+    and `mkdir` make what is not there; `write` with `replaces` puts a new file into the place of an
+    old one, which stays as it is when that fails.
 
-    `parts` are the names that lead to a path in `store`: equal, or the first of another's, when it is the
-    same, or above it.
+    `parts` are the names that lead to a path in `store`: equal, or the first of another's, when it
+    is the same, or above it.
     """
 
     largest: int
@@ -78,6 +83,8 @@ class Tree(Protocol):
     def names(self, path: str) -> dict[str, Item | str]: ...
     def admit(self, steps: Sequence[Step]) -> None: ...
     def read(self, path: str, size: int) -> Iterable[bytes]: ...
-    def write(self, path: str, size: int, chunks: Iterable[bytes], modified: float, replaces: Item | None) -> None: ...
+    def write(
+        self, path: str, size: int, chunks: Iterable[bytes], modified: float, replaces: Item | None
+    ) -> None: ...
     def mkdir(self, path: str) -> None: ...
     def set_modified(self, path: str, modified: float) -> None: ...

@@ -1,8 +1,8 @@
 """The files of a volume as one side of a copy.
 
-A new file is made with all its data at once where it fits a chunk, else written and removed when it cannot be
-finished. A file that replaces another is written beside it and renamed into its place; `octavo.fs.replace`
-says when a small one is not.
+A new file is made with all its data at once where it fits a chunk, else written and removed when it
+cannot be finished. A file that replaces another is written beside it and renamed into its place;
+`octavo.fs.replace` says when a small one is not.
 """
 
 from __future__ import annotations
@@ -72,18 +72,28 @@ class VolumeTree:
             raise
 
     def walk(self, path: str, report: Report) -> Iterator[tuple[str, list[Item]]]:
-        """A directory and all below it; what cannot be read, and what is in two places, is reported."""
+        """A directory and all below it; what cannot be read, and what is in two places, is
+        reported.
+        """
         strip = len(path.strip("/\\")) + 1 if path.strip("/\\") else 0
         for here, entries in self.volume.walk(path, lambda error: report(self._told(error))):
-            items = [Item(e.name, e.is_directory, e.size, self._seconds(e.modified)) for e in entries]
+            items = [
+                Item(e.name, e.is_directory, e.size, self._seconds(e.modified)) for e in entries
+            ]
             yield here[strip:], items
-            entries[:] = [e for e, item in zip(entries, items, strict=True) if item.directory and not item.skip]
+            entries[:] = [
+                e
+                for e, item in zip(entries, items, strict=True)
+                if item.directory and not item.skip
+            ]
 
     def _told(self, error: StatusError) -> StatusError:
         return StatusError(error.status, self.prefix + error.text)
 
     def _seconds(self, moment: datetime) -> float:
-        """Seconds since 1970; the files of a tree have few moments, and each takes the host's tables of time zones."""
+        """Seconds since 1970; the files of a tree have few moments, and each takes the host's
+        tables of time zones.
+        """
         seconds = self._moments.get(moment)
         if seconds is None:
             seconds = self._moments[moment] = moment.timestamp()
@@ -108,23 +118,35 @@ class VolumeTree:
         return found
 
     def admit(self, steps: Sequence[Step]) -> None:
-        """StatusError DISK_FULL when the volume has too few free clusters for the steps, one after the other.
+        """StatusError DISK_FULL when the volume has too few free clusters for the steps, one after
+        the other.
 
-        A file that replaces another gives clusters back after it has taken its own, unless it fits a chunk.
-        What directories need is at least what is counted, so that nothing is refused that would fit.
+        A file that replaces another gives clusters back after it has taken its own, unless it fits
+        a chunk. What directories need is at least what is counted, so that nothing is refused that
+        would fit.
         """
         space = self.volume.space()
         unit, free, taken, most = space.unit, space.free // space.unit, 0, 0
         for step in steps:
             new, old = _cost(step, unit)
-            small = step.item.size <= CHUNK  # written over the old one where there is no room beside it
+            small = (
+                step.item.size <= CHUNK
+            )  # written over the old one where there is no room beside it
             peak = taken + new - (old if small else 0)
             if peak > free >= taken + new - old:
-                text = "there is no room for the new file beside the old one, which stays until the new one is there: remove the old one first"
-                raise StatusError(Status.DISK_FULL, f"{self.shown(step.to)}: {text}; nothing was copied")
+                text = (
+                    "there is no room for the new file beside the old one, which stays until "
+                    "the new one is there: remove the old one first"
+                )
+                raise StatusError(
+                    Status.DISK_FULL, f"{self.shown(step.to)}: {text}; nothing was copied"
+                )
             most, taken = max(most, peak), taken + new - old
         if most > free:
-            text = f"the volume is full: {most * unit >> 10} KiB are needed, and {space.free >> 10} KiB are free; nothing was copied"
+            text = (
+                f"the volume is full: {most * unit >> 10} KiB are needed, and "
+                f"{space.free >> 10} KiB are free; nothing was copied"
+            )
             raise StatusError(Status.DISK_FULL, f"{self.volume.core.name}: {text}")
 
     def read(self, path: str, size: int) -> Iterable[bytes]:
@@ -136,13 +158,17 @@ class VolumeTree:
             while data := file.read(CHUNK):
                 yield data
 
-    def write(self, path: str, size: int, chunks: Iterable[bytes], modified: float, replaces: Item | None) -> None:
+    def write(
+        self, path: str, size: int, chunks: Iterable[bytes], modified: float, replaces: Item | None
+    ) -> None:
         """Makes a file of chunks, or puts one into the place of what is there."""
         pieces = iter(chunks)
         first = next(pieces, b"")
         second = next(pieces, b"")
         if not second and len(first) <= CHUNK:
-            (self.volume.write_bytes if replaces else self.volume.create_bytes)(path, first, modified)
+            (self.volume.write_bytes if replaces else self.volume.create_bytes)(
+                path, first, modified
+            )
             return
         file = self.volume.open_beside(path) if replaces else self.volume.open(path, "xb")
         try:
@@ -184,8 +210,12 @@ def _clusters(size: int, unit: int) -> int:
 def _cost(step: Step, unit: int) -> tuple[int, int]:
     """Clusters that a step takes, at least, and those that it gives back."""
     if not step.item.directory:
-        return _clusters(step.item.size, unit), _clusters(step.replaces.size, unit) if step.replaces else 0
+        return _clusters(step.item.size, unit), _clusters(
+            step.replaces.size, unit
+        ) if step.replaces else 0
     if step.replaces:
         return 0, 0
-    slots = 2 + sum(1 if exact_short(name) else 1 + -(-len(name) // UNITS_IN_SLOT) for name in step.names)
+    slots = 2 + sum(
+        1 if exact_short(name) else 1 + -(-len(name) // UNITS_IN_SLOT) for name in step.names
+    )
     return _clusters(slots * SLOT, unit), 0

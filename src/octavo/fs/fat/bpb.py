@@ -1,24 +1,28 @@
 """The boot sector of a FAT volume, and the geometry that follows from it.
 
-     0  jump, OEM name         11  bytes/sector   13  sectors/cluster   14  reserved sectors  16  FATs   17  root entries
-    19  total sectors (16)     21  media          22  sectors/FAT (16)  24  CHS               28  hidden 32  total sectors (32)
+     0  jump, OEM name      11  bytes/sector   13  sectors/cluster      14  reserved sectors
+    16  FATs                17  root entries   19  total sectors (16)   21  media
+    22  sectors/FAT (16)    24  CHS            28  hidden               32  total sectors (32)
     FAT12/16:  36 drive  37 flags  38 0x29  39 serial  43 label  54 "FAT16   "
     FAT32:     36 sectors/FAT (32)  40 flags  42 version  44 root cluster  48 FSInfo  50 backup
                64 drive  65 flags  66 0x29  67 serial  71 label  82 "FAT32   "
 
     | reserved | FAT 1 | FAT 2 | root directory (FAT12/16) | cluster 2 | cluster 3 | ...
 
-Source: Microsoft FAT specification (fatgen103). Departures: a volume is FAT32 if its 16-bit FAT size is 0, else FAT12 or
-FAT16 by its number of clusters, as Linux has it (mkfs.fat makes FAT32 volumes with fewer clusters than the specification
-allows); a missing 55 AA signature is overlooked when all else makes sense, since many real images lack it.
-Clusters may have any size that 128 sectors give (512 KiB with sectors of 4096 bytes), as Linux has it; the specification
-warns of more than 32 KiB, and Windows makes up to 256 KiB on such disks.
+Source: Microsoft FAT specification (fatgen103). Departures: a volume is FAT32 if its 16-bit FAT
+size is 0, else FAT12 or FAT16 by its number of clusters, as Linux has it (mkfs.fat makes FAT32
+volumes with fewer clusters than the specification allows); a missing 55 AA signature is overlooked
+when all else makes sense, since many real images lack it. Clusters may have any size that 128
+sectors give (512 KiB with sectors of 4096 bytes), as Linux has it; the specification warns of more
+than 32 KiB, and Windows makes up to 256 KiB on such disks.
 
 Two things leave it open where clusters are, and such a volume is read-only:
- - A FAT with fewer entries than there are clusters (`unreachable` of them). Either the volume was enlarged without it,
-   or its size is wrong, and what follows lies elsewhere: `mount` looks whether that is where it should be.
- - Root entries that do not fill whole sectors, which the specification forbids: it rounds up, Windows does not, Linux
-   and fsck.fat refuse. The root directory can be read, and nothing behind it (`doubt`).
+ - A FAT with fewer entries than there are clusters (`unreachable` of them). Either the volume was
+   enlarged without it, or its size is wrong, and what follows lies elsewhere: `mount` looks whether
+   that is where it should be.
+ - Root entries that do not fill whole sectors, which the specification forbids: it rounds up,
+   Windows does not, Linux and fsck.fat refuse. The root directory can be read, and nothing behind
+   it (`doubt`).
 """
 
 from __future__ import annotations
@@ -73,7 +77,10 @@ class Geometry:
         if self.doubt:
             return self.doubt
         if self.unreachable:
-            return f"its FAT has entries for {self.clusters} of {self.clusters + self.unreachable} clusters"
+            return (
+                f"its FAT has entries for {self.clusters} of "
+                f"{self.clusters + self.unreachable} clusters"
+            )
         return "the image is shorter than its volume" if self.truncated else ""
 
     def place(self, cluster: int) -> int:
@@ -82,14 +89,20 @@ class Geometry:
 
 
 def _refuse(name: str, why: str) -> StatusError:
-    return StatusError(Status.UNRECOGNIZED_VOLUME, f"{name}: not a FAT volume that makes sense: {why}")
+    return StatusError(
+        Status.UNRECOGNIZED_VOLUME, f"{name}: not a FAT volume that makes sense: {why}"
+    )
 
 
 def parse_boot_sector(data: bytes, name: str, device_size: int) -> Geometry:
-    """The geometry that a boot sector describes; StatusError UNRECOGNIZED_VOLUME that names the first field that makes no sense."""
+    """The geometry that a boot sector describes; StatusError UNRECOGNIZED_VOLUME that names the
+    first field that makes no sense.
+    """
     if len(data) < BOOT_SECTOR_BYTES:
         raise _refuse(name, f"it has {len(data)} bytes, and a boot sector has {BOOT_SECTOR_BYTES}")
-    sector, per_cluster, reserved, fats, root_entries, total16, media, fat16 = struct.unpack_from("<HBHBHHBH", data, 11)
+    sector, per_cluster, reserved, fats, root_entries, total16, media, fat16 = struct.unpack_from(
+        "<HBHBHHBH", data, 11
+    )
     total32, fat32 = struct.unpack_from("<II", data, 32)
     if sector not in (512, 1024, 2048, 4096):
         raise _refuse(name, f"{sector} bytes per sector")
@@ -118,10 +131,12 @@ def parse_boot_sector(data: bytes, name: str, device_size: int) -> Geometry:
         raise _refuse(name, f"{clusters} clusters")
     reachable = min(clusters, fat_sectors * sector * 8 // bits - 2)
     if reachable < 1 or data_sector * sector > device_size:
-        raise _refuse(name, f"its tables need {data_sector * sector} bytes and the device has {device_size}")
+        raise _refuse(
+            name, f"its tables need {data_sector * sector} bytes and the device has {device_size}"
+        )
     return _finish(
-        data, name, device_size, bits, sector, per_cluster * sector, reserved, fats, fat_sectors, root_size,
-        reachable, clusters - reachable, total,
+        data, name, device_size, bits, sector, per_cluster * sector, reserved, fats, fat_sectors,
+        root_size, reachable, clusters - reachable, total,
     )  # fmt: skip
 
 
@@ -141,7 +156,10 @@ def _finish(
         if active >= fats:
             raise _refuse(name, f"FAT {active} is in use and there are {fats}")
         if not 2 <= root_cluster < clusters + 2:
-            raise _refuse(name, f"the root directory begins at cluster {root_cluster} and there are {clusters}")
+            raise _refuse(
+                name,
+                f"the root directory begins at cluster {root_cluster} and there are {clusters}",
+            )
         if not 0 < fsinfo < reserved:
             fsinfo = 0
     extended = 66 if wide else 38
@@ -153,11 +171,16 @@ def _finish(
     root_offset = reserved * sector + fats * fat_size
     doubt = ""
     if root_size % sector:
-        doubt = f"its {root_size // ENTRY_BYTES} root entries do not fill whole sectors of {sector} bytes"
+        doubt = (
+            f"its {root_size // ENTRY_BYTES} root entries do not fill whole sectors of "
+            f"{sector} bytes"
+        )
     return Geometry(
-        bits=bits, sector=sector, cluster=cluster, fats=fats, fat_offset=reserved * sector + active * fat_size, fat_size=fat_size,
+        bits=bits, sector=sector, cluster=cluster, fats=fats,
+        fat_offset=reserved * sector + active * fat_size, fat_size=fat_size,
         mirrored=mirrored, root_offset=root_offset, root_size=root_size, root_cluster=root_cluster,
-        data_offset=root_offset + -(-root_size // sector) * sector, clusters=clusters, unreachable=unreachable, size=total * sector,
+        data_offset=root_offset + -(-root_size // sector) * sector,
+        clusters=clusters, unreachable=unreachable, size=total * sector,
         flags_offset=65 if wide else 37, fsinfo_offset=fsinfo * sector, serial=serial,
         label=label, truncated=total * sector > device_size, doubt=doubt,
     )  # fmt: skip

@@ -1,21 +1,27 @@
-"""Checking a FAT volume: reads all of its metadata and says what is wrong in one sentence each; with `repair`, mends it.
+"""Checking a FAT volume: reads all of its metadata and says what is wrong in one sentence each;
+with `repair`, mends it.
 
-    what is checked                                                      how it is mended
-    dirty flag      the volume was not unmounted                         cleared
-    FAT copies      all of them say the same                             the first one counts
-    chains          stay inside the volume, end, belong to one file      cut where they are wrong; who shares clusters gets
-                    each, and fit to the size of their entries           copies; sizes and surplus clusters follow
-    directories     can be reached once, have "." and ".."               a second entry is erased, both are written anew;
-                    are not larger than FAT allows                       told, not mended
-    names           none is broken or illegal, no two are equal          a new short name; stray slots are erased
-    clusters        used ones belong to a file                           freed
-    FSInfo          counts the free clusters                             counted anew
+    what is checked                                       how it is mended
+    dirty flag   the volume was not unmounted             cleared
+    FAT copies   all of them say the same                 the first one counts
+    chains       stay inside the volume, end, belong to   cut where they are wrong; who shares
+                 one file each, and fit to the size of    clusters gets copies; sizes and surplus
+                 their entries                            clusters follow
+    directories  can be reached once, have "." and ".."   a second entry is erased, both are
+                                                          written anew;
+                 are not larger than FAT allows           told, not mended
+    names        none is broken or illegal, no two are    a new short name; stray slots are erased
+                 equal
+    clusters     used ones belong to a file               freed
+    FSInfo       counts the free clusters                 counted anew
 
-Nothing is taken from a file that its chain and its entry agree about. Of two names of one file (a power cut left both) each
-gets a file; without room both stay as they are, and that is told. A directory that shares clusters with another file or directory is left alone: what
-is in it may be that file's bytes. No cluster is freed before all that is reachable was followed.
-Where something cannot be read, no cluster is freed: what seems lost may belong to what is in there.
-Memory beyond frames: 4 bytes a cluster, and a path for each file. Problems beyond MOST_PROBLEMS are mended and not listed.
+Nothing is taken from a file that its chain and its entry agree about. Of two names of one file (a
+power cut left both) each gets a file; without room both stay as they are, and that is told. A
+directory that shares clusters with another file or directory is left alone: what is in it may be
+that file's bytes. No cluster is freed before all that is reachable was followed. Where something
+cannot be read, no cluster is freed: what seems lost may belong to what is in there. Memory beyond
+frames: 4 bytes a cluster, and a path for each file. Problems beyond MOST_PROBLEMS are mended and
+not listed.
 """
 
 from __future__ import annotations
@@ -24,10 +30,34 @@ import numpy as np
 
 from octavo.fs.base import MOST_PATH, Problem
 from octavo.fs.fat.checkfiles import Files
-from octavo.fs.fat.checktables import check_copies, check_fsinfo, check_lost, check_reserved, free_unowned
-from octavo.fs.fat.entry import DIRECTORY, FREE_SLOT, LONG_NAME, SLOT, VOLUME_LABEL, Entry, Parsed, new_entry, parse_directory
+from octavo.fs.fat.checktables import (
+    check_copies,
+    check_fsinfo,
+    check_lost,
+    check_reserved,
+    free_unowned,
+)
+from octavo.fs.fat.entry import (
+    DIRECTORY,
+    FREE_SLOT,
+    LONG_NAME,
+    SLOT,
+    VOLUME_LABEL,
+    Entry,
+    Parsed,
+    new_entry,
+    parse_directory,
+)
 from octavo.fs.fat.findings import Findings, Progress, done
-from octavo.fs.fat.names import LOWER_BASE, LOWER_EXTENSION, fold, is_label, is_short, make_short, shown_label
+from octavo.fs.fat.names import (
+    LOWER_BASE,
+    LOWER_EXTENSION,
+    fold,
+    is_label,
+    is_short,
+    make_short,
+    shown_label,
+)
 from octavo.fs.fat.node import Directory, Node
 from octavo.fs.fat.storage import Storage
 from octavo.fs.fat.table import Run
@@ -39,7 +69,9 @@ CASE_BITS = LOWER_BASE | LOWER_EXTENSION
 
 
 class Check:
-    """One pass over a volume: its directories, and by way of them all files; `avoid` are directories that are left alone."""
+    """One pass over a volume: its directories, and by way of them all files; `avoid` are
+    directories that are left alone.
+    """
 
     def __init__(self, findings: Findings, progress: Progress | None, avoid: set[str]) -> None:
         self.findings = findings
@@ -51,7 +83,9 @@ class Check:
         self.pending: list[Node] = []  # directories to look into
 
     async def chain(self, path: str, first: int) -> tuple[list[Run], str]:
-        """The clusters of a directory, as far as they are its own and sound, and what is wrong with its chain then."""
+        """The clusters of a directory, as far as they are its own and sound, and what is wrong with
+        its chain then.
+        """
         runs, damage = await self.volume.table.follow(first)
         me = self.owners.add(path, first)
         own, met = self.owners.take(me, runs)
@@ -74,15 +108,23 @@ class Check:
     async def _subdirectory(self, parent: Node, entry: Entry, path: str) -> None:
         if path in self.avoid:
             self.findings.unseen = True
-            await self.say(path, "shares clusters with others, and whose they are cannot be told: copy out what is there and remove it")
+            await self.say(
+                path,
+                "shares clusters with others, and whose they are cannot be told: copy out "
+                "what is there and remove it",
+            )
             return
         runs, damage = await self.chain(path, entry.cluster) if entry.cluster else ([], "")
         if entry.size:
-            await self.say(path, f"is a directory and has a size, {entry.size}", self._write(parent, entry))
+            await self.say(
+                path, f"is a directory and has a size, {entry.size}", self._write(parent, entry)
+            )
             entry.size = 0
         if entry.attributes & VOLUME_LABEL:
             entry.attributes &= ~VOLUME_LABEL
-            await self.say(path, "is marked as a directory and as a label", self._write(parent, entry))
+            await self.say(
+                path, "is marked as a directory and as a label", self._write(parent, entry)
+            )
         if damage:
             await self.say(path, damage, self._cut(parent, entry, runs))
         elif not runs:
@@ -92,7 +134,9 @@ class Check:
             self.pending.append(_node(entry, parent.directory, path))
 
     async def _cut(self, parent: Node, entry: Entry, runs: list[Run]) -> None:
-        """Ends a directory's chain where it is sound still, since it is to be read now; without a sound cluster it goes."""
+        """Ends a directory's chain where it is sound still, since it is to be read now; without a
+        sound cluster it goes.
+        """
         if not runs:
             await self._erase(parent, entry)
             return
@@ -101,7 +145,7 @@ class Check:
         assert parent.directory is not None
         self.pending.append(_node(entry, parent.directory, _below(parent, entry)))
 
-    # -- directories ----------------------------------------------------------------------------------------------
+    # -- directories -------------------------------------------------------------------------------
 
     async def directory(self, node: Node) -> None:
         """Checks a directory, whose chain is owned already; what is below it becomes pending."""
@@ -128,7 +172,9 @@ class Check:
                 await self.entry(node, entry)
 
     async def label(self, node: Node, path: str, label: Entry) -> None:
-        """A volume label is in the root directory, has no contents, and has blanks behind it: some devices write NUL bytes."""
+        """A volume label is in the root directory, has no contents, and has blanks behind it: some
+        devices write NUL bytes.
+        """
         raw = label.raw[:11]
         blank = raw.rstrip(b"\0").ljust(11)
         what = f"the volume label {shown_label(raw, label.codepage)!r} in slot {label.slot}"
@@ -137,14 +183,20 @@ class Check:
         elif label.cluster or label.size:
             await self.say(path, f"{what} has a cluster or a size", self._erase(node, label))
         elif not is_label(blank, label.codepage):
-            await self.say(path, f"{what} has characters that no label may have there", self._erase(node, label))
+            await self.say(
+                path,
+                f"{what} has characters that no label may have there",
+                self._erase(node, label),
+            )
         elif blank != raw:
             label.set_short(blank, label.raw[12])
             await self.say(path, f"{what} is filled up with NUL bytes", self._write(node, label))
 
-    async def end(self, node: Node, path: str, section: Section, data: bytes) -> tuple[bytes, Parsed]:
-        """What stands behind a directory's end, which others read on behind: entries that lead to clusters in use are its
-        own, and its end was damaged; others are remains.
+    async def end(
+        self, node: Node, path: str, section: Section, data: bytes
+    ) -> tuple[bytes, Parsed]:
+        """What stands behind a directory's end, which others read on behind: entries that lead to
+        clusters in use are its own, and its end was damaged; others are remains.
         """
         wide, codepage = self.volume.geometry.bits == 32, self.volume.codepage
         parsed = parse_directory(data, wide, codepage)
@@ -159,18 +211,26 @@ class Check:
         more = parse_directory(bytes(whole), wide, codepage)
         if await self._in_use([e for e in more.entries if e.slot > parsed.end]):
             what = f"ends in slot {parsed.end}, and entries in use stand behind that"
-            await self.say(path, what, self._free_slots(node, [(slot, 1) for slot in holes.tolist()]))
+            await self.say(
+                path, what, self._free_slots(node, [(slot, 1) for slot in holes.tolist()])
+            )
             return bytes(whole), more
         what = f"has remains of entries behind its end in slot {parsed.end}"
         await self.say(path, what, self._clear_behind(section, parsed.end * SLOT))
         return data, parsed
 
     async def _in_use(self, entries: list[Entry]) -> bool:
-        """True when one of the entries can be a file's or a directory's: it has a short name, and its first cluster is in use."""
+        """True when one of the entries can be a file's or a directory's: it has a short name, and
+        its first cluster is in use.
+        """
         table = self.volume.table
         for entry in entries:
             inside = 2 <= entry.cluster < table.limit
-            if inside and is_short(entry.raw[:11], entry.codepage) and await table.get(entry.cluster):
+            if (
+                inside
+                and is_short(entry.raw[:11], entry.codepage)
+                and await table.get(entry.cluster)
+            ):
                 return True
         return False
 
@@ -179,18 +239,28 @@ class Check:
             await self.volume._put(section, start, bytes(SLOT))
 
     async def dots(self, node: Node, path: str, parsed: Parsed) -> bool:
-        """The first two entries of a subdirectory lead to itself and to its parent. False when neither is there, and something
-        else is: it may be no directory, and nothing is changed in it.
+        """The first two entries of a subdirectory lead to itself and to its parent. False when
+        neither is there, and something else is: it may be no directory, and nothing is changed in
+        it.
         """
         assert node.entry is not None and node.parent is not None
         above = node.parent.node.entry
         wanted = {".": node.entry.cluster, "..": above.cluster if above is not None else 0}
         entries = [*parsed.entries, *parsed.labels]
-        found = [next((e for e in entries if e.slot <= slot < e.slot + e.slots), None) for slot in (0, 1)]
-        alike = [e is not None and _is_dot(e, *pair) for e, pair in zip(found, wanted.items(), strict=True)]
+        found = [
+            next((e for e in entries if e.slot <= slot < e.slot + e.slots), None) for slot in (0, 1)
+        ]
+        alike = [
+            e is not None and _is_dot(e, *pair)
+            for e, pair in zip(found, wanted.items(), strict=True)
+        ]
         if not any(alike) and (entries or parsed.strays):
             self.findings.unseen = True
-            await self.say(path, 'has neither "." nor ".." in their places: it may be no directory, and is left alone')
+            await self.say(
+                path,
+                'has neither "." nor ".." in their places: it may be no directory, and is '
+                "left alone",
+            )
             return False
         for slot, (name, cluster) in enumerate(wanted.items()):
             entry = found[slot]
@@ -201,16 +271,28 @@ class Check:
             elif not alike[slot]:
                 await self.say(path, f'has no "{name}", and another entry in its place')
             elif entry.cluster != cluster:
-                await self.say(path, f'"{name}" points to cluster {entry.cluster} instead of {cluster}', self._write(node, made))
-            elif entry.name != name or entry.raw[12] or entry.attributes & (DIRECTORY | VOLUME_LABEL) != DIRECTORY:
+                await self.say(
+                    path,
+                    f'"{name}" points to cluster {entry.cluster} instead of {cluster}',
+                    self._write(node, made),
+                )
+            elif (
+                entry.name != name
+                or entry.raw[12]
+                or entry.attributes & (DIRECTORY | VOLUME_LABEL) != DIRECTORY
+            ):
                 await self.say(path, f'has a damaged "{name}"', self._write(node, made))
             if entry is not None and alike[slot]:
                 entry.name = name  # it may be its name that is damaged
         return True
 
     async def names_of(self, node: Node, path: str, parsed: Parsed) -> None:
-        """Names that are broken, illegal or there twice, and slots of long names that belong to no entry."""
-        strays = {first + count: (first, count) for first, count in parsed.strays}  # by the slot behind them
+        """Names that are broken, illegal or there twice, and slots of long names that belong to no
+        entry.
+        """
+        strays = {
+            first + count: (first, count) for first, count in parsed.strays
+        }  # by the slot behind them
         broken = {id(entry) for entry in parsed.broken}
         seen: set[str] = set()
         taken: set[str] = set()  # by all of them, once one needs another name
@@ -218,18 +300,33 @@ class Check:
             if entry.name in (".", ".."):
                 continue
             if twin := {fold(entry.name), fold(entry.short_name)} & seen:
-                await self.say(path, f"two entries have the name {min(twin)}", self._rename(node, entry, parsed, taken))
-            elif (id(entry) in broken and fold(entry.name) != fold(entry.short_name)) or (entry.slots == 1 and not is_short(entry.raw[:11], entry.codepage)):
-                what = f"the name that is shown as {entry.name} has characters that no short name may have"
+                await self.say(
+                    path,
+                    f"two entries have the name {min(twin)}",
+                    self._rename(node, entry, parsed, taken),
+                )
+            elif (id(entry) in broken and fold(entry.name) != fold(entry.short_name)) or (
+                entry.slots == 1 and not is_short(entry.raw[:11], entry.codepage)
+            ):
+                what = (
+                    f"the name that is shown as {entry.name} has characters that no short "
+                    "name may have"
+                )
                 if not entry.raw[:11].isascii():
                     what += f", if its code page is {entry.codepage}"
                 await self.say(path, what, self._rename(node, entry, parsed, taken))
             elif id(entry) in broken:
                 mine = [strays.pop(entry.slot, (entry.slot, 0))]
-                await self.say(path, f"the long name of {entry.name} is damaged", self._free_slots(node, mine))
+                await self.say(
+                    path, f"the long name of {entry.name} is damaged", self._free_slots(node, mine)
+                )
             if entry.raw[12] & ~CASE_BITS:
                 entry.set_short(entry.raw[:11], entry.raw[12] & CASE_BITS)
-                await self.say(path, f"{entry.name} has stray bits beside those for the case of its name", self._write(node, entry))
+                await self.say(
+                    path,
+                    f"{entry.name} has stray bits beside those for the case of its name",
+                    self._write(node, entry),
+                )
             seen |= {fold(entry.name), fold(entry.short_name)}
         for first, count in strays.values():
             what = f"{counted(count, 'slot')} of long names belong{'s' * (count == 1)} to no entry"
@@ -241,7 +338,10 @@ class Check:
         long = (slots[:, 11] & 0x3F == LONG_NAME) & (slots[:, 0] != FREE_SLOT)
         wrong = np.flatnonzero(long & (slots[:, 12] | slots[:, 26] | slots[:, 27]).astype(bool))
         if len(wrong):
-            what = f"{counted(len(wrong), 'slot')} of long names {'has' if len(wrong) == 1 else 'have'} a cluster or a kind"
+            what = (
+                f"{counted(len(wrong), 'slot')} of long names "
+                f"{'has' if len(wrong) == 1 else 'have'} a cluster or a kind"
+            )
             await self.say(path, what, self._clear_long_slots(node, wrong.tolist()))
 
     async def _clear_long_slots(self, node: Node, slots: list[int]) -> None:
@@ -272,19 +372,25 @@ class Check:
 
     async def _write(self, parent: Node, entry: Entry) -> None:
         """Puts the short entry into its slot."""
-        await self.volume._put(await self.volume._load(parent), (entry.slot + entry.slots - 1) * SLOT, entry.pack())
+        await self.volume._put(
+            await self.volume._load(parent), (entry.slot + entry.slots - 1) * SLOT, entry.pack()
+        )
 
-    # -- the volume -----------------------------------------------------------------------------------------------
+    # -- the volume --------------------------------------------------------------------------------
 
     async def tree(self) -> None:
-        """All directories from the root on, each through a node that is nobody else's; pages of those below the root are let go."""
+        """All directories from the root on, each through a node that is nobody else's; pages of
+        those below the root are let go.
+        """
         volume, g = self.volume, self.volume.geometry
         root = _node(None, None, "")
         if not g.root_size:
             runs, damage = await self.chain("/", g.root_cluster)
             if damage:
                 last = runs[-1][0] + runs[-1][1] - 1 if runs else 0
-                await self.say("/", damage, volume.table.set(last, volume.table.end_mark) if runs else None)
+                await self.say(
+                    "/", damage, volume.table.set(last, volume.table.end_mark) if runs else None
+                )
                 if not self.repair or not runs:
                     self.findings.unseen = True
                     return
@@ -315,7 +421,9 @@ def _node(entry: Entry | None, parent: Directory | None, path: str) -> Node:
 
 
 async def check_volume(volume: Storage, progress: Progress | None, repair: bool) -> list[Problem]:
-    """All problems of a flushed volume, whose mutex the caller holds; with `repair` they are mended in its pages, for the next flush."""
+    """All problems of a flushed volume, whose mutex the caller holds; with `repair` they are mended
+    in its pages, for the next flush.
+    """
     findings = Findings(volume, repair)
     avoid = await _riddles(volume) if repair else set()
     g, say = volume.geometry, findings.say

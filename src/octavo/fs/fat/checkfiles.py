@@ -1,17 +1,19 @@
 """Files of a volume that is checked: whose chains are sound, and what becomes of the others.
 
-A file is sound when its chain ends and has as many clusters as its size needs. Sound files have their clusters as soon as
-they are met. The others wait until everything that can be reached was followed, and then
+A file is sound when its chain ends and has as many clusters as its size needs. Sound files have
+their clusters as soon as they are met. The others wait until everything that can be reached was
+followed, and then
 
-    share clusters with somebody     get a copy of them; without room, keep what is their own in front
-    are too long, or run astray      end where their size ends, or where their chain is sound still
-    are too short                    have the size that their chain holds
+    share clusters with somebody   get a copy of them; without room, keep what is their own in front
+    are too long, or run astray    end where their size ends, or where their chain is sound still
+    are too short                  have the size that their chain holds
 
-A chain is cut only where nobody else needs what follows: not while a file that shares it has no copy, and not at all when
-something could not be read or was left alone, since what is in there may need it. Two sound files that share clusters get a
-copy, or stay as they are.
+A chain is cut only where nobody else needs what follows: not while a file that shares it has no
+copy, and not at all when something could not be read or was left alone, since what is in there may
+need it. Two sound files that share clusters get a copy, or stay as they are.
 
-On the medium a copy and its chain come before the entry that names it, and that before what nobody needs then is cut off.
+On the medium a copy and its chain come before the entry that names it, and that before what nobody
+needs then is cut off.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ NO_ROOM = " and there is no room for a copy: remove one of them, or make room"
 
 
 class Claim(NamedTuple):
-    """A file whose chain is not simply its own: its directory, entry and path, and its chain as far as it goes."""
+    """A file whose chain is not simply its own: its directory, entry and path, and its chain as far
+    as it goes.
+    """
 
     parent: Node
     entry: Entry
@@ -52,7 +56,9 @@ class Files:
         self.volume, self.owners = findings.volume, findings.owners
         self.unit = findings.volume.geometry.cluster
         self.wrong: list[Claim] = []
-        self.copies: list[tuple[Claim, list[Run], list[Run]]] = []  # what is its own, what is copied
+        self.copies: list[
+            tuple[Claim, list[Run], list[Run]]
+        ] = []  # what is its own, what is copied
         self.ends: list[tuple[Claim, int]] = []  # whose chains are to end with which clusters
         self.kept: list[list[Run]] = []  # chains that stay as they are, shared
 
@@ -66,17 +72,22 @@ class Files:
         own, met = self.owners.take(claim.me, runs)
         if met:
             await self._share(claim, own, met, runs, wrong=False)
-        if runs and max(self.volume.geometry.place(a + n) for a, n in runs) > self.volume.device.size:
+        if (
+            runs
+            and max(self.volume.geometry.place(a + n) for a, n in runs) > self.volume.device.size
+        ):
             await self.findings.say(path, "has clusters behind the end of the device")
 
     def _needed(self, entry: Entry) -> int:
         return -(-entry.size // self.unit)
 
-    async def _share(self, claim: Claim, own: list[Run], met: int, runs: list[Run], wrong: bool) -> None:
+    async def _share(
+        self, claim: Claim, own: list[Run], met: int, runs: list[Run], wrong: bool
+    ) -> None:
         self.copies.append((claim, own, runs))
         await self.findings.say(claim.path, self.owners.meet(claim.me, met, wrong), done())
 
-    # -- files that are wrong ---------------------------------------------------------------------------------------
+    # -- files that are wrong ----------------------------------------------------------------------
 
     async def judge(self) -> None:
         """What becomes of each file that is not sound, now that the others have their clusters."""
@@ -123,15 +134,19 @@ class Files:
         section = await self.volume._load(claim.parent)
         await self.volume._put(section, (entry.slot + entry.slots - 1) * SLOT, entry.pack())
 
-    # -- copies -------------------------------------------------------------------------------------------------------
+    # -- copies ------------------------------------------------------------------------------------
 
     async def mend(self) -> None:
-        """Gives files that share clusters copies of their own, and ends chains; only for a repair."""
+        """Gives files that share clusters copies of their own, and ends chains; only for a
+        repair.
+        """
         made = [(claim, own, await self._copy(claim, runs)) for claim, own, runs in self.copies]
         await self.findings.settle()
         for claim, own, copy in made:
             if copy:
-                await self._write(claim, copy[0][0], min(claim.entry.size, length(copy) * self.unit))
+                await self._write(
+                    claim, copy[0][0], min(claim.entry.size, length(copy) * self.unit)
+                )
                 self.owners.give_up(own)
                 self.owners.mark(copy, claim.me)
             elif own and not self._sound(claim) and not self.findings.unseen:
@@ -184,7 +199,9 @@ class Files:
         cache = volume.cache
         try:
             for at in range(0, size, VIEW_SIZE):
-                await cache.copy_write(sections[1], at, await cache.copy_read(sections[0], at, VIEW_SIZE))
+                await cache.copy_write(
+                    sections[1], at, await cache.copy_read(sections[0], at, VIEW_SIZE)
+                )
             await cache.flush(sections[1])
         finally:
             for section in sections:

@@ -1,4 +1,5 @@
-"""The tables of a FAT volume, checked and mended: the copies of the FAT, its first two entries, lost clusters, FSInfo.
+"""The tables of a FAT volume, checked and mended: the copies of the FAT, its first two entries,
+lost clusters, FSInfo.
 
 Parts of `octavo.fs.fat.check`; `check_lost` comes after all chains have been followed.
 """
@@ -25,15 +26,21 @@ async def check_copies(check: Findings) -> None:
     volume, g = check.volume, check.volume.geometry
     if not g.mirrored or g.fats < 2:
         return
-    section = Section(volume.name, RegionPager(volume.device), whole_device(volume.device), volume.device.size)
+    section = Section(
+        volume.name, RegionPager(volume.device), whole_device(volume.device), volume.device.size
+    )
     try:
         for copy in range(1, g.fats):
             for at in range(0, g.fat_size, VIEW_SIZE):
                 length = min(VIEW_SIZE, g.fat_size - at)
                 first = await volume.cache.copy_read(section, g.fat_offset + at, length)
-                other = await volume.cache.copy_read(section, g.fat_offset + copy * g.fat_size + at, length)
+                other = await volume.cache.copy_read(
+                    section, g.fat_offset + copy * g.fat_size + at, length
+                )
                 if first != other:
-                    await check.say("volume", f"FAT {copy + 1} differs from FAT 1", _copy_fat(check))
+                    await check.say(
+                        "volume", f"FAT {copy + 1} differs from FAT 1", _copy_fat(check)
+                    )
                     break
     except StatusError as error:
         await check.say("volume", error.text)
@@ -42,7 +49,9 @@ async def check_copies(check: Findings) -> None:
 
 
 async def check_reserved(check: Findings) -> None:
-    """The two entries before the first cluster's: the media byte under ones, and an end of chain."""
+    """The two entries before the first cluster's: the media byte under ones, and an end of
+    chain.
+    """
     volume, table = check.volume, check.volume.table
     media = volume.cache.ram.bytes[await volume.cache.address(volume.section, MEDIA_OFFSET)]
     for number, right in ((0, table.mask & ~0xFF | media), (1, table.end_mark)):
@@ -70,7 +79,9 @@ async def check_lost(check: Findings) -> None:
 
 
 async def free_unowned(check: Findings, mend: bool) -> int:
-    """Counts the clusters in use that nobody owns, and those that are free; with `mend`, frees the former."""
+    """Counts the clusters in use that nobody owns, and those that are free; with `mend`, frees the
+    former.
+    """
     table, cluster, lost, free = check.volume.table, 2, 0, 0
     while cluster < table.limit:
         values = await table._values(cluster, 4096)

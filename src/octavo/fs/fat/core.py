@@ -1,6 +1,8 @@
-"""What a FAT volume is, and how it gets to the device: geometry, the FAT's section, stale entries, and the order of writes.
+"""What a FAT volume is, and how it gets to the device: geometry, the FAT's section, stale entries,
+and the order of writes.
 
-Whoever is pointed to is on the medium before who points, and nothing is given away before nobody points to it there:
+Whoever is pointed to is on the medium before who points, and nothing is given away before nobody
+points to it there:
 
     flag        the dirty flag is set                                    before the first change
     1           data, new chains in the FAT, directories that are new
@@ -11,9 +13,10 @@ Whoever is pointed to is on the medium before who points, and nothing is given a
     6           clusters are freed, FSInfo
     flag        the dirty flag is cleared
 
-`flush` writes all of this with a barrier (a device flush) between two lines; lines without work cost none. The lazy writer
-and pageout write lines 1 and 3 only, by `lead`. What waits for lines 2 and 4 to 6 is kept in memory: `FatTable.joins`,
-`erasures`, `frees` and `FatTable.cuts`, MOST_WAITING of them at most.
+`flush` writes all of this with a barrier (a device flush) between two lines; lines without work
+cost none. The lazy writer and pageout write lines 1 and 3 only, by `lead`. What waits for lines 2
+and 4 to 6 is kept in memory: `FatTable.joins`, `erasures`, `frees` and `FatTable.cuts`,
+MOST_WAITING of them at most.
 
 Source: soft updates (Ganger and Patt 1994), as far as FAT needs them. docs/decisions/0015.
 """
@@ -46,8 +49,13 @@ class Core:
     """One volume on `device`; `nodes` are its nodes that have an entry, oldest first."""
 
     def __init__(
-        self, device: Device, geometry: Geometry, cache: CacheManager, read_only: bool, codepage: str = CODE_PAGE
-    ) -> None:  # fmt: skip
+        self,
+        device: Device,
+        geometry: Geometry,
+        cache: CacheManager,
+        read_only: bool,
+        codepage: str = CODE_PAGE,
+    ) -> None:
         self.device = device
         self.name = device.name
         self.geometry = geometry
@@ -61,16 +69,29 @@ class Core:
         self.mutex = Mutex()
         self.pager = RegionPager(device)
         self.section = self._volume_section()
-        self.table = FatTable(cache, self.section, geometry.fat_offset if geometry.mirrored else self._reserved, geometry)
+        self.table = FatTable(
+            cache,
+            self.section,
+            geometry.fat_offset if geometry.mirrored else self._reserved,
+            geometry,
+        )
         self.root = Node(None, None, "")
         self.nodes: OrderedDict[Node, None] = OrderedDict()  # of entries, oldest first
         self.most_nodes = min(8192, max(128, cache.memory.limit // 4))
         self.stale: dict[Node, None] = {}
-        self.paths: dict[str, Directory] = {}  # directories by the text of the paths that led to them
+        self.paths: dict[
+            str, Directory
+        ] = {}  # directories by the text of the paths that led to them
         self.fresh: dict[Section, None] = {}  # of directories that no entry on the medium names yet
-        self.erasures: dict[tuple[Directory, str], Entry] = {}  # old names of what was moved, in directories that are kept for it
-        self.frees: list[Run] = []  # clusters of files that entries on the medium may still point to
-        self.modified = False  # something was changed since the last complete flush: the flag is on the medium
+        self.erasures: dict[
+            tuple[Directory, str], Entry
+        ] = {}  # old names of what was moved, in directories that are kept for it
+        self.frees: list[
+            Run
+        ] = []  # clusters of files that entries on the medium may still point to
+        self.modified = (
+            False  # something was changed since the last complete flush: the flag is on the medium
+        )
         self.flagged = False  # the flag may be on the medium
         self._flushing = False
         self.was_dirty = False  # the volume had the dirty flag when it was mounted
@@ -86,17 +107,26 @@ class Core:
         g = self.geometry
         regions = RegionMap(512)
         regions.append(0, self._reserved // 512)
-        regions.append(g.fat_offset, g.fat_size // 512, merge=False)  # apart: only this part has mirrors
+        regions.append(
+            g.fat_offset, g.fat_size // 512, merge=False
+        )  # apart: only this part has mirrors
         mirrors = tuple(g.fat_size * i for i in range(1, g.fats)) if g.mirrored else ()
-        return Section(f"{self.name} (FAT)", self.pager, Mapping(regions, mirrors, g.fat_offset), self._reserved + g.fat_size)
+        return Section(
+            f"{self.name} (FAT)",
+            self.pager,
+            Mapping(regions, mirrors, g.fat_offset),
+            self._reserved + g.fat_size,
+        )
 
     def _section_name(self, path: str) -> str:
         return f"{self.name}:{path or '/'}"
 
-    # -- changing and writing -------------------------------------------------------------------------------------
+    # -- changing and writing ----------------------------------------------------------------------
 
     def stamp(self, wall: float | None = None) -> tuple[int, int, int]:
-        """A time (now, if not given) as an entry has it; StatusError INVALID_PARAMETER when it is no number."""
+        """A time (now, if not given) as an entry has it; StatusError INVALID_PARAMETER when it is
+        no number.
+        """
         if wall is not None:
             return to_dos(self.clock.local(clean_wall(wall)))
         second = int(self.clock.wall())
@@ -107,7 +137,10 @@ class Core:
     def _writable(self, path: str) -> None:
         if self.read_only:
             why = self.geometry.misfit or "opened for reading only"
-            raise StatusError(Status.MEDIA_WRITE_PROTECTED, f"{self.name}: cannot change {path or '/'}: the volume is read-only ({why})")
+            raise StatusError(
+                Status.MEDIA_WRITE_PROTECTED,
+                f"{self.name}: cannot change {path or '/'}: the volume is read-only ({why})",
+            )
 
     def mark_stale(self, node: Node) -> None:
         """Notes that a node's entry has changed."""
@@ -115,9 +148,14 @@ class Core:
         self.stale[node] = None
 
     async def _modify(self) -> None:
-        """Called before each change: has the dirty flag on the medium before the first one, and keeps short what waits."""
+        """Called before each change: has the dirty flag on the medium before the first one, and
+        keeps short what waits.
+        """
         if self.modified:
-            if len(self.frees) + len(self.erasures) + len(self.table.joins) + len(self.table.cuts) > MOST_WAITING:
+            if (
+                len(self.frees) + len(self.erasures) + len(self.table.joins) + len(self.table.cuts)
+                > MOST_WAITING
+            ):
                 await self._make_way()
             return
         if not self.was_dirty:
@@ -163,19 +201,31 @@ class Core:
             return
         address = await self.cache.address(self.section, g.fsinfo_offset)
         data = self.cache.ram.bytes[address : address + 512]
-        if struct.unpack_from("<I", data)[0] != FSINFO_LEAD or struct.unpack_from("<I", data, 484)[0] != FSINFO_MIDDLE:
+        if (
+            struct.unpack_from("<I", data)[0] != FSINFO_LEAD
+            or struct.unpack_from("<I", data, 484)[0] != FSINFO_MIDDLE
+        ):
             return
         free = await table.count_free()
         address = await self.cache.address(self.section, g.fsinfo_offset)
-        struct.pack_into("<II", self.cache.ram.bytes, address + 488, free, min(table.cursor, table.limit - 1))
+        struct.pack_into(
+            "<II", self.cache.ram.bytes, address + 488, free, min(table.cursor, table.limit - 1)
+        )
         self.cache.mark(self.section, g.fsinfo_offset)
 
     def _dirty(self, directories: bool) -> list[Section]:
-        """The volume's sections with dirty pages, those of directories that entries name only if asked for."""
-        return [s for s in self.cache.memory.writeback.sections if s.pager is self.pager and (directories or s.leads is None)]
+        """The volume's sections with dirty pages, those of directories that entries name only if
+        asked for.
+        """
+        return [
+            s
+            for s in self.cache.memory.writeback.sections
+            if s.pager is self.pager and (directories or s.leads is None)
+        ]
 
     async def _write_pages(self, directories: bool = True) -> StatusError | None:
-        """Writes every dirty page (without those of directories, if not asked for), whatever happens to others of them.
+        """Writes every dirty page (without those of directories, if not asked for), whatever
+        happens to others of them.
 
         Returns the first error, or one that a write in the background has left.
         """
@@ -189,7 +239,9 @@ class Core:
                 if error is not None:
                     first = first or error
                     failed.update(s for s in sections if s.dirty)
-            elif busy := next((s for s in writeback.in_flight_sections if s.pager is self.pager), None):
+            elif busy := next(
+                (s for s in writeback.in_flight_sections if s.pager is self.pager), None
+            ):
                 await writeback.wait_idle(busy)
             else:
                 break
@@ -199,11 +251,15 @@ class Core:
         return first
 
     async def lead(self) -> None:
-        """What entries point to is on the medium (lines 1); StatusError when it cannot be, DEVICE_BUSY while others go on changing it."""
+        """What entries point to is on the medium (lines 1); StatusError when it cannot be,
+        DEVICE_BUSY while others go on changing it.
+        """
         writeback = self.cache.memory.writeback
         for _ in range(MOST_TRIES):
             pointed = [self.section, *self.fresh]
-            sections = pointed if self._flushing else self._dirty(directories=False)  # a flush has written the data already
+            sections = (
+                pointed if self._flushing else self._dirty(directories=False)
+            )  # a flush has written the data already
             await writeback.write([p for s in sections for p in writeback.picks(s)], asked=False)
             for section in pointed:
                 await writeback.wait_idle(section)
@@ -214,14 +270,19 @@ class Core:
                 if error := writeback.errors.get(section):
                     raise error
         else:
-            raise StatusError(Status.DEVICE_BUSY, f"{self.name}: directories cannot be written while files are being made")
+            raise StatusError(
+                Status.DEVICE_BUSY,
+                f"{self.name}: directories cannot be written while files are being made",
+            )
         for section in self.fresh:  # from now on they may be named
             section.leads = self.lead
         self.fresh.clear()
         self.table.tails.clear()
 
     async def _write_in_order(self) -> None:
-        """Brings all changes to the medium but the clean flag; raises the first error after all was tried that may be tried."""
+        """Brings all changes to the medium but the clean flag; raises the first error after all was
+        tried that may be tried.
+        """
         self._flushing = True
         try:
             await self.table.undo()
@@ -238,13 +299,17 @@ class Core:
                 raise error
             if self.erasures:
                 await self._erase_moved()
-                self._expect_clean(await self._write_pages(), self._dirty(True))  # `lead` has a barrier before them
+                self._expect_clean(
+                    await self._write_pages(), self._dirty(True)
+                )  # `lead` has a barrier before them
             await self._give_back()
         finally:
             self._flushing = False
 
     async def _make_way(self) -> bool:
-        """As `_write_in_order`, for an operation that gains by it and can go on without; the next flush tells what failed."""
+        """As `_write_in_order`, for an operation that gains by it and can go on without; the next
+        flush tells what failed.
+        """
         try:
             await self._write_in_order()
         except StatusError as error:
@@ -253,7 +318,9 @@ class Core:
         return True
 
     def _expect_clean(self, error: StatusError | None, sections: list[Section]) -> None:
-        """Raises the error that left one of these sections dirty: what follows on the medium must not come before it."""
+        """Raises the error that left one of these sections dirty: what follows on the medium must
+        not come before it.
+        """
         if error is not None and any(section.dirty for section in sections):
             raise error
 
@@ -291,14 +358,18 @@ class Core:
             raise error
 
     async def flush(self) -> None:
-        """Writes all that is dirty, then the clean flag; returns when all of it is on stable storage."""
+        """Writes all that is dirty, then the clean flag; returns when all of it is on stable
+        storage.
+        """
         async with self.mutex:
             await self._write_all()
 
     async def _write_all(self) -> None:
         await self._write_in_order()
         await self.pager.barrier()
-        self.modified = False  # the next change sets the flag again, whatever becomes of the following write
+        self.modified = (
+            False  # the next change sets the flag again, whatever becomes of the following write
+        )
         if self.flagged:
             await self._set_dirty_flag(False)
             if error := await self._write_pages():
@@ -308,4 +379,8 @@ class Core:
 
     def statistics(self) -> dict[str, object]:
         """Nodes, contention for the mutex, and what the device did."""
-        return {"nodes": len(self.nodes), "contended": self.mutex.contended, "device": self.device.statistics()}
+        return {
+            "nodes": len(self.nodes),
+            "contended": self.mutex.contended,
+            "device": self.device.statistics(),
+        }

@@ -1,12 +1,15 @@
-"""Directory entries: 32 bytes on the disk, one object in memory, and the parser that goes from one to the other.
+"""Directory entries: 32 bytes on the disk, one object in memory, and the parser that goes from one
+to the other.
 
-     0  name (11)   11  attributes   12  case bits   13  created, 10 ms   14  created: time, date   18  accessed: date
-    20  cluster (high)   22  written: time, date   26  cluster (low)   28  size
+     0  name (11)             11  attributes       12  case bits        13  created, 10 ms
+    14  created: time, date   18  accessed: date   20  cluster (high)   22  written: time, date
+    26  cluster (low)         28  size
 
     time  hhhhh mmmmmm sssss (seconds / 2)      date  yyyyyyy (from 1980) mmmm ddddd
 
-A first byte of 0 ends the directory, 0xE5 is a free slot. Long names that are incomplete or whose checksum is wrong are
-passed over: the entry has its short name then, and their slots are free for other names (`check` reports them).
+A first byte of 0 ends the directory, 0xE5 is a free slot. Long names that are incomplete or whose
+checksum is wrong are passed over: the entry has its short name then, and their slots are free for
+other names (`check` reports them).
 """
 
 from __future__ import annotations
@@ -32,12 +35,26 @@ _numbers = struct.Struct("<11xB8xH4xHI").unpack  # attributes, cluster (high, lo
 
 
 class Entry:
-    """A file or directory as its directory describes it. `raw` holds the short name, its case bits and the times."""
+    """A file or directory as its directory describes it. `raw` holds the short name, its case bits
+    and the times.
+    """
 
-    __slots__ = ("attributes", "cluster", "codepage", "is_directory", "name", "node", "raw", "size", "slot", "slots")
+    __slots__ = (
+        "attributes",
+        "cluster",
+        "codepage",
+        "is_directory",
+        "name",
+        "node",
+        "raw",
+        "size",
+        "slot",
+        "slots",
+    )
 
     name: str
-    raw: bytes  # 32, as on the disk when it was read; attributes, cluster and size are kept beside it
+    # 32, as on the disk when it was read; attributes, cluster and size are kept beside it
+    raw: bytes
     attributes: int
     is_directory: bool
     cluster: int
@@ -59,7 +76,9 @@ class Entry:
 
     @property
     def shown(self) -> str:
-        """The name of an entry without a long one: the 8.3 name, in lower case where its case bits say so."""
+        """The name of an entry without a long one: the 8.3 name, in lower case where its case bits
+        say so.
+        """
         return shown_short(self.raw[:11], self.raw[12], self.codepage)
 
     @property
@@ -88,14 +107,26 @@ class Entry:
     def set_written(self, date: int, time: int) -> None:
         """Sets when it was last written, and the date of the last access with it."""
         day = date.to_bytes(2, "little")
-        self.raw = self.raw[:18] + day + self.raw[20:22] + time.to_bytes(2, "little") + day + self.raw[26:]
+        self.raw = (
+            self.raw[:18] + day + self.raw[20:22] + time.to_bytes(2, "little") + day + self.raw[26:]
+        )
 
     def pack(self) -> bytes:
         """The 32 bytes of the short entry."""
         size = 0 if self.attributes & DIRECTORY else self.size
         cluster = self.cluster.to_bytes(4, "little")
         raw = self.raw
-        return b"".join((raw[:11], bytes((self.attributes,)), raw[12:20], cluster[2:], raw[22:26], cluster[:2], size.to_bytes(4, "little")))
+        return b"".join(
+            (
+                raw[:11],
+                bytes((self.attributes,)),
+                raw[12:20],
+                cluster[2:],
+                raw[22:26],
+                cluster[:2],
+                size.to_bytes(4, "little"),
+            )
+        )
 
     def renamed(self, name: str) -> Entry:
         """A copy with another name, that has no slots and no node yet."""
@@ -113,7 +144,9 @@ def _word(raw: bytes, at: int) -> int:
 
 
 def attribute_bits(letters: str) -> int:
-    """The attributes that letters of `Entry.flags` stand for; StatusError INVALID_PARAMETER for others than r, h, s and a."""
+    """The attributes that letters of `Entry.flags` stand for; StatusError INVALID_PARAMETER for
+    others than r, h, s and a.
+    """
     bits = 0
     for letter in named(letters, "the attributes").lower():
         if letter not in LETTERS or letter == "d":
@@ -123,63 +156,96 @@ def attribute_bits(letters: str) -> int:
     return bits
 
 
-def new_entry(name: str, attributes: int, stamp: tuple[int, int, int], short: bytes = b" " * 11, cluster: int = 0) -> Entry:
+def new_entry(
+    name: str,
+    attributes: int,
+    stamp: tuple[int, int, int],
+    short: bytes = b" " * 11,
+    cluster: int = 0,
+) -> Entry:
     """An entry of size 0 whose three times are `stamp` (date, time, tenths)."""
     date, time, tenths = stamp
     entry = Entry()
     entry.name = name
-    entry.raw = struct.pack("<11sBBBHHHHHHHI", short, attributes, 0, tenths, time, date, date, 0, time, date, 0, 0)
-    entry.attributes, entry.is_directory, entry.cluster = attributes, bool(attributes & DIRECTORY), cluster
+    entry.raw = struct.pack(
+        "<11sBBBHHHHHHHI", short, attributes, 0, tenths, time, date, date, 0, time, date, 0, 0
+    )
+    entry.attributes, entry.is_directory, entry.cluster = (
+        attributes,
+        bool(attributes & DIRECTORY),
+        cluster,
+    )
     entry.size = entry.slot = entry.slots = 0
     entry.codepage, entry.node = CODE_PAGE, None
     return entry
 
 
 def to_dos(fields: struct_time, fraction: float = 0.0) -> tuple[int, int, int]:
-    """(date, time, tenths) of a local time; the first or last moment of FAT's years 1980 to 2107 when it lies outside."""
+    """(date, time, tenths) of a local time; the first or last moment of FAT's years 1980 to 2107
+    when it lies outside.
+    """
     if fields.tm_year < 1980:
         return 1 << 5 | 1, 0, 0
     if fields.tm_year > 2107:
         return 127 << 9 | 12 << 5 | 31, 23 << 11 | 59 << 5 | 29, 199
     date = fields.tm_year - 1980 << 9 | fields.tm_mon << 5 | fields.tm_mday
     second = min(fields.tm_sec, 59)
-    return date, fields.tm_hour << 11 | fields.tm_min << 5 | second >> 1, (second & 1) * 100 + int(fraction * 100)
+    return (
+        date,
+        fields.tm_hour << 11 | fields.tm_min << 5 | second >> 1,
+        (second & 1) * 100 + int(fraction * 100),
+    )
 
 
 def clean_wall(wall: float) -> float:
-    """A wall time (seconds since 1970) that has calendar fields: what lies far outside FAT's years is brought near them.
+    """A wall time (seconds since 1970) that has calendar fields: what lies far outside FAT's years
+    is brought near them.
 
     StatusError INVALID_PARAMETER when it is no number.
     """
     if not isinstance(wall, int | float) or wall != wall:
-        raise StatusError(Status.INVALID_PARAMETER, f"{shown(wall)} is no time: it takes the seconds since 1970")
+        raise StatusError(
+            Status.INVALID_PARAMETER, f"{shown(wall)} is no time: it takes the seconds since 1970"
+        )
     return min(max(wall, 0), BEYOND)
 
 
 def from_dos(date: int, time: int, tenths: int) -> datetime:
     """A local time; fields that make no sense are brought to the nearest that do."""
     month, day = min(max(date >> 5 & 15, 1), 12), max(date & 31, 1)
-    hour, minute, second = min(time >> 11, 23), min(time >> 5 & 63, 59), min((time & 31) * 2 + tenths // 100, 59)
+    hour, minute, second = (
+        min(time >> 11, 23),
+        min(time >> 5 & 63, 59),
+        min((time & 31) * 2 + tenths // 100, 59),
+    )
     while True:
         try:
-            return datetime(1980 + (date >> 9), month, day, hour, minute, second, tenths % 100 * 10000)
+            return datetime(
+                1980 + (date >> 9), month, day, hour, minute, second, tenths % 100 * 10000
+            )
         except ValueError:
             day -= 1
 
 
 def find_label(data: bytes) -> tuple[bytes, bool]:
-    """The 11 bytes of the first label in a part of a directory (b"": none), and whether the directory ends in it."""
+    """The 11 bytes of the first label in a part of a directory (b"": none), and whether the
+    directory ends in it.
+    """
     for slot, (first, attributes) in enumerate(zip(data[::SLOT], data[11::SLOT], strict=True)):
         if not first:
             return b"", True
-        label = attributes & (VOLUME_LABEL | DIRECTORY) == VOLUME_LABEL and attributes & 0x3F != LONG_NAME
+        label = (
+            attributes & (VOLUME_LABEL | DIRECTORY) == VOLUME_LABEL
+            and attributes & 0x3F != LONG_NAME
+        )
         if label and first != FREE_SLOT:
             return data[slot * SLOT : slot * SLOT + 11], False
     return b"", False
 
 
 class Parsed:
-    """What a directory's bytes say: entries in their order, its labels, free slots as (first, count), and the first slot never used.
+    """What a directory's bytes say: entries in their order, its labels, free slots as (first,
+    count), and the first slot never used.
 
     `strays` are slots of long names that belong to no entry; they are among the free ones.
     """
@@ -191,17 +257,26 @@ class Parsed:
         self.labels: list[Entry] = []
         self.free: list[tuple[int, int]] = []
         self.end = 0
-        self.broken: list[Entry] = []  # whose own names were passed over: shown by the short one, or with "_"
+        self.broken: list[
+            Entry
+        ] = []  # whose own names were passed over: shown by the short one, or with "_"
         self.strays: list[tuple[int, int]] = []
 
 
-# Long slots (attributes 15, whatever the two top bits) and the entry that they belong to; or free slots.
-_GROUP = re.compile(rb"((?:[^\x00\xe5].{10}[\x0f\x4f\x8f\xcf].{20})*)([^\x00\xe5].{31})|((?:\xe5.{31})+)", re.DOTALL)
-_ORDER = [bytes([n | 0x40, *range(n - 1, 0, -1)]) for n in range(1, 21)]  # first bytes of n + 1 long slots
+# Long slots (attributes 15, whatever the two top bits) and the entry that they belong to; or free
+# slots.
+_GROUP = re.compile(
+    rb"((?:[^\x00\xe5].{10}[\x0f\x4f\x8f\xcf].{20})*)([^\x00\xe5].{31})|((?:\xe5.{31})+)", re.DOTALL
+)
+_ORDER = [
+    bytes([n | 0x40, *range(n - 1, 0, -1)]) for n in range(1, 21)
+]  # first bytes of n + 1 long slots
 
 
 def parse_directory(data: bytes, wide: bool, codepage: str = CODE_PAGE) -> Parsed:
-    """Parses a whole directory; `wide`: entries have 32-bit cluster numbers (FAT32); `codepage` is that of short names."""
+    """Parses a whole directory; `wide`: entries have 32-bit cluster numbers (FAT32); `codepage` is
+    that of short names.
+    """
     parsed = Parsed()
     make, entries = Entry.__new__, parsed.entries
     parsed.end = data[::SLOT].find(0)
@@ -220,7 +295,13 @@ def parse_directory(data: bytes, wide: bool, codepage: str = CODE_PAGE) -> Parse
             parsed.strays.append((start // SLOT, (at - start) // SLOT))
             continue
         entry = make(Entry)
-        entry.raw, entry.attributes, entry.size, entry.node, entry.codepage = raw, attributes, size, None, codepage
+        entry.raw, entry.attributes, entry.size, entry.node, entry.codepage = (
+            raw,
+            attributes,
+            size,
+            None,
+            codepage,
+        )
         entry.cluster = high << 16 | low if wide else low
         entry.is_directory = attributes & DIRECTORY != 0
         name, entry.slots = _long_name(long, raw) if long else ("", 1)
@@ -244,7 +325,9 @@ def parse_directory(data: bytes, wide: bool, codepage: str = CODE_PAGE) -> Parse
 
 
 def _clean(parsed: Parsed) -> None:
-    """Takes away names that no path can have, which only damage or malice makes: a "/" would lead out of a directory."""
+    """Takes away names that no path can have, which only damage or malice makes: a "/" would lead
+    out of a directory.
+    """
     for entry in parsed.entries:
         if entry.name in (".", "..") and entry.slot == len(entry.name) - 1:
             continue
@@ -261,12 +344,16 @@ def _clean(parsed: Parsed) -> None:
         parsed.broken.append(entry)
 
 
-_one_slot = struct.Struct("<B10s2xB12s2x4s").unpack  # order, five characters, checksum, six characters, two characters
+_one_slot = struct.Struct(
+    "<B10s2xB12s2x4s"
+).unpack  # order, five characters, checksum, six characters, two characters
 _two_slots = struct.Struct("<" + "B10s2xB12s2x4s" * 2).unpack
 
 
 def _long_name(slots: bytes, raw: bytes) -> tuple[str, int]:
-    """The name in the long slots of a short entry, and the number of slots that it takes with its entry; ("", 1) when it makes no sense."""
+    """The name in the long slots of a short entry, and the number of slots that it takes with its
+    entry; ("", 1) when it makes no sense.
+    """
     total = checksum(raw[:11])
     count = len(slots) // SLOT
     if count == 1:
@@ -278,18 +365,27 @@ def _long_name(slots: bytes, raw: bytes) -> tuple[str, int]:
         if order == 0x42 and lower == 1 and sum2 == total and sum1 == total:
             return _name_of(b"".join((a, b, c, d, e, f)), 3)
     orders = slots[::SLOT]
-    count = next((n for n in range(1, 21) if orders.endswith(_ORDER[n - 1])), 0)  # slots of a name that is gone may lie in front
+    count = next(
+        (n for n in range(1, 21) if orders.endswith(_ORDER[n - 1])), 0
+    )  # slots of a name that is gone may lie in front
     slots = slots[len(slots) - count * SLOT :]
     if not count or slots[13::SLOT].count(total) != count:
         return "", 1
-    parts = [slots[i + 1 : i + 11] + slots[i + 14 : i + 26] + slots[i + 28 : i + 32] for i in range(len(slots) - SLOT, -1, -SLOT)]
+    parts = [
+        slots[i + 1 : i + 11] + slots[i + 14 : i + 26] + slots[i + 28 : i + 32]
+        for i in range(len(slots) - SLOT, -1, -SLOT)
+    ]
     return _name_of(b"".join(parts), count + 1)
 
 
 def _name_of(units: bytes, slots: int) -> tuple[str, int]:
-    """The name in UTF-16 units up to the first 0, with its number of slots; ("", 1) when it is none."""
+    """The name in UTF-16 units up to the first 0, with its number of slots; ("", 1) when it is
+    none.
+    """
     try:
-        text = utf_16_le_decode(units, "strict", True)[0].partition("\0")[0]  # four times as fast as bytes.decode
+        text = utf_16_le_decode(units, "strict", True)[0].partition("\0")[
+            0
+        ]  # four times as fast as bytes.decode
     except UnicodeDecodeError:
         return "", 1
     return ("", 1) if text in ("", ".", "..") else (text, slots)

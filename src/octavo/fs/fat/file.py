@@ -1,8 +1,8 @@
 """An open file on FAT: bytes at offsets, through the cache.
 
-Reading needs no lock; writing, growing and shrinking hold the volume's mutex, so that no write goes beyond an end that another
-thread has just set. A file has no holes on FAT: what lies
-between the old end and a write beyond it is filled with zeros.
+Reading needs no lock; writing, growing and shrinking hold the volume's mutex, so that no write goes
+beyond an end that another thread has just set. A file has no holes on FAT: what lies between the
+old end and a write beyond it is filled with zeros.
 """
 
 from __future__ import annotations
@@ -24,9 +24,20 @@ ZEROS = bytes(VIEW_SIZE)
 
 
 class FatFile:
-    """A file opened for reading, and for writing with `write`. Methods raise FILE_CLOSED after `close`."""
+    """A file opened for reading, and for writing with `write`. Methods raise FILE_CLOSED after
+    `close`.
+    """
 
-    __slots__ = ("path", "_volume", "_node", "_section", "_write", "_history", "_changed", "_modified")
+    __slots__ = (
+        "path",
+        "_volume",
+        "_node",
+        "_section",
+        "_write",
+        "_history",
+        "_changed",
+        "_modified",
+    )
 
     def __init__(self, volume: Storage, node: Node, write: bool) -> None:
         assert node.section is not None
@@ -61,7 +72,9 @@ class FatFile:
         return FatFile(self._volume, self._node, self._write)
 
     async def prepare_mapping(self) -> None:
-        """Says that the file will be changed through views: the volume is marked as in use, the file gets the time when it is closed."""
+        """Says that the file will be changed through views: the volume is marked as in use, the
+        file gets the time when it is closed.
+        """
         self._for_writing()
         async with self._volume.mutex:
             await self._volume._modify()
@@ -77,27 +90,43 @@ class FatFile:
         if not self._write:
             raise StatusError(Status.ACCESS_DENIED, f"{self.path}: is opened for reading only")
         if self._volume.device.closed:
-            raise StatusError(Status.FILE_CLOSED, f"{self.path}: its volume was unmounted, and the file given up")
+            raise StatusError(
+                Status.FILE_CLOSED, f"{self.path}: its volume was unmounted, and the file given up"
+            )
         return section
 
     def _no_bytes(self, offset: object, length: object) -> StatusError:
-        return invalid(f"{self.path}: there are no {shown(length)} bytes from {shown(offset)} on: whole numbers from 0 on are needed")
+        return invalid(
+            f"{self.path}: there are no {shown(length)} bytes from {shown(offset)} on: "
+            "whole numbers from 0 on are needed"
+        )
 
     async def read(self, offset: int, length: int) -> bytes:
-        """Up to `length` bytes from `offset` on; fewer only at the end. StatusError INVALID_PARAMETER."""
+        """Up to `length` bytes from `offset` on; fewer only at the end. StatusError
+        INVALID_PARAMETER.
+        """
         section = self._section or self._open()
         if type(offset) is not int or type(length) is not int or offset < 0 or length < 0:
             raise self._no_bytes(offset, length)
         return await self._volume.cache.copy_read(section, offset, length, self._history)
 
     async def read_into(self, offset: int, buffer: memoryview) -> int:
-        """Fills `buffer`, of bytes, from `offset` on; returns the number of bytes. StatusError INVALID_PARAMETER."""
-        if type(offset) is not int or offset < 0 or not isinstance(buffer, memoryview) or buffer.readonly:
+        """Fills `buffer`, of bytes, from `offset` on; returns the number of bytes. StatusError
+        INVALID_PARAMETER.
+        """
+        if (
+            type(offset) is not int
+            or offset < 0
+            or not isinstance(buffer, memoryview)
+            or buffer.readonly
+        ):
             raise self._no_bytes(offset, len(room(buffer, f"{self.path}: where bytes are read to")))
         return await self._volume.cache.copy_read_into(self._open(), offset, buffer, self._history)
 
     async def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Writes all of `data` at `offset`; StatusError DISK_FULL, FILE_TOO_LARGE or INVALID_PARAMETER before anything is changed."""
+        """Writes all of `data` at `offset`; StatusError DISK_FULL, FILE_TOO_LARGE or
+        INVALID_PARAMETER before anything is changed.
+        """
         section = self._for_writing()
         if not isinstance(data, bytes | memoryview):
             data = octets(data, f"{self.path}: what is written")
@@ -107,7 +136,9 @@ class FatFile:
             return
         end = offset + len(data)
         if end > MOST_BYTES:
-            raise StatusError(Status.FILE_TOO_LARGE, f"{self.path}: a file on FAT has at most {MOST_BYTES} bytes")
+            raise StatusError(
+                Status.FILE_TOO_LARGE, f"{self.path}: a file on FAT has at most {MOST_BYTES} bytes"
+            )
         volume = self._volume
         async with volume.mutex:
             section = self._for_writing()  # it may have been closed meanwhile, or cut
@@ -140,17 +171,23 @@ class FatFile:
         await self._resize(size, shrink=True)
 
     async def grow(self, size: int) -> None:
-        """Makes the file at least `size` bytes long; what is added is zero, and a longer file stays as it is."""
+        """Makes the file at least `size` bytes long; what is added is zero, and a longer file stays
+        as it is.
+        """
         await self._resize(size, shrink=False)
 
     async def _resize(self, size: int, shrink: bool) -> None:
         self._for_writing()
         whole(size, f"{self.path}: the size", 0)
         if size > MOST_BYTES:
-            raise StatusError(Status.FILE_TOO_LARGE, f"{self.path}: a file on FAT has at most {MOST_BYTES} bytes")
+            raise StatusError(
+                Status.FILE_TOO_LARGE, f"{self.path}: a file on FAT has at most {MOST_BYTES} bytes"
+            )
         volume = self._volume
         async with volume.mutex:
-            section = self._for_writing()  # it may have been closed, and have another size, while another thread was at work
+            section = (
+                self._for_writing()
+            )  # it may have been closed, and have another size, while another thread was at work
             await volume._modify()
             old = section.size
             if size >= old:
@@ -173,7 +210,8 @@ class FatFile:
         self._changed = True
 
     async def set_modified(self, wall: float) -> None:
-        """Sets the time of last writing (seconds since 1970, brought into FAT's years); it holds when the file is closed.
+        """Sets the time of last writing (seconds since 1970, brought into FAT's years); it holds
+        when the file is closed.
 
         StatusError INVALID_PARAMETER when it is no number.
         """
@@ -199,7 +237,9 @@ class FatFile:
         self._changed = False
 
     async def close(self) -> None:
-        """Ends the use of the file. Its data goes out later; an error of a write that nobody waited for is raised here, once."""
+        """Ends the use of the file. Its data goes out later; an error of a write that nobody waited
+        for is raised here, once.
+        """
         if self._section is None:
             return
         section, node, volume = self._section, self._node, self._volume

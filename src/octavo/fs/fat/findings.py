@@ -28,7 +28,9 @@ class Findings:
         self.owners = Owners(volume.geometry.clusters)
         self.unseen = False  # something could not be read: what seems lost may be in there
 
-    async def say(self, where: str, what: str, mend: Coroutine[Any, Any, None] | None = None) -> None:
+    async def say(
+        self, where: str, what: str, mend: Coroutine[Any, Any, None] | None = None
+    ) -> None:
         """Notes a problem, and mends it if that is asked for and can be done."""
         mended = self.repair and mend is not None
         if len(self.problems) == MOST_PROBLEMS and not mended:

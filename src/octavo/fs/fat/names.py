@@ -2,16 +2,18 @@
 
 A long name lies in front of its short entry, last slot first, 13 UTF-16 units a slot:
 
-    0  number (last | 0x40)   1  5 units   11  0x0F   12  0   13  checksum of the short name   14  6 units   26  0   28  2 units
+     0  number (last | 0x40)          1  5 units   11  0x0F   12  0
+    13  checksum of the short name   14  6 units   26  0      28  2 units
 
-A name that is 8.3 and all upper case, or all lower case in its base or extension, has no long name: two bits of byte 12
-of its entry say "base in lower case" (8) and "extension in lower case" (16).
+A name that is 8.3 and all upper case, or all lower case in its base or extension, has no long name:
+two bits of byte 12 of its entry say "base in lower case" (8) and "extension in lower case" (16).
 
-Nothing on a volume says which code page its short names are in: DOS wrote in that of its country. 437 is taken unless
-another is named.
+Nothing on a volume says which code page its short names are in: DOS wrote in that of its country.
+437 is taken unless another is named.
 
-Source: Microsoft FAT specification; the case bits are NT's. Departures: characters outside ASCII always take a long name,
-and the short name of such a one is made with "_": it is the same in every code page.
+Source: Microsoft FAT specification; the case bits are NT's. Departures: characters outside ASCII
+always take a long name, and the short name of such a one is made with "_": it is the same in every
+code page.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ CODE_PAGE = "cp437"
 _PRINTABLE = bytes(range(0x20, 0x7F))
 
 ILLEGAL = re.compile(r'[\x00-\x1f"*/:<>?\\|]')
-_SHORT = re.compile(r"([A-Za-z0-9!#$%&'()\-@^_`{}~]{1,8})(?:\.([A-Za-z0-9!#$%&'()\-@^_`{}~]{1,3}))?", re.ASCII)
+_SHORT = re.compile(
+    r"([A-Za-z0-9!#$%&'()\-@^_`{}~]{1,8})(?:\.([A-Za-z0-9!#$%&'()\-@^_`{}~]{1,3}))?", re.ASCII
+)
 _NEVER_SHORT = re.compile(r'^ |[\x00-\x1f"*+,./:;<=>?\[\\\]a-z|\x7f]')
 _NEVER_LABEL = re.compile(r'^ +[^ ]|[\x00-\x1f"*+,./:;<=>?\[\\\]|\x7f]')
 _NOT_SHORT = re.compile(r"[^A-Z0-9!#$%&'()\-@^_`{}~]")
@@ -46,15 +50,28 @@ def fold(name: str) -> str:
 
 
 def clean_name(name: str) -> str:
-    """A name as it is stored, without trailing dots and spaces; StatusError OBJECT_NAME_INVALID when it cannot be."""
+    """A name as it is stored, without trailing dots and spaces; StatusError OBJECT_NAME_INVALID
+    when it cannot be.
+    """
     cleaned = name.rstrip(". ")
     if not cleaned:
-        raise StatusError(Status.OBJECT_NAME_INVALID, f"{name!r} cannot be a name on FAT: it is empty or has only dots and spaces")
+        raise StatusError(
+            Status.OBJECT_NAME_INVALID,
+            f"{name!r} cannot be a name on FAT: it is empty or has only dots and spaces",
+        )
     found = ILLEGAL.search(cleaned)
     if found:
-        raise StatusError(Status.OBJECT_NAME_INVALID, f"{name!r} cannot be a name on FAT: it contains {found[0]!r}")
-    if (len(cleaned) > MAX_NAME_UNITS or not cleaned.isascii()) and _units(cleaned) > MAX_NAME_UNITS:
-        raise StatusError(Status.OBJECT_NAME_INVALID, f"a name of {_units(cleaned)} UTF-16 units is longer than FAT's {MAX_NAME_UNITS}")
+        raise StatusError(
+            Status.OBJECT_NAME_INVALID,
+            f"{name!r} cannot be a name on FAT: it contains {found[0]!r}",
+        )
+    if (len(cleaned) > MAX_NAME_UNITS or not cleaned.isascii()) and _units(
+        cleaned
+    ) > MAX_NAME_UNITS:
+        raise StatusError(
+            Status.OBJECT_NAME_INVALID,
+            f"a name of {_units(cleaned)} UTF-16 units is longer than FAT's {MAX_NAME_UNITS}",
+        )
     return cleaned
 
 
@@ -62,11 +79,15 @@ def _units(name: str) -> int:
     try:
         return len(name.encode("utf-16-le")) // 2
     except UnicodeEncodeError:
-        raise StatusError(Status.OBJECT_NAME_INVALID, f"{name!a} cannot be a name on FAT: it is not valid Unicode") from None
+        raise StatusError(
+            Status.OBJECT_NAME_INVALID, f"{name!a} cannot be a name on FAT: it is not valid Unicode"
+        ) from None
 
 
 def exact_short(name: str) -> tuple[bytes, int] | None:
-    """The 11 bytes and the case bits that store a name without a long one; None when it needs a long one."""
+    """The 11 bytes and the case bits that store a name without a long one; None when it needs a
+    long one.
+    """
     found = _SHORT.fullmatch(name)
     if not found:
         return None
@@ -84,18 +105,23 @@ def exact_short(name: str) -> tuple[bytes, int] | None:
 
 
 def is_short(raw: bytes, codepage: str) -> bool:
-    """Whether 11 bytes can be a short name: capitals, no blank in front, none of the characters that FAT forbids."""
+    """Whether 11 bytes can be a short name: capitals, no blank in front, none of the characters
+    that FAT forbids.
+    """
     base, extension = _parts(raw, codepage)
     return bool(base) and not _NEVER_SHORT.search(base + extension)
 
 
 def is_label(raw: bytes, codepage: str) -> bool:
-    """Whether 11 bytes can be a volume label: no blank in front, none of the characters that FAT forbids."""
+    """Whether 11 bytes can be a volume label: no blank in front, none of the characters that FAT
+    forbids.
+    """
     return not _NEVER_LABEL.search(_decode(raw, codepage))
 
 
 def make_short(name: str, taken: Container[str], salt: int = 0) -> bytes:
-    """A short name for a long one that is not in `taken` (folded display names): NAME~1 to ~4, then two letters and a hash.
+    """A short name for a long one that is not in `taken` (folded display names): NAME~1 to ~4, then
+    two letters and a hash.
 
     Thousands of equal names would have equal hashes: each takes a `salt` of its own.
     """
@@ -117,14 +143,20 @@ def make_short(name: str, taken: Container[str], salt: int = 0) -> bytes:
             base = f"{stem[:2]}{key + step & 0xFFFF:04X}~{number}"
             if base + suffix not in taken:
                 return (base.ljust(8) + extension.ljust(3)).encode("ascii")
-    raise StatusError(Status.OBJECT_NAME_COLLISION, f"no short name is left for {name!r} in this directory")
+    raise StatusError(
+        Status.OBJECT_NAME_COLLISION, f"no short name is left for {name!r} in this directory"
+    )
 
 
-_ROTATED = tuple((i & 255) >> 1 | (i & 1) << 7 for i in range(511))  # a sum that has not been cut to 8 bits, rotated right
+_ROTATED = tuple(
+    (i & 255) >> 1 | (i & 1) << 7 for i in range(511)
+)  # a sum that has not been cut to 8 bits, rotated right
 
 
 def checksum(short: bytes) -> int:
-    """The checksum of an 11-byte short name that its long slots carry: rotate right, add the next byte. Unrolled: listing lives on it."""
+    """The checksum of an 11-byte short name that its long slots carry: rotate right, add the next
+    byte. Unrolled: listing lives on it.
+    """
     r = _ROTATED
     a, b, c, d, e, f, g, h, i, j, k = short
     return (r[r[r[r[r[r[r[r[r[r[a] + b] + c] + d] + e] + f] + g] + h] + i] + j] + k) & 255
@@ -148,14 +180,17 @@ def long_slots(name: str, short: bytes) -> bytes:
 def check_code_page(page: str | int) -> str:
     """The codec of a code page, given as 850, "850" or Python's name.
 
-    StatusError INVALID_PARAMETER when there is none, or it is not ASCII where that is printable, as short names need it.
+    StatusError INVALID_PARAMETER when there is none, or it is not ASCII where that is printable, as
+    short names need it.
     """
     text = page if isinstance(page, str) else shown(page)
     try:
         name = codecs.lookup(f"cp{text}" if text.isdecimal() else text).name
         upper = bytes(range(0x80, 0x100)).decode(name, "octavo.private")
         plain = all(text.decode(name) == text.decode("ascii") for text in (_PRINTABLE, b"\\x41"))
-        if plain and not all(0xF080 <= ord(c) <= 0xF0FF for c in upper):  # ASCII and UTF-8 have nothing there
+        if plain and not all(
+            0xF080 <= ord(c) <= 0xF0FF for c in upper
+        ):  # ASCII and UTF-8 have nothing there
             return name
     except (LookupError, ValueError):  # ValueError: a NUL in the name, or what is no text
         pass
@@ -164,7 +199,9 @@ def check_code_page(page: str | int) -> str:
 
 
 def _private(error: UnicodeError) -> tuple[str, int]:
-    """Bytes that a code page does not have become U+F080 to U+F0FF: names that differ stay different."""
+    """Bytes that a code page does not have become U+F080 to U+F0FF: names that differ stay
+    different.
+    """
     assert isinstance(error, UnicodeDecodeError)
     return "".join(chr(0xF000 | byte) for byte in error.object[error.start : error.end]), error.end
 
@@ -183,7 +220,9 @@ def _parts(short: bytes, codepage: str) -> tuple[str, str]:
     if short.isascii() and short[0] != 5:
         text = short.decode("ascii")  # ten times as fast as other code pages
         return text[:8].rstrip(" "), text[8:].rstrip(" ")
-    return _decode(short[:8], codepage).rstrip(" "), short[8:].decode(codepage, "octavo.private").rstrip(" ")
+    return _decode(short[:8], codepage).rstrip(" "), short[8:].decode(
+        codepage, "octavo.private"
+    ).rstrip(" ")
 
 
 @lru_cache(4096)  # ".", "..", "__init__.py", "Makefile": trees are full of the same names
@@ -207,6 +246,8 @@ def matcher(pattern: str) -> Callable[[str], bool]:
     """A test of names against a pattern with * and ?, without regard to case."""
     if pattern in ("*", "*.*"):
         return lambda name: True
-    expression = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in fold(pattern))
+    expression = "".join(
+        ".*" if c == "*" else "." if c == "?" else re.escape(c) for c in fold(pattern)
+    )
     compiled = re.compile(expression, re.DOTALL)
     return lambda name: compiled.fullmatch(fold(name)) is not None

@@ -1,11 +1,14 @@
-"""What a volume keeps in memory of a file or directory: its section, where its clusters are, and a directory's names.
+"""What a volume keeps in memory of a file or directory: its section, where its clusters are, and a
+directory's names.
 
     Directory --names--> Entry --node--> Node --section--> pages
         ^                                  |
-        '------------- directory ----------'     (a Node of a directory has the Directory parsed from its bytes)
+        '------------- directory ----------'     (a Node of a directory has the
+                                                 Directory parsed from its bytes)
 
-A Node is there while the file is open or has pages worth keeping; a Directory stays while any of its entries has a Node.
-The volume's mutex covers all of this but the reading and writing of bytes that have a place already.
+A Node is there while the file is open or has pages worth keeping; a Directory stays while any of
+its entries has a Node. The volume's mutex covers all of this but the reading and writing of bytes
+that have a place already.
 """
 
 from __future__ import annotations
@@ -48,11 +51,16 @@ class Directory:
     def __init__(self, node: Node, parsed: Parsed) -> None:
         self.node = node
         self.slots = FreeSlots(parsed.free, parsed.end)
-        self.leaving: set[str] = set()  # folded names, short ones too, of entries that wait for being erased
+        self.leaving: set[str] = (
+            set()
+        )  # folded names, short ones too, of entries that wait for being erased
         self.live = 0  # entries that have a Node
         self._shorts: dict[str, Entry] | None = None  # by short name, of those that have a long one
         names = {entry.name.upper(): entry for entry in parsed.entries}
-        if len(names) < len(parsed.entries) or not "".join([e.name for e in parsed.entries]).isascii():
+        if (
+            len(names) < len(parsed.entries)
+            or not "".join([e.name for e in parsed.entries]).isascii()
+        ):
             names = _distinct(parsed.entries)
         names.pop(".", None)
         names.pop("..", None)
@@ -94,7 +102,9 @@ class Directory:
 
 
 def _distinct(entries: list[Entry]) -> dict[str, Entry]:
-    """Entries by folded name. Of two with one name, which only damage makes, the second goes by its short name, or one with its slot."""
+    """Entries by folded name. Of two with one name, which only damage makes, the second goes by its
+    short name, or one with its slot.
+    """
     names: dict[str, Entry] = {}
     for entry in entries:
         for name in (entry.name, entry.short_name, f"{entry.name}~{entry.slot}"):

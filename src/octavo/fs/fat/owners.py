@@ -1,4 +1,6 @@
-"""Who has which cluster of a volume, by number: what a check learns by following chains. 4 bytes a cluster, a path each."""
+"""Who has which cluster of a volume, by number: what a check learns by following chains. 4 bytes a
+cluster, a path each.
+"""
 
 from __future__ import annotations
 
@@ -49,9 +51,11 @@ class Owners:
         return own, 0
 
     def meet(self, me: int, cluster: int, wrong: bool = False) -> str:
-        """What is said of an owner that has come upon a cluster of another; directories among them become riddles.
+        """What is said of an owner that has come upon a cluster of another; directories among them
+        become riddles.
 
-        It is none that one directory is entered twice, nor that a file which is `wrong` leads to the beginning of one.
+        It is none that one directory is entered twice, nor that a file which is `wrong` leads to
+        the beginning of one.
         """
         other = int(self.by[cluster])
         begins = self.firsts[other] == cluster
@@ -60,7 +64,9 @@ class Owners:
         return f"shares cluster {cluster} with {self.names[other]}"
 
     def mark(self, runs: list[Run], me: int) -> None:
-        """Gives an owner those clusters of a chain that nobody has; with TAIL, they are behind an end."""
+        """Gives an owner those clusters of a chain that nobody has; with TAIL, they are behind an
+        end.
+        """
         for start, count in runs:
             part = self.by[start : start + count]
             part[part < (TAIL if me == TAIL else TAIL + 1)] = me

@@ -1,7 +1,8 @@
 """Paths on a mounted FAT volume: from a path to a directory, an entry and a name.
 
-Directories that were found lately are kept by their paths (`Storage.paths`). A path that ends in a slash, "." or ".." is
-a directory's: StatusError NOT_A_DIRECTORY where a file is there, or is to be made.
+Directories that were found lately are kept by their paths (`Storage.paths`). A path that ends in a
+slash, "." or ".." is a directory's: StatusError NOT_A_DIRECTORY where a file is there, or is to be
+made.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ class Paths(Storage):
             return known, known.find(name), name
         names = split_path(path)
         if not names:
-            raise StatusError(Status.ACCESS_DENIED, f"{path or '/'}: the root directory cannot be opened as a file, made, moved or removed")
+            raise StatusError(
+                Status.ACCESS_DENIED,
+                f"{path or '/'}: the root directory cannot be opened as a file, made, "
+                "moved or removed",
+            )
         above, _, last = head.rpartition("/")
         if [last, name] == names[-2:] and above in self.paths:
             directory = await self._step(self.paths[above], last, path)

@@ -1,19 +1,21 @@
-"""Free slots of one directory: runs that never touch, found by their size; and the first slot that was never used.
+"""Free slots of one directory: runs that never touch, found by their size; and the first slot that
+was never used.
 
     slots   0       3   4         9             end             room
             |used   |hol|used     |hole         |never used ... |
                      3:1           9:n is no run when it reaches `end`: then the end is 9
 
-Taking and releasing cost the same in a directory of 65,536 slots as in an empty one: a run that is released joins its
-neighbours, which are found by where they begin and end (boundary tags, as in Knuth's TAOCP 2.5).
+Taking and releasing cost the same in a directory of 65,536 slots as in an empty one: a run that is
+released joins its neighbours, which are found by where they begin and end (boundary tags, as in
+Knuth's TAOCP 2.5).
 """
 
 from __future__ import annotations
 
 
 class FreeSlots:
-    """Free slots in front of `end`, given as (first slot, slots); sorted in when slots are first taken or released: most
-    directories are only read.
+    """Free slots in front of `end`, given as (first slot, slots); sorted in when slots are first
+    taken or released: most directories are only read.
     """
 
     __slots__ = ("_given", "_end", "_counts", "_firsts", "_sizes")
@@ -32,7 +34,9 @@ class FreeSlots:
         return self._end
 
     def take(self, count: int, room: int) -> int:
-        """Index of `count` free slots in a row, in a directory of `room` slots; -1 when it must grow first."""
+        """Index of `count` free slots in a row, in a directory of `room` slots; -1 when it must
+        grow first.
+        """
         self._build()
         size = min((size for size in self._sizes if size >= count), default=0)
         if size:
@@ -48,9 +52,13 @@ class FreeSlots:
         return first
 
     def release(self, first: int, count: int) -> None:
-        """Notes slots that are free again. They are nobody's and not free already: else an AssertionError."""
+        """Notes slots that are free again. They are nobody's and not free already: else an
+        AssertionError.
+        """
         self._build()
-        assert first + count <= self._end and first not in self._counts, "slots that are free already"
+        assert first + count <= self._end and first not in self._counts, (
+            "slots that are free already"
+        )
         if first in self._firsts:
             first = self._firsts[first]
             count += self._cut(first)

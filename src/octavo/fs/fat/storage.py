@@ -1,6 +1,7 @@
 """Clusters, sections, nodes and parsed directories of a FAT volume.
 
-A volume's nodes are bounded: beyond `most_nodes`, those that nobody has open are written and dropped, oldest first.
+A volume's nodes are bounded: beyond `most_nodes`, those that nobody has open are written and
+dropped, oldest first.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ MOST_DIRECTORY_BYTES = 65536 * ENTRY_BYTES
 class Storage(Core):
     """Clusters, sections and nodes of one volume on `device`."""
 
-    # -- nodes ----------------------------------------------------------------------------------------------------
+    # -- nodes -------------------------------------------------------------------------------------
 
     def _node(self, directory: Directory, entry: Entry) -> Node:
         """The node of an entry."""
@@ -37,14 +38,18 @@ class Storage(Core):
         return node
 
     async def _load(self, node: Node) -> Section:
-        """Gives a node its region map and section; StatusError FILE_CORRUPT_ERROR when chain and entry do not agree."""
+        """Gives a node its region map and section; StatusError FILE_CORRUPT_ERROR when chain and
+        entry do not agree.
+        """
         if node.section is not None:
             return node.section
         g, entry = self.geometry, node.entry
         what = self._section_name(node.path)
         fixed = entry is None and g.root_size > 0  # the root directory of FAT12 and FAT16
         if g.doubt and (g.unreachable or not fixed):
-            raise StatusError(Status.FILE_CORRUPT_ERROR, f"{what}: nobody can say where it is: {g.doubt}")
+            raise StatusError(
+                Status.FILE_CORRUPT_ERROR, f"{what}: nobody can say where it is: {g.doubt}"
+            )
         if fixed:
             regions = RegionMap(512)
             regions.append(g.root_offset, -(-g.root_size // 512))
@@ -60,7 +65,10 @@ class Storage(Core):
         else:
             size = entry.size
             if size > regions.total:
-                raise StatusError(Status.FILE_CORRUPT_ERROR, f"{what}: claims {size} bytes, and its cluster chain holds {regions.total}")
+                raise StatusError(
+                    Status.FILE_CORRUPT_ERROR,
+                    f"{what}: claims {size} bytes, and its cluster chain holds {regions.total}",
+                )
         node.mapping = Mapping(regions)
         node.section = Section(what, self.pager, node.mapping, size)
         if entry is None or entry.attributes & DIRECTORY:
@@ -71,13 +79,20 @@ class Storage(Core):
         if not regions.total:
             raise StatusError(Status.FILE_CORRUPT_ERROR, f"{what}: the directory has no cluster")
         if regions.total > max(MOST_DIRECTORY_BYTES, self.geometry.cluster):
-            raise StatusError(Status.FILE_CORRUPT_ERROR, f"{what}: the directory is larger than FAT's limit of 2 MiB")
+            raise StatusError(
+                Status.FILE_CORRUPT_ERROR,
+                f"{what}: the directory is larger than FAT's limit of 2 MiB",
+            )
 
     def _refuse_loop(self, node: Node) -> None:
         """Before a directory is entered: it may be one of those that led to it."""
         above = node.parent
         while node.entry is not None and above is not None:
-            cluster = above.node.entry.cluster if above.node.entry is not None else self.geometry.root_cluster
+            cluster = (
+                above.node.entry.cluster
+                if above.node.entry is not None
+                else self.geometry.root_cluster
+            )
             if cluster == node.entry.cluster:
                 why = f"{self._section_name(node.path)}: the directory contains itself"
                 raise StatusError(Status.FILE_CORRUPT_ERROR, why)
@@ -88,8 +103,14 @@ class Storage(Core):
         if node.directory is None:
             section = await self._load(node)
             self._refuse_loop(node)
-            data = await self.cache.copy_read(section, 0, section.size, None) if section.size <= 65536 else await self._long(section)
-            node.directory = Directory(node, parse_directory(data, self.geometry.bits == 32, self.codepage))
+            data = (
+                await self.cache.copy_read(section, 0, section.size, None)
+                if section.size <= 65536
+                else await self._long(section)
+            )
+            node.directory = Directory(
+                node, parse_directory(data, self.geometry.bits == 32, self.codepage)
+            )
         return node.directory
 
     async def _long(self, section: Section) -> bytes:
@@ -118,16 +139,27 @@ class Storage(Core):
             return
 
     async def _trim_nodes(self) -> None:
-        """Drops the older nodes that nobody needs, after writing what they have. Only between operations, when nobody holds one."""
+        """Drops the older nodes that nobody needs, after writing what they have. Only between
+        operations, when nobody holds one.
+        """
         self.paths.clear()
-        nodes = [n for n, _ in zip(self.nodes, range(len(self.nodes) // 2), strict=False) if not n.opens]
+        nodes = [
+            n for n, _ in zip(self.nodes, range(len(self.nodes) // 2), strict=False) if not n.opens
+        ]
         if self.erasures or any(n.stale for n in nodes):  # an erasure keeps its directory
             await self._make_way()
         writeback = self.cache.memory.writeback
-        picks = [p for n in nodes if n.section is not None and n.section.dirty for p in writeback.picks(n.section)]
+        picks = [
+            p
+            for n in nodes
+            if n.section is not None and n.section.dirty
+            for p in writeback.picks(n.section)
+        ]
         await writeback.write(picks, asked=False)
         for node in nodes:
-            busy = node.section is not None and (node.section.dirty or node.section in writeback.errors)
+            busy = node.section is not None and (
+                node.section.dirty or node.section in writeback.errors
+            )
             if not (node.opens or busy or (node.directory is not None and node.directory.live)):
                 await self._drop_node(node)
 
@@ -141,7 +173,7 @@ class Storage(Core):
             node.parent.live -= 1
             del self.nodes[node]
 
-    # -- clusters -------------------------------------------------------------------------------------------------
+    # -- clusters ----------------------------------------------------------------------------------
 
     def _cluster_at(self, place: int) -> int:
         return (place - self.geometry.data_offset) // self.geometry.cluster + 2
@@ -204,15 +236,20 @@ class Storage(Core):
         self.frees += runs
 
     async def _grow_directory(self, node: Node) -> None:
-        """Adds a zeroed cluster to a directory; StatusError DISK_FULL for the fixed root of FAT12 and FAT16."""
+        """Adds a zeroed cluster to a directory; StatusError DISK_FULL for the fixed root of FAT12
+        and FAT16.
+        """
         section = await self._load(node)
         if node.entry is None and self.geometry.root_size:
             raise StatusError(
                 Status.DISK_FULL,
-                f"{self.name}: the root directory of {self.kind} has room for {self.geometry.root_size // SLOT} slots and they are used up; use a subdirectory",
+                f"{self.name}: the root directory of {self.kind} has room for "
+                f"{self.geometry.root_size // SLOT} slots and they are used up; use a subdirectory",
             )
         if section.size + self.geometry.cluster > MOST_DIRECTORY_BYTES:
-            raise StatusError(Status.DISK_FULL, f"{section.name}: the directory has reached FAT's limit of 2 MiB")
+            raise StatusError(
+                Status.DISK_FULL, f"{section.name}: the directory has reached FAT's limit of 2 MiB"
+            )
         await self._modify()
         runs = await self._allocate(1)
         try:
@@ -225,10 +262,16 @@ class Storage(Core):
         section.size += self.geometry.cluster
 
     async def _take_slots(self, directory: Directory, count: int) -> int:
-        """Index of `count` free slots in a row; StatusError DISK_FULL when there is no room for them."""
+        """Index of `count` free slots in a row; StatusError DISK_FULL when there is no room for
+        them.
+        """
         node = directory.node
         first = directory.slots.take(count, node.regions.total // SLOT)
-        if first < 0 and any(waiting is directory for waiting, _ in self.erasures) and await self._make_way():
+        if (
+            first < 0
+            and any(waiting is directory for waiting, _ in self.erasures)
+            and await self._make_way()
+        ):
             first = directory.slots.take(count, node.regions.total // SLOT)
         while first < 0:
             await self._grow_directory(node)
@@ -241,7 +284,9 @@ class Storage(Core):
             async with self.cache.hold(section, at, len(data)):
                 self.cache.write_held(section, at, data)
 
-    async def _new_directory_section(self, cluster: int, parent: Node, path: str) -> tuple[Mapping, Section]:
+    async def _new_directory_section(
+        self, cluster: int, parent: Node, path: str
+    ) -> tuple[Mapping, Section]:
         """The section of a new directory in `cluster`, with "." and ".." in its pages."""
         above = parent.entry.cluster if parent.entry is not None else 0
         data = b""
@@ -263,13 +308,17 @@ class Storage(Core):
         self.fresh.pop(section, None)
 
     async def unmount(self, discard: bool = False) -> None:
-        """As `flush`, and lets go of every page; with `discard`, unwritten data and open files are given up instead.
+        """As `flush`, and lets go of every page; with `discard`, unwritten data and open files are
+        given up instead.
 
         StatusError SHARING_VIOLATION while files are open.
         """
         opened = sum(node.opens for node in self.nodes)
         if opened and not discard:
-            raise StatusError(Status.SHARING_VIOLATION, f"{self.name}: cannot be unmounted: {opened} files are open")
+            raise StatusError(
+                Status.SHARING_VIOLATION,
+                f"{self.name}: cannot be unmounted: {opened} files are open",
+            )
         if not discard:
             await self.flush()
         async with self.mutex:

@@ -1,14 +1,17 @@
-"""The file allocation table: chains of clusters, read and changed in the pages of the volume's section.
+"""The file allocation table: chains of clusters, read and changed in the pages of the volume's
+section.
 
-Entry n says what follows cluster n: 0 free, 2.. the next cluster, the top values end of chain or bad. FAT12 packs two
-entries into three bytes, FAT16 has 16 bits, FAT32 has 28 bits under 4 that are kept as they are.
+Entry n says what follows cluster n: 0 free, 2.. the next cluster, the top values end of chain or
+bad. FAT12 packs two entries into three bytes, FAT16 has 16 bits, FAT32 has 28 bits under 4 that are
+kept as they are.
 
-Nothing of the FAT is copied out of its pages, but for the free runs of the one page that allocation is at. Long stretches
-are handled a page at a time with NumPy, short ones entry by entry (a NumPy call costs as much as ten entries).
+Nothing of the FAT is copied out of its pages, but for the free runs of the one page that allocation
+is at. Long stretches are handled a page at a time with NumPy, short ones entry by entry (a NumPy
+call costs as much as ten entries).
 
-Two kinds of change wait outside the pages until the volume says that their time on the medium has come: a chain on the
-medium is joined to what was appended to it only when that is there (`joins`), and cut only when its entry is shorter
-(`cuts`). `chain` sees both as done.
+Two kinds of change wait outside the pages until the volume says that their time on the medium has
+come: a chain on the medium is joined to what was appended to it only when that is there (`joins`),
+and cut only when its entry is shorter (`cuts`). `chain` sees both as done.
 """
 
 from __future__ import annotations
@@ -35,9 +38,13 @@ MOST_TAILS = 256
 
 
 class FatTable:
-    """The FAT that lies in `section` from `geometry.fat_offset` on. All methods may wait for pages of it."""
+    """The FAT that lies in `section` from `geometry.fat_offset` on. All methods may wait for pages
+    of it.
+    """
 
-    def __init__(self, cache: CacheManager, section: Section, offset: int, geometry: Geometry) -> None:
+    def __init__(
+        self, cache: CacheManager, section: Section, offset: int, geometry: Geometry
+    ) -> None:
         self.cache = cache
         self.section = section
         self.offset = offset
@@ -49,13 +56,15 @@ class FatTable:
         self.bad = self.mask - 8
         self.free_count = -1  # not known
         self.cursor = 2  # where to look for free clusters next
-        self._free: list[Run] = []  # free runs before the cursor that were seen and not taken yet, ascending
+        self._free: list[
+            Run
+        ] = []  # free runs before the cursor that were seen and not taken yet, ascending
         self.begun: list[Run] = []  # clusters of an allocation that failed, some of them chained
         self.joins: dict[int, int] = {}  # last cluster of a chain -> first of what follows
         self.cuts: set[int] = set()  # clusters that are to be the last of their chains
         self.tails: set[int] = set()  # last clusters of chains that nothing on the medium points to
 
-    # -- single entries -------------------------------------------------------------------------------------------
+    # -- single entries ----------------------------------------------------------------------------
 
     async def get(self, cluster: int) -> int:
         """The entry of a cluster, raw."""
@@ -106,10 +115,12 @@ class FatTable:
         address = self.cache.try_address(self.section, at)
         return address if address >= 0 else await self.cache.address(self.section, at, PAGE_CLUSTER)
 
-    # -- windows: the entries of one page -------------------------------------------------------------------------
+    # -- windows: the entries of one page ----------------------------------------------------------
 
     async def _window(self, cluster: int) -> npt.NDArray[np.uint16] | npt.NDArray[np.uint32]:
-        """The raw entries from `cluster` to the end of its page or of the FAT (FAT16 and FAT32); they are the page itself."""
+        """The raw entries from `cluster` to the end of its page or of the FAT (FAT16 and FAT32);
+        they are the page itself.
+        """
         width = self.bits >> 3
         address = await self._address(self.offset + cluster * width)
         count = min((PAGE_SIZE - (address & PAGE_SIZE - 1)) // width, self.limit - cluster)
@@ -117,30 +128,39 @@ class FatTable:
         return data.view(np.uint16) if width == 2 else data.view(np.uint32)
 
     async def _values(self, cluster: int, most: int) -> npt.NDArray[np.uint32]:
-        """The entries from `cluster` on, at most `most` and not beyond what one page holds, as a copy without reserved bits."""
+        """The entries from `cluster` on, at most `most` and not beyond what one page holds, as a
+        copy without reserved bits.
+        """
         if self.bits == 12:
             stop = min(self.limit, cluster + min(most, PAGE_SIZE * 2 // 3))
             return np.array([await self.get(c) for c in range(cluster, stop)], np.uint32)
         window = (await self._window(cluster))[:most]
         return window.astype(np.uint32) & np.uint32(self.mask)
 
-    # -- chains ---------------------------------------------------------------------------------------------------
+    # -- chains ------------------------------------------------------------------------------------
 
     async def chain(self, first: int, what: str) -> list[Run]:
-        """The clusters from `first` to the end of its chain, as runs; StatusError FILE_CORRUPT_ERROR when the chain is damaged."""
+        """The clusters from `first` to the end of its chain, as runs; StatusError
+        FILE_CORRUPT_ERROR when the chain is damaged.
+        """
         runs, damage = await self.follow(first)
         if damage:
             raise StatusError(Status.FILE_CORRUPT_ERROR, f"{what}: its cluster chain {damage}")
         return runs
 
     async def follow(self, first: int) -> tuple[list[Run], str]:
-        """The clusters from `first` on, as far as the chain is sound, and what is wrong with it then ("" for nothing).
+        """The clusters from `first` on, as far as the chain is sound, and what is wrong with it
+        then ("" for nothing).
 
-        Of a chain that runs in a circle some clusters are listed twice; the last run of another damaged one may be empty.
+        Of a chain that runs in a circle some clusters are listed twice; the last run of another
+        damaged one may be empty.
         """
         runs: list[Run] = []
         cluster, total = first, 0
-        mark, next_mark = 0, 1  # Brent: a circle comes back to the start of a run noted at a power of two
+        mark, next_mark = (
+            0,
+            1,
+        )  # Brent: a circle comes back to the start of a run noted at a power of two
         while True:
             if not 2 <= cluster < self.limit:
                 return runs, f"points to cluster {cluster}, which is outside the volume"
@@ -167,24 +187,31 @@ class FatTable:
                     return (self._until_cut(runs) if self.cuts else runs), ""
             if following == self.bad or not following:
                 runs[-1] = (start, cluster - start)
-                return runs, f"leads to cluster {cluster}, which is marked as {'bad' if following else 'free'}"
+                return (
+                    runs,
+                    f"leads to cluster {cluster}, which is marked as "
+                    f"{'bad' if following else 'free'}",
+                )
             cluster = following
 
     async def _follow(self, cluster: int) -> int:
         """The last cluster of the contiguous chain that `cluster` is in."""
         while True:
             values = await self._values(cluster, PAGE_SIZE)
-            breaks = np.flatnonzero(values != np.arange(cluster + 1, cluster + 1 + len(values), dtype=np.uint32))
+            breaks = np.flatnonzero(
+                values != np.arange(cluster + 1, cluster + 1 + len(values), dtype=np.uint32)
+            )
             if len(breaks):
                 return cluster + int(breaks[0])
             cluster += len(values)
             if cluster >= self.limit:
                 return cluster - 1
 
-    # -- allocation -----------------------------------------------------------------------------------------------
+    # -- allocation --------------------------------------------------------------------------------
 
     async def allocate(self, count: int, after: int = 0) -> list[Run]:
-        """Takes `count` free clusters, chained and ended, appended to the chain that ends at `after` (0: a new one).
+        """Takes `count` free clusters, chained and ended, appended to the chain that ends at
+        `after` (0: a new one).
 
         StatusError DISK_FULL when there are not so many; nothing is changed by a call that fails.
         """
@@ -192,12 +219,18 @@ class FatTable:
         runs = await self._find(count)
         try:
             for i in range(len(runs) - 1, -1, -1):
-                used = await self._write_run(runs[i], runs[i + 1][0] if i + 1 < len(runs) else self.end_mark)
+                used = await self._write_run(
+                    runs[i], runs[i + 1][0] if i + 1 < len(runs) else self.end_mark
+                )
                 assert not used, f"{used} clusters of {runs[i]} were in use already"
             await self.link(after, runs)
         except StatusError as error:
             self.begun = runs
-            with suppress(StatusError):  # where that fails, too, nothing is allocated and nothing flushed before it can be done
+            with suppress(
+                StatusError
+                # where that fails, too, nothing is allocated and nothing flushed before it can be
+                # done
+            ):
                 await self.undo()
             raise error from None
         if self.free_count >= 0:
@@ -205,7 +238,9 @@ class FatTable:
         return runs
 
     async def link(self, after: int, runs: list[Run]) -> None:
-        """Appends a chain that nothing points to yet to the one that ends at `after` (0: to none)."""
+        """Appends a chain that nothing points to yet to the one that ends at `after` (0: to
+        none).
+        """
         assert after not in self.cuts
         if after in self.tails:
             await self.set(after, runs[0][0])
@@ -217,11 +252,14 @@ class FatTable:
         self.tails.add(runs[-1][0] + runs[-1][1] - 1)
 
     async def undo(self) -> None:
-        """Frees what an allocation that failed had begun to chain; StatusError when that cannot be done yet."""
+        """Frees what an allocation that failed had begun to chain; StatusError when that cannot be
+        done yet.
+        """
         await self._free_from(self.begun, counted=False)  # they were never counted as taken
 
     async def free(self, runs: list[Run]) -> None:
-        """Frees clusters and takes them out of the list, which has the rest when a StatusError comes.
+        """Frees clusters and takes them out of the list, which has the rest when a StatusError
+        comes.
 
         Those that are free already (of a chain that another file shares) count once.
         """
@@ -284,9 +322,11 @@ class FatTable:
         return runs
 
     async def _find(self, count: int) -> list[Run]:
-        """`count` free clusters as runs, from the cursor once around the FAT; they are taken from what was seen free, not yet chained.
+        """`count` free clusters as runs, from the cursor once around the FAT; they are taken from
+        what was seen free, not yet chained.
 
-        No cluster is met twice: a search that what is left of the last window cannot satisfy begins again at that rest.
+        No cluster is met twice: a search that what is left of the last window cannot satisfy begins
+        again at that rest.
         """
         if 0 <= self.free_count < count:
             raise self._full(count - self.free_count)
@@ -315,21 +355,34 @@ class FatTable:
         return out
 
     def _full(self, missing: int) -> StatusError:
-        return StatusError(Status.DISK_FULL, f"{self.section.name}: the volume is full: {counted(missing, 'more cluster is', 'more clusters are')} needed")
+        return StatusError(
+            Status.DISK_FULL,
+            f"{self.section.name}: the volume is full: "
+            f"{counted(missing, 'more cluster is', 'more clusters are')} needed",
+        )
 
     async def _scan(self, most: int) -> int:
-        """Notes the free runs of the window at the cursor, and moves the cursor behind it; returns the entries looked at (at most `most`)."""
+        """Notes the free runs of the window at the cursor, and moves the cursor behind it; returns
+        the entries looked at (at most `most`).
+        """
         if self.cursor >= self.limit:
             self.cursor = 2
         values = await self._values(self.cursor, min(most, PAGE_SIZE))
-        edges = np.flatnonzero(np.diff(np.concatenate(([False], values == 0, [False])).astype(np.int8)))
+        edges = np.flatnonzero(
+            np.diff(np.concatenate(([False], values == 0, [False])).astype(np.int8))
+        )
         start = self.cursor
-        self._free = [(start + a, b - a) for a, b in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)]
+        self._free = [
+            (start + a, b - a)
+            for a, b in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+        ]
         self.cursor += len(values)
         return len(values)
 
     async def _write_run(self, run: Run, last: int) -> int:
-        """Chains a run and gives its last cluster the entry `last`; returns how many were in use."""
+        """Chains a run and gives its last cluster the entry `last`; returns how many were in
+        use.
+        """
         first, count = run
         used = done = 0
         while done < count and self.bits != 12:
@@ -341,7 +394,9 @@ class FatTable:
         return used
 
     async def _write_part(self, first: int, count: int, last: int, free: bool) -> tuple[int, int]:
-        """Chains a run, or sets it to 0, as far as the page of `first` goes (FAT16, FAT32): (entries written, those in use before)."""
+        """Chains a run, or sets it to 0, as far as the page of `first` goes (FAT16, FAT32):
+        (entries written, those in use before).
+        """
         width = self.bits >> 3
         at = self.offset + first * width
         address = await self._address(at)
@@ -358,10 +413,16 @@ class FatTable:
         else:
             window = (await self._window(first))[:n]
             used = int(np.count_nonzero(window & window.dtype.type(self.mask)))
-            values = np.zeros(n, window.dtype) if free else np.arange(first + 1, first + 1 + n).astype(window.dtype)
+            values = (
+                np.zeros(n, window.dtype)
+                if free
+                else np.arange(first + 1, first + 1 + n).astype(window.dtype)
+            )
             if not free and n == count:
                 values[-1] = last
-            window[:] = values if width == 2 else np.bitwise_or(window & np.uint32(0xF0000000), values)
+            window[:] = (
+                values if width == 2 else np.bitwise_or(window & np.uint32(0xF0000000), values)
+            )
         self.cache.mark(self.section, at)
         return n, used
 

@@ -4,11 +4,13 @@
     directory        a section of its own; its parsed form is kept beside it
     file             a section of its own
 
-Everything that changes names or clusters holds the volume's mutex. Nothing is written at once but the dirty flag: pages
-go out by flush, lazy writer or pageout. `storage` does clusters and slots, this file does what users ask for.
+Everything that changes names or clusters holds the volume's mutex. Nothing is written at once but
+the dirty flag: pages go out by flush, lazy writer or pageout. `storage` does clusters and slots,
+this file does what users ask for.
 
-Source: Microsoft FAT specification; statuses as NT's FAT driver gives them. Departures: an open file can be neither removed nor
-renamed; what is damaged is removed only with `force`, since its clusters may be another's. The order of writes is in `core`.
+Source: Microsoft FAT specification; statuses as NT's FAT driver gives them. Departures: an open
+file can be neither removed nor renamed; what is damaged is removed only with `force`, since its
+clusters may be another's. The order of writes is in `core`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,16 @@ from typing import TYPE_CHECKING, cast
 
 from octavo.cache.regions import RegionMap
 from octavo.fs.base import Problem, Space, check_file_path, not_found
-from octavo.fs.fat.entry import ARCHIVE, DIRECTORY, READ_ONLY, SLOT, Entry, attribute_bits, clean_wall, new_entry
+from octavo.fs.fat.entry import (
+    ARCHIVE,
+    DIRECTORY,
+    READ_ONLY,
+    SLOT,
+    Entry,
+    attribute_bits,
+    clean_wall,
+    new_entry,
+)
 from octavo.fs.fat.file import MOST_BYTES, FatFile
 from octavo.fs.fat.names import clean_name, exact_short, fold, long_slots, make_short
 from octavo.fs.fat.node import Directory, Node
@@ -48,8 +59,17 @@ class FatVolume(Paths):
             directory = await self._directory_at(path)
             return cast(list["FileInfo"], list(directory.names.values()))
 
-    async def open(self, path: str, write: bool = False, create: bool = False, exclusive: bool = False, truncate: bool = False) -> FatFile:
-        """Opens a file; with `create` makes it if it is not there, with `exclusive` only if it is not there."""
+    async def open(
+        self,
+        path: str,
+        write: bool = False,
+        create: bool = False,
+        exclusive: bool = False,
+        truncate: bool = False,
+    ) -> FatFile:
+        """Opens a file; with `create` makes it if it is not there, with `exclusive` only if it is
+        not there.
+        """
         async with self.mutex:
             directory, entry, name = await self._resolve(path)
             if entry is None:
@@ -77,11 +97,12 @@ class FatVolume(Paths):
         return file
 
     async def create_whole(self, path: str, data: bytes, modified: float | None) -> bool:
-        """Makes a file of `data`, last written at `modified` (None: now); False, and nothing done, when the path is there already.
+        """Makes a file of `data`, last written at `modified` (None: now); False, and nothing done,
+        when the path is there already.
 
-        Its entry is written once, with size, cluster and times, where open, write and close would write it three times.
-        StatusError as `open` and `FatFile.write`; there is no file then, also when memory or the device fails in the
-        middle of the data.
+        Its entry is written once, with size, cluster and times, where open, write and close would
+        write it three times. StatusError as `open` and `FatFile.write`; there is no file then, also
+        when memory or the device fails in the middle of the data.
         """
         written = self.stamp(modified)  # a wrong time is refused also for a file that is there
         async with self.mutex:
@@ -89,7 +110,9 @@ class FatVolume(Paths):
             if entry is not None:
                 return False
             if len(data) > MOST_BYTES:
-                raise StatusError(Status.FILE_TOO_LARGE, f"{path}: a file on FAT has at most {MOST_BYTES} bytes")
+                raise StatusError(
+                    Status.FILE_TOO_LARGE, f"{path}: a file on FAT has at most {MOST_BYTES} bytes"
+                )
             check_file_path(path)
             self._writable(path)
             name = clean_name(name)
@@ -132,7 +155,9 @@ class FatVolume(Paths):
             runs = await self._allocate(1)
             section = None
             try:
-                mapping, section = await self._new_directory_section(runs[0][0], directory.node, path)
+                mapping, section = await self._new_directory_section(
+                    runs[0][0], directory.node, path
+                )
                 entry = await self._create(directory, name, DIRECTORY, path, runs[0][0])
             except StatusError:
                 if section is not None:
@@ -145,7 +170,8 @@ class FatVolume(Paths):
     async def remove(self, path: str, force: bool = False) -> None:
         """Removes a file; with `force` a read-only one, and a damaged one, too.
 
-        The clusters of a damaged file may be another's: they stay in use, until a repair finds out whose they are.
+        The clusters of a damaged file may be another's: they stay in use, until a repair finds out
+        whose they are.
         """
         async with self.mutex:
             directory, entry = await self._existing(path)
@@ -154,7 +180,9 @@ class FatVolume(Paths):
             await self._remove(directory, entry, path, force)
 
     async def remove_directory(self, path: str, force: bool = False) -> None:
-        """Removes an empty directory; with `force` a read-only one, and one that cannot be read, as `remove` does."""
+        """Removes an empty directory; with `force` a read-only one, and one that cannot be read, as
+        `remove` does.
+        """
         async with self.mutex:
             directory, entry = await self._existing(path)
             if not entry.attributes & DIRECTORY:
@@ -167,14 +195,17 @@ class FatVolume(Paths):
                     raise
             else:
                 if inner.names:
-                    raise StatusError(Status.DIRECTORY_NOT_EMPTY, f"{path}: the directory is not empty")
+                    raise StatusError(
+                        Status.DIRECTORY_NOT_EMPTY, f"{path}: the directory is not empty"
+                    )
             await self._remove(directory, entry, path, force)
 
     async def rename(self, old: str, new: str, replace: bool = False) -> None:
         """Renames or moves a file or directory within the volume, whole or not at all.
 
-        An existing target is refused (OBJECT_NAME_COLLISION). With `replace`, a file takes the place of a file that is not open:
-        its name then leads to the old contents or to the new ones, at any moment, also after a power cut.
+        An existing target is refused (OBJECT_NAME_COLLISION). With `replace`, a file takes the
+        place of a file that is not open: its name then leads to the old contents or to the new
+        ones, at any moment, also after a power cut.
         """
         async with self.mutex:
             source, entry = await self._existing(old)
@@ -194,12 +225,16 @@ class FatVolume(Paths):
                 source.live -= 1
 
     async def set_attributes(self, path: str, on: str = "", off: str = "") -> None:
-        """Sets attributes and clears others: letters out of r, h, s and a, as in `flags`; StatusError INVALID_PARAMETER."""
+        """Sets attributes and clears others: letters out of r, h, s and a, as in `flags`;
+        StatusError INVALID_PARAMETER.
+        """
         change = attribute_bits(on), attribute_bits(off)
         async with self.mutex:
             (await self._to_change(path)).change_attributes(*change)
 
-    def _may_move(self, source: Directory, entry: Entry, target: Directory, old: str, new: str) -> None:
+    def _may_move(
+        self, source: Directory, entry: Entry, target: Directory, old: str, new: str
+    ) -> None:
         if not entry.attributes & DIRECTORY:
             check_file_path(new)
         self._writable(old)
@@ -213,7 +248,9 @@ class FatVolume(Paths):
             above = above.node.parent
 
     async def set_modified(self, path: str, wall: float) -> None:
-        """Sets when a file or directory was last written (seconds since 1970, brought into FAT's years)."""
+        """Sets when a file or directory was last written (seconds since 1970, brought into FAT's
+        years).
+        """
         written = self.stamp(clean_wall(wall))[:2]
         async with self.mutex:
             (await self._to_change(path)).set_written(*written)
@@ -222,10 +259,18 @@ class FatVolume(Paths):
         """Size and free space of the cluster area."""
         async with self.mutex:
             free = await self.table.count_free() + sum(count for _, count in self.frees)
-        return Space(self.geometry.clusters * self.geometry.cluster, free * self.geometry.cluster, self.geometry.cluster)
+        return Space(
+            self.geometry.clusters * self.geometry.cluster,
+            free * self.geometry.cluster,
+            self.geometry.cluster,
+        )
 
-    async def check(self, progress: Callable[[int, int], None] | None = None, repair: bool = False) -> list[Problem]:
-        """What is wrong with the volume. With `repair` it is mended as far as that goes, and written; SHARING_VIOLATION while files are open."""
+    async def check(
+        self, progress: Callable[[int, int], None] | None = None, repair: bool = False
+    ) -> list[Problem]:
+        """What is wrong with the volume. With `repair` it is mended as far as that goes, and
+        written; SHARING_VIOLATION while files are open.
+        """
         from octavo.fs.fat.check import check_volume
 
         called(progress, "progress")
@@ -235,7 +280,11 @@ class FatVolume(Paths):
                 return await check_volume(self, progress, False)
             self._writable("")
             if opened := sum(node.opens for node in self.nodes):
-                raise StatusError(Status.SHARING_VIOLATION, f"{self.name}: cannot be repaired: {counted(opened, 'file is', 'files are')} open")
+                raise StatusError(
+                    Status.SHARING_VIOLATION,
+                    f"{self.name}: cannot be repaired: "
+                    f"{counted(opened, 'file is', 'files are')} open",
+                )
             await self._forget_nodes()
             problems = await check_volume(self, progress, True)
             await self._forget_nodes()
@@ -244,7 +293,7 @@ class FatVolume(Paths):
             await self._write_all()
             return problems
 
-    # -- entries --------------------------------------------------------------------------------------------------
+    # -- entries -----------------------------------------------------------------------------------
 
     async def _to_change(self, path: str) -> Entry:
         """An entry whose attributes or times the caller changes now; the next flush writes it."""
@@ -254,7 +303,9 @@ class FatVolume(Paths):
         self.mark_stale(self._node(directory, entry))
         return entry
 
-    async def _create(self, directory: Directory, name: str, attributes: int, path: str, cluster: int = 0) -> Entry:
+    async def _create(
+        self, directory: Directory, name: str, attributes: int, path: str, cluster: int = 0
+    ) -> Entry:
         """Writes a new entry."""
         if not attributes & DIRECTORY:
             check_file_path(path)
@@ -278,7 +329,9 @@ class FatVolume(Paths):
             entry.set_short(short, 0)
             data = long_slots(entry.name, short) + entry.pack()
         if directory.leaving & {fold(entry.name), fold(entry.short_name)}:
-            await self._write_in_order()  # a name that was moved away from: the medium is not to have it twice
+            await (
+                self._write_in_order()
+            )  # a name that was moved away from: the medium is not to have it twice
         count = len(data) // SLOT
         section = directory.node.section or await self._load(directory.node)
         first = await self._take_slots(directory, count)
@@ -306,9 +359,15 @@ class FatVolume(Paths):
                 raise
             runs = []
         await self._modify()
-        if entry.attributes & DIRECTORY and any(waiting.node is node for waiting, _ in self.erasures):
-            await self._write_in_order()  # what was moved out of a directory that goes must be found elsewhere before
-        async with self.cache.hold(await self._load(directory.node), entry.slot * SLOT, entry.slots * SLOT):
+        if entry.attributes & DIRECTORY and any(
+            waiting.node is node for waiting, _ in self.erasures
+        ):
+            await (
+                self._write_in_order()
+            )  # what was moved out of a directory that goes must be found elsewhere before
+        async with self.cache.hold(
+            await self._load(directory.node), entry.slot * SLOT, entry.slots * SLOT
+        ):
             await self._free_slots(directory, entry)
         directory.drop(entry)
         if node is not None:
@@ -317,16 +376,22 @@ class FatVolume(Paths):
         self._let_go(runs)
 
     async def _clusters_of(self, entry: Entry, path: str) -> list[Run]:
-        """The clusters that a file or directory has to itself; StatusError FILE_CORRUPT_ERROR when that is in doubt."""
+        """The clusters that a file or directory has to itself; StatusError FILE_CORRUPT_ERROR when
+        that is in doubt.
+        """
         runs = await self.table.chain(entry.cluster, path) if entry.cluster else []
         held = sum(count for _, count in runs) * self.geometry.cluster
         if held < entry.size:
-            why = f"{path}: holds {counted(held, 'byte')} and claims {entry.size}: its clusters may be another's; run check"
+            why = (
+                f"{path}: holds {counted(held, 'byte')} and claims {entry.size}: its clusters "
+                "may be another's; run check"
+            )
             raise StatusError(Status.FILE_CORRUPT_ERROR, why)
         return runs
 
     async def _respell(self, directory: Directory, entry: Entry, name: str) -> None:
-        """Another case, or the long name in place of the short one: in the same slots where that can be, else never both for long.
+        """Another case, or the long name in place of the short one: in the same slots where that
+        can be, else never both for long.
 
         The medium must not have two names that fold alike when a third file is to take one of them.
         """
@@ -334,7 +399,11 @@ class FatVolume(Paths):
         short = exact_short(name)
         spelt = entry.renamed(name)
         long = long_slots(name, entry.raw[:11])
-        if entry.slots > 1 and fold(name) == fold(entry.name) and len(long) == (entry.slots - 1) * SLOT:
+        if (
+            entry.slots > 1
+            and fold(name) == fold(entry.name)
+            and len(long) == (entry.slots - 1) * SLOT
+        ):
             data = long + entry.pack()
         elif short is not None and short[0] == entry.raw[:11] and entry.slots == 1:
             spelt.set_short(*short)
@@ -353,13 +422,17 @@ class FatVolume(Paths):
             self._name_node(entry.node, directory, entry)
 
     async def _move(self, source: Directory, entry: Entry, target: Directory, name: str) -> None:
-        """Gives an entry another name, or place: the new one is inserted now, the old one erased when that is on the medium."""
+        """Gives an entry another name, or place: the new one is inserted now, the old one erased
+        when that is on the medium.
+        """
         self.paths.clear()
         name = clean_name(name)
         await self._modify()
         node = cast(Node | None, entry.node)
         if node is not None and node.stale and self.table.joins:
-            await self._write_in_order()  # the new entry is not to claim what is not joined to its chain
+            await (
+                self._write_in_order()
+            )  # the new entry is not to claim what is not joined to its chain
         moved = entry.renamed(name)
         if source is target or not moved.is_directory:
             await self._insert(target, moved)
@@ -373,8 +446,12 @@ class FatVolume(Paths):
         if node is not None:
             self._carry(node, source, moved, target)
 
-    async def _replace(self, source: Directory, entry: Entry, target: Directory, existing: Entry, new: str) -> None:
-        """Lets an existing entry lead to a file's clusters, in one sector; the file's own entry is erased afterwards."""
+    async def _replace(
+        self, source: Directory, entry: Entry, target: Directory, existing: Entry, new: str
+    ) -> None:
+        """Lets an existing entry lead to a file's clusters, in one sector; the file's own entry is
+        erased afterwards.
+        """
         old = cast(Node | None, existing.node)
         if existing.attributes & READ_ONLY:
             raise StatusError(Status.CANNOT_DELETE, f"{new}: has the read-only attribute")
@@ -401,7 +478,9 @@ class FatVolume(Paths):
         self._let_go(runs)
 
     def _leave(self, source: Directory, entry: Entry) -> None:
-        """Takes a name that was moved away from out of its directory; its slots are erased in the order of writes."""
+        """Takes a name that was moved away from out of its directory; its slots are erased in the
+        order of writes.
+        """
         source.drop(entry)
         source.live += 1
         source.leaving |= {fold(entry.name), fold(entry.short_name)}
@@ -427,5 +506,8 @@ class FatVolume(Paths):
         head = bytes(self.cache.ram.bytes[address : address + SLOT])
         if head[:3] == b".. ":
             cluster = target.node.entry.cluster if target.node.entry is not None else 0
-            low, high = (cluster & 0xFFFF).to_bytes(2, "little"), (cluster >> 16).to_bytes(2, "little")
+            low, high = (
+                (cluster & 0xFFFF).to_bytes(2, "little"),
+                (cluster >> 16).to_bytes(2, "little"),
+            )
             self.cache.write_held(inner, SLOT + 20, high + head[22:26] + low)

@@ -1,4 +1,6 @@
-"""What is asked of an external pager and not yet answered, and what is said of pages that it gets back."""
+"""What is asked of an external pager and not yet answered, and what is said of pages that it gets
+back.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from octavo.threads.wait import Event
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """Pages [page, page + len(buffers)) that were asked for. Masks have bit i for page `page` + i."""
+    """Pages [page, page + len(buffers)) that were asked for. Bit i of masks: page `page` + i."""
 
     page: int
     buffers: list[memoryview]  # one a page
@@ -36,7 +38,9 @@ class Request:
 
 
 def alike(ram: Ram, section: Section, page: int, count: int) -> list[tuple[int, int, bool, bool]]:
-    """(first page, pages, dirty, kept) of each stretch of `count` pages of a segment from `page` on that are alike."""
+    """(first page, pages, dirty, kept) of each stretch of `count` pages of a segment from `page` on
+    that are alike.
+    """
     link, segment = ram.link, section.segments[page >> SEGMENT_SHIFT]
     out: list[tuple[int, int, bool, bool]] = []
     for number in range(page, page + count):
@@ -53,13 +57,22 @@ def resident_pages(memory: MemoryManager, section: Section, first: int, end: int
     out: list[int] = []
     for index in sorted(section.segments):
         segment = section.segments[index]
-        low, high = max(first - (index << SEGMENT_SHIFT), 0), min(end - (index << SEGMENT_SHIFT), SEGMENT_PAGES)
-        out += [(index << SEGMENT_SHIFT) + i for i in range(low, high) if memory.ram.link[segment.base + i]]
+        low, high = (
+            max(first - (index << SEGMENT_SHIFT), 0),
+            min(end - (index << SEGMENT_SHIFT), SEGMENT_PAGES),
+        )
+        out += [
+            (index << SEGMENT_SHIFT) + i
+            for i in range(low, high)
+            if memory.ram.link[segment.base + i]
+        ]
     return out
 
 
 async def want_back(memory: MemoryManager, section: Section, page: int) -> None:
-    """The pager wants a page back if it is resident, clean or not, on whatever list it is: it is precious from now on."""
+    """The pager wants a page back if it is resident, clean or not, on whatever list it is: it is
+    precious from now on.
+    """
     segment, i = section.segments.get(page >> SEGMENT_SHIFT), page % SEGMENT_PAGES
     if segment is None or not memory.ram.link[segment.base + i] or segment.dirty >> i & 1:
         return

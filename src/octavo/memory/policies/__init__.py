@@ -1,4 +1,6 @@
-"""Replacement policies: which page leaves. Kernels over one array a policy, for live memory and for replay."""
+"""Replacement policies: which page leaves. Kernels over one array a policy, for live memory and for
+replay.
+"""
 
 # name -> module of this package
 MODULES = {

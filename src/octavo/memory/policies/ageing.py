@@ -1,7 +1,8 @@
-"""Ageing, as NT's working sets have it: four ages (lists 0 to 3); a use makes a page young, each tick makes all older; the oldest leave.
+"""Ageing, as NT's working sets have it: four ages (lists 0 to 3); a use makes a page young, each
+tick makes all older; the oldest leave.
 
-Source: ReactOS's wslist (age 0 when accessed, one more at each pass, trimmed from 3 on). Departure: when frames are wanted at
-once and nothing is of age 3, the oldest there are leave.
+Source: ReactOS's wslist (age 0 when accessed, one more at each pass, trimmed from 3 on). Departure:
+when frames are wanted at once and nothing is of age 3, the oldest there are leave.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""ARC: pages seen once (T1, list 0) and more than once (T2, 1); ghosts of both (B1, 2; B2, 3) move the target for T1's length.
+"""ARC: pages seen once (T1, list 0) and more than once (T2, 1); ghosts of both (B1, 2; B2, 3) move
+the target for T1's length.
 
-Source: Megiddo and Modha, FAST 2003. Departures: the target moves by whole pages; live, pages come and go in batches, so that
-list lengths may pass their bounds until the next eviction.
+Source: Megiddo and Modha, FAST 2003. Departures: the target moves by whole pages; live, pages come
+and go in batches, so that list lengths may pass their bounds until the next eviction.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ GHOSTS_PER_PAGE = 2
 
 @kernel
 def miss(s: Ints, key: int) -> None:
-    """A ghost of T1 asks for a longer T1, one of T2 for a shorter one. HAND notes which ghost was hit, for the victim and the insert."""
+    """A ghost of T1 asks for a longer T1, one of T2 for a shorter one. HAND notes which ghost was
+    hit, for the victim and the insert.
+    """
     ghost = ghost_of(s, key)
     s[HAND] = 0
     if ghost == 0:
@@ -54,7 +57,9 @@ def insert(s: Ints, node: int, key: int) -> None:
         enter(s, 0, node, key)
         while list_count(s, 0) + list_count(s, 2) > s[CAPACITY] and list_count(s, 2):
             forget(s, list_head(s, 2))
-        while list_count(s, 0) + list_count(s, 1) + list_count(s, 2) + list_count(s, 3) > 2 * s[CAPACITY] and list_count(s, 3):
+        while list_count(s, 0) + list_count(s, 1) + list_count(s, 2) + list_count(s, 3) > 2 * s[
+            CAPACITY
+        ] and list_count(s, 3):
             forget(s, list_head(s, 3))
     s[HAND] = 0
 

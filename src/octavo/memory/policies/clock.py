@@ -1,4 +1,5 @@
-"""CLOCK: a hand goes round over the frames by number, takes marks away, and stops at a frame without one (Corbato 1968).
+"""CLOCK: a hand goes round over the frames by number, takes marks away, and stops at a frame
+without one (Corbato 1968).
 
 Unlike second chance it keeps no order: a frame stays where it is, whichever page comes into it.
 """

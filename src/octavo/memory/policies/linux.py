@@ -1,11 +1,14 @@
-"""Linux-like: inactive and active lists for file pages (0, 1) and anonymous ones (2, 3), and the refault distance.
+"""Linux-like: inactive and active lists for file pages (0, 1) and anonymous ones (2, 3), and the
+refault distance.
 
-A page begins inactive; its second use makes it active. An evicted page leaves a shadow (ghost, list 4) with the number of
-evictions and activations so far. When it comes back, the difference is how many more pages would have kept it: if that is no
-more than are active, it is active at once. Active pages become inactive again while there are fewer inactive ones.
+A page begins inactive; its second use makes it active. An evicted page leaves a shadow (ghost, list
+4) with the number of evictions and activations so far. When it comes back, the difference is how
+many more pages would have kept it: if that is no more than are active, it is active at once. Active
+pages become inactive again while there are fewer inactive ones.
 
-Source: mm/workingset.c and mm/vmscan.c as documented in Linux's admin guide and workingset comments. Departures: file pages
-go first while they are more than an eighth of all, in place of a scan balance; no generations, no per-node lists.
+Source: mm/workingset.c and mm/vmscan.c as documented in Linux's admin guide and workingset
+comments. Departures: file pages go first while they are more than an eighth of all, in place of a
+scan balance; no generations, no per-node lists.
 """
 
 from __future__ import annotations
@@ -64,7 +67,9 @@ def victim(s: Ints) -> int:
     """The oldest inactive page that was not used since it was last looked at."""
     while True:
         group = 0
-        if (list_count(s, 0) + list_count(s, 1)) * 8 <= s[COUNT] and list_count(s, 2) + list_count(s, 3) > 0:
+        if (list_count(s, 0) + list_count(s, 1)) * 8 <= s[COUNT] and list_count(s, 2) + list_count(
+            s, 3
+        ) > 0:
             group = 2
         while list_count(s, group) < list_count(s, group + 1):
             node = list_head(s, group + 1)

@@ -1,28 +1,39 @@
-"""What all replacement policies are made of: lists of frames and of ghosts in one array, as kernels.
+"""What all replacement policies are made of: lists of frames and of ghosts in one array, as
+kernels.
 
-    s    0 SLOTS    frames have nodes 1 .. SLOTS, ghosts SLOTS + 1 .. SLOTS + GHOSTS       1 GHOSTS
-         2 COUNT    frames on lists    3 CAPACITY  pages, for what targets refer to        4 HAND     5 TARGET
-         6 CLOCK    evictions and promotions so far       7 FREE  ghosts given back, linked by NEXT     8 TABLE  where it begins    9 BITS  of it
+    s    0 SLOTS    frames have nodes 1 .. SLOTS, ghosts SLOTS + 1 .. SLOTS + GHOSTS
+         1 GHOSTS
+         2 COUNT    frames on lists
+         3 CAPACITY pages, for what targets refer to
+         4 HAND
+         5 TARGET
+         6 CLOCK    evictions and promotions so far
+         7 FREE     ghosts given back, linked by NEXT
+         8 TABLE    where it begins
+         9 BITS     of it
         10 + 3 i    list i: head (next to go), tail, length;  LISTS of them
         28 MADE     ghosts that were ever used: those after them cost nothing yet
-        BASE ...    nodes of six words: NEXT, PREV, LIST (its number and 1; 0: on none), REF, KEY, FRESH
+        BASE ...    nodes of six words: NEXT, PREV, LIST (its number and 1; 0: on none), REF, KEY,
+                    FRESH
         TABLE ...   ghosts by key: open addressing, 0 is free
 
-A key says which page of whom it is: the same page has the same key when it comes back. Its lowest bit is 1 for external pages,
-those of files, which can be dropped or written to where they came from.
+A key says which page of whom it is: the same page has the same key when it comes back. Its lowest
+bit is 1 for external pages, those of files, which can be dropped or written to where they came
+from.
 
 A policy is a module with these kernels:
 
     miss(s, key)           a page is not in memory; before a victim is chosen for it
     insert(s, node, key)   its page has come into frame `node`
     touch(s, node)         it was referenced again
-    victim(s)              the frame that shall leave; off all lists, remembered as a ghost if the policy has any
+    victim(s)              the frame that shall leave; off all lists, remembered as a ghost if the
+                           policy has any
     remove(s, node)        its page has gone for another reason
     tick(s)                time has passed
 
-Kernels that work with any policy (replay, harvest) call them by these names, which stand at the end of this file.
-FIFO and LRU lists go from head to tail: what has come or was moved last is at the tail. None is called for a node in the wrong
-state: `Policy` sees to that.
+Kernels that work with any policy (replay, harvest) call them by these names, which stand at the end
+of this file. FIFO and LRU lists go from head to tail: what has come or was moved last is at the
+tail. None is called for a node in the wrong state: `Policy` sees to that.
 """
 
 from __future__ import annotations
@@ -116,7 +127,9 @@ def leave(s: Ints, node: int) -> None:
 
 @kernel
 def key_of(owner: int, page: int, external: int) -> int:
-    """The name of a page: who has it and its number there, mixed into 60 bits; the lowest bit for external ones."""
+    """The name of a page: who has it and its number there, mixed into 60 bits; the lowest bit for
+    external ones.
+    """
     return ((owner << 40 ^ page) & 0xFFFFFFFFFFFFFFF) << 1 | external
 
 
@@ -128,7 +141,9 @@ def home_of(key: int, bits: int) -> int:
 
 @kernel
 def find_place(s: Ints, table: Ints, start: int, bits: int, key: int) -> int:
-    """The place in a table of nodes, which begins at `start`, of the node with a key; or the free place (0) where it would go."""
+    """The place in a table of nodes, which begins at `start`, of the node with a key; or the free
+    place (0) where it would go.
+    """
     mask = (1 << bits) - 1
     at = home_of(key, bits)
     while table[start + at] != 0 and s[BASE + table[start + at] * NODE + KEY] != key:
@@ -160,7 +175,9 @@ def ghost_of(s: Ints, key: int) -> int:
 @kernel
 def forget(s: Ints, node: int) -> None:
     """Ends a ghost: off its list and out of the table."""
-    clear_place(s, s, s[TABLE], s[BITS], find_place(s, s, s[TABLE], s[BITS], s[BASE + node * NODE + KEY]))
+    clear_place(
+        s, s, s[TABLE], s[BITS], find_place(s, s, s[TABLE], s[BITS], s[BASE + node * NODE + KEY])
+    )
     unlink(s, node)
     s[BASE + node * NODE + NEXT] = s[FREE]
     s[FREE] = node
@@ -168,13 +185,17 @@ def forget(s: Ints, node: int) -> None:
 
 @kernel
 def remember(s: Ints, which: int, key: int, value: int, most: int) -> None:
-    """Makes a ghost at the tail of a list of at most `most`, and notes a value in its REF; the oldest ones make room."""
+    """Makes a ghost at the tail of a list of at most `most`, and notes a value in its REF; the
+    oldest ones make room.
+    """
     if most <= 0:
         return
     old = ghost_of(s, key)
     if old:  # live, two frames can have one key: a page that a fork shares, and a copy of it
         forget(s, old)
-    while list_count(s, which) >= most or (not s[FREE] and s[MADE] == s[GHOSTS] and list_head(s, which)):
+    while list_count(s, which) >= most or (
+        not s[FREE] and s[MADE] == s[GHOSTS] and list_head(s, which)
+    ):
         forget(s, list_head(s, which))
     node = s[FREE]
     if node:
@@ -190,7 +211,7 @@ def remember(s: Ints, which: int, key: int, value: int, most: int) -> None:
     s[find_place(s, s, s[TABLE], s[BITS], key)] = node
 
 
-# -- what a policy supplies -----------------------------------------------------------------------------------------
+# -- what a policy supplies -----------------------------------------------------------------------
 
 
 @supplied

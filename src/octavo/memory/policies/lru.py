@@ -1,4 +1,6 @@
-"""LRU: the page that was not used for longest leaves. Live, "used" is what the accessed bits say: in the order of addresses since they were last looked at."""
+"""LRU: the page that was not used for longest leaves. Live, "used" is what the accessed bits say:
+in the order of addresses since they were last looked at.
+"""
 
 from __future__ import annotations
 

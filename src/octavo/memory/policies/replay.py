@@ -1,6 +1,7 @@
 """Replay: a trace of pages over a policy, as a kernel.
 
-`index` is a table of 2^bits places that finds the nodes of resident pages by key, as the one of ghosts does.
+`index` is a table of 2^bits places that finds the nodes of resident pages by key, as the one of
+ghosts does.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from octavo.memory.policies.lists import (
 
 @kernel
 def replay(s: Ints, index: Ints, bits: int, keys: Ints, start: int, end: int, victims: Ints) -> int:
-    """Runs references [start, end) by key; returns the misses, and notes in `victims` the key that each miss has evicted, -1 for none."""
+    """Runs references [start, end) by key; returns the misses, and notes in `victims` the key that
+    each miss has evicted, -1 for none.
+    """
     misses = 0
     for i in range(start, end):
         key = keys[i]

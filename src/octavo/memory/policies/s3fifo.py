@@ -1,12 +1,28 @@
-"""S3-FIFO: a small FIFO (0) that most pages leave at once, a main one (1) for those used again, ghosts of the small one (2).
+"""S3-FIFO: a small FIFO (0) that most pages leave at once, a main one (1) for those used again,
+ghosts of the small one (2).
 
-Source: Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023: small is a tenth, two uses promote, marks count to 3.
+Source: Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023: small is a tenth,
+two uses promote, marks count to 3.
 """
 
 from __future__ import annotations
 
 from octavo.machine.kernels import Ints, kernel
-from octavo.memory.policies.lists import BASE, CAPACITY, KEY, NODE, REF, enter, forget, ghost_of, leave, list_count, list_head, move, remember
+from octavo.memory.policies.lists import (
+    BASE,
+    CAPACITY,
+    KEY,
+    NODE,
+    REF,
+    enter,
+    forget,
+    ghost_of,
+    leave,
+    list_count,
+    list_head,
+    move,
+    remember,
+)
 
 GHOSTS_PER_PAGE = 1
 
@@ -31,9 +47,13 @@ def touch(s: Ints, node: int) -> None:
 
 @kernel
 def victim(s: Ints) -> int:
-    """From the small FIFO while it has its tenth: used twice, a page goes on to the main one. There, uses are counted down."""
+    """From the small FIFO while it has its tenth: used twice, a page goes on to the main one.
+    There, uses are counted down.
+    """
     while True:
-        if list_count(s, 0) and (list_count(s, 0) >= max(1, s[CAPACITY] // 10) or list_count(s, 1) == 0):
+        if list_count(s, 0) and (
+            list_count(s, 0) >= max(1, s[CAPACITY] // 10) or list_count(s, 1) == 0
+        ):
             node = list_head(s, 0)
             if s[BASE + node * NODE + REF] < 2:
                 remember(s, 2, s[BASE + node * NODE + KEY], 0, s[CAPACITY] - s[CAPACITY] // 10)

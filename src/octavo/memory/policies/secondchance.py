@@ -1,4 +1,6 @@
-"""Second chance: FIFO, but a page that was used goes to the tail once more instead (its mark is lost by that)."""
+"""Second chance: FIFO, but a page that was used goes to the tail once more instead (its mark is
+lost by that).
+"""
 
 from __future__ import annotations
 

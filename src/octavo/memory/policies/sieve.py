@@ -1,4 +1,5 @@
-"""SIEVE: FIFO with marks; a hand goes from the oldest to the newest, takes marks away and evicts where there is none, in place.
+"""SIEVE: FIFO with marks; a hand goes from the oldest to the newest, takes marks away and evicts
+where there is none, in place.
 
 Source: Zhang et al., "SIEVE is Simpler than LRU", NSDI 2024.
 """

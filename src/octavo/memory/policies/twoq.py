@@ -1,12 +1,28 @@
-"""2Q: new pages pass through a short FIFO (0); those that come back soon after they left it are kept by LRU (1). Ghosts: 2.
+"""2Q: new pages pass through a short FIFO (0); those that come back soon after they left it are
+kept by LRU (1). Ghosts: 2.
 
-Source: Johnson and Shasha, VLDB 1994, the full version, with their settings: the FIFO a quarter of the pages, ghosts for half of them.
+Source: Johnson and Shasha, VLDB 1994, the full version, with their settings: the FIFO a quarter of
+the pages, ghosts for half of them.
 """
 
 from __future__ import annotations
 
 from octavo.machine.kernels import Ints, kernel
-from octavo.memory.policies.lists import BASE, CAPACITY, KEY, NODE, enter, forget, ghost_of, leave, list_count, list_head, list_of, move, remember
+from octavo.memory.policies.lists import (
+    BASE,
+    CAPACITY,
+    KEY,
+    NODE,
+    enter,
+    forget,
+    ghost_of,
+    leave,
+    list_count,
+    list_head,
+    list_of,
+    move,
+    remember,
+)
 
 GHOSTS_PER_PAGE = 1
 

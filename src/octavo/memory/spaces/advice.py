@@ -1,15 +1,17 @@
-"""How many pages a fault brings in: by the advice for a view, or by what its faults have looked like.
+"""How many pages a fault brings in: by the advice for a view, or by what its faults have looked
+like.
 
-    advice       before, after the page        and
-    NORMAL       learnt, see `Pattern`
-    RANDOM       0, 0
-    SEQUENTIAL   0, the rest of a cluster      pages two or three clusters behind leave the page tables
-    REVERSE      the rest of a cluster, 0      the same, above
+    advice      before, after the page      and
+    NORMAL      learnt, see `Pattern`
+    RANDOM      0, 0
+    SEQUENTIAL  0, the rest of a cluster    pages two or three clusters behind leave the page tables
+    REVERSE     the rest of a cluster, 0    the same, above
 
-WILLNEED fetches pages now, DONTNEED lets go of them now; neither changes what a view is set to. Private memory has advice, too:
-`octavo.memory.spaces.pageins`.
+WILLNEED fetches pages now, DONTNEED lets go of them now; neither changes what a view is set to.
+Private memory has advice, too: `octavo.memory.spaces.pageins`.
 
-Source: OSF Mach's behaviours of map entries, POSIX madvise. Departure: what is not advised is learnt.
+Source: OSF Mach's behaviours of map entries, POSIX madvise. Departure: what is not advised is
+learnt.
 """
 
 from __future__ import annotations
@@ -32,10 +34,11 @@ class Advice(enum.IntEnum):
 
 
 class Pattern:
-    """The hard faults of one view: `low` and `high` are the edges of the last window, in pages of the section.
+    """The hard faults of one view: `low` and `high` are the edges of the last window, in pages of
+    the section.
 
-    A fault that goes on at an edge doubles the window in that direction, up to a cluster; one inside, on a page that was left out
-    for want of frames, goes on as before; any other is a jump.
+    A fault that goes on at an edge doubles the window in that direction, up to a cluster; one
+    inside, on a page that was left out for want of frames, goes on as before; any other is a jump.
     """
 
     __slots__ = ("low", "high", "streak", "jumps")
@@ -58,7 +61,9 @@ class Pattern:
         if self.streak:
             self.jumps = 0
         pages = min(FIRST_WINDOW << abs(self.streak), cluster) if self.jumps < MOST_JUMPS else 1
-        self.low, self.high = (page, page + pages) if self.streak >= 0 else (page - pages + 1, page + 1)
+        self.low, self.high = (
+            (page, page + pages) if self.streak >= 0 else (page - pages + 1, page + 1)
+        )
         return self.low, self.high
 
 

@@ -1,16 +1,22 @@
-"""The balance-set manager: once a second it ages all working sets, and trims those that are too large while memory is short.
+"""The balance-set manager: once a second it ages all working sets, and trims those that are too
+large while memory is short.
 
-    each second          accessed bits are taken away, the policy's time passes, low and high memory are looked at
-    memory is short      spaces over their maximum are trimmed to it, the largest excess first
-    very short           pages of any space leave, as the policy chooses, until memory is no longer short
+    each second        accessed bits are taken away, the policy's time passes, low and high memory
+                       are looked at
+    memory is short    spaces over their maximum are trimmed to it, the largest excess first
+    very short         pages of any space leave, as the policy chooses, until memory is no longer
+                       short
 
-Memory is short when available and modified pages are fewer than `plenty`, very short when fewer than `minimum` are available.
-Nobody's minimum is touched. When all that pageout can do does not give a frame that somebody needs, `out_of_memory` acts:
+Memory is short when available and modified pages are fewer than `plenty`, very short when fewer
+than `minimum` are available. Nobody's minimum is touched. When all that pageout can do does not
+give a frame that somebody needs, `out_of_memory` acts:
 
     FAIL            the reference fails with NO_MEMORY
-    END_LARGEST     the space with the most private pages in frames and page files ends, and `log` says so; `protected` ones do not
+    END_LARGEST     the space with the most private pages in frames and page files ends, and `log`
+                    says so; `protected` ones do not
 
-Source: NT's balance set manager (trims at MmPlentyFreePages and MmMinimumFreePages); Linux's OOM killer for the last step.
+Source: NT's balance set manager (trims at MmPlentyFreePages and MmMinimumFreePages); Linux's OOM
+killer for the last step.
 """
 
 from __future__ import annotations
@@ -65,13 +71,17 @@ class BalanceSetManager:
         machine.replacement.policy.tick()
         if machine.pageout.enabled and physical.available + physical.modified.count < self.plenty:
             for space, excess in sorted(self._excess(), key=lambda pair: -pair[1]):
-                excess = min(excess, self._excess_of(space))  # some may have gone while the others were trimmed
+                excess = min(
+                    excess, self._excess_of(space)
+                )  # some may have gone while the others were trimmed
                 if space in machine.spaces and excess > 0:
                     self.trimmed += await machine.eviction.trim(space, excess)
             if physical.available < self.minimum:
                 machine.pageout.trim(self.plenty - physical.available)
             for _ in range(MOST_PASSES):
-                if physical.available >= self.minimum or not await machine.eviction.evict(self.plenty - physical.available):
+                if physical.available >= self.minimum or not await machine.eviction.evict(
+                    self.plenty - physical.available
+                ):
                     break
         machine.pageout.conditions.look(physical.available)
 
@@ -92,7 +102,10 @@ class BalanceSetManager:
         if space is None or not cost:
             return False
         resident = space.pages.resident
-        space.ended = f"out of memory: {space.name} was ended, which had {cost} private pages, and {resident} pages in frames, {space.charge} committed"
+        space.ended = (
+            f"out of memory: {space.name} was ended, which had {cost} private pages, "
+            f"and {resident} pages in frames, {space.charge} committed"
+        )
         keep(self.log, space.ended)
         self.ended += 1
         self.machine.destroy(space)
@@ -103,5 +116,13 @@ class BalanceSetManager:
         return space.pages.resident - space.pages.shared + space.pages.paged
 
     def statistics(self) -> dict[str, object]:
-        """Passes, pages trimmed from spaces over their maximum, and what was ended for want of memory."""
-        return {"passes": self.passes, "trimmed": self.trimmed, "plenty": self.plenty, "minimum": self.minimum, "ended": self.ended}
+        """Passes, pages trimmed from spaces over their maximum, and what was ended for want of
+        memory.
+        """
+        return {
+            "passes": self.passes,
+            "trimmed": self.trimmed,
+            "plenty": self.plenty,
+            "minimum": self.minimum,
+            "ended": self.ended,
+        }

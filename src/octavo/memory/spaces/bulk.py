@@ -1,9 +1,10 @@
 """Bulk work on address spaces: the executive's side of `octavo.memory.spaces.faultkernels`.
 
-A stock of zeroed frames is taken before a kernel runs, with the standby lists and the places of the pages of views; after it
-all is settled: frames that became pages or tables are counted, the policy learns of them, the rest of the stock goes back to
-the zeroed list. What a kernel stops at is resolved one by one (`AddressSpace.touch`, `PrivatePages.share_with`), and the
-kernel goes on behind it.
+A stock of zeroed frames is taken before a kernel runs, with the standby lists and the places of the
+pages of views; after it all is settled: frames that became pages or tables are counted, the policy
+learns of them, the rest of the stock goes back to the zeroed list. What a kernel stops at is
+resolved one by one (`AddressSpace.touch`, `PrivatePages.share_with`), and the kernel goes on behind
+it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ Fill = npt.NDArray[np.int64]
 
 @dataclass
 class Runs:
-    """What a kernel may resolve: run records, what follows them, and the segments that entries may be made to, with where they are counted."""
+    """What a kernel may resolve: run records, what follows them, and the segments that entries may
+    be made to, with where they are counted.
+    """
 
     records: list[int] = field(default_factory=list)
     sources: list[int] = field(default_factory=list)
@@ -57,13 +60,15 @@ class Bulk:
         """The compiled kernels."""
         return compile_kernels(lists, mmukernels, k)
 
-    # -- what a kernel is given -----------------------------------------------------------------------------------
+    # -- what a kernel is given -------------------------------------------------------------------
 
     def _runs(self, space: AddressSpace, page: int) -> Runs:
         """What a kernel may resolve that begins at a page."""
         runs = Runs()
         count = sum(len(vad.runs) for vad in space.vads.all)
-        after = k.FIRST_RUN + k.RUN * count  # where `sources` begins: the records that are not used lie behind their end
+        after = (
+            k.FIRST_RUN + k.RUN * count
+        )  # where `sources` begins: the records that are not used lie behind their end
         for vad in space.vads.all:
             for first, end, protect in vad.runs:
                 if protect is None or is_held(protect) or vad.written is not None:
@@ -72,14 +77,25 @@ class Bulk:
                 bits = bits - (1 << 64) if bits >> 63 else bits
                 if vad.view is None:
                     runs.records += [first, end, bits, 0, 0, 0]
-                elif not (is_copy(protect) or vad.view.object.frame or vad.view.object.section.gate):
+                elif not (
+                    is_copy(protect) or vad.view.object.frame or vad.view.object.section.gate
+                ):
                     section = vad.view.object.section
-                    end = min(end, vad.start + (section.size >> PAGE_SHIFT) - vad.view.first)  # what lies behind its end is the executive's to clear
+                    end = min(
+                        end, vad.start + (section.size >> PAGE_SHIFT) - vad.view.first
+                    )  # what lies behind its end is the executive's to clear
                     first, end = max(first, page - WINDOW // 2), min(end, page + WINDOW // 2)
                     number = vad.view.page_at(first)
                     if first < end:
                         owner, external = self.machine.replacement.naming(section)
-                        runs.records += [first, end, bits, after + len(runs.sources), owner, external]
+                        runs.records += [
+                            first,
+                            end,
+                            bits,
+                            after + len(runs.sources),
+                            owner,
+                            external,
+                        ]
                         self._source(runs, section.segments, number, number + end - first)
         runs.records += [0] * (k.RUN * count - len(runs.records))
         return runs
@@ -95,22 +111,34 @@ class Bulk:
     def _stock(self, runs: Runs, wanted: int) -> Fill:
         """A stock of up to `wanted` frames that can be had now, with what they may serve."""
         physical = self.machine.physical
-        count = min(wanted, physical.buddy.free_frames + physical.zeroed.count - physical.available // 8)
+        count = min(
+            wanted, physical.buddy.free_frames + physical.zeroed.count - physical.available // 8
+        )
         taken = physical.try_take_zeroed(count, State.ACTIVE) if count > 0 else None
         frames = [pfn for first, size in taken or [] for pfn in range(first, first + size)]
         soft = MOST_SOFT if runs.sources else 0
         start = k.FIRST_RUN + len(runs.records) + len(runs.sources)
         fill = np.zeros(start + 2 * len(frames) + 2 * soft, np.int64)
         used = sum(1 for at in range(0, len(runs.records), k.RUN) if runs.records[at + k.RUN_END])
-        fill[[k.COUNT, k.RUNS, k.OWNER, k.FRAMES, k.TABLES]] = len(frames), used, self.machine.holder, start, start + len(frames)
+        fill[[k.COUNT, k.RUNS, k.OWNER, k.FRAMES, k.TABLES]] = (
+            len(frames),
+            used,
+            self.machine.holder,
+            start,
+            start + len(frames),
+        )
         fill[[k.SOFT_MOST, k.SOFT_OUT]] = soft, start + 2 * len(frames)
         fill[k.FIRST_RUN : start] = runs.records + runs.sources
         fill[start : start + len(frames)] = frames
         for i, pages in enumerate(physical.standby.lists):
-            fill[k.STANDBY + k.LIST * i : k.STANDBY + k.LIST * (i + 1)] = pages.head, pages.tail, pages.count
+            fill[k.STANDBY + k.LIST * i : k.STANDBY + k.LIST * (i + 1)] = (
+                pages.head,
+                pages.tail,
+                pages.count,
+            )
         return fill
 
-    # -- what it has done -----------------------------------------------------------------------------------------
+    # -- what it has done -------------------------------------------------------------------------
 
     def _settle(self, fill: Fill, space: AddressSpace, runs: Runs | None = None) -> None:
         """Counts what a kernel has made for a space, and gives the rest of the stock back."""
@@ -121,7 +149,9 @@ class Bulk:
             self.machine.table_frames.hold(frame)
         if used > len(made):
             frames = fill[start : start + used]
-            self.machine.replacement.private_many(frames[~np.isin(frames, made)] if made else frames, space.pages.family)
+            self.machine.replacement.private_many(
+                frames[~np.isin(frames, made)] if made else frames, space.pages.family
+            )
         space.tables.tables += made
         space.pages.resident += int(fill[k.PAGES])
         for first, size in runs_of(sorted(fill[start + used : start + count].tolist())):
@@ -148,7 +178,7 @@ class Bulk:
         self.soft += soft
         self.machine.replacement.shared_many(fill[out : out + 2 * soft])
 
-    # -- running and forking --------------------------------------------------------------------------------------
+    # -- running and forking ----------------------------------------------------------------------
 
     def run(self, space: AddressSpace, cpu: int, refs: References, start: int) -> PageFault | None:
         """Runs references from `start` on until one needs the executive, or all are done."""
@@ -171,19 +201,35 @@ class Bulk:
         physical, kernel = self.machine.physical, self.kernels.run_references
 
         def call(tables: object, state: object, start: int, end: int) -> int:
-            return int(kernel(tables, state, physical.pfns.flat, physical.links, fill, refs, start, end))
+            return int(
+                kernel(tables, state, physical.pfns.flat, physical.links, fill, refs, start, end)
+            )
 
         return call
 
-    def share(self, parent: AddressSpace, child: AddressSpace, first: int, end: int, protect: Protect) -> None:
-        """Makes the pages [first, end) of `parent` pages of `child` too. StatusError INSUFFICIENT_RESOURCES."""
+    def share(
+        self, parent: AddressSpace, child: AddressSpace, first: int, end: int, protect: Protect
+    ) -> None:
+        """Makes the pages [first, end) of `parent` pages of `child` too. StatusError
+        INSUFFICIENT_RESOURCES.
+        """
         mmu = self.machine.mmu
         state = mmu.states[0].copy()
         state[mmukernels.ROOT] = parent.tables.root
         at = first
         while at < end:
             fill = self._stock(Runs(), min((end - at >> 9) + 8, MOST_STOCK))
-            at = int(self.kernels.share_pages(mmu.tables, state, child.tables.root, self.machine.physical.pfns.flat, fill, at, end))
+            at = int(
+                self.kernels.share_pages(
+                    mmu.tables,
+                    state,
+                    child.tables.root,
+                    self.machine.physical.pfns.flat,
+                    fill,
+                    at,
+                    end,
+                )
+            )
             self._settle(fill, child)
             self.shared += int(fill[k.PAGES])
             if at < end:  # held, paged, or no frame for a table

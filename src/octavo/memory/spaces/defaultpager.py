@@ -1,11 +1,14 @@
-"""The default pager: keeps the pages of page-file-backed sections in the page files (Mach's name for it).
+"""The default pager: keeps the pages of page-file-backed sections in the page files (Mach's name
+for it).
 
-A section's token says in which slot a page is; a page without one was never written out and is zeros. A page that is
-returned goes into the slot that it has; others get new ones, in runs where there are any, so that a cluster goes out as one
-stretch. Where slots are short, pages that are on their way out of memory get theirs first, and what fits is written.
+A section's token says in which slot a page is; a page without one was never written out and is
+zeros. A page that is returned goes into the slot that it has; others get new ones, in runs where
+there are any, so that a cluster goes out as one stretch. Where slots are short, pages that are on
+their way out of memory get theirs first, and what fits is written.
 
-What a section may need is charged to the commit limit before, so that there is a frame or a slot for each page. A page that
-is in use in a frame keeps its slot as well, as long as nobody is short of slots: `take_back` frees it then.
+What a section may need is charged to the commit limit before, so that there is a frame or a slot
+for each page. A page that is in use in a frame keeps its slot as well, as long as nobody is short
+of slots: `take_back` frees it then.
 """
 
 from __future__ import annotations
@@ -37,7 +40,9 @@ class DefaultPager:
         assert isinstance(section.token, dict)
         return section.token
 
-    async def data_request(self, section: Section, page: int, buffers: list[memoryview], need: range) -> None:
+    async def data_request(
+        self, section: Section, page: int, buffers: list[memoryview], need: range
+    ) -> None:
         """Reads what is in slots, in runs; the rest is zeros."""
         slots = self.slots(section)
         pages = pages_of(buffers)
@@ -48,7 +53,9 @@ class DefaultPager:
             if entry is None:
                 pages[i][:] = bytes(PAGE_SIZE)
             else:
-                while i + count < len(pages) and slots.get(page + i + count) == entry + (count << PAGE_SHIFT):
+                while i + count < len(pages) and slots.get(page + i + count) == entry + (
+                    count << PAGE_SHIFT
+                ):
                     count += 1
                 await self.files.fetch(entry, pages[i : i + count])
             i += count
@@ -74,11 +81,16 @@ class DefaultPager:
             slots[run.page + i] = entry
         if len(places) == len(pages):
             return None
-        text = f"{run.section.name}: the page files have {counted(files.free, 'free slot')} and no room for {counted(len(pages) - len(places), 'page')}"
+        text = (
+            f"{run.section.name}: the page files have {counted(files.free, 'free slot')} and "
+            f"no room for {counted(len(pages) - len(places), 'page')}"
+        )
         return NoRoomError(Status.INSUFFICIENT_RESOURCES, text, sum(1 << i for i in places))
 
     def _places(self, run: DirtyRun, count: int) -> Slots:
-        """The entries of the slots, each used once more, that pages of a run are to be written to, by the page's index in the run."""
+        """The entries of the slots, each used once more, that pages of a run are to be written to,
+        by the page's index in the run.
+        """
         slots, files = self.slots(run.section), self.files
         places = {i: own for i in range(count) if (own := slots.get(run.page + i)) is not None}
         for own in places.values():
@@ -88,14 +100,25 @@ class DefaultPager:
             rest.sort(key=lambda i: self._in_use(run.section, run.page + i))
             leaving = sum(1 for i in rest if not self._in_use(run.section, run.page + i))
             rest = rest[: max(leaving, files.free)]
-        new = [files.entry(file, first + i) for file, first, size in files.take(len(rest)) for i in range(size)]
+        new = [
+            files.entry(file, first + i)
+            for file, first, size in files.take(len(rest))
+            for i in range(size)
+        ]
         return dict(sorted([*places.items(), *zip(rest, new, strict=False)]))
 
     def _in_use(self, section: Section, page: int) -> bool:
-        return self.physical.ram.link[section.segments[page >> SEGMENT_SHIFT].base + page % SEGMENT_PAGES] > 0
+        return (
+            self.physical.ram.link[
+                section.segments[page >> SEGMENT_SHIFT].base + page % SEGMENT_PAGES
+            ]
+            > 0
+        )
 
     def take_back(self, wanted: int) -> int:
-        """Frees up to `wanted` slots of pages that are in use in frames, and count as modified from then on; returns how many."""
+        """Frees up to `wanted` slots of pages that are in use in frames, and count as modified from
+        then on; returns how many.
+        """
         done = 0
         for section in self.sections:
             for segment in section.segments.values():
@@ -106,7 +129,11 @@ class DefaultPager:
     def _take_back(self, segment: Segment, wanted: int) -> int:
         slots, first = self.slots(segment.section), segment.index << SEGMENT_SHIFT
         entries = self.physical.ram.link[segment.base : segment.base + SEGMENT_PAGES].tolist()
-        pages = [i for i, entry in enumerate(entries) if entry > 0 and first + i in slots and not segment.writing >> i & 1][:wanted]
+        pages = [
+            i
+            for i, entry in enumerate(entries)
+            if entry > 0 and first + i in slots and not segment.writing >> i & 1
+        ][:wanted]
         for i in pages:
             self.files.use(slots.pop(first + i), -1)
         self.writeback.mark(segment, sum(1 << i for i in pages), written=False)

@@ -1,17 +1,20 @@
 """Eviction: pages leave address spaces, and their frames, as the replacement policy chooses.
 
-    a section's page     taken out of all page tables; then it is on the standby or the modified list, like any other
+    a section's page     taken out of all page tables; then it is on the standby or the modified
+                         list, like any other
     private, zeros       dropped: it is demand-zero again
-    private              written to a page file, in batches of BATCH pages in one stretch where the page file has one
+    private              written to a page file, in batches of BATCH pages in one stretch where the
+                         page file has one
 
     present --victim--> held, WRITING --written--> paged, frame free
-                           '--touched meanwhile--> present again; without anybody who left, the slot is freed
+                           '--touched meanwhile--> present again;
+                                                   without anybody who left, the slot is freed
 
-All spaces that a fork let share a page lose it together. Locked pages stay, and those of spaces at their minimum. Writing
-needs no frame, and a failed write leaves the page as it was.
+All spaces that a fork let share a page lose it together. Locked pages stay, and those of spaces at
+their minimum. Writing needs no frame, and a failed write leaves the page as it was.
 
-Source: Mach's clustered page-out; NT's working sets. Departure: private pages have no standby list: one that was written is
-freed at once, since it was chosen because frames are wanted.
+Source: Mach's clustered page-out; NT's working sets. Departure: private pages have no standby list:
+one that was written is freed at once, since it was chosen because frames are wanted.
 """
 
 from __future__ import annotations
@@ -35,7 +38,9 @@ BATCH = 32
 
 @dataclass(slots=True)
 class Pick:
-    """A private page on its way out: the spaces that have it, and their entries while it is written."""
+    """A private page on its way out: the spaces that have it, and their entries while it is
+    written.
+    """
 
     frame: int
     address: int
@@ -43,9 +48,13 @@ class Pick:
 
 
 class Eviction:
-    """Evicts pages of the spaces of `machine`; `standby` is False where clean pages are free at once (Mach)."""
+    """Evicts pages of the spaces of `machine`; `standby` is False where clean pages are free at
+    once (Mach).
+    """
 
-    def __init__(self, machine: VirtualMemory, replacement: Replacement, standby: bool = True) -> None:
+    def __init__(
+        self, machine: VirtualMemory, replacement: Replacement, standby: bool = True
+    ) -> None:
         self.machine, self.replacement, self.standby = machine, replacement, standby
         self.physical = machine.physical
         self.batch = BATCH
@@ -53,7 +62,7 @@ class Eviction:
         self.dropped = self.evicted = self.kept = self.unmapped = self.spared = 0
 
     async def evict(self, needed: int) -> int:
-        """Lets at least `needed` pages leave, if they can; returns how many have, 0 when none can."""
+        """Lets at least `needed` pages leave, if they can; returns how many have left."""
         self.replacement.harvest()
         policy = self.replacement.policy
         wanted = max(needed, self.batch)
@@ -72,7 +81,9 @@ class Eviction:
         return left + await self._write(picks)
 
     async def trim(self, space: AddressSpace, pages: int) -> int:
-        """Lets `pages` pages of one space leave, those not used for longest first as far as accessed bits say; returns how many have."""
+        """Lets `pages` pages of one space leave, those not used for longest first as far as
+        accessed bits say; returns how many have.
+        """
         policy, candidates = self.replacement.policy, list[tuple[int, int, int]]()
         for vad in space.vads.all:
             for _, entry in space.tables.entries(vad.start << PAGE_SHIFT, vad.end << PAGE_SHIFT):
@@ -83,12 +94,17 @@ class Eviction:
         return await self._send([frame for _, _, frame in sorted(candidates)], pages)
 
     async def let_go(self, space: SpaceViews, first: int, end: int) -> int:
-        """Lets pages [first, end) of one space leave now, but for those that must stay; returns how many have."""
+        """Lets pages [first, end) of one space leave now, but for those that must stay; returns how
+        many have.
+        """
         entries = space.tables.entries(first << PAGE_SHIFT, end << PAGE_SHIFT)
-        return await self._send([space.pages.frame_of(entry) for _, entry in entries if not is_paged(entry)], end - first)
+        return await self._send(
+            [space.pages.frame_of(entry) for _, entry in entries if not is_paged(entry)],
+            end - first,
+        )
 
     async def _send(self, frames: list[int], most: int) -> int:
-        """Lets the pages in the first `most` of these frames leave that may; returns how many have."""
+        """Lets pages in the first `most` of these frames leave that may; returns how many have."""
         left, picks, policy = 0, list[Pick](), self.replacement.policy
         for frame in frames:
             if left + len(picks) >= most:
@@ -98,7 +114,7 @@ class Eviction:
                 left += self._take(frame, picks)
         return left + await self._write(picks)
 
-    # -- one frame ------------------------------------------------------------------------------------------------
+    # -- one frame --------------------------------------------------------------------------------
 
     def _private(self, frame: int) -> bool:
         return self.physical.pfns.holder[frame] == self.machine.holder
@@ -108,12 +124,17 @@ class Eviction:
         (self.replacement.again if self._private(frame) else self.replacement.shared)(frame)
 
     def _must_stay(self, frame: int) -> bool:
-        """True for a page that is locked somewhere, or in a space that has no more than its minimum; or came into a frame that is being written."""
+        """True for a page that is locked somewhere, or in a space that has no more than its
+        minimum; or came into a frame that is being written.
+        """
         if frame in self.writing:
             return True
         if self._private(frame):
             page = self.replacement.page_of(frame)
-            return any(page in s.locked or s.pages.staying <= s.minimum for s in self.replacement.sharers(frame))
+            return any(
+                page in s.locked or s.pages.staying <= s.minimum
+                for s in self.replacement.sharers(frame)
+            )
         section, number = self.replacement.section_page(frame)
         return any(view.must_keep(number) for view in section.views)
 
@@ -128,22 +149,35 @@ class Eviction:
                 space.pages.forget_zeros(address, entry)
             self.dropped += 1
             return 1
-        picks.append(Pick(frame, address, [(space, space.pages.begin_write(address, entry)) for space, entry in sharers]))
+        picks.append(
+            Pick(
+                frame,
+                address,
+                [(space, space.pages.begin_write(address, entry)) for space, entry in sharers],
+            )
+        )
         return 0
 
     def _unmap(self, frame: int) -> int:
         section, number = self.replacement.section_page(frame)
-        pfns, segment = self.physical.pfns, self.physical.segments[self.physical.pfns.pte[frame] & BASE_MASK]
+        pfns, segment = (
+            self.physical.pfns,
+            self.physical.segments[self.physical.pfns.pte[frame] & BASE_MASK],
+        )
         for view in section.views:
             view.forget(number, number + 1)
         if segment.mapped:
             return 0  # the cache shows it still
         self.unmapped += 1
-        if not self.standby and pfns.pte[frame] and self.physical.pfns.state_of(frame) == State.STANDBY:
+        if (
+            not self.standby
+            and pfns.pte[frame]
+            and self.physical.pfns.state_of(frame) == State.STANDBY
+        ):
             self.physical.drop_standby(frame)
         return 1
 
-    # -- writing --------------------------------------------------------------------------------------------------
+    # -- writing ----------------------------------------------------------------------------------
 
     async def _write(self, picks: list[Pick]) -> int:
         """Writes picked pages to the page files; returns how many frames are free by that."""
@@ -177,7 +211,11 @@ class Eviction:
 
     def _live(self, pick: Pick) -> list[tuple[AddressSpace, int]]:
         """Those for whom the page is on its way out still."""
-        return [(s, marked) for s, marked in pick.sharers if s in self.machine.spaces and s.tables.get(pick.address) == marked]
+        return [
+            (s, marked)
+            for s, marked in pick.sharers
+            if s in self.machine.spaces and s.tables.get(pick.address) == marked
+        ]
 
     def _finish(self, pick: Pick, slot: int) -> int:
         live = self._live(pick)
@@ -198,17 +236,31 @@ class Eviction:
             vad = space.vads.find(pick.address >> PAGE_SHIFT)
             protect = vad.run_at(pick.address >> PAGE_SHIFT)[2] if vad is not None else None
             assert vad is not None and protect is not None
-            space.pages.remake(pick.address, marked, vad.effective(pick.address >> PAGE_SHIFT, protect))
+            space.pages.remake(
+                pick.address, marked, vad.effective(pick.address >> PAGE_SHIFT, protect)
+            )
         if self._is_there(pick):
             self.replacement.again(pick.frame)
 
     def _is_there(self, pick: Pick) -> bool:
         """True when the frame still has this very page, which the policy does not know."""
         policy, replacement = self.replacement.policy, self.replacement
-        if not self._private(pick.frame) or policy.has(pick.frame) or replacement.page_of(pick.frame) << PAGE_SHIFT != pick.address:
+        if (
+            not self._private(pick.frame)
+            or policy.has(pick.frame)
+            or replacement.page_of(pick.frame) << PAGE_SHIFT != pick.address
+        ):
             return False
         return bool(replacement.sharers(pick.frame))
 
     def statistics(self) -> dict[str, int]:
-        """Pages taken out of the tables, dropped as zeros, written and freed; victims that stayed: touched meanwhile, or held."""
-        return {"unmapped": self.unmapped, "dropped": self.dropped, "evicted": self.evicted, "kept": self.kept, "spared": self.spared}
+        """Pages taken out of the tables, dropped as zeros, written and freed; victims that stayed:
+        touched meanwhile, or held.
+        """
+        return {
+            "unmapped": self.unmapped,
+            "dropped": self.dropped,
+            "evicted": self.evicted,
+            "kept": self.kept,
+            "spared": self.spared,
+        }

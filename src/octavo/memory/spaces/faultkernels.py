@@ -1,20 +1,27 @@
-"""Faults and forks in bulk, as kernels: what needs no decision of the executive is done where it is met.
+"""Faults and forks in bulk, as kernels: what needs no decision of the executive is done where it is
+met.
 
-`tables` and `mmu` are as in `octavo.machine.mmukernels`, `words` is the PFN database. `fill` is a stock, int64, that the
-executive fills before a run and settles after it:
+`tables` and `mmu` are as in `octavo.machine.mmukernels`, `words` is the PFN database. `fill` is a
+stock, int64, that the executive fills before a run and settles after it:
 
-    0 USED    of the stock            1 COUNT  frames in it, zeroed     2 RUNS  in the list below      3 OWNER   of pages
-    4 MADE    tables made                  5 PAGES  pages made or shared     6 FRAMES  where the stock begins
+    0 USED    of the stock                 1 COUNT  frames in it, zeroed
+    2 RUNS    in the list below            3 OWNER  of pages
+    4 MADE    tables made                  5 PAGES  pages made or shared
+    6 FRAMES  where the stock begins
     7 TABLES  where the frames of the tables that were made are noted
-    8 SOFT    pages of sections mapped     9 SOFT_MOST                      10 SOFT_OUT  where they are noted: frame, key
+    8 SOFT    pages of sections mapped     9 SOFT_MOST
+    10 SOFT_OUT  where they are noted: frame, key
     16 ...    the standby lists by priority: head, tail, length
-    40 ...    runs: first page, end page, bits of an entry (PRESENT included), and for a view SOURCE, OWNER, EXTERNAL (else 0)
-    SOURCE    of a view: page of the section at the run's first page, first segment, segments; then for each segment its base
-              in `links` (0: it has none), and then for each the entries that were made to it
+    40 ...    runs: first page, end page, bits of an entry (PRESENT included), and for a view
+              SOURCE, OWNER, EXTERNAL (else 0)
+    SOURCE    of a view: page of the section at the run's first page, first segment, segments; then
+              for each segment its base in `links` (0: it has none), and then for each the entries
+              that were made to it
 
-A demand-zero fault takes a frame from the stock; a missing table takes one too. A soft fault, for reading, maps a section's
-page that is active or on a standby list. Everything else stops the run: pages that are held or paged, copy-on-write, first
-writes, guard pages, pages that the pager has, an empty stock.
+A demand-zero fault takes a frame from the stock; a missing table takes one too. A soft fault, for
+reading, maps a section's page that is active or on a standby list. Everything else stops the run:
+pages that are held or paged, copy-on-write, first writes, guard pages, pages that the pager has, an
+empty stock.
 """
 
 from __future__ import annotations
@@ -57,7 +64,16 @@ from octavo.memory.policies.lists import key_of
 
 USED, COUNT, RUNS, OWNER, MADE, PAGES, FRAMES, TABLES, SOFT, SOFT_MOST, SOFT_OUT = range(11)
 STANDBY, LIST, HEAD, TAIL, LENGTH = 16, 3, 0, 1, 2
-FIRST_RUN, RUN, RUN_FIRST, RUN_END, RUN_BITS, RUN_SOURCE, RUN_OWNER, RUN_EXTERNAL = 40, 6, 0, 1, 2, 3, 4, 5
+FIRST_RUN, RUN, RUN_FIRST, RUN_END, RUN_BITS, RUN_SOURCE, RUN_OWNER, RUN_EXTERNAL = (
+    40,
+    6,
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+)
 SOURCE_PAGE, SOURCE_SEGMENT, SOURCE_SEGMENTS, SOURCE_BASES = range(4)
 _KIND = 3  # of a reference
 
@@ -74,7 +90,9 @@ def take_stock(fill: Ints) -> int:
 
 @kernel
 def place_of(tables: Ints, root: int, levels: int, bits: int, page: int, fill: Ints) -> int:
-    """The index of a page's lowest-level entry, with tables from the stock where there are none; -1 when it is empty."""
+    """The index of a page's lowest-level entry, with tables from the stock where there are none; -1
+    when it is empty.
+    """
     table, level = root, levels - 1
     while level > 0:
         at = (table << bits) + (page >> (level * bits) & ((1 << bits) - 1))
@@ -146,8 +164,10 @@ def take_standby(words: Ints, fill: Ints, frame: int) -> None:
 
 
 @kernel
-def soft_fault(tables: Ints, mmu: Ints, words: Ints, links: Ints, fill: Ints, run: int, reference: int) -> int:
-    """Maps a section's page that is in memory, for reading; 0 when that is not for a kernel to do."""
+def soft_fault(
+    tables: Ints, mmu: Ints, words: Ints, links: Ints, fill: Ints, run: int, reference: int
+) -> int:
+    """Maps a section's page that is in memory, for reading; 0 when no kernel may do that."""
     page, kind, source = reference >> PAGE_SHIFT, reference & _KIND, fill[run + RUN_SOURCE]
     number = page - fill[run + RUN_FIRST] + fill[source + SOURCE_PAGE]
     segment = (number >> SEGMENT_SHIFT) - fill[source + SOURCE_SEGMENT]
@@ -177,7 +197,7 @@ def soft_fault(tables: Ints, mmu: Ints, words: Ints, links: Ints, fill: Ints, ru
 
 @kernel
 def resolve(tables: Ints, mmu: Ints, words: Ints, links: Ints, fill: Ints, reference: int) -> int:
-    """Resolves the fault of a reference that found no page; 0 when that is not for a kernel to do."""
+    """Resolves the fault of a reference that found no page; 0 when no kernel may do that."""
     kind = reference & _KIND
     run = run_of(fill, reference >> PAGE_SHIFT)
     if run == 0:
@@ -191,8 +211,12 @@ def resolve(tables: Ints, mmu: Ints, words: Ints, links: Ints, fill: Ints, refer
 
 
 @kernel
-def run_references(tables: Ints, mmu: Ints, words: Ints, links: Ints, fill: Ints, refs: Ints, start: int, end: int) -> int:
-    """Runs references [start, end), resolving demand-zero and soft faults; returns the index of the first that needs the executive, else `end`."""
+def run_references(
+    tables: Ints, mmu: Ints, words: Ints, links: Ints, fill: Ints, refs: Ints, start: int, end: int
+) -> int:
+    """Runs references [start, end), resolving demand-zero and soft faults; returns the index of the
+    first that needs the executive, else `end`.
+    """
     i = start
     while i < end:
         if translate(tables, mmu, refs[i]) >= 0:
@@ -203,10 +227,14 @@ def run_references(tables: Ints, mmu: Ints, words: Ints, links: Ints, fill: Ints
 
 
 @kernel
-def share_pages(tables: Ints, mmu: Ints, child: int, words: Ints, fill: Ints, first: int, end: int) -> int:
-    """Makes present pages [first, end) of the space in `mmu` pages of the space with root `child` too, copy-on-write in both.
+def share_pages(
+    tables: Ints, mmu: Ints, child: int, words: Ints, fill: Ints, first: int, end: int
+) -> int:
+    """Makes present pages [first, end) of the space in `mmu` pages of the space with root `child`
+    too, copy-on-write in both.
 
-    Returns the page at which it stopped: `end`, or one that is held or paged, or for which the stock has no table.
+    Returns the page at which it stopped: `end`, or one that is held or paged, or for which the
+    stock has no table.
     """
     levels, bits = mmu[LEVELS], mmu[BITS]
     page = first

@@ -1,6 +1,8 @@
-"""Accessed bits of page tables, brought to a replacement policy; and pages that a kernel has made. Compiled with the policy's kernels.
+"""Accessed bits of page tables, brought to a replacement policy; and pages that a kernel has made.
+Compiled with the policy's kernels.
 
-`tables` is RAM as entries of the format, `s` the policy's array (`octavo.memory.policies.lists`), `words` the PFN database.
+`tables` is RAM as entries of the format, `s` the policy's array (`octavo.memory.policies.lists`),
+`words` the PFN database.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ _IN_USE = PRESENT | ACCESSED
 
 @kernel
 def look(s: Ints, frame: int) -> None:
-    """An accessed bit was found set: the fault that brought the page did it the first time, from then on it was used again."""
+    """An accessed bit was found set: the fault that brought the page did it the first time, from
+    then on it was used again.
+    """
     if frame <= s[SLOTS]:
         here = BASE + frame * NODE
         if list_of(s, frame) >= 0:
@@ -27,7 +31,9 @@ def look(s: Ints, frame: int) -> None:
 
 @kernel
 def harvest(tables: Ints, s: Ints, root: int, levels: int, bits: int, first: int, end: int) -> int:
-    """Takes the accessed bits of pages [first, end) away and tells the policy; returns how many were set. What has no table costs nothing."""
+    """Takes the accessed bits of pages [first, end) away and tells the policy; returns how many
+    were set. What has no table costs nothing.
+    """
     page, found, at, left = first, 0, 0, 0
     while page < end:
         if left == 0:
@@ -49,7 +55,9 @@ def harvest(tables: Ints, s: Ints, root: int, levels: int, bits: int, first: int
 
 @kernel
 def enter_many(s: Ints, words: Ints, frames: Ints, count: int, owner: int) -> None:
-    """Tells the policy of private pages that have come into frames; their PFN entries say which (`octavo.memory.spaces.replacement`)."""
+    """Tells the policy of private pages that have come into frames; their PFN entries say which
+    (`octavo.memory.spaces.replacement`).
+    """
     for i in range(count):
         frame = frames[i]
         page = words[frame * WORDS + NEXT] | words[frame * WORDS + PREV] << 31
@@ -59,7 +67,9 @@ def enter_many(s: Ints, words: Ints, frames: Ints, count: int, owner: int) -> No
 
 @kernel
 def enter_keys(s: Ints, words: Ints, pairs: Ints, count: int) -> None:
-    """Tells the policy of sections' pages that have their first entry now: pairs of frame and key, in which a frame may stand twice."""
+    """Tells the policy of sections' pages that have their first entry now: pairs of frame and key,
+    in which a frame may stand twice.
+    """
     for i in range(count):
         frame = pairs[2 * i]
         if list_of(s, frame) < 0:

@@ -3,8 +3,9 @@
     file      | header | PT_LOAD: offset ...... offset + filesz |
     memory             | vaddr ........ vaddr + filesz | zeros .... vaddr + memsz |
 
-Pages of the file are mapped copy-on-write where they may be written, else read-only; the rest of the last page of the file's
-part and whole pages behind it are zeros, private. A position-independent image (ET_DYN) is put where there is room.
+Pages of the file are mapped copy-on-write where they may be written, else read-only; the rest of
+the last page of the file's part and whole pages behind it are zeros, private. A
+position-independent image (ET_DYN) is put where there is room.
 
 Source: System V ABI, ELF-32 and ELF-64. Only the program headers are looked at, 64 of them at most.
 """
@@ -26,7 +27,9 @@ _LOAD, _EXECUTABLE, _DYNAMIC = 1, 2, 3
 
 @dataclass(frozen=True)
 class Part:
-    """Pages [page, page + pages) of memory; the first `mapped` are the file's from page `first` on. `tail` bytes of the last of them count."""
+    """Pages [page, page + pages) of memory; the first `mapped` are the file's from page `first` on.
+    `tail` bytes of the last of them count.
+    """
 
     page: int
     pages: int
@@ -38,7 +41,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Image:
-    """A program: its parts, ascending; `entry` is where it begins; `fixed` when it must be at these addresses."""
+    """A program: its parts, ascending; `entry` is where it begins; `fixed` when it must be at these
+    addresses.
+    """
 
     parts: tuple[Part, ...]
     entry: int
@@ -51,7 +56,9 @@ class Image:
 
 
 def parse_image(name: str, head: bytes, size: int, wide: bool) -> Image:
-    """The image whose file of `size` bytes begins with `head`; `wide` for 64 bits. StatusError INVALID_IMAGE_FORMAT."""
+    """The image whose file of `size` bytes begins with `head`; `wide` for 64 bits. StatusError
+    INVALID_IMAGE_FORMAT.
+    """
     if head[:4] != b"\x7fELF" or len(head) < 64:
         raise _bad(name, "is no ELF file")
     if head[4] != 1 + wide or head[5] != 1:
@@ -62,8 +69,16 @@ def parse_image(name: str, head: bytes, size: int, wide: bool) -> Image:
     if kind not in (_EXECUTABLE, _DYNAMIC):
         raise _bad(name, f"is of ELF type {kind}, not a program")
     if width != expected or not 0 < count <= MOST_HEADERS or table + count * width > len(head):
-        raise _bad(name, f"has {count} program headers of {width} bytes at {table:#x}, and {expected} bytes each within the first {HEADER_BYTES} are wanted")
-    parts = [part for i in range(count) if (part := _part(name, head, table + i * width, size, wide)) is not None]
+        raise _bad(
+            name,
+            f"has {count} program headers of {width} bytes at {table:#x}, and {expected} "
+            f"bytes each within the first {HEADER_BYTES} are wanted",
+        )
+    parts = [
+        part
+        for i in range(count)
+        if (part := _part(name, head, table + i * width, size, wide)) is not None
+    ]
     if not parts:
         raise _bad(name, "has nothing to load")
     for before, after in pairwise(parts):
@@ -74,19 +89,36 @@ def parse_image(name: str, head: bytes, size: int, wide: bool) -> Image:
 
 def _part(name: str, head: bytes, at: int, size: int, wide: bool) -> Part | None:
     if wide:
-        kind, flags, offset, address, _, filesz, memsz, _ = struct.unpack_from("<IIQQQQQQ", head, at)
+        kind, flags, offset, address, _, filesz, memsz, _ = struct.unpack_from(
+            "<IIQQQQQQ", head, at
+        )
     else:
-        kind, offset, address, _, filesz, memsz, flags, _ = struct.unpack_from("<IIIIIIII", head, at)
+        kind, offset, address, _, filesz, memsz, flags, _ = struct.unpack_from(
+            "<IIIIIIII", head, at
+        )
     if kind != _LOAD or not memsz:
         return None
-    if (offset - address) % PAGE_SIZE or filesz > memsz or offset + filesz > size or address + memsz > 1 << (47 if wide else 31):
-        raise _bad(name, f"loads {filesz} of {memsz} bytes at {address:#x} from {offset:#x}, and the file has {size}")
+    if (
+        (offset - address) % PAGE_SIZE
+        or filesz > memsz
+        or offset + filesz > size
+        or address + memsz > 1 << (47 if wide else 31)
+    ):
+        raise _bad(
+            name,
+            f"loads {filesz} of {memsz} bytes at {address:#x} from {offset:#x}, and the "
+            f"file has {size}",
+        )
     inside = address % PAGE_SIZE
     mapped = filesz + inside + PAGE_SIZE - 1 >> PAGE_SHIFT if filesz else 0
     pages = memsz + inside + PAGE_SIZE - 1 >> PAGE_SHIFT
     tail = (filesz + inside - 1) % PAGE_SIZE + 1 if memsz > filesz and filesz else PAGE_SIZE
     writes, runs = bool(flags & 2), bool(flags & 1)
-    protect = (Protect.EXECUTE_WRITECOPY if runs else Protect.WRITECOPY) if writes else (Protect.EXECUTE_READ if runs else Protect.READONLY)
+    protect = (
+        (Protect.EXECUTE_WRITECOPY if runs else Protect.WRITECOPY)
+        if writes
+        else (Protect.EXECUTE_READ if runs else Protect.READONLY)
+    )
     return Part(address >> PAGE_SHIFT, pages, offset >> PAGE_SHIFT, mapped, tail, protect)
 
 

@@ -24,6 +24,8 @@ class MappableFile(Protocol):
         """Says that the file will be written through views. StatusError."""
 
     async def grow(self, size: int) -> None:
-        """Makes the file at least `size` bytes long, whoever else changes its size at the same time. StatusError."""
+        """Makes the file at least `size` bytes long, whoever else changes its size at the same
+        time. StatusError.
+        """
 
     async def close(self) -> None: ...

@@ -1,13 +1,16 @@
-"""Page files: where private pages go that are not in memory. Slots of a page each, on anything that stores extents.
+"""Page files: where private pages go that are not in memory. Slots of a page each, on anything that
+stores extents.
 
     entry of a page that is in a page file    slot << 12 | file << 4 | PAGED (bit 2), not present
 
-A slot is used by one entry, or by several after a fork; the last one frees it. Slots are taken in runs where there are any,
-so that a batch of pages is one stretch on the device.
+A slot is used by one entry, or by several after a fork; the last one frees it. Slots are taken in
+runs where there are any, so that a batch of pages is one stretch on the device.
 
-A page file begins with some slots and grows, when all are used, by GROWTH or more of them up to a maximum.
+A page file begins with some slots and grows, when all are used, by GROWTH or more of them up to a
+maximum.
 
-Source: NT (up to 16 page files). Departure: a page that comes back gives its slot up; it is written again when it leaves again.
+Source: NT (up to 16 page files). Departure: a page that comes back gives its slot up; it is written
+again when it leaves again.
 """
 
 from __future__ import annotations
@@ -55,31 +58,53 @@ class PageFiles:
         self._hints: list[int] = []
         self._most: list[int] = []
         self.grown = 0  # slots
-        self._transfers: dict[object, Sequence[SlotRun]] = {}  # runs of slots that use them, beside the entries that do
+        self._transfers: dict[
+            object, Sequence[SlotRun]
+        ] = {}  # runs of slots that use them, beside the entries that do
         self.free = 0
-        self.spare: Callable[[int], int] = lambda wanted: 0  # asked to free so many slots that somebody can do without; returns how many
+        self.spare: Callable[[int], int] = lambda wanted: (
+            0
+        )  # asked to free so many slots that somebody can do without; returns how many
         self.written = self.read = self.requests = self.errors = 0
 
     def add(self, store: PageStore, initial: int | None = None, maximum: int | None = None) -> int:
-        """Puts a store to use, `initial` bytes of it at first and up to `maximum` (all of it, if not said); returns its slots at first.
+        """Puts a store to use, `initial` bytes of it at first and up to `maximum` (all of it, if
+        not said); returns its slots at first.
 
-        StatusError INVALID_PARAMETER_2 (initial), _3 (maximum), TOO_MANY_PAGING_FILES, INVALID_PARAMETER for a store without room or
-        what is none.
+        StatusError INVALID_PARAMETER_2 (initial), _3 (maximum), TOO_MANY_PAGING_FILES,
+        INVALID_PARAMETER for a store without room or what is none.
         """
-        if not isinstance(getattr(store, "size", None), int) or any(not callable(getattr(store, call, None)) for call in ("read", "write")):
+        if not isinstance(getattr(store, "size", None), int) or any(
+            not callable(getattr(store, call, None)) for call in ("read", "write")
+        ):
             raise invalid(f"{shown(store)} cannot be a page file: it has no bytes")
-        numbers(initial=0 if initial is None else initial, maximum=0 if maximum is None else maximum)
+        numbers(
+            initial=0 if initial is None else initial, maximum=0 if maximum is None else maximum
+        )
         slots = min(store.size >> PAGE_SHIFT, MOST_SLOTS)
         if len(self.stores) == MOST_FILES:
-            raise StatusError(Status.TOO_MANY_PAGING_FILES, f"{store.name}: there are {MOST_FILES} page files already")
+            raise StatusError(
+                Status.TOO_MANY_PAGING_FILES,
+                f"{store.name}: there are {MOST_FILES} page files already",
+            )
         if not slots:
-            raise StatusError(Status.INVALID_PARAMETER, f"{store.name}: cannot be a page file: it has no room for a page")
+            raise StatusError(
+                Status.INVALID_PARAMETER,
+                f"{store.name}: cannot be a page file: it has no room for a page",
+            )
         most = slots if maximum is None else maximum >> PAGE_SHIFT
         first = most if initial is None else initial >> PAGE_SHIFT
         if not 0 < most <= slots:
-            raise StatusError(Status.INVALID_PARAMETER_3, f"{store.name}: has room for {counted(slots, 'page')}, and the page file may not grow to {most}")
+            raise StatusError(
+                Status.INVALID_PARAMETER_3,
+                f"{store.name}: has room for {counted(slots, 'page')}, and the page file "
+                f"may not grow to {most}",
+            )
         if not 0 < first <= most:
-            raise StatusError(Status.INVALID_PARAMETER_2, f"{store.name}: a page file that grows to {most} pages cannot begin with {first}")
+            raise StatusError(
+                Status.INVALID_PARAMETER_2,
+                f"{store.name}: a page file that grows to {most} pages cannot begin with {first}",
+            )
         self.stores.append(store)
         self._uses.append(np.zeros(first, np.int32))
         self._taken.append(bytearray(first))
@@ -89,7 +114,9 @@ class PageFiles:
         return first
 
     def grow(self, wanted: int) -> int:
-        """Makes page files larger by `wanted` slots, GROWTH at least, as far as their maximums go; returns by how many."""
+        """Makes page files larger by `wanted` slots, GROWTH at least, as far as their maximums go;
+        returns by how many.
+        """
         grown = 0
         for file, most in enumerate(self._most):
             more = min(max(wanted - grown, GROWTH), most - len(self._taken[file]))
@@ -123,7 +150,9 @@ class PageFiles:
         return out
 
     def take(self, count: int) -> list[SlotRun]:
-        """Up to `count` slots as runs (file, first, slots), the longest that can be had first; [] when all are needed."""
+        """Up to `count` slots as runs (file, first, slots), the longest that can be had first; []
+        when all are needed.
+        """
         if count > self.free:
             self.spare(count - self.free)
         out = []
@@ -156,11 +185,15 @@ class PageFiles:
             self.free += 1
 
     async def write(self, runs: Sequence[SlotRun], buffers: Sequence[memoryview]) -> None:
-        """Writes pages into the slots of runs, each used once for that, one request for each file. StatusError, and what was written is not known."""
+        """Writes pages into the slots of runs, each used once for that, one request for each file.
+        StatusError, and what was written is not known.
+        """
         at = 0
         by_file: dict[int, list[tuple[int, list[memoryview]]]] = {}
         for file, first, size in runs:
-            by_file.setdefault(file, []).append((first << PAGE_SHIFT, list(buffers[at : at + size])))
+            by_file.setdefault(file, []).append(
+                (first << PAGE_SHIFT, list(buffers[at : at + size]))
+            )
             at += size
         ticket = object()
         self._transfers[ticket] = runs
@@ -176,7 +209,9 @@ class PageFiles:
         self.written += at
 
     async def fetch(self, entry: int, buffers: list[memoryview]) -> None:
-        """Reads consecutive slots from an entry's on, which nobody else gets before that ends. StatusError IN_PAGE_ERROR."""
+        """Reads consecutive slots from an entry's on, which nobody else gets before that ends.
+        StatusError IN_PAGE_ERROR.
+        """
         file, slot = self.place(entry)
         self.requests += 1
         ticket, end = object(), slot + len(buffers)
@@ -186,7 +221,10 @@ class PageFiles:
             await self.stores[file].read([(slot << PAGE_SHIFT, buffers)])
         except StatusError as error:
             self.errors += 1
-            raise StatusError(Status.IN_PAGE_ERROR, f"page file {self.stores[file].name}, page {slot}: {error.text}") from None
+            raise StatusError(
+                Status.IN_PAGE_ERROR,
+                f"page file {self.stores[file].name}, page {slot}: {error.text}",
+            ) from None
         finally:
             del self._transfers[ticket]
             self._uses[file][slot:end] -= 1
@@ -198,7 +236,15 @@ class PageFiles:
     def statistics(self) -> dict[str, int]:
         """Slots in all and free, pages written and read, requests and errors."""
         slots = sum(map(len, self._taken))
-        return {"slots": slots, "free": self.free, "written": self.written, "read": self.read, "requests": self.requests, "errors": self.errors, "grown": self.grown}
+        return {
+            "slots": slots,
+            "free": self.free,
+            "written": self.written,
+            "read": self.read,
+            "requests": self.requests,
+            "errors": self.errors,
+            "grown": self.grown,
+        }
 
     def check(self, entries: Sequence[int]) -> None:
         """Every slot is used by as many of the entries as it counts, or is being written."""
@@ -209,5 +255,9 @@ class PageFiles:
         for entry in entries:
             file, slot = self.place(entry)
             found[file][slot] += 1
-        assert all(np.array_equal(a, b) for a, b in zip(found, self._uses, strict=True)), "slots are lost, or used by nobody"
-        assert [t.count(0) for t in self._taken] == [int((u == 0).sum()) for u in self._uses] and self.free == sum(t.count(0) for t in self._taken)
+        assert all(np.array_equal(a, b) for a, b in zip(found, self._uses, strict=True)), (
+            "slots are lost, or used by nobody"
+        )
+        assert [t.count(0) for t in self._taken] == [
+            int((u == 0).sum()) for u in self._uses
+        ] and self.free == sum(t.count(0) for t in self._taken)

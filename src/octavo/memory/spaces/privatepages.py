@@ -1,23 +1,38 @@
-"""The pages of one address space: frames behind its page tables, private ones and those of sections.
+"""The pages of one address space: frames behind its page tables, private ones and those of
+sections.
 
-    entry      present   the hardware's format; COPY (bit 9) on a page that may be written once it is nobody else's
-               held      frame << 12 | HELD (bit 1), not present: the page has a frame and no access is allowed (NOACCESS, GUARD),
-                         or it is being written to a page file (WRITING, bit 3)
+    entry      present   the hardware's format; COPY (bit 9) on a page that may be written once it
+                         is nobody else's
+               held      frame << 12 | HELD (bit 1), not present: the page has a frame and no access
+                         is allowed (NOACCESS, GUARD), or it is being written to a page file
+                         (WRITING, bit 3)
                paged     in a page file, see `octavo.memory.spaces.pagefile`
                0         no page: demand-zero if the run is committed
-    dirty      set where the page is not all zeros, for all that is known: only such pages have to be written
-    PFN entry  HOLDER "private memory" for a private page, else 0; USE the number of entries that lead to the frame, in all
-               spaces: after a fork several have a private page, and copy it when they write
+    dirty      set where the page is not all zeros, for all that is known: only such pages have to
+               be written
+    PFN entry  HOLDER "private memory" for a private page, else 0; USE the number of entries that
+               lead to the frame, in all spaces: after a fork several have a private page, and copy
+               it when they write
 
-An entry for a page of a section is present or 0, and writable only while the page is marked as modified. Device memory has
-entries, too, which nobody counts.
+An entry for a page of a section is present or 0, and writable only while the page is marked as
+modified. Device memory has entries, too, which nobody counts.
 
-Nothing here looks at protections' meaning beyond making entries: which access is allowed is `AddressSpace`'s question.
+Nothing here looks at protections' meaning beyond making entries: which access is allowed is
+`AddressSpace`'s question.
 """
 
 from __future__ import annotations
 
-from octavo.machine.abi import ACCESSED, DIRTY, FRAME_MASK, PAGE_SHIFT, PAGE_SIZE, PRESENT, WRITABLE, State
+from octavo.machine.abi import (
+    ACCESSED,
+    DIRTY,
+    FRAME_MASK,
+    PAGE_SHIFT,
+    PAGE_SIZE,
+    PRESENT,
+    WRITABLE,
+    State,
+)
 from octavo.machine.mmu import SoftMmu
 from octavo.machine.pagetables import PageTables
 from octavo.memory.physical import RESERVE, PhysicalMemory
@@ -46,8 +61,23 @@ def is_leaving(entry: int) -> bool:
 class PrivatePages:
     """The pages behind `tables`; `holder` is "private memory" in the PFN database."""
 
-    def __init__(self, physical: PhysicalMemory, tables: PageTables, holder: int, mmu: SoftMmu, files: PageFiles, replacement: Replacement, family: int) -> None:
-        self.physical, self.tables, self.holder, self.mmu, self.files = physical, tables, holder, mmu, files
+    def __init__(
+        self,
+        physical: PhysicalMemory,
+        tables: PageTables,
+        holder: int,
+        mmu: SoftMmu,
+        files: PageFiles,
+        replacement: Replacement,
+        family: int,
+    ) -> None:
+        self.physical, self.tables, self.holder, self.mmu, self.files = (
+            physical,
+            tables,
+            holder,
+            mmu,
+            files,
+        )
         self.replacement, self.family = replacement, family
         self.resident = 0  # entries that have a frame
         self.shared = 0  # those of them that are of sections or devices
@@ -60,14 +90,16 @@ class PrivatePages:
         """Pages in frames that are not on their way out."""
         return self.resident - self.leaving
 
-    # -- frames ---------------------------------------------------------------------------------------------------
+    # -- frames -----------------------------------------------------------------------------------
 
     def uses(self, frame: int) -> int:
         """Entries that lead to a frame."""
         return self.physical.pfns.use[frame]
 
     def _use(self, frame: int, change: int) -> None:
-        """Counts one more or one less entry; the last one frees a private frame, and lets go of a section's."""
+        """Counts one more or one less entry; the last one frees a private frame, and lets go of a
+        section's.
+        """
         pfns = self.physical.pfns
         self.resident += change
         if pfns.holder[frame] != self.holder:
@@ -104,7 +136,7 @@ class PrivatePages:
         self.physical.pfns.hold(frame, 1, 0)
         self.physical.free([frame], State.ACTIVE)
 
-    # -- entries --------------------------------------------------------------------------------------------------
+    # -- entries ----------------------------------------------------------------------------------
 
     @staticmethod
     def frame_of(entry: int) -> int:
@@ -116,7 +148,7 @@ class PrivatePages:
         return not is_paged(entry) and self.frame_of(entry) == frame
 
     def _make(self, frame: int, protect: Protect, old: int = 0) -> int:
-        """An entry for a frame: held where nothing is allowed, copy-on-write where others use it."""
+        """A frame's entry: held where nothing is allowed, copy-on-write where others use it."""
         if is_held(protect):
             return frame << PAGE_SHIFT | HELD
         alone = self.uses(frame) <= 1
@@ -126,13 +158,17 @@ class PrivatePages:
         return frame << PAGE_SHIFT | bits | copy | PRESENT | known
 
     def supply(self, address: int, frame: int, protect: Protect) -> None:
-        """A new page. StatusError INSUFFICIENT_RESOURCES without a frame for a table; the frame is the caller's then."""
+        """A new page. StatusError INSUFFICIENT_RESOURCES without a frame for a table; the frame is
+        the caller's then.
+        """
         self.tables.put(address, self._make(frame, protect))
         self._use(frame, 1)
         self.replacement.private(frame, self.family, address >> PAGE_SHIFT)
 
     def remake(self, address: int, entry: int, protect: Protect) -> None:
-        """Gives a page that is there another protection; one of a section leaves the tables, and has it when it comes back."""
+        """Gives a page that is there another protection; one of a section leaves the tables, and
+        has it when it comes back.
+        """
         if self.is_shared(entry):
             self.forget_shared(address, address + PAGE_SIZE)
             return
@@ -165,14 +201,20 @@ class PrivatePages:
         if changed != entry:
             self.tables.put(address, changed)
 
-    # -- pages of sections ----------------------------------------------------------------------------------------
+    # -- pages of sections ------------------------------------------------------------------------
 
     def is_shared(self, entry: int) -> bool:
         """True for a present entry that leads to no private page."""
-        return bool(entry & PRESENT) and self.physical.pfns.holder[self.frame_of(entry)] != self.holder
+        return (
+            bool(entry & PRESENT) and self.physical.pfns.holder[self.frame_of(entry)] != self.holder
+        )
 
-    def map_shared(self, address: int, segment: Segment, frame: int, protect: Protect, writable: bool) -> None:
-        """An entry for an active page of a section. StatusError INSUFFICIENT_RESOURCES without a frame for a table."""
+    def map_shared(
+        self, address: int, segment: Segment, frame: int, protect: Protect, writable: bool
+    ) -> None:
+        """An entry for an active page of a section. StatusError INSUFFICIENT_RESOURCES without a
+        frame for a table.
+        """
         self.tables.put(address, self._shared_entry(frame, protect, writable))
         share(self.physical, segment, frame)
         if self.uses(frame) == 1:
@@ -181,13 +223,20 @@ class PrivatePages:
         self.shared += 1
 
     def map_device(self, address: int, frame: int, protect: Protect) -> None:
-        """An entry for a frame that is no memory. StatusError INSUFFICIENT_RESOURCES without a frame for a table."""
+        """An entry for a frame that is no memory. StatusError INSUFFICIENT_RESOURCES without a
+        frame for a table.
+        """
         self.tables.put(address, self._shared_entry(frame, protect, True))
         self.resident += 1
         self.shared += 1
 
     def _shared_entry(self, frame: int, protect: Protect, writable: bool) -> int:
-        return frame << PAGE_SHIFT | self.tables.fit(entry_bits(protect, writable)) | PRESENT | ACCESSED  # by the reference that faulted
+        return (
+            frame << PAGE_SHIFT
+            | self.tables.fit(entry_bits(protect, writable))
+            | PRESENT
+            | ACCESSED
+        )  # by the reference that faulted
 
     def make_writable(self, address: int, entry: int) -> None:
         """Lets a section's page be written, which has been marked as modified."""
@@ -196,20 +245,24 @@ class PrivatePages:
     def forget_shared(self, start: int, end: int) -> None:
         """Takes the pages of sections in [start, end) out of the tables."""
         one = end - start == PAGE_SIZE  # which eviction asks for
-        for address, entry in [(start, self.tables.get(start))] if one else list(self.tables.entries(start, end)):
+        for address, entry in (
+            [(start, self.tables.get(start))] if one else list(self.tables.entries(start, end))
+        ):
             if self.is_shared(entry):
                 self.tables.put(address, 0)
                 self.mmu.invalidate(address)
                 self._use(self.frame_of(entry), -1)
 
-    # -- sharing --------------------------------------------------------------------------------------------------
+    # -- sharing ----------------------------------------------------------------------------------
 
     def needs_copy(self, entry: int) -> bool:
         """True when a write to this present page must copy it first."""
         return not entry & WRITABLE and self.uses(self.frame_of(entry)) > 1
 
     def copy(self, address: int, entry: int, frame: int, protect: Protect) -> None:
-        """Gives a page a copy of its own in `frame`, from `try_frame`, which counts as written: it holds what the page held. The page may be a section's."""
+        """Gives a page a copy of its own in `frame`, from `try_frame`, which counts as written: it
+        holds what the page held. The page may be a section's.
+        """
         old, ram = self.frame_of(entry), self.physical.ram
         ram.frame(frame)[:] = ram.frame(old)
         self.physical.pfns.use[frame] = 1
@@ -221,7 +274,9 @@ class PrivatePages:
         self.copied += 1
 
     def share_with(self, other: PrivatePages, start: int, end: int, protect: Protect) -> None:
-        """Makes the pages of [start, end) pages of `other` too, at the same addresses, copied by whoever writes first."""
+        """Makes the pages of [start, end) pages of `other` too, at the same addresses, copied by
+        whoever writes first.
+        """
         for address, entry in list(self.tables.entries(start, end)):
             if is_paged(entry):
                 other.tables.put(address, entry)
@@ -236,10 +291,12 @@ class PrivatePages:
             other.tables.put(address, other._make(frame, protect, entry))
             self.remake(address, entry, protect)
 
-    # -- page files -----------------------------------------------------------------------------------------------
+    # -- page files -------------------------------------------------------------------------------
 
     def begin_write(self, address: int, entry: int) -> int:
-        """Takes a page out of reach while it is written to a page file; returns the entry that says so."""
+        """Takes a page out of reach while it is written to a page file; returns the entry that says
+        so.
+        """
         marked = self.frame_of(entry) << PAGE_SHIFT | HELD | WRITING
         self.tables.put(address, marked)
         self.mmu.invalidate(address)
@@ -260,7 +317,8 @@ class PrivatePages:
         self._use(self.frame_of(entry), -1)
 
     def arrive(self, address: int, entry: int, frames: list[int], protect: Protect) -> list[int]:
-        """Pages have come from consecutive slots, the first of `entry`, into frames; their entries lie in one table.
+        """Pages have come from consecutive slots, the first of `entry`, into frames; their entries
+        lie in one table.
 
         Returns the frames of those whose entries have changed meanwhile.
         """

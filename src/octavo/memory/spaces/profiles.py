@@ -7,7 +7,8 @@
 
 Any other policy and cluster size can be set beside a profile.
 
-Source: NT's and GNU Mach's defaults (GNU Mach asks for one page at a time); Linux's read-around of 128 KiB.
+Source: NT's and GNU Mach's defaults (GNU Mach asks for one page at a time); Linux's read-around of
+128 KiB.
 """
 
 from __future__ import annotations
@@ -22,22 +23,37 @@ from octavo.status import Status, StatusError
 
 @dataclass(frozen=True)
 class Profile:
-    """A replacement policy, the most pages that a fault on a view brings in, and whether clean pages stand by."""
+    """A replacement policy, the most pages that a fault on a view brings in, and whether clean
+    pages stand by.
+    """
 
     policy: str
     cluster: int
     standby: bool
 
 
-PROFILES = {"nt": Profile("ageing", 16, True), "mach": Profile("mach", 1, False), "linux": Profile("linux", 32, True)}
+PROFILES = {
+    "nt": Profile("ageing", 16, True),
+    "mach": Profile("mach", 1, False),
+    "linux": Profile("linux", 32, True),
+}
 
 
-def make_profile(name: str = "nt", policy: str | None = None, cluster: int | None = None) -> Profile:
-    """A profile, with another policy or cluster size if given. StatusError INVALID_PARAMETER names what there is."""
+def make_profile(
+    name: str = "nt", policy: str | None = None, cluster: int | None = None
+) -> Profile:
+    """A profile, with another policy or cluster size if given. StatusError INVALID_PARAMETER names
+    what there is.
+    """
     if label(name, "a paging profile") not in PROFILES:
-        raise StatusError(Status.INVALID_PARAMETER, f"there is no paging profile {name!r}: {', '.join(PROFILES)}")
+        raise StatusError(
+            Status.INVALID_PARAMETER, f"there is no paging profile {name!r}: {', '.join(PROFILES)}"
+        )
     if policy is not None and label(policy, "a replacement policy") not in MODULES:
-        raise StatusError(Status.INVALID_PARAMETER, f"there is no replacement policy {policy!r}: {', '.join(MODULES)}")
+        raise StatusError(
+            Status.INVALID_PARAMETER,
+            f"there is no replacement policy {policy!r}: {', '.join(MODULES)}",
+        )
     if cluster is not None:
         whole(cluster, "the pages of a cluster", 1, SEGMENT_PAGES)
     found = PROFILES[name]

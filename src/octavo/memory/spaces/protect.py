@@ -1,10 +1,13 @@
-"""Page protections by NT's names and values, what is allowed of them, and what the hardware makes of them.
+"""Page protections by NT's names and values, what is allowed of them, and what the hardware makes
+of them.
 
     one of     NOACCESS 1   READONLY 2   READWRITE 4   WRITECOPY 8
                EXECUTE 0x10   EXECUTE_READ 0x20   EXECUTE_READWRITE 0x40   EXECUTE_WRITECOPY 0x80
-    and maybe  GUARD 0x100   NOCACHE 0x200   WRITECOMBINE 0x400      (not with NOACCESS; the last two exclude each other)
+    and maybe  GUARD 0x100   NOCACHE 0x200   WRITECOMBINE 0x400
+               (not with NOACCESS; the last two exclude each other)
 
-Source: NT (reference: `PAGE_*`). Departure: memory that may be executed may be read, as on the processors.
+Source: NT (reference: `PAGE_*`). Departure: memory that may be executed may be read, as on the
+processors.
 """
 
 from __future__ import annotations
@@ -36,16 +39,29 @@ _ONE = 0xFF
 _NOACCESS, _GUARD, _NOCACHE, _WRITECOMBINE = 1, 0x100, 0x200, 0x400
 _COPIES, _WRITES, _EXECUTES = 0x88, 0x44, 0xF0
 _READ, _WRITE, _COPY, _EXECUTE = 1, 2, 4, 8  # what a view may be used for
-_RIGHTS = {1: 0, 2: _READ, 4: _READ | _WRITE, 8: _READ | _COPY}  # by protection; those with execution:
-_RIGHTS |= {0x10: _EXECUTE, **{bits << 4: rights | _EXECUTE for bits, rights in _RIGHTS.items() if bits > 1}}
+_RIGHTS = {
+    1: 0,
+    2: _READ,
+    4: _READ | _WRITE,
+    8: _READ | _COPY,
+}  # by protection; those with execution:
+_RIGHTS |= {
+    0x10: _EXECUTE,
+    **{bits << 4: rights | _EXECUTE for bits, rights in _RIGHTS.items() if bits > 1},
+}
 
 
 def check_protect(value: int, copies: bool) -> Protect:
-    """A protection that a caller gave. StatusError INVALID_PAGE_PROTECTION; the WRITECOPY ones only where `copies`."""
+    """A protection that a caller gave. StatusError INVALID_PAGE_PROTECTION; the WRITECOPY ones only
+    where `copies`.
+    """
     one, more = value & _ONE, value & ~_ONE
     wrong = value < 0 or more & ~0x700 or one.bit_count() != 1 or (one & _COPIES and not copies)
     if wrong or (one == Protect.NOACCESS and more) or more & 0x600 == 0x600:
-        raise StatusError(Status.INVALID_PAGE_PROTECTION, f"{value:#x} is no page protection{'' if copies else ' for private memory'}")
+        raise StatusError(
+            Status.INVALID_PAGE_PROTECTION,
+            f"{value:#x} is no page protection{'' if copies else ' for private memory'}",
+        )
     return Protect(value)
 
 
@@ -65,7 +81,9 @@ def copied(protect: Protect) -> Protect:
 
 
 def permits(protect: Protect, kind: int) -> bool:
-    """True when a reference of `kind` (0 read, 1 write, 2 execute) is allowed; a write to copy-on-write memory is."""
+    """True when a reference of `kind` (0 read, 1 write, 2 execute) is allowed; a write to
+    copy-on-write memory is.
+    """
     bits = int(protect)
     if bits & _NOACCESS:
         return False
@@ -103,8 +121,14 @@ def is_copy(protect: Protect) -> bool:
 
 
 def entry_bits(protect: Protect, writable: bool) -> int:
-    """The bits of a present entry for user memory; write only where `writable` (the page is nobody else's)."""
+    """The bits of a present entry for user memory; write only where `writable` (the page is nobody
+    else's).
+    """
     value = int(protect)
     bits = USER | (WRITABLE if writable and value & (_WRITES | _COPIES) else 0)
     bits |= 0 if value & _EXECUTES else NO_EXECUTE
-    return bits | (NO_CACHE if value & _NOCACHE else 0) | (WRITE_THROUGH if value & _WRITECOMBINE else 0)
+    return (
+        bits
+        | (NO_CACHE if value & _NOCACHE else 0)
+        | (WRITE_THROUGH if value & _WRITECOMBINE else 0)
+    )

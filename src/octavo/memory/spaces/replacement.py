@@ -1,12 +1,14 @@
-"""The pages that address spaces have, as the replacement policy sees them: which have come, which were used, which shall leave.
+"""The pages that address spaces have, as the replacement policy sees them: which have come, which
+were used, which shall leave.
 
-A page is known to the policy while page-table entries lead to its frame; its key is who has it (a family of spaces that forks
-made, or a section) and its number there, external for files. PFN entry of a private page: NEXT and PREV hold its page number
-(31 low bits, the rest), PTE its family, so that all entries that lead to it can be found: after a fork it is at the same
-address in each space of the family that has it.
+A page is known to the policy while page-table entries lead to its frame; its key is who has it (a
+family of spaces that forks made, or a section) and its number there, external for files. PFN entry
+of a private page: NEXT and PREV hold its page number (31 low bits, the rest), PTE its family, so
+that all entries that lead to it can be found: after a fork it is at the same address in each space
+of the family that has it.
 
-`harvest` takes the accessed bits of all page tables away and tells the policy; it is done before victims are chosen, and by
-the balance-set manager.
+`harvest` takes the accessed bits of all page tables away and tells the policy; it is done before
+victims are chosen, and by the balance-set manager.
 """
 
 from __future__ import annotations
@@ -64,7 +66,7 @@ class Replacement:
         """What the keys of a section's pages are made with: its number, and EXTERNAL or 0."""
         return self.section_number(section), EXTERNAL if section.lazy else 0
 
-    # -- pages come and go ----------------------------------------------------------------------------------------
+    # -- pages come and go ------------------------------------------------------------------------
 
     def miss(self, family: int, page: int) -> None:
         """A private page is about to be brought in; before a frame is taken for it."""
@@ -98,11 +100,15 @@ class Replacement:
 
     def private_many(self, frames: npt.NDArray[np.int64], family: int) -> None:
         """As `private`, for pages whose numbers a kernel has put into their PFN entries."""
-        self._compiled.enter_many(self.policy.state, self.machine.physical.pfns.flat, frames, len(frames), family)
+        self._compiled.enter_many(
+            self.policy.state, self.machine.physical.pfns.flat, frames, len(frames), family
+        )
 
     def shared_many(self, pairs: npt.NDArray[np.int64]) -> None:
         """As `shared`, for pairs of frame and key, one after the other."""
-        self._compiled.enter_keys(self.policy.state, self.machine.physical.pfns.flat, pairs, len(pairs) // 2)
+        self._compiled.enter_keys(
+            self.policy.state, self.machine.physical.pfns.flat, pairs, len(pairs) // 2
+        )
 
     def page_of(self, frame: int) -> int:
         """The page number of a private page."""
@@ -118,9 +124,11 @@ class Replacement:
         """The spaces that have a private page."""
         address = self.page_of(frame) << PAGE_SHIFT
         family = self.families[self.pfns.pte[frame]]
-        return [s for s in family if (entry := s.tables.get(address)) and s.pages.leads_to(entry, frame)]
+        return [
+            s for s in family if (entry := s.tables.get(address)) and s.pages.leads_to(entry, frame)
+        ]
 
-    # -- accessed bits --------------------------------------------------------------------------------------------
+    # -- accessed bits ----------------------------------------------------------------------------
 
     @property
     def _compiled(self) -> SimpleNamespace:
@@ -137,7 +145,16 @@ class Replacement:
             for vad in space.vads.all:
                 if bulk:
                     form = int(state[LEVELS]), int(state[BITS])
-                    found += int(self._compiled.harvest(machine.mmu.tables, self.policy.state, space.tables.root, *form, vad.start, vad.end))
+                    found += int(
+                        self._compiled.harvest(
+                            machine.mmu.tables,
+                            self.policy.state,
+                            space.tables.root,
+                            *form,
+                            vad.start,
+                            vad.end,
+                        )
+                    )
                 else:
                     found += self._harvest(space, vad.start << PAGE_SHIFT, vad.end << PAGE_SHIFT)
         if found:

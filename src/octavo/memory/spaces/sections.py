@@ -1,19 +1,23 @@
 """Section objects: what can be mapped into address spaces, by NT's calls and statuses.
 
-    page-file-backed   zeros at first; COMMIT charges all of it, RESERVE is committed through its views, for all of them at once
-    file-backed        the very section that the cache reads and writes through: one copy of each page
-    image              the same section, mapped as its ELF program headers say (`octavo.memory.spaces.image`)
+    page-file-backed   zeros at first; COMMIT charges all of it, RESERVE is committed through its
+                       views, for all of them at once
+    file-backed        the very section that the cache reads and writes through: one copy of each
+                       page
+    image              the same section, mapped as its ELF program headers say
+                       (`octavo.memory.spaces.image`)
     external           whatever a pager outside the executive keeps (`octavo.memory.external`)
     device             frames that are no memory: nothing is read, written or counted
 
-A section object lives until it is closed and its last view is gone. One that was made with a name can be found by it until it
-is closed; then the name can be given again. A BASED one is at the same addresses in every space. A mapped file stays in use,
-though its user may close it.
+A section object lives until it is closed and its last view is gone. One that was made with a name
+can be found by it until it is closed; then the name can be given again. A BASED one is at the same
+addresses in every space. A mapped file stays in use, though its user may close it.
 
 Source: NT's NtCreateSection, NtExtendSection, NtQuerySection (cases 46 to 82 of docs/statuses.md).
-Departures: no handles and no access masks; image and data views of a file see one another's writes, as on Linux, and a mapped
-file may be cut or purged; device sections cannot show RAM that Octavo manages; there are no LARGE_PAGES; prototype PTEs of a
-RESERVE section come with its pages, so that its size is bounded by user space alone.
+Departures: no handles and no access masks; image and data views of a file see one another's writes,
+as on Linux, and a mapped file may be cut or purged; device sections cannot show RAM that Octavo
+manages; there are no LARGE_PAGES; prototype PTEs of a RESERVE section come with its pages, so that
+its size is bounded by user space alone.
 """
 
 from __future__ import annotations
@@ -32,7 +36,14 @@ from octavo.memory.section import Section
 from octavo.memory.spaces.commit import groups_in
 from octavo.memory.spaces.defaultpager import DefaultPager
 from octavo.memory.spaces.mappable import MappableFile
-from octavo.memory.spaces.protect import Protect, check_protect, copied, is_held, is_within, may_write
+from octavo.memory.spaces.protect import (
+    Protect,
+    check_protect,
+    copied,
+    is_held,
+    is_within,
+    may_write,
+)
 from octavo.memory.spaces.vad import Vad
 from octavo.memory.spaces.view import View
 from octavo.printing import counted
@@ -55,7 +66,9 @@ class Attribute(enum.IntFlag):
 
 @dataclass(eq=False)
 class SectionObject:
-    """`size` bytes of `section`. `shape` says which of its pages are committed; `frame` is the first of a device section."""
+    """`size` bytes of `section`. `shape` says which of its pages are committed; `frame` is the
+    first of a device section.
+    """
 
     name: str
     section: Section
@@ -98,30 +111,46 @@ class Sections:
         self.most_pages = 1 << (machine.format.virtual_bits - 1 - PAGE_SHIFT)
         self._numbers = 0
 
-    # -- making ---------------------------------------------------------------------------------------------------
+    # -- making -----------------------------------------------------------------------------------
 
     async def create(
-        self, size: int, protect: int = Protect.READWRITE, attributes: int = Attribute.COMMIT, file: MappableFile | None = None, name: str = ""
+        self,
+        size: int,
+        protect: int = Protect.READWRITE,
+        attributes: int = Attribute.COMMIT,
+        file: MappableFile | None = None,
+        name: str = "",
     ) -> SectionObject:
         """A section of `size` bytes, 0 for a file's own size; a writable file grows to it.
 
-        With a `name` it can be opened until it is closed.
-        StatusError INVALID_PARAMETER_4 (size), _6 (attributes), INVALID_PAGE_PROTECTION, SECTION_PROTECTION (of the file),
-        MAPPED_FILE_SIZE_ZERO, INVALID_FILE_FOR_SECTION, COMMITMENT_LIMIT, OBJECT_NAME_COLLISION, OBJECT_NAME_INVALID; SECTION_TOO_BIG, for
-        a negative size, too: sizes are of 64 bits, and it is one of the largest.
+        With a `name` it can be opened until it is closed. StatusError INVALID_PARAMETER_4 (size),
+        _6 (attributes), INVALID_PAGE_PROTECTION, SECTION_PROTECTION (of the file),
+        MAPPED_FILE_SIZE_ZERO, INVALID_FILE_FOR_SECTION, COMMITMENT_LIMIT, OBJECT_NAME_COLLISION,
+        OBJECT_NAME_INVALID; SECTION_TOO_BIG, for a negative size, too: sizes are of 64 bits, and it
+        is one of the largest.
         """
         numbers(size=size, protect=protect, attributes=attributes)
         if not 0 <= size < 1 << 63:
-            raise StatusError(Status.SECTION_TOO_BIG, f"a section cannot have {counted(size & (1 << 64) - 1, 'byte')}")
+            raise StatusError(
+                Status.SECTION_TOO_BIG,
+                f"a section cannot have {counted(size & (1 << 64) - 1, 'byte')}",
+            )
         how = self._check_attributes(attributes)
         allowed = check_protect(protect, copies=True)
         if allowed & (Protect.NOACCESS | Protect.GUARD | Protect.NOCACHE | Protect.WRITECOMBINE):
-            raise StatusError(Status.INVALID_PAGE_PROTECTION, f"a section cannot be made with {allowed.name or hex(allowed)}")
+            raise StatusError(
+                Status.INVALID_PAGE_PROTECTION,
+                f"a section cannot be made with {allowed.name or hex(allowed)}",
+            )
         self._check_name(name)
         if file is not None and not isinstance(getattr(file, "section", None), Section):
-            raise StatusError(Status.INVALID_FILE_FOR_SECTION, f"{shown(file)} is no open file that can be mapped")
+            raise StatusError(
+                Status.INVALID_FILE_FOR_SECTION, f"{shown(file)} is no open file that can be mapped"
+            )
         if how & Attribute.IMAGE and (file is None or not file.section.size):
-            raise StatusError(Status.INVALID_FILE_FOR_SECTION, "an image section needs a file that is not empty")
+            raise StatusError(
+                Status.INVALID_FILE_FOR_SECTION, "an image section needs a file that is not empty"
+            )
         if file is None:
             return self._add(self._create_paged(size, allowed, how, name), name)
         own = file.duplicate()
@@ -139,19 +168,36 @@ class Sections:
 
     def _check_attributes(self, attributes: int) -> Attribute:
         kind = attributes & (Attribute.COMMIT | Attribute.RESERVE | Attribute.IMAGE)
-        known = Attribute.COMMIT | Attribute.RESERVE | Attribute.IMAGE | Attribute.BASED | Attribute.NOCACHE | Attribute.FILE
+        known = (
+            Attribute.COMMIT
+            | Attribute.RESERVE
+            | Attribute.IMAGE
+            | Attribute.BASED
+            | Attribute.NOCACHE
+            | Attribute.FILE
+        )
         if kind.bit_count() != 1:
-            raise StatusError(Status.INVALID_PARAMETER_6, f"{attributes:#x} does not say one of COMMIT, RESERVE and IMAGE")
+            raise StatusError(
+                Status.INVALID_PARAMETER_6,
+                f"{attributes:#x} does not say one of COMMIT, RESERVE and IMAGE",
+            )
         if attributes & ~int(known):  # a flag's own ~ has no bits above its highest
-            raise StatusError(Status.INVALID_PARAMETER_6, f"{attributes & ~int(known):#x} is no attribute that a section can have here")
+            raise StatusError(
+                Status.INVALID_PARAMETER_6,
+                f"{attributes & ~int(known):#x} is no attribute that a section can have here",
+            )
         return Attribute(attributes)
 
-    def _create_paged(self, size: int, protect: Protect, how: Attribute, name: str) -> SectionObject:
+    def _create_paged(
+        self, size: int, protect: Protect, how: Attribute, name: str
+    ) -> SectionObject:
         if not size:
             raise StatusError(Status.INVALID_PARAMETER_4, "a section without a file needs a size")
         pages = size + PAGE_SIZE - 1 >> PAGE_SHIFT
         if pages > self.most_pages:
-            raise StatusError(Status.SECTION_TOO_BIG, f"a section of {size} bytes is larger than user space")
+            raise StatusError(
+                Status.SECTION_TOO_BIG, f"a section of {size} bytes is larger than user space"
+            )
         self._numbers += 1
         name = name or f"section {self._numbers}"
         section = Section(name, self.pager, {}, pages << PAGE_SHIFT)
@@ -161,55 +207,110 @@ class Sections:
             self._commit(made, 0, pages)
         return made
 
-    async def _create_mapped(self, size: int, protect: Protect, how: Attribute, name: str, file: MappableFile) -> SectionObject:
+    async def _create_mapped(
+        self, size: int, protect: Protect, how: Attribute, name: str, file: MappableFile
+    ) -> SectionObject:
         if may_write(protect) and not file.writable:
-            raise StatusError(Status.SECTION_PROTECTION, f"{file.path}: is opened for reading only and cannot be mapped {protect.name}")
+            raise StatusError(
+                Status.SECTION_PROTECTION,
+                f"{file.path}: is opened for reading only and cannot be mapped {protect.name}",
+            )
         if may_write(protect) and (size or file.section.size):
             await file.prepare_mapping()
             if size > file.section.size:
                 await file.grow(size)
         elif size > file.section.size:
             raise StatusError(
-                Status.SECTION_TOO_BIG, f"{file.path}: has {counted(file.section.size, 'byte')}, and a section of {size} that cannot be written is asked for"
+                Status.SECTION_TOO_BIG,
+                f"{file.path}: has {counted(file.section.size, 'byte')}, and a section of "
+                f"{size} that cannot be written is asked for",
             )
         size = size or file.section.size
         if not size:
-            raise StatusError(Status.MAPPED_FILE_SIZE_ZERO, f"{file.path}: is empty and cannot be mapped")
+            raise StatusError(
+                Status.MAPPED_FILE_SIZE_ZERO, f"{file.path}: is empty and cannot be mapped"
+            )
         pages = size + PAGE_SIZE - 1 >> PAGE_SHIFT
-        how = how & ~Attribute.RESERVE | Attribute.FILE | (Attribute.COMMIT if not how & Attribute.IMAGE else 0)
-        return SectionObject(name or file.section.name, file.section, size, protect, how, Vad(0, pages, protect, [(0, pages, protect)]), file)
+        how = (
+            how & ~Attribute.RESERVE
+            | Attribute.FILE
+            | (Attribute.COMMIT if not how & Attribute.IMAGE else 0)
+        )
+        return SectionObject(
+            name or file.section.name,
+            file.section,
+            size,
+            protect,
+            how,
+            Vad(0, pages, protect, [(0, pages, protect)]),
+            file,
+        )
 
-    def create_external(self, pager: ExternalPager, size: int, name: str, timeout: float = TIMEOUT_SECONDS) -> tuple[SectionObject, MemoryObject]:
-        """A section whose data `pager` keeps (Mach: a memory object), which has `timeout` seconds for an answer, and its control.
+    def create_external(
+        self, pager: ExternalPager, size: int, name: str, timeout: float = TIMEOUT_SECONDS
+    ) -> tuple[SectionObject, MemoryObject]:
+        """A section whose data `pager` keeps (Mach: a memory object), which has `timeout` seconds
+        for an answer, and its control.
 
-        StatusError INVALID_PARAMETER, INVALID_PARAMETER_4 (size), OBJECT_NAME_COLLISION, OBJECT_NAME_INVALID.
+        StatusError INVALID_PARAMETER, INVALID_PARAMETER_4 (size), OBJECT_NAME_COLLISION,
+        OBJECT_NAME_INVALID.
         """
         numbers(size=size)
         seconds(timeout, "the time that a pager has")
         if any(not callable(getattr(pager, message, None)) for message in MESSAGES):
-            raise StatusError(Status.INVALID_PARAMETER, f"{shown(pager)} is no pager: it takes {', '.join(MESSAGES)}")
+            raise StatusError(
+                Status.INVALID_PARAMETER,
+                f"{shown(pager)} is no pager: it takes {', '.join(MESSAGES)}",
+            )
         if size <= 0 or size + PAGE_SIZE - 1 >> PAGE_SHIFT > self.most_pages:
-            raise StatusError(Status.INVALID_PARAMETER_4, f"a memory object cannot have {counted(size, 'byte')}")
+            raise StatusError(
+                Status.INVALID_PARAMETER_4, f"a memory object cannot have {counted(size, 'byte')}"
+            )
         self._check_name(name)
         control = MemoryObject(self.machine.memory, pager, name, size, timeout)
         pages, protect = control.section.pages, Protect.EXECUTE_READWRITE
-        made = SectionObject(name, control.section, size, protect, Attribute.COMMIT, Vad(0, pages, protect, [(0, pages, protect)]), control=control)
+        made = SectionObject(
+            name,
+            control.section,
+            size,
+            protect,
+            Attribute.COMMIT,
+            Vad(0, pages, protect, [(0, pages, protect)]),
+            control=control,
+        )
         return self._add(made, name), control
 
-    def create_device(self, first: int, pages: int, protect: int = Protect.READWRITE, name: str = "") -> SectionObject:
+    def create_device(
+        self, first: int, pages: int, protect: int = Protect.READWRITE, name: str = ""
+    ) -> SectionObject:
         """A section that shows frames from `first` on, of which none is managed memory.
 
-        StatusError INVALID_PARAMETER_6 (frames), INVALID_PAGE_PROTECTION, OBJECT_NAME_COLLISION, OBJECT_NAME_INVALID.
+        StatusError INVALID_PARAMETER_6 (frames), INVALID_PAGE_PROTECTION, OBJECT_NAME_COLLISION,
+        OBJECT_NAME_INVALID.
         """
         numbers(first=first, pages=pages, protect=protect)
         self._check_name(name)
         table = self.machine.physical.pfns
-        if first <= 0 or pages <= 0 or first + pages > table.frames or (table.table[first : first + pages, STATE] != State.ABSENT).any():
-            raise StatusError(Status.INVALID_PARAMETER_6, f"frames {first:#x} to {first + pages - 1:#x} are not all device memory below frame {table.frames:#x}")
+        if (
+            first <= 0
+            or pages <= 0
+            or first + pages > table.frames
+            or (table.table[first : first + pages, STATE] != State.ABSENT).any()
+        ):
+            raise StatusError(
+                Status.INVALID_PARAMETER_6,
+                f"frames {first:#x} to {first + pages - 1:#x} are not all device memory "
+                f"below frame {table.frames:#x}",
+            )
         allowed = check_protect(protect, copies=False)
         section = Section(name or f"frames {first:#x}", self.pager, {}, pages << PAGE_SHIFT)
         shape = Vad(0, pages, allowed, [(0, pages, allowed)])
-        return self._add(SectionObject(section.name, section, section.size, allowed, Attribute.COMMIT, shape, frame=first), name)
+        return self._add(
+            SectionObject(
+                section.name, section, section.size, allowed, Attribute.COMMIT, shape, frame=first
+            ),
+            name,
+        )
 
     def _add(self, made: SectionObject, name: str) -> SectionObject:
         """What was made without a name is called something, and cannot be found by that."""
@@ -219,7 +320,9 @@ class Sections:
         return made
 
     def check_open(self, made: SectionObject) -> None:
-        """StatusError FILE_CLOSED for a section object that its maker has closed, or that another machine has; INVALID_PARAMETER for what is none."""
+        """StatusError FILE_CLOSED for a section object that its maker has closed, or that another
+        machine has; INVALID_PARAMETER for what is none.
+        """
         if given(made, SectionObject, "a section").closed or made not in self.all:
             raise StatusError(Status.FILE_CLOSED, f"{made.name}: the section is closed")
 
@@ -233,34 +336,51 @@ class Sections:
             raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"there is no section {name!r}")
         return found
 
-    # -- changing -------------------------------------------------------------------------------------------------
+    # -- changing ---------------------------------------------------------------------------------
 
     def _commit(self, made: SectionObject, first: int, end: int) -> None:
         pages, commitment = end - first - made.shape.committed(first, end), self.machine.commitment
         tables = 1 + (groups_in([(first, end, made.protect)], SEGMENT_SHIFT) // BASES_IN_FRAME)
         for view in made.views:
             low, high = view.vad.start + first - view.first, view.vad.start + end - view.first
-            tables += commitment.tables_for([(max(low, view.vad.start), min(high, view.vad.end), made.protect)]) if low < view.vad.end else 0
+            tables += (
+                commitment.tables_for(
+                    [(max(low, view.vad.start), min(high, view.vad.end), made.protect)]
+                )
+                if low < view.vad.end
+                else 0
+            )
         commitment.charge(pages, made.name, tables)
         self.charge += pages
         made.shape.set(first, end, made.protect)
 
     def commit(self, made: SectionObject, first: int, end: int) -> None:
-        """Commits pages of a section, none or more, in every view of it. StatusError COMMITMENT_LIMIT, INVALID_PARAMETER for what it has not."""
+        """Commits pages of a section, none or more, in every view of it. StatusError
+        COMMITMENT_LIMIT, INVALID_PARAMETER for what it has not.
+        """
         pages = given(made, SectionObject, "a section").shape.end
-        whole(end, "the end of what is committed", whole(first, "the first page to commit", 0, pages), pages)
+        whole(
+            end,
+            "the end of what is committed",
+            whole(first, "the first page to commit", 0, pages),
+            pages,
+        )
         if first == end:
             return
         self._commit(made, first, end)
         for view in made.views:
             vad = view.vad
-            low, high = max(vad.start, vad.start + first - view.first), min(vad.end, vad.start + end - view.first)
+            low, high = (
+                max(vad.start, vad.start + first - view.first),
+                min(vad.end, vad.start + end - view.first),
+            )
             for a, b, protect in vad.parts(low, high) if low < high else []:
                 if protect is None:
                     vad.set(a, b, vad.protect)
 
     async def extend(self, made: SectionObject, size: int) -> int:
-        """Makes a section larger, with its file if it has one; one of a file that is as large already stays so. Returns its size in bytes.
+        """Makes a section larger, with its file if it has one; one of a file that is as large
+        already stays so. Returns its size in bytes.
 
         StatusError SECTION_NOT_EXTENDED, COMMITMENT_LIMIT, DISK_FULL, FILE_CLOSED.
         Departure: NT extends sections of files only.
@@ -272,14 +392,23 @@ class Sections:
         if data_file and 0 <= size <= made.size:
             return made.size
         if size <= made.size or pages > self.most_pages or not (data_file or made.paged):
-            raise StatusError(Status.SECTION_NOT_EXTENDED, f"{made.name}: cannot be made {counted(size, 'byte')} long, it has {made.size}")
+            raise StatusError(
+                Status.SECTION_NOT_EXTENDED,
+                f"{made.name}: cannot be made {counted(size, 'byte')} long, it has {made.size}",
+            )
         if made.file is not None:
             if size > made.section.size:
                 if not may_write(made.protect):
-                    raise StatusError(Status.SECTION_NOT_EXTENDED, f"{made.name}: its file has {counted(made.section.size, 'byte')} and may not be written")
+                    raise StatusError(
+                        Status.SECTION_NOT_EXTENDED,
+                        f"{made.name}: its file has {counted(made.section.size, 'byte')} "
+                        "and may not be written",
+                    )
                 await made.file.grow(size)
                 self.check_open(made)
-            made.size = max(size, made.size)  # somebody else may have made it larger still while this one waited
+            made.size = max(
+                size, made.size
+            )  # somebody else may have made it larger still while this one waited
         else:
             if made.attributes & Attribute.COMMIT:
                 self.machine.commitment.charge(pages - made.shape.end, made.name)
@@ -292,7 +421,9 @@ class Sections:
         return made.size
 
     def set_priority(self, made: SectionObject, priority: int) -> None:
-        """How late a section's standby pages are reused, 0 to 7, from now on; 5 is usual. StatusError INVALID_PARAMETER."""
+        """How late a section's standby pages are reused, 0 to 7, from now on; 5 is usual.
+        StatusError INVALID_PARAMETER.
+        """
         section = given(made, SectionObject, "a section").section
         section.priority = whole(priority, f"{made.name}: the priority", 0, PRIORITIES - 1)
 
@@ -304,17 +435,21 @@ class Sections:
         given(made, SectionObject, "a section")
         return SectionInformation(made.base << PAGE_SHIFT, made.attributes, made.size)
 
-    # -- ending ---------------------------------------------------------------------------------------------------
+    # -- ending -----------------------------------------------------------------------------------
 
     def close(self, made: SectionObject) -> None:
-        """Its maker needs it no more, and its name is free; it ends with its last view. Once more does nothing. StatusError INVALID_PARAMETER for what is no section."""
+        """Its maker needs it no more, and its name is free; it ends with its last view. Once more
+        does nothing. StatusError INVALID_PARAMETER for what is no section.
+        """
         given(made, SectionObject, "a section").closed = True
         if self.names.get(made.name) is made:
             del self.names[made.name]
         self.release(made)
 
     def release(self, made: SectionObject) -> None:
-        """Ends a section object that is closed and has no view. StatusError INVALID_PARAMETER for what is none."""
+        """Ends a section object that is closed and has no view. StatusError INVALID_PARAMETER for
+        what is none.
+        """
         given(made, SectionObject, "a section")
         if made.views or made not in self.all:
             return
@@ -349,7 +484,8 @@ class Sections:
             del self.ending[made]
 
     def allow(self, made: SectionObject, protect: Protect) -> Protect:
-        """The protection that a view gets which asks for this one; images are copied by who writes them.
+        """The protection that a view gets which asks for this one; images are copied by who writes
+        them.
 
         StatusError SECTION_PROTECTION, INVALID_PARAMETER for what is no section or protection.
         """
@@ -360,18 +496,40 @@ class Sections:
         if made.attributes & Attribute.IMAGE:
             return copied(protect)
         if not is_within(protect, made.protect):
-            raise StatusError(Status.SECTION_PROTECTION, f"{made.name}: was made {made.protect.name} and cannot be seen {protect.name}")
+            raise StatusError(
+                Status.SECTION_PROTECTION,
+                f"{made.name}: was made {made.protect.name} and cannot be seen {protect.name}",
+            )
         return protect
 
     def check(self) -> None:
         """Charges and views add up, and slots belong to pages inside their section."""
         assert self.charge == sum(s.shape.committed(0, s.shape.end) for s in self.all if s.paged)
-        seen = [vad.view for space in self.machine.spaces for vad in space.vads.all if vad.view is not None]
-        assert sorted(map(id, seen)) == sorted(id(view) for made in self.all for view in made.views), "views are lost"
-        assert all(view in view.object.section.views or view.object.frame for view in seen), "a section does not know its view"
-        assert all(made.views or not made.closed for made in self.all), "a section that should have ended is there"
-        assert all(made in self.all and not made.closed and made.name == name for name, made in self.names.items()), "a name leads to no open section"
+        seen = [
+            vad.view
+            for space in self.machine.spaces
+            for vad in space.vads.all
+            if vad.view is not None
+        ]
+        assert sorted(map(id, seen)) == sorted(
+            id(view) for made in self.all for view in made.views
+        ), "views are lost"
+        assert all(view in view.object.section.views or view.object.frame for view in seen), (
+            "a section does not know its view"
+        )
+        assert all(made.views or not made.closed for made in self.all), (
+            "a section that should have ended is there"
+        )
+        assert all(
+            made in self.all and not made.closed and made.name == name
+            for name, made in self.names.items()
+        ), "a name leads to no open section"
 
     def slots(self) -> list[int]:
         """The page-file entries that sections have."""
-        return [entry for made in [*self.all, *self.ending] if made.paged for entry in self.pager.slots(made.section).values()]
+        return [
+            entry
+            for made in [*self.all, *self.ending]
+            if made.paged
+            for entry in self.pager.slots(made.section).values()
+        ]

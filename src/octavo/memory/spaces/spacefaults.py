@@ -1,16 +1,19 @@
 """What a reference to an address space does: the physical address, or the fault that it ends in.
 
     not committed, not permitted    ACCESS_VIOLATION
-    guard                           GUARD_PAGE_VIOLATION once; in a stack the guard moves down, until STACK_OVERFLOW
+    guard                           GUARD_PAGE_VIOLATION once; in a stack the guard moves down,
+                                    until STACK_OVERFLOW
     absent                          demand-zero: a frame of zeros
     paged                           from its page file, see `octavo.memory.spaces.pageins`
     held                            present again
-    copy-on-write                   a copy in a frame of its own, or the frame itself once it is nobody else's
+    copy-on-write                   a copy in a frame of its own, or the frame itself once it is
+                                    nobody else's
     of a view                       see `octavo.memory.spaces.viewfaults`
 
 `lock` brings pages in and keeps eviction away from them.
 
-Only paths that need a frame, or a page from a page file, wait; after a wait everything is looked at again.
+Only paths that need a frame, or a page from a page file, wait; after a wait everything is looked at
+again.
 """
 
 from __future__ import annotations
@@ -70,8 +73,9 @@ class SpaceFaults(ABC):
     async def touch(self, address: int, kind: int = READ) -> int:
         """The physical address of a reference, after whatever fault it takes.
 
-        StatusError ACCESS_VIOLATION, GUARD_PAGE_VIOLATION, STACK_OVERFLOW, IN_PAGE_ERROR, NO_MEMORY; INVALID_PARAMETER for what is
-        no address or none of the kinds of `octavo.machine.mmukernels`.
+        StatusError ACCESS_VIOLATION, GUARD_PAGE_VIOLATION, STACK_OVERFLOW, IN_PAGE_ERROR,
+        NO_MEMORY; INVALID_PARAMETER for what is no address or none of the kinds of
+        `octavo.machine.mmukernels`.
         """
         if type(address) is not int or type(kind) is not int or not READ <= kind <= EXECUTE:
             numbers(address=address)
@@ -90,10 +94,14 @@ class SpaceFaults(ABC):
                     if vad.written is not None and kind == WRITE:
                         vad.written.add(page)
                     return self.pages.frame_of(entry) << PAGE_SHIFT | address & PAGE_SIZE - 1
-                if vad.view is not None and (not entry or self.pages.is_shared(entry)) and (spare or not copies(vad.view, protect, kind)):
+                if (
+                    vad.view is not None
+                    and (not entry or self.pages.is_shared(entry))
+                    and (spare or not copies(vad.view, protect, kind))
+                ):
                     spare = await self._view_fault(vad, page, kind, protect, spare)
                     continue
-                if entry and not is_paged(entry) and not self.pages.is_shared(entry) and not (entry & PRESENT and self.pages.needs_copy(entry)):
+                if self._has_page(entry):
                     self.pages.remake(start, entry, protect)  # held, or shared with nobody any more
                     continue
                 if not spare:
@@ -119,7 +127,15 @@ class SpaceFaults(ABC):
             if spare:
                 self.pages.give_back(spare)
 
-    async def _view_fault(self, vad: Vad, page: int, kind: int, protect: Protect, spare: int) -> int:
+    def _has_page(self, entry: int) -> bool:
+        """True for a private page in a frame of its own, which only needs another entry."""
+        if not entry or is_paged(entry) or self.pages.is_shared(entry):
+            return False
+        return not (entry & PRESENT and self.pages.needs_copy(entry))
+
+    async def _view_fault(
+        self, vad: Vad, page: int, kind: int, protect: Protect, spare: int
+    ) -> int:
         """Returns the spare frame that is left, 0 if none."""
         try:
             return 0 if await view_fault(self, vad, page, kind, protect, spare) else spare
@@ -130,10 +146,11 @@ class SpaceFaults(ABC):
             return spare
 
     async def lock(self, base: int, size: int, how: int = Lock.PROCESS) -> Status:
-        """Brings committed pages in and keeps them in frames; WAS_LOCKED when one of them was locked so before, else SUCCESS.
+        """Brings committed pages in and keeps them in frames; WAS_LOCKED when one of them was
+        locked so before, else SUCCESS.
 
-        StatusError INVALID_PARAMETER for no bytes or a `how` that is no `Lock`, ACCESS_VIOLATION where a page may not be read,
-        NO_MEMORY: none is locked then.
+        StatusError INVALID_PARAMETER for no bytes or a `how` that is no `Lock`, ACCESS_VIOLATION
+        where a page may not be read, NO_MEMORY: none is locked then.
         """
         pages = self._locked_range(base, size, how)
         self._check_lockable(pages)
@@ -159,10 +176,16 @@ class SpaceFaults(ABC):
             self.locked[page] = left
 
     def forget_locks(self, first: int, end: int) -> None:
-        """Pages [first, end) are gone, and so is what kept them. StatusError INVALID_PARAMETER for what are no numbers."""
+        """Pages [first, end) are gone, and so is what kept them. StatusError INVALID_PARAMETER for
+        what are no numbers.
+        """
         numbers(first=first, end=end)
         pages = range(first, end)
-        for page in [p for p in (pages if end - first < len(self.locked) else self.locked) if p in pages and p in self.locked]:
+        for page in [
+            p
+            for p in (pages if end - first < len(self.locked) else self.locked)
+            if p in pages and p in self.locked
+        ]:
             del self.locked[page]
 
     def _check_lockable(self, pages: range) -> None:
@@ -173,12 +196,23 @@ class SpaceFaults(ABC):
             vad = self.vads.find(page)
             _, end, protect = vad.run_at(page) if vad is not None else (0, 0, None)
             if protect is None:
-                raise StatusError(Status.ACCESS_VIOLATION, f"{self.name}: {page << PAGE_SHIFT:#x} is not committed")
+                raise StatusError(
+                    Status.ACCESS_VIOLATION,
+                    f"{self.name}: {page << PAGE_SHIFT:#x} is not committed",
+                )
             page = end
-        more = sum(1 for page in pages if page not in self.locked) if len(pages) <= self.machine.total else len(pages)
+        more = (
+            sum(1 for page in pages if page not in self.locked)
+            if len(pages) <= self.machine.total
+            else len(pages)
+        )
         if not self.machine.commitment.keeps(more):
             frames = self.machine.commitment.frames_left
-            raise StatusError(Status.NO_MEMORY, f"{self.name}: {len(pages)} pages cannot be locked with {counted(frames, 'frame')} for pages, of which others are kept")
+            raise StatusError(
+                Status.NO_MEMORY,
+                f"{self.name}: {len(pages)} pages cannot be locked with "
+                f"{counted(frames, 'frame')} for pages, of which others are kept",
+            )
 
     def unlock(self, base: int, size: int, how: int = Lock.PROCESS) -> None:
         """Ends what `lock` began.
@@ -189,16 +223,24 @@ class SpaceFaults(ABC):
         pages = self._locked_range(base, size, how)
         for page in pages:
             if how & ~self.locked.get(page, 0):
-                raise StatusError(Status.NOT_LOCKED, f"{self.name}: the page at {page << PAGE_SHIFT:#x} is not locked")
+                raise StatusError(
+                    Status.NOT_LOCKED,
+                    f"{self.name}: the page at {page << PAGE_SHIFT:#x} is not locked",
+                )
         for page in pages:
             self._unlock(page, how)
 
     def _locked_range(self, base: int, size: int, how: int) -> range:
         numbers(base=base, size=size, how=how)
         if size <= 0 or base < 0:
-            raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: {size} bytes at {base:#x} cannot be locked")
+            raise StatusError(
+                Status.INVALID_PARAMETER, f"{self.name}: {size} bytes at {base:#x} cannot be locked"
+            )
         if not 0 < how <= Lock.PROCESS | Lock.SYSTEM:
-            raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: {how:#x} is no way to lock pages: PROCESS, SYSTEM or both")
+            raise StatusError(
+                Status.INVALID_PARAMETER,
+                f"{self.name}: {how:#x} is no way to lock pages: PROCESS, SYSTEM or both",
+            )
         return range(base >> PAGE_SHIFT, base + size + PAGE_SIZE - 1 >> PAGE_SHIFT)
 
     async def _frame(self) -> int:
@@ -209,7 +251,9 @@ class SpaceFaults(ABC):
             await self.machine.pageout.relieve(1)
 
     def check_alive(self) -> None:
-        """StatusError PROCESS_IS_TERMINATING for a space that has ended: its tables are somebody else's frames."""
+        """StatusError PROCESS_IS_TERMINATING for a space that has ended: its tables are somebody
+        else's frames.
+        """
         if self.ended:
             raise StatusError(Status.PROCESS_IS_TERMINATING, self.ended)
 
@@ -219,24 +263,37 @@ class SpaceFaults(ABC):
         protect = vad.run_at(page)[2] if vad is not None else None
         self.check_alive()
         if vad is None or protect is None:
-            raise StatusError(Status.ACCESS_VIOLATION, f"{self.name}: {hexed(address)} is not committed")
+            raise StatusError(
+                Status.ACCESS_VIOLATION, f"{self.name}: {hexed(address)} is not committed"
+            )
         if is_guard(protect):
             protect = self._leave_guard(vad, page, protect, address)
         if not permits(protect, kind):
             what = ("read", "written", "executed")[kind]
-            raise StatusError(Status.ACCESS_VIOLATION, f"{self.name}: {address:#x} is {what} and is {protect.name}")
+            raise StatusError(
+                Status.ACCESS_VIOLATION,
+                f"{self.name}: {address:#x} is {what} and is {protect.name}",
+            )
         return vad, protect
 
     def _leave_guard(self, vad: Vad, page: int, protect: Protect, address: int) -> Protect:
-        """A guard page was touched: it is an ordinary one now, and the toucher hears of it, unless it is a stack that can still grow."""
+        """A guard page was touched: it is an ordinary one now, and the toucher hears of it, unless
+        it is a stack that can still grow.
+        """
         plain = protect & ~Protect.GUARD
         if vad in self.stacks:
             if page - 1 <= vad.start:
-                raise StatusError(Status.STACK_OVERFLOW, f"{self.name}: stack overflow at {address:#x}: its {vad.end - vad.start} pages are used up")
+                raise StatusError(
+                    Status.STACK_OVERFLOW,
+                    f"{self.name}: stack overflow at {address:#x}: its "
+                    f"{vad.end - vad.start} pages are used up",
+                )
             self._commit(vad, page - 1, page, protect)
         self._commit(vad, page, page + 1, plain)
         if vad not in self.stacks:
-            raise StatusError(Status.GUARD_PAGE_VIOLATION, f"{self.name}: {address:#x} is in a guard page")
+            raise StatusError(
+                Status.GUARD_PAGE_VIOLATION, f"{self.name}: {address:#x} is in a guard page"
+            )
         return plain
 
     async def _pieces(self, address: int, size: int, kind: int) -> AsyncIterator[memoryview]:
@@ -248,14 +305,19 @@ class SpaceFaults(ABC):
             size -= length
 
     async def read(self, address: int, size: int) -> bytes:
-        """`size` bytes of the space. StatusError as `touch`; INVALID_PARAMETER for a negative size."""
+        """`size` bytes of the space. StatusError as `touch`; INVALID_PARAMETER if negative."""
         numbers(address=address, size=size)
         if size < 0:
-            raise StatusError(Status.INVALID_PARAMETER, f"{self.name}: {size} bytes at {address:#x} cannot be read")
+            raise StatusError(
+                Status.INVALID_PARAMETER,
+                f"{self.name}: {size} bytes at {address:#x} cannot be read",
+            )
         return b"".join([bytes(piece) async for piece in self._pieces(address, size, READ)])
 
     async def write(self, address: int, data: bytes) -> None:
-        """Bytes into the space; those before a page that cannot be written have been. StatusError as `touch`; INVALID_PARAMETER for what is no bytes."""
+        """Bytes into the space; those before a page that cannot be written have been. StatusError
+        as `touch`; INVALID_PARAMETER for what is no bytes.
+        """
         numbers(address=address)
         view, done = octets(data, "what is written"), 0
         async for piece in self._pieces(address, len(view), WRITE):

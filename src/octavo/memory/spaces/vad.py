@@ -1,13 +1,15 @@
-"""Virtual address descriptors: which addresses of a space are allocated, as what, and with which protection.
+"""Virtual address descriptors: which addresses of a space are allocated, as what, and with which
+protection.
 
-A Vad is one allocation: pages [start, end). It is tiled by runs, each of one protection; a run whose protection is None is
-reserved and not committed. So a gigabyte is committed, protected or queried as one run, whatever its page tables hold.
+A Vad is one allocation: pages [start, end). It is tiled by runs, each of one protection; a run
+whose protection is None is reserved and not committed. So a gigabyte is committed, protected or
+queried as one run, whatever its page tables hold.
 
     Vad    | RW, committed | reserved | RO, committed | reserved ................ |
     pages  start                                                                end
 
-Source: NT's VADs. Departure: NT notes protections page by page in PTEs where they differ from the VAD's; 32-bit entries have
-no room for all of them.
+Source: NT's VADs. Departure: NT notes protections page by page in PTEs where they differ from the
+VAD's; 32-bit entries have no room for all of them.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ class Vad:
     inherit: Inherit = Inherit.COPY
     copies: bool = False  # a view of which pages may be copied: all are charged
     advice: Advice = Advice.NORMAL  # for private memory; a view has its own
-    image: list[Vad] | None = None  # all allocations of the image that it belongs to, itself among them
+    image: list[Vad] | None = (
+        None  # all allocations of the image that it belongs to, itself among them
+    )
     written: set[int] | None = None  # with write watch: the pages written since it was reset
 
     def __post_init__(self) -> None:
@@ -44,7 +48,9 @@ class Vad:
             self.runs = [(self.start, self.end, None)]
 
     def effective(self, page: int, protect: Protect) -> Protect:
-        """What the page tables may allow now: a watched page is not writable until its first write was noticed."""
+        """What the page tables may allow now: a watched page is not writable until its first write
+        was noticed.
+        """
         return protect if self.written is None or page in self.written else read_only(protect)
 
     def run_at(self, page: int) -> Run:
@@ -65,18 +71,35 @@ class Vad:
 
     @property
     def charge(self) -> int:
-        """Pages that are charged to the commit limit: committed private ones, and those of a view that may be copied."""
+        """Pages that are charged to the commit limit: committed private ones, and those of a view
+        that may be copied.
+        """
         if self.view is None:
             return self.committed(self.start, self.end)
         return self.end - self.start if self.copies else 0
 
     def cut(self, first: int, end: int) -> list[Vad]:
-        """What is left of it, which is neither view nor part of an image, without pages [first, end): none, one or two."""
+        """What is left of it, which is neither view nor part of an image, without pages [first,
+        end): none, one or two.
+        """
         left = []
         for a, b in ((self.start, first), (end, self.end)):
             if a < b:
                 written = None if self.written is None else {p for p in self.written if a <= p < b}
-                left.append(Vad(a, b, self.protect, self.parts(a, b), None, self.inherit, False, self.advice, None, written))
+                left.append(
+                    Vad(
+                        a,
+                        b,
+                        self.protect,
+                        self.parts(a, b),
+                        None,
+                        self.inherit,
+                        False,
+                        self.advice,
+                        None,
+                        written,
+                    )
+                )
         return left
 
 
@@ -118,7 +141,9 @@ class Vads:
         del self._starts[at], self._vads[at]
 
     def gap(self, pages: int, align: int, top_down: bool, below: int) -> int:
-        """First page of a free stretch aligned to `align` pages that ends at or below page `below`, lowest or highest; -1 for none."""
+        """First page of a free stretch aligned to `align` pages that ends at or below page `below`,
+        lowest or highest; -1 for none.
+        """
         limit = min(self.high, below)
         edges = [(self.low, self.low), *((v.start, v.end) for v in self._vads), (limit, limit)]
         gaps = [(a[1], min(b[0], limit)) for a, b in pairwise(edges)]

@@ -3,9 +3,10 @@
     section   | ...  first ................... first + pages ... |
     space            vad.start                 vad.end
 
-Its entries in the page tables lead to the section's own frames, so a byte is in memory once, whoever looks at it: views,
-the cache, the device (rule 3). A page is writable in the tables only after it was marked as modified (`SpaceFaults`), and
-read-only again once it is being written out; copies that a copy-on-write view has made are the space's private pages.
+Its entries in the page tables lead to the section's own frames, so a byte is in memory once,
+whoever looks at it: views, the cache, the device (rule 3). A page is writable in the tables only
+after it was marked as modified (`SpaceFaults`), and read-only again once it is being written out;
+copies that a copy-on-write view has made are the space's private pages.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Inherit(enum.IntEnum):
-    """What a fork makes of an allocation. SHARE and NONE have NT's values (ViewShare, ViewUnmap)."""
+    """What a fork makes of an allocation. SHARE, NONE: NT's values (ViewShare, ViewUnmap)."""
 
     COPY = 0  # the same contents, copied when one side writes
     SHARE = 1  # the same pages
@@ -56,7 +57,7 @@ class View:
         self.space.pages.forget_shared(*self._span(first, end))
 
     def let_go(self, first: int, end: int) -> None:
-        """As `forget`, but locked pages stay, and as many as the space keeps whatever others want."""
+        """As `forget`, but locked pages stay, and as many as the space keeps in any case."""
         pages, space = self.space.pages, self.space
         for address, _ in list(space.tables.entries(*self._span(first, end))):
             if pages.staying > space.minimum and address >> PAGE_SHIFT not in space.locked:
@@ -66,7 +67,11 @@ class View:
         """See `octavo.memory.section.Mapped`."""
         address = number - self.first + self.vad.start << PAGE_SHIFT
         inside = self.vad.start <= address >> PAGE_SHIFT < self.vad.end
-        return f"{self.space.name} at {address:#x}" if inside and self.space.pages.is_shared(self.space.tables.get(address)) else ""
+        return (
+            f"{self.space.name} at {address:#x}"
+            if inside and self.space.pages.is_shared(self.space.tables.get(address))
+            else ""
+        )
 
     def must_keep(self, number: int) -> bool:
         """See `octavo.memory.section.Mapped`."""
@@ -74,7 +79,11 @@ class View:
         space = self.space
         if not self.vad.start <= page < self.vad.end or not space.tables.get(page << PAGE_SHIFT):
             return False
-        others = sum(1 for view in self.object.section.views if isinstance(view, View) and view.space is space)  # may all show it, and leave with it
+        others = sum(
+            1
+            for view in self.object.section.views
+            if isinstance(view, View) and view.space is space
+        )  # may all show it, and leave with it
         return page in space.locked or space.pages.staying < space.minimum + others
 
     def clean(self, first: int, end: int) -> None:

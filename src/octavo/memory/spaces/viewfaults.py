@@ -1,12 +1,14 @@
 """Faults on pages of views: from the section, through its pager if need be, into the page tables.
 
-    the section's page is absent        hard fault: a cluster by advice or learnt pattern, clipped to view, section and segment
+    the section's page is absent        hard fault: a cluster by advice or learnt pattern, clipped
+                                        to view, section and segment
     standby, modified, in transition    soft fault
     being read for somebody             collided fault: one request serves all
     written for the first time          marked as modified, then writable
     written, copy-on-write              a private copy in a frame that the caller has
 
-Pages that come along with a cluster and that nobody uses yet go to the standby list. Only the page that was touched is obligatory.
+Pages that come along with a cluster and that nobody uses yet go to the standby list. Only the page
+that was touched is obligatory.
 """
 
 from __future__ import annotations
@@ -35,11 +37,15 @@ def copies(view: View, protect: Protect, kind: int) -> bool:
     return is_copy(protect) and (kind == WRITE or view.object.section.eager)
 
 
-async def view_fault(space: SpaceFaults, vad: Vad, page: int, kind: int, protect: Protect, spare: int) -> bool:
-    """Brings a page of a view into the page tables, as a copy in frame `spare` if there must be one; True when `spare` was used.
+async def view_fault(
+    space: SpaceFaults, vad: Vad, page: int, kind: int, protect: Protect, spare: int
+) -> bool:
+    """Brings a page of a view into the page tables, as a copy in frame `spare` if there must be
+    one; True when `spare` was used.
 
-    It may find that things have changed while it waited, and do nothing: the caller looks again. StatusError IN_PAGE_ERROR
-    when the page cannot be had, INSUFFICIENT_RESOURCES without a frame for a table.
+    It may find that things have changed while it waited, and do nothing: the caller looks again.
+    StatusError IN_PAGE_ERROR when the page cannot be had, INSUFFICIENT_RESOURCES without a frame
+    for a table.
     """
     view = vad.view
     assert view is not None
@@ -80,31 +86,48 @@ async def view_fault(space: SpaceFaults, vad: Vad, page: int, kind: int, protect
 
 
 async def _below_quota(space: SpaceFaults, section: Section, page: int) -> None:
-    """Before more pages of a section are modified than its pager is trusted with: it takes some back, or the reference fails."""
+    """Before more pages of a section are modified than its pager is trusted with: it takes some
+    back, or the reference fails.
+    """
     writeback = space.machine.pageout.writeback
     _, error = await writeback.write(writeback.picks(section), asked=False)
     if error is not None and section.dirty >= section.quota:
-        text = f"{space.name}: {page << PAGE_SHIFT:#x} cannot be written: {section.name} has {section.dirty} modified pages already, and {error.text}"
+        text = (
+            f"{space.name}: {page << PAGE_SHIFT:#x} cannot be written: {section.name} has "
+            f"{section.dirty} modified pages already, and {error.text}"
+        )
         raise StatusError(Status.IN_PAGE_ERROR, text)
 
 
-async def _resident(space: SpaceFaults, segment: Segment, page: int, i: int, low: int, high: int) -> None:
+async def _resident(
+    space: SpaceFaults, segment: Segment, page: int, i: int, low: int, high: int
+) -> None:
     try:
         await space.machine.faults.make_resident(segment, i, i + 1, high, low)
     except StatusError as error:
         if error.status in PASS_ON:
             raise
-        raise StatusError(Status.IN_PAGE_ERROR, f"{space.name}: {page << PAGE_SHIFT:#x} cannot be had from {segment.section.name}: {error.text}") from None
+        raise StatusError(
+            Status.IN_PAGE_ERROR,
+            f"{space.name}: {page << PAGE_SHIFT:#x} cannot be had from "
+            f"{segment.section.name}: {error.text}",
+        ) from None
 
 
 def _check_end(space: SpaceFaults, view: View, page: int) -> None:
     if view.page_at(page) >= view.object.section.pages:
         size = view.object.section.size
-        raise StatusError(Status.IN_PAGE_ERROR, f"{space.name}: {page << PAGE_SHIFT:#x} lies behind the end of {view.object.name}, which has {counted(size, 'byte')} now")
+        raise StatusError(
+            Status.IN_PAGE_ERROR,
+            f"{space.name}: {page << PAGE_SHIFT:#x} lies behind the end of "
+            f"{view.object.name}, which has {counted(size, 'byte')} now",
+        )
 
 
 def _leave_behind(view: View, number: int, cluster: int) -> None:
-    """What a reader in one direction has left two clusters behind leaves the page tables, once for each cluster."""
+    """What a reader in one direction has left two clusters behind leaves the page tables, once for
+    each cluster.
+    """
     if view.reading == number // cluster or view.advice not in (Advice.SEQUENTIAL, Advice.REVERSE):
         return
     view.reading = number // cluster
@@ -122,15 +145,29 @@ def _clip(space: SpaceFaults, view: View, segment: Segment, number: int) -> tupl
     i = number - base
     if space.machine.physical.ram.link[segment.base + i]:
         return i, i + 1
-    first, end = window(view.advice, view.pattern, number, min(space.machine.cluster, section.cluster))
+    first, end = window(
+        view.advice, view.pattern, number, min(space.machine.cluster, section.cluster)
+    )
     last = view.first + view.vad.end - view.vad.start
     low, high = max(first, view.first, base), min(end, last, section.pages, base + SEGMENT_PAGES)
     low, high = min(low, number), max(high, number + 1)
-    view.pattern.low, view.pattern.high = low, high  # as it came to be: the next fault in a row is at an edge of it
+    view.pattern.low, view.pattern.high = (
+        low,
+        high,
+    )  # as it came to be: the next fault in a row is at an edge of it
     return low - base, high - base
 
 
-def _enter(space: SpaceFaults, view: View, segment: Segment, page: int, i: int, kind: int, protect: Protect, spare: int) -> bool:
+def _enter(
+    space: SpaceFaults,
+    view: View,
+    segment: Segment,
+    page: int,
+    i: int,
+    kind: int,
+    protect: Protect,
+    spare: int,
+) -> bool:
     """Enters an active page into the tables; nothing waits in here."""
     pages, address = space.pages, page << PAGE_SHIFT
     frame = space.machine.physical.ram.link[segment.base + i]
@@ -140,7 +177,11 @@ def _enter(space: SpaceFaults, view: View, segment: Segment, page: int, i: int, 
     if not entry:
         space.machine.faults.clear_behind_end(segment)
         number, gate = view.page_at(page), segment.section.gate
-        noticed = segment.dirty >> i & 1 and number not in segment.section.precious and not (gate is not None and gate.prohibits(number, True))
+        noticed = (
+            segment.dirty >> i & 1
+            and number not in segment.section.precious
+            and not (gate is not None and gate.prohibits(number, True))
+        )
         pages.map_shared(address, segment, frame, protect, may_write(protect) and bool(noticed))
         entry = pages.tables.get(address)
     assert entry & PRESENT and pages.frame_of(entry) == frame

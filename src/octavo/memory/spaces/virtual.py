@@ -1,6 +1,7 @@
 """Virtual memory of one machine: its address spaces, the soft MMU, and the commit limit.
 
-Committed pages are charged when they are committed, so that a promise to keep them can be held: `octavo.memory.spaces.commit`.
+Committed pages are charged when they are committed, so that a promise to keep them can be held:
+`octavo.memory.spaces.commit`.
 """
 
 from __future__ import annotations
@@ -35,12 +36,22 @@ BULK_PAGES = 256  # from here on a kernel shares pages in a fork
 class VirtualMemory:
     """The spaces of a machine with page tables of format `layout`, on `cpus` virtual CPUs."""
 
-    def __init__(self, memory: MemoryManager, layout: PageTableFormat, cpus: int = 1, profile: Profile | None = None) -> None:
+    def __init__(
+        self,
+        memory: MemoryManager,
+        layout: PageTableFormat,
+        cpus: int = 1,
+        profile: Profile | None = None,
+    ) -> None:
         self.memory = memory
         self.physical, self.pageout, self.faults = memory.physical, memory.pageout, memory.faults
         self.scheduler = memory.scheduler
         # Frames that pages can be in, whatever the cache has in them now.
-        self.total = self.physical.buddy.free_frames + self.physical.zeroed.count + sum(s.used for s in self.physical.segments.values())
+        self.total = (
+            self.physical.buddy.free_frames
+            + self.physical.zeroed.count
+            + sum(s.used for s in self.physical.segments.values())
+        )
         profile = profile or make_profile()
         self.cluster = profile.cluster  # pages that one fault on a view brings in at most
         self.format = layout
@@ -59,8 +70,12 @@ class VirtualMemory:
         if self.pageout.enabled:
             self.pageout.evictors.append(self.eviction.evict)
 
-    def add_page_file(self, store: PageStore, initial: int | None = None, maximum: int | None = None) -> None:
-        """Puts a device to use as a page file, which raises the commit limit; sizes in bytes. StatusError as `PageFiles.add`."""
+    def add_page_file(
+        self, store: PageStore, initial: int | None = None, maximum: int | None = None
+    ) -> None:
+        """Puts a device to use as a page file, which raises the commit limit; sizes in bytes.
+        StatusError as `PageFiles.add`.
+        """
         self.commitment.slots += self.files.add(store, initial, maximum)
 
     @property
@@ -87,14 +102,16 @@ class VirtualMemory:
         return space
 
     def fork(self, parent: AddressSpace, name: str) -> AddressSpace:
-        """A space with all that `parent` has at the same addresses; pages are copied when one side writes them.
-        Write watch is not inherited: it is of the region that asked for it.
+        """A space with all that `parent` has at the same addresses; pages are copied when one side
+        writes them. Write watch is not inherited: it is of the region that asked for it.
 
         StatusError COMMITMENT_LIMIT or INSUFFICIENT_RESOURCES: there is no new space then.
         """
         given(parent, AddressSpace, "a space to be forked").check_alive()
         if parent not in self.spaces:
-            raise StatusError(Status.INVALID_PARAMETER, f"{parent.name} is a space of another machine")
+            raise StatusError(
+                Status.INVALID_PARAMETER, f"{parent.name} is a space of another machine"
+            )
         child = self._create(name, parent.pages.family)
         try:
             for vad in parent.vads.all:
@@ -111,7 +128,16 @@ class VirtualMemory:
             return
         self.commitment.charge(vad.charge, child.name, self.commitment.tables_for(vad.runs))
         child.charge += vad.charge
-        copy = Vad(vad.start, vad.end, vad.protect, list(vad.runs), None, vad.inherit, vad.copies, vad.advice)
+        copy = Vad(
+            vad.start,
+            vad.end,
+            vad.protect,
+            list(vad.runs),
+            None,
+            vad.inherit,
+            vad.copies,
+            vad.advice,
+        )
         child.vads.add(copy)
         if vad.view is not None:
             copy.view = View(child, copy, vad.view.object, vad.view.first)
@@ -130,26 +156,35 @@ class VirtualMemory:
     def _inherit_image(child: AddressSpace, vad: Vad) -> None:
         """The parts of an image belong together in the child, too; told by the first of them."""
         if vad.image and vad is vad.image[0]:
-            parts = [copy for part in vad.image if (copy := child.vads.find(part.start)) is not None]
+            parts = [
+                copy for part in vad.image if (copy := child.vads.find(part.start)) is not None
+            ]
             for copy in parts:
                 copy.image = parts
 
     async def run(self, space: AddressSpace, refs: References, cpu: int = 0) -> int:
-        """Runs references (`octavo.machine.mmu.reference`) on a CPU, resolving each fault; returns how many there were.
+        """Runs references (`octavo.machine.mmu.reference`) on a CPU, resolving each fault; returns
+        how many there were.
 
         Several threads may share a CPU: it changes spaces when one of them waits.
 
-        StatusError of the first fault that cannot be resolved; those before it have been made. INVALID_PARAMETER for a CPU that
-        is not there, and for references that are not a row of int64.
+        StatusError of the first fault that cannot be resolved; those before it have been made.
+        INVALID_PARAMETER for a CPU that is not there, and for references that are not a row of
+        int64.
         """
         given(space, AddressSpace, "a space to run in")
         if not isinstance(refs, np.ndarray) or refs.dtype != np.int64 or refs.ndim != 1:
-            raise invalid("references are a NumPy array of int64 in one dimension: see octavo.machine.mmu.reference")
+            raise invalid(
+                "references are a NumPy array of int64 in one dimension: see "
+                "octavo.machine.mmu.reference"
+            )
         whole(cpu, "the CPU to run on", 0, len(self.mmu.states) - 1)
         at = faults = 0
         while True:
             space.check_alive()
-            self.mmu.switch(cpu, space.tables.root)  # while a fault waited, another thread may have run here
+            self.mmu.switch(
+                cpu, space.tables.root
+            )  # while a fault waited, another thread may have run here
             before = self.bulk.filled
             stop = self.bulk.run(space, cpu, refs, at)
             faults += self.bulk.filled - before
@@ -161,7 +196,8 @@ class VirtualMemory:
             faults += 1
 
     def destroy(self, space: AddressSpace) -> None:
-        """Ends a space: its pages, tables and charge go, and whoever uses it hears PROCESS_IS_TERMINATING. Once more does nothing.
+        """Ends a space: its pages, tables and charge go, and whoever uses it hears
+        PROCESS_IS_TERMINATING. Once more does nothing.
 
         StatusError INVALID_PARAMETER for what is no space of this machine.
         """
@@ -185,7 +221,9 @@ class VirtualMemory:
             del self.replacement.families[space.pages.family]
 
     def explain(self, pfn: int) -> str:
-        """Which pages of which spaces lead to a frame, in words; "" for none. StatusError INVALID_PARAMETER for what can be no frame's number."""
+        """Which pages of which spaces lead to a frame, in words; "" for none. StatusError
+        INVALID_PARAMETER for what can be no frame's number.
+        """
         whole(pfn, "a frame's number", 0)
         if not 0 < pfn < self.physical.pfns.frames or not self.replacement.policy.has(pfn):
             return ""
@@ -198,7 +236,9 @@ class VirtualMemory:
         return "; seen by " + ", ".join(seen)
 
     async def close(self) -> None:
-        """Ends all spaces and sections; returns when mapped files are closed and external pagers have their pages back, or have had their time."""
+        """Ends all spaces and sections; returns when mapped files are closed and external pagers
+        have their pages back, or have had their time.
+        """
         for space in list(self.spaces):
             self.destroy(space)
         for made in list(self.sections.all):
@@ -235,7 +275,9 @@ class VirtualMemory:
         }
 
     def check(self) -> None:
-        """Charges add up; every entry leads to a frame of private memory inside a committed run; share counts are the entries counted."""
+        """Charges add up; every entry leads to a frame of private memory inside a committed run;
+        share counts are the entries counted.
+        """
         assert self.charged == sum(s.charge for s in self.spaces) + self.sections.charge
         self.sections.check()
         uses: dict[int, int] = {}
@@ -248,7 +290,9 @@ class VirtualMemory:
             for vad in space.vads.all:
                 for first, end, protect in vad.runs:
                     for address, entry in space.tables.entries(first << 12, end << 12):
-                        assert protect is not None, f"{space.name}: {address:#x} has a page and is not committed"
+                        assert protect is not None, (
+                            f"{space.name}: {address:#x} has a page and is not committed"
+                        )
                         if is_paged(entry):
                             paged.append(entry)
                             away += 1
@@ -260,21 +304,29 @@ class VirtualMemory:
                         else:
                             frame = PrivatePages.frame_of(entry)
                             uses[frame] = uses.get(frame, 0) + 1
-            assert away == space.pages.paged, f"{space.name}: {away} pages are in page files and {space.pages.paged} are counted"
-            assert (count, leaving) == (space.pages.resident, space.pages.leaving), f"{space.name}: {count} pages are there and {space.pages.resident} are counted"
+            assert away == space.pages.paged, (
+                f"{space.name}: {away} pages are in page files and {space.pages.paged} are counted"
+            )
+            assert (count, leaving) == (space.pages.resident, space.pages.leaving), (
+                f"{space.name}: {count} pages are there and {space.pages.resident} are counted"
+            )
         self.files.check(paged)
         table = self.physical.pfns.table
         held = table[:, HOLDER] == self.holder
         assert {int(f): int(table[f, USE]) for f in held.nonzero()[0]} == uses
         known = self.replacement.policy.frames()
-        assert known <= set(uses) | set(shares) and set(shares) <= known, "the policy knows other pages than the spaces have"
+        assert known <= set(uses) | set(shares) and set(shares) <= known, (
+            "the policy knows other pages than the spaces have"
+        )
         assert set(uses) - known <= self.eviction.writing, "the policy has lost pages"
         self.replacement.policy.check()
         used = (table[:, HOLDER] == 0) & (table[:, USE] != 0)
         assert {int(f): int(table[f, USE]) for f in used.nonzero()[0]} == shares
 
     def _check_shared(self, vad: Vad, page: int, entry: int, shares: dict[int, int]) -> None:
-        """An entry leads to the very page of the section that the view shows there, and is writable only while that is modified."""
+        """An entry leads to the very page of the section that the view shows there, and is writable
+        only while that is modified.
+        """
         assert vad.view is not None, f"{page << 12:#x} has a section's page and is in no view"
         frame = PrivatePages.frame_of(entry)
         number, section = vad.view.page_at(page), vad.view.object.section
@@ -283,5 +335,9 @@ class VirtualMemory:
             return
         shares[frame] = shares.get(frame, 0) + 1
         segment = section.segments[number >> SEGMENT_SHIFT]
-        assert self.physical.ram.link[segment.base + number % SEGMENT_PAGES] == frame, f"{page << 12:#x} shows another page of {section.name}"
-        assert not entry & 2 or segment.dirty >> number % SEGMENT_PAGES & 1, f"{page << 12:#x} can be written unnoticed"
+        assert self.physical.ram.link[segment.base + number % SEGMENT_PAGES] == frame, (
+            f"{page << 12:#x} shows another page of {section.name}"
+        )
+        assert not entry & 2 or segment.dirty >> number % SEGMENT_PAGES & 1, (
+            f"{page << 12:#x} can be written unnoticed"
+        )
