@@ -31,7 +31,8 @@ import sys
 
 import numpy as np
 
-from octavo.machine.abi import PAGE_SHIFT
+from octavo.machine.abi import PAGE_SHIFT as PAGE_SHIFT  # here, too: programs ask for it
+from octavo.machine.abi import PAGE_SIZE as PAGE_SIZE
 from octavo.status import Status, StatusError
 
 _NORESERVE = getattr(
