@@ -472,7 +472,7 @@ def test_an_image_in_use_is_written_over_by_nothing_else(image: Path) -> None:
         lines: list[str] = []
         assert (
             Shell(system, lines.append).run(f"memory picture {image}") == 1
-            and "has the image open" in lines[-1]
+            and "the image is in use" in lines[-1]
         )
         over = [
             ["mkfs", "--force", "--size", "1M", image],
@@ -481,7 +481,7 @@ def test_an_image_in_use_is_written_over_by_nothing_else(image: Path) -> None:
             ["cp", f"{other}:/a", image],
         ]
         for call in [*over, ["cp", "-r", f"{other}:/", image.parent], ["cp", f"{other}:/a", link]]:
-            assert "has the image open" in command(*call, code=1), call
+            assert "the image is in use" in command(*call, code=1), call
         assert image.read_bytes() == before
     command("cp", "-r", f"{other}:/", image.parent)
     assert image.read_bytes() == b"new"
