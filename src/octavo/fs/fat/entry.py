@@ -273,6 +273,9 @@ _ORDER = [
 ]  # first bytes of n + 1 long slots
 
 
+_DOTS = [".", ".."]
+
+
 def parse_directory(data: bytes, wide: bool, codepage: str = CODE_PAGE) -> Parsed:
     """Parses a whole directory; `wide`: entries have 32-bit cluster numbers (FAT32); `codepage` is
     that of short names.
@@ -318,6 +321,8 @@ def parse_directory(data: bytes, wide: bool, codepage: str = CODE_PAGE) -> Parse
         else:
             entries.append(entry)
     names = [entry.name for entry in entries]
+    if names[:2] == _DOTS and entries[1].slot == 1:
+        del names[:2]  # as every subdirectory has them
     if ILLEGAL.search("".join(names)) or not all(names) or "." in names or ".." in names:
         _clean(parsed)
     parsed.free += parsed.strays
