@@ -84,6 +84,9 @@ class PageTables:
             (shift, (1 << bits) - 1) for shift, bits in zip(shifts, layout.index_bits, strict=True)
         ]
         self._canonical = layout.virtual_bits if layout.virtual_bits > 32 else 0
+        self._reach, self._last = shifts[-2], self._steps[-1][1]
+        self._near, self._near_at = -1, 0  # what the lowest table that was walked to last maps, and
+        # where it begins in `words`: an address is looked at several times in a row
 
     def _new_table(self, low: bool) -> int:
         frame = self.allocate(low)
@@ -280,13 +283,16 @@ class PageTables:
         """Index of the lowest-level entry of an address in `words`; -1 where there is no table, or
         a large page.
         """
+        if address >> self._reach == self._near:
+            return self._near_at + (address >> PAGE_SHIFT & self._last)
         words, table, per = self.words, self.root, self._per
         for shift, mask in self._steps[:-1]:
             entry = words[(table << per) + (address >> shift & mask)]
             if not entry & PRESENT or (entry & LARGE and (shift < 30 or self._levels > 3)):
                 return -1
             table = (entry & FRAME_MASK) >> PAGE_SHIFT
-        return (table << per) + (address >> PAGE_SHIFT & self._steps[-1][1])
+        self._near, self._near_at = address >> self._reach, table << per
+        return self._near_at + (address >> PAGE_SHIFT & self._last)
 
     def get(self, address: int) -> int:
         """The lowest-level entry of an address, whatever is in it; 0 where there is no table."""
@@ -368,6 +374,7 @@ class PageTables:
             self._prune(frame, depth + 1, address, start, end)
             if not any(self.words[frame << self._per : frame + 1 << self._per].tolist()):
                 self.words[at] = 0
+                self._near = -1
                 self.tables.remove(frame)
                 if self.release is not None:
                     self.release(frame)

@@ -211,16 +211,18 @@ class PrivatePages:
 
     def map_shared(
         self, address: int, segment: Segment, frame: int, protect: Protect, writable: bool
-    ) -> None:
-        """An entry for an active page of a section. StatusError INSUFFICIENT_RESOURCES without a
-        frame for a table.
+    ) -> int:
+        """Makes an entry for an active page of a section, and returns it. StatusError
+        INSUFFICIENT_RESOURCES without a frame for a table.
         """
-        self.tables.put(address, self._shared_entry(frame, protect, writable))
+        entry = self._shared_entry(frame, protect, writable)
+        self.tables.put(address, entry)
         share(self.physical, segment, frame)
         if self.uses(frame) == 1:
             self.replacement.shared(frame)
         self.resident += 1
         self.shared += 1
+        return entry
 
     def map_device(self, address: int, frame: int, protect: Protect) -> None:
         """An entry for a frame that is no memory. StatusError INSUFFICIENT_RESOURCES without a

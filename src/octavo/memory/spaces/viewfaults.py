@@ -182,8 +182,8 @@ def _enter(
             and number not in segment.section.precious
             and not (gate is not None and gate.prohibits(number, True))
         )
-        pages.map_shared(address, segment, frame, protect, may_write(protect) and bool(noticed))
-        entry = pages.tables.get(address)
+        writable = may_write(protect) and bool(noticed)
+        entry = pages.map_shared(address, segment, frame, protect, writable)
     assert entry & PRESENT and pages.frame_of(entry) == frame
     if copies(view, protect, kind):
         pages.copy(address, entry, spare, protect)
