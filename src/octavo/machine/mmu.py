@@ -120,7 +120,7 @@ class SoftMmu:
                     )
                 )
             else:
-                # `refs` is only read
+                # `refs` is only read, and a kernel's Ints are writable
                 at = k.references(self._entries, self.views[cpu], refs, start, end)  # type: ignore[arg-type]
             view = self.views[cpu]
             return None if at == end else PageFault(at, view[k.ADDRESS], view[k.ERROR])

@@ -154,7 +154,7 @@ class MemoryObject:
                 )
         for i, pages in parts:
             offset, length = request.page + i << PAGE_SHIFT, pages << PAGE_SHIFT
-            # the defaults bind both now
+            # the defaults bind both now, and mypy does not infer such a lambda
             self._post(lambda o=offset, n=length: self.pager.data_request(self, o, n, Access.READ))  # type: ignore[misc]
 
     def _check_alive(self) -> None:
