@@ -207,6 +207,7 @@ def test_pages_are_brought_in_by_clusters() -> None:
     assert pager.requests == [(0, 128)]
     scheduler.run(cache.copy_read(section, 600_000, 10_000))
     assert pager.requests[-1] == (146, 3)
+    assert not any(cache.memory.writeback.statistics().values()), "nothing was written"
 
 
 @pytest.mark.parametrize("into", [False, True])

@@ -399,11 +399,7 @@ class FatVolume(Paths):
         short = exact_short(name)
         spelt = entry.renamed(name)
         long = long_slots(name, entry.raw[:11])
-        if (
-            entry.slots > 1
-            and fold(name) == fold(entry.name)
-            and len(long) == (entry.slots - 1) * SLOT
-        ):
+        if fold(name) == fold(entry.name) and len(long) == (entry.slots - 1) * SLOT:
             data = long + entry.pack()
         elif short is not None and short[0] == entry.raw[:11] and entry.slots == 1:
             spelt.set_short(*short)
