@@ -19,7 +19,7 @@ from octavo.machine.mmukernels import WRITE
 from octavo.machine.paging import FORMATS
 from octavo.machine.ram import Ram
 from octavo.memory.manager import MemoryManager
-from octavo.memory.section import Section
+from octavo.memory.pages.section import Section
 from octavo.memory.spaces.addressspace import Allocate
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect

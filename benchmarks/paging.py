@@ -27,15 +27,15 @@ from typing import Any
 import numpy as np
 
 import octavo
-from octavo.drivers.image import ImageDisk
-from octavo.io.device import Device
-from octavo.io.rawfile import RawFile
 from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.mmu import reference
-from octavo.memory.policies import MODULES
-from octavo.memory.policies.policy import Policy
+from octavo.memory.reclaim.policies import MODULES
+from octavo.memory.reclaim.policies.policy import Policy
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect
+from octavo.storage.device import Device
+from octavo.storage.image import ImageDisk
+from octavo.storage.rawfile import RawFile
 from octavo.testing.modelled import FLASH, HARD_DISK, DiskModel, ModelledDisk
 from octavo.version import VERSION
 

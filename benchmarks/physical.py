@@ -25,16 +25,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import physical_kernels
+from octavo.heap import slabkernels
+from octavo.heap.slab import SlabCaches
 from octavo.machine.abi import State
 from octavo.machine.kernels import compile_kernels
 from octavo.machine.ram import Ram
-from octavo.memory import buddykernels, pagepools, slabkernels
-from octavo.memory.buddy import Buddy
-from octavo.memory.cpupages import CpuPages
-from octavo.memory.freeframes import FreeFrames
-from octavo.memory.pfn import ENTRY_BYTES, PfnDatabase
-from octavo.memory.physical import PhysicalMemory
-from octavo.memory.slab import SlabCaches
+from octavo.memory.frames import buddykernels, pagepools
+from octavo.memory.frames.buddy import Buddy
+from octavo.memory.frames.cpupages import CpuPages
+from octavo.memory.frames.freeframes import FreeFrames
+from octavo.memory.frames.pfn import ENTRY_BYTES, PfnDatabase
+from octavo.memory.frames.physical import PhysicalMemory
 from octavo.version import VERSION
 
 FRAMES = 1 << 18  # 1 GiB

@@ -6,11 +6,11 @@ returns a checksum.
 
 from __future__ import annotations
 
+from octavo.heap.slabkernels import free_object, take_object
 from octavo.machine.abi import WORDS
 from octavo.machine.kernels import Ints, kernel
-from octavo.memory.buddykernels import FREE, ORDER, release, take_block
-from octavo.memory.pagepools import free_page, take_page
-from octavo.memory.slabkernels import free_object, take_object
+from octavo.memory.frames.buddykernels import FREE, ORDER, release, take_block
+from octavo.memory.frames.pagepools import free_page, take_page
 
 
 @kernel

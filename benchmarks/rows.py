@@ -22,10 +22,11 @@ from typing import NamedTuple
 import octavo
 from benchmarks import faults, files, paging, physical, physical_kernels
 from benchmarks.images import Bench
+from octavo.heap import slabkernels
 from octavo.machine.kernels import compile_kernels
 from octavo.machine.mapsources import load_firmware_map
 from octavo.machine.ram import Ram
-from octavo.memory import buddykernels, pagepools, slabkernels
+from octavo.memory.frames import buddykernels, pagepools
 from octavo.transfer.host import HostTree
 from octavo.transfer.volume import VolumeTree
 

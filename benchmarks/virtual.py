@@ -24,8 +24,8 @@ from octavo.machine.mmu import SoftMmu
 from octavo.machine.pagetables import PageTables
 from octavo.machine.paging import FORMATS
 from octavo.machine.ram import Ram
-from octavo.memory.pfn import ENTRY_BYTES
-from octavo.memory.policies.lists import NODE
+from octavo.memory.frames.pfn import ENTRY_BYTES
+from octavo.memory.reclaim.policies.lists import NODE
 from octavo.version import VERSION
 
 REFERENCES = 4_000_000

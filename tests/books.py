@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from octavo.machine.abi import PAGE_SIZE
-from octavo.memory.external.memoryobject import MemoryObject
-from octavo.memory.external.messages import Access
+from octavo.memory.pagers.external.memoryobject import MemoryObject
+from octavo.memory.pagers.external.messages import Access
 from octavo.memory.spaces.addressspace import AddressSpace
 from octavo.status import Status, StatusError
 from tests.machines import Machine, fails

@@ -15,9 +15,9 @@ from octavo.machine.mmukernels import READ
 from octavo.machine.paging import FORMATS
 from octavo.machine.ram import Ram
 from octavo.memory.manager import MemoryManager
-from octavo.memory.section import Section
+from octavo.memory.pages.section import Section
+from octavo.memory.reclaim.profiles import Profile
 from octavo.memory.spaces.addressspace import AddressSpace
-from octavo.memory.spaces.profiles import Profile
 from octavo.memory.spaces.virtual import VirtualMemory
 from octavo.status import Status, StatusError
 from octavo.testing.bytespager import BytesPager

@@ -34,8 +34,8 @@ from queue import Queue
 
 from tests.mutants_named import EQUIVALENT, NAMED
 from tests.mutants_reach import Reach, environment, measure
+from tests.places import ROOT, test_file
 
-ROOT = Path(__file__).parents[1]
 # a fault is taken to make the tests hang when they take so many times as long as without it, and
 # SECONDS more
 PATIENCE = 4
@@ -53,26 +53,28 @@ LAYERS: list[tuple[str, str]] = [
     ("machine/raw", "rawmaps map"),
     ("machine/", "machine map mmu allocators threads"),
     ("threads/", "threads devices pagers"),
-    ("memory/policies/", "policies working_sets"),
+    ("memory/reclaim/policies/", "policies working_sets"),
+    ("memory/reclaim/", "working_sets pagefile paged_spaces promise memory"),
     (
         "memory/spaces/",
         "addressspace sections pagefile working_sets spaces views pagers paged_spaces "
         "view_machine vm_command",
     ),
-    ("memory/external/", "pagers paged_spaces view_machine"),
-    ("memory/buddy", "buddy allocators"),
-    ("memory/slab", "slab kth hostile_heap"),
-    ("memory/pool", "pool kth hostile_heap"),
-    ("memory/specialpool", "pool kth hostile_heap"),
-    ("memory/stacks", "stacks kth hostile_heap"),
-    ("memory/systemptes", "stacks kth hostile_heap"),
-    ("memory/kernel", "stacks pool kth slab"),
-    ("memory/pagepools", "allocators"),
-    ("memory/cpupages", "allocators"),
+    ("memory/pagers/external/", "pagers paged_spaces view_machine"),
+    ("memory/pagers/region", "devices fat_order views damaged fat_machine"),
+    ("memory/pagers/", "pagefile pagers devices"),
+    ("memory/frames/buddy", "buddy allocators"),
+    ("memory/frames/pagepools", "allocators"),
+    ("memory/frames/cpupages", "allocators"),
     ("memory/", "memory limits views addressspace fat_order devices view_machine"),
+    ("heap/slab", "slab kth hostile_heap"),
+    ("heap/pool", "pool kth hostile_heap"),
+    ("heap/specialpool", "pool kth hostile_heap"),
+    ("heap/stacks", "stacks kth hostile_heap"),
+    ("heap/systemptes", "stacks kth hostile_heap"),
+    ("heap/", "stacks pool kth slab"),
     ("cache/", "memory limits views devices fat_order fat_machine"),
-    ("io/", "devices fat_order views damaged"),
-    ("drivers/", "devices cli machine"),
+    ("storage/", "devices fat_order views damaged cli machine"),
     ("testing/", "devices crash fat_order"),
     (
         "fs/",
@@ -240,11 +242,8 @@ def layer_of(path: str) -> tuple[str, list[str]]:
     """The layer of a file and the test files that are run for it."""
     for part, tests in LAYERS:
         if path.startswith(part):
-            files = [f"tests/test_{name}.py" for name in tests.split()]
-            assert all((ROOT / file).exists() for file in files), (
-                f"{part}: a file of {files} is not there"
-            )
-            return part or "top", files
+            files = [test_file(f"test_{name}.py") for name in tests.split()]
+            return part or "top", [str(file.relative_to(ROOT)) for file in files]
     raise AssertionError(path)
 
 

@@ -4,7 +4,7 @@ see.
 
 # (file below src/octavo, text, what it becomes, in words)
 NAMED: list[tuple[str, str, str, str]] = [
-    ("drivers/image.py", "lambda: os.fsync(self._fd)", "lambda: None", "fsync left out"),
+    ("storage/image.py", "lambda: os.fsync(self._fd)", "lambda: None", "fsync left out"),
     (
         "fs/fat/core.py",
         "        await self._write_in_order()\n        await self.pager.barrier()\n        "
@@ -38,7 +38,7 @@ NAMED: list[tuple[str, str, str, str]] = [
         "an error lost at close",
     ),
     (
-        "io/regionpager.py",
+        "memory/pagers/region.py",
         "        if self.lost is not None:\n            raise self.lost\n",
         "",
         "a failed flush forgotten",
@@ -50,19 +50,19 @@ NAMED: list[tuple[str, str, str, str]] = [
         "read-ahead off",
     ),
     (
-        "memory/policies/mach.py",
+        "memory/reclaim/policies/mach.py",
         ") * 3 >",
         ") * 2 >",
         "a half of the pages active instead of a third",
     ),
     (
-        "memory/policies/linux.py",
+        "memory/reclaim/policies/linux.py",
         "s[CLOCK] - s[",
         "s[CLOCK] + 1 - s[",
         "refault distance off by one",
     ),
     (
-        "memory/policies/linux.py",
+        "memory/reclaim/policies/linux.py",
         "* 8 <=",
         "* 2 <=",
         "file pages spared while they are half of all",
@@ -83,15 +83,15 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ): "what only touches is put back as it was, and leaves no gap",
     ("boot/plan.py", "for frame in range(0xF0, 0, -0x10):"): "the last frame before 1 is 0x10, too",
     (
-        "memory/buddy.py",
+        "memory/frames/buddy.py",
         "for order in range(self.max_order + 1):",
     ): "no block is in a list above the highest order",
     (
-        "memory/external/memoryobject.py",
+        "memory/pagers/external/memoryobject.py",
         "errors.append(refusal)",
     ): "who is woken runs later, and finds the error",
     (
-        "memory/policies/policy.py",
+        "memory/reclaim/policies/policy.py",
         "bits = ghosts.bit_length() + 1  # of a table at least twice as large",
     ): "a larger table of ghosts holds the same",
     (

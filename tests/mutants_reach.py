@@ -60,7 +60,7 @@ def measure(homes: list[Path]) -> Reach:
 def _part(home: Path, number: int, of: int) -> Reach:
     from coverage import CoverageData  # an extra, and slow to import
 
-    files = sorted(str(file.relative_to(home)) for file in home.glob("tests/test_*.py"))
+    files = sorted(str(file.relative_to(home)) for file in home.glob("tests/**/test_*.py"))
     options = ["-p", "no:cacheprovider", "--cov=octavo", "--cov-context=test", "--cov-report="]
     options += ["-vv", "--durations=0", "--durations-min=0", f"--basetemp={home / 'tmp'}"]
     command = [sys.executable, "-c", _PLAIN, *options, *files[number::of]]

@@ -4,9 +4,9 @@ run on a host thread of its own.
 
 from __future__ import annotations
 
+from octavo.heap.slabkernels import free_object, take_object
 from octavo.machine.kernels import Ints, kernel
-from octavo.memory.pagepools import free_page, take_page
-from octavo.memory.slabkernels import free_object, take_object
+from octavo.memory.frames.pagepools import free_page, take_page
 
 
 @kernel

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from octavo.io.device import Extent
 from octavo.machine.abi import PAGE_SIZE
+from octavo.memory.pagers.medium import Extent
 from octavo.testing.bufferdisk import BufferDisk
 from octavo.testing.faulty import FaultyDevice
 from octavo.testing.modelled import DiskModel, ModelledDisk

@@ -18,7 +18,7 @@ import numpy as np
 import octavo
 from octavo.fs.fat.bpb import parse_boot_sector
 from octavo.fs.fat.mkfs import make_fat, plan_volume
-from octavo.io.device import SECTOR
+from octavo.storage.device import SECTOR
 from octavo.testing.bufferdisk import BufferDisk
 
 BAD = {12: 0xFF7, 16: 0xFFF7, 32: 0x0FFFFFF7}

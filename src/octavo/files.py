@@ -15,9 +15,9 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any, Literal, cast, overload
 
+from octavo.arguments import called, invalid, named, octets, room, shown, whole
 from octavo.fs.base import Problem, Space, check_path, split_path
 from octavo.fs.replace import open_beside, read_whole, write_whole
-from octavo.memory.arguments import called, invalid, named, octets, room, shown, whole
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 

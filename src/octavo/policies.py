@@ -2,8 +2,8 @@
 docs/memory.md.
 """
 
-from octavo.memory.policies import MODULES
-from octavo.memory.policies.policy import Policy
+from octavo.memory.reclaim.policies import MODULES
+from octavo.memory.reclaim.policies.policy import Policy
 
 NAMES = tuple(MODULES)
 

@@ -17,29 +17,29 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from octavo.arguments import called, invalid, named, shown, whole
 from octavo.boot.plan import plan_boot
 from octavo.cache.manager import CacheManager
-from octavo.drivers.image import ImageDisk
 from octavo.files import Volume
 from octavo.fs.fat.names import check_code_page
 from octavo.fs.mount import mount
-from octavo.io.device import Device, given_device
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.machine.clock import RealClock, VirtualClock
 from octavo.machine.firmware import FirmwareRange
 from octavo.machine.host import available_bytes
 from octavo.machine.mapsources import load_firmware_map
 from octavo.machine.ram import Ram
-from octavo.memory.arguments import called, invalid, named, shown, whole
 from octavo.memory.manager import MemoryManager
-from octavo.memory.spaces.profiles import make_profile
+from octavo.memory.reclaim.profiles import make_profile
 from octavo.printing import counted, keep
 from octavo.status import Status, StatusError
+from octavo.storage.device import Device, given_device
+from octavo.storage.image import ImageDisk
 from octavo.threads.scheduler import Scheduler
 from octavo.version import VERSION
 
 if TYPE_CHECKING:
-    from octavo.memory.kernel import KernelMemory
+    from octavo.heap.kernelmemory import KernelMemory
     from octavo.memory.spaces.virtual import VirtualMemory
 
 DEFAULT_MEMORY = "64M"
@@ -145,7 +145,7 @@ class System:
         if self._kernel is None:
             self.scheduler.check_open()
             from octavo.boot.layout import compute_layout, minimum_pages
-            from octavo.memory.kernel import KernelMemory
+            from octavo.heap.kernelmemory import KernelMemory
 
             arch = self.plan.arch
             regions = compute_layout(
@@ -211,8 +211,8 @@ class System:
         StatusError INVALID_PARAMETER, INSUFFICIENT_RESOURCES.
         """
         self.scheduler.check_open()
-        from octavo.drivers.ramdisk import RamDisk  # not needed by most starts of the command line
         from octavo.fs.fat.mkfs import make_fat, plan_volume
+        from octavo.storage.ramdisk import RamDisk  # not needed by most starts of the command line
 
         device = RamDisk("ramdisk", size, self.memory)
         try:
@@ -379,7 +379,7 @@ def boot(
     `firmware_map` is "host", the name of a recorded map, a file, or a list of ranges. With `seed`
     the system runs in virtual time. With `pageout=False` memory only fills up. `echo` is called
     with each line of the boot log. `profile` is how address spaces page ("nt", "mach", "linux":
-    `octavo.memory.spaces.profiles`), `policy` and `cluster` change its replacement policy and its
+    `octavo.memory.reclaim.profiles`), `policy` and `cluster` change its replacement policy and its
     pages a fault. `codepage` is that of FAT's short names: 437, 850, 932 or Python's name.
     StatusError as `System` and `System.attach`.
     """

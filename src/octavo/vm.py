@@ -4,7 +4,9 @@ See docs/memory.md.
 
 from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import EXECUTE, READ, WRITE
-from octavo.memory.external.messages import Access, CopyStrategy, ExternalPager, Return
+from octavo.memory.pagers.external.messages import Access, CopyStrategy, ExternalPager, Return
+from octavo.memory.reclaim.balance import OutOfMemory
+from octavo.memory.reclaim.profiles import Profile, make_profile
 from octavo.memory.spaces.addressspace import (
     AddressSpace,
     Allocate,
@@ -14,8 +16,6 @@ from octavo.memory.spaces.addressspace import (
     PageState,
 )
 from octavo.memory.spaces.advice import Advice
-from octavo.memory.spaces.balance import OutOfMemory
-from octavo.memory.spaces.profiles import Profile, make_profile
 from octavo.memory.spaces.protect import Protect
 from octavo.memory.spaces.sections import Attribute
 from octavo.memory.spaces.spacefaults import Lock

@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from octavo.io.device import SECTOR
+from octavo.storage.device import SECTOR
 from octavo.system import parse_size
 from octavo.testing.crash import Epoch, State, replay, states, torn_states
 from tests.crashes.history import History, Script

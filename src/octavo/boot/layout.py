@@ -31,9 +31,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from octavo.arguments import given, whole
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.machine.paging import PageTableFormat
-from octavo.memory.arguments import given, whole
 from octavo.status import Status, StatusError
 
 ENTRY_BYTES = 32  # of the PFN database

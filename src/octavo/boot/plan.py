@@ -15,14 +15,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from octavo.arguments import given, invalid, label, shown, whole
 from octavo.boot.firmware_map import FIRMWARE_KEEPS, normalise
 from octavo.boot.segments import Segment, segments_of
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.machine.firmware import ADDRESS_LIMIT, FirmwareMap, FirmwareRange, MemoryKind
 from octavo.machine.paging import PageTableFormat, page_table_format
 from octavo.machine.ram import MAX_FRAMES
-from octavo.memory.arguments import given, invalid, label, shown, whole
-from octavo.memory.pfn import ENTRY_BYTES
+from octavo.memory.frames.pfn import ENTRY_BYTES
 from octavo.status import Status, StatusError
 
 LEAST_FRAMES = 256  # 1 MiB

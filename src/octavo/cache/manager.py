@@ -28,9 +28,9 @@ from octavo.cache.readahead import ReadAhead
 from octavo.cache.views import Views
 from octavo.cache.writers import Writers
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES
+from octavo.memory.frames.physical import ZERO_PAGE
 from octavo.memory.manager import MemoryManager
-from octavo.memory.physical import ZERO_PAGE
-from octavo.memory.section import VIEW_SHIFT, VIEW_SIZE, Section, Segment
+from octavo.memory.pages.section import VIEW_SHIFT, VIEW_SIZE, Section, Segment
 from octavo.status import StatusError
 
 MOST_GATHERED = 4  # views

@@ -11,7 +11,7 @@ view has been read.
 
 from __future__ import annotations
 
-from octavo.memory.section import VIEW_SHIFT, VIEW_SIZE
+from octavo.memory.pages.section import VIEW_SHIFT, VIEW_SIZE
 
 MOST_VIEWS = 2
 

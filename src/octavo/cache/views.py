@@ -15,8 +15,8 @@ import numpy as np
 
 from octavo.machine.abi import PTE, State
 from octavo.memory.manager import MemoryManager
-from octavo.memory.section import Section, Segment
-from octavo.memory.views import try_map, unmap
+from octavo.memory.pages.residency import try_map, unmap
+from octavo.memory.pages.section import Section, Segment
 
 
 class Views:

@@ -9,8 +9,8 @@ from octavo.cli.output import complain_at_end, print_json, show, tell
 from octavo.cli.verb import Verb, add_json, size
 from octavo.machine.mapsources import recorded_maps
 from octavo.machine.paging import FORMATS
-from octavo.memory.policies import MODULES
-from octavo.memory.spaces.profiles import PROFILES
+from octavo.memory.reclaim.policies import MODULES
+from octavo.memory.reclaim.profiles import PROFILES
 from octavo.shell.shell import Shell
 from octavo.status import StatusError
 from octavo.system import DEFAULT_ARCH, DEFAULT_MAP, DEFAULT_MEMORY, System

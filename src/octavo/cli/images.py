@@ -8,11 +8,11 @@ from argparse import ArgumentParser, Namespace
 from octavo.cli.output import print_json, progress, show
 from octavo.cli.target import Images, parse_image
 from octavo.cli.verb import Verb, add_json, size, wrong
-from octavo.drivers.host import host_error, make_file, require_storage
-from octavo.drivers.image import ImageDisk
 from octavo.fs.fat.mkfs import Plan, clean_label, make_fat, plan_volume
 from octavo.printing import counted
 from octavo.status import Status, StatusError
+from octavo.storage.hosterrors import host_error, make_file, require_storage
+from octavo.storage.image import ImageDisk
 from octavo.system import System
 
 _TYPES = {"fat": 0, "fat12": 12, "fat16": 16, "fat32": 32}

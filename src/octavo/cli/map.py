@@ -15,7 +15,7 @@ from octavo.cli.verb import Verb, add_json, size, wrong
 from octavo.machine.abi import PAGE_SHIFT
 from octavo.machine.mapsources import load_firmware_map, recorded_maps
 from octavo.machine.paging import FORMATS
-from octavo.memory.buddy import watermarks
+from octavo.memory.frames.buddy import watermarks
 from octavo.status import StatusError
 from octavo.system import DEFAULT_ARCH
 from octavo.transfer.host import write_file

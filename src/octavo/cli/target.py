@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
-from octavo.drivers.host import identity
 from octavo.files import Volume
 from octavo.fs.fat.names import CODE_PAGE
 from octavo.status import Status, StatusError
+from octavo.storage.hosterrors import identity
 from octavo.system import IMAGE_MEMORY, System
 from octavo.transfer.host import HostTree
 from octavo.transfer.tree import Tree

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from octavo.memory.arguments import shown
+from octavo.arguments import shown
 from octavo.status import Status, StatusError
 
 MOST_PATH = (

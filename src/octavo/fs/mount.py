@@ -10,11 +10,11 @@ from octavo.fs.fat.entry import parse_directory
 from octavo.fs.fat.names import check_code_page
 from octavo.fs.fat.volume import FatVolume
 from octavo.fs.foreign import LOOK_BYTES, foreign
-from octavo.io.device import SECTOR, Device
-from octavo.io.partition import Partition, partitions
-from octavo.io.regionpager import RegionPager, whole_device
-from octavo.memory.section import Section
+from octavo.memory.pagers.region import RegionPager, whole_device
+from octavo.memory.pages.section import Section
 from octavo.status import Status, StatusError
+from octavo.storage.device import SECTOR, Device
+from octavo.storage.partition import Partition, partitions
 
 
 async def read_device(device: Device, cache: CacheManager, offset: int, length: int) -> bytes:

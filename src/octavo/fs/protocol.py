@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Protocol
 
 from octavo.fs.base import Problem, Space
-from octavo.io.device import Device
-from octavo.memory.section import Section
+from octavo.memory.pages.section import Section
+from octavo.storage.device import Device
 
 
 class FileInfo(Protocol):

@@ -5,7 +5,7 @@ Kernels and executive code import the same names from here. `octavo.machine.kern
 value of every constant that a kernel uses, from here or from elsewhere, so that no compiled kernel
 is stale.
 
-One entry of the PFN database, WORDS int32 (`octavo.memory.pfn` says what they mean):
+One entry of the PFN database, WORDS int32 (`octavo.memory.frames.pfn` says what they mean):
 
     word  0      1      2     3      4      5      6      7
         +------+------+-----+------+------+------+------+------+

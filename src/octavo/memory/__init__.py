@@ -1,1 +1,1 @@
-"""Frames and what is in them: PFN database, buddy allocator, lists, sections, faults, pageout."""
+"""Memory: frames, pages, pagers, reclaim and address spaces, each room above those before it."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from octavo.arguments import invalid, whole
 from octavo.machine.abi import HOLDER, PAGE_SIZE, SEGMENT_SHIFT, State
 from octavo.machine.ram import Ram
-from octavo.memory.arguments import invalid, whole
-from octavo.memory.fault import Faults
-from octavo.memory.freeframes import Bounds
-from octavo.memory.pageout import Pageout
-from octavo.memory.pfn import PfnDatabase
-from octavo.memory.physical import BASE_MASK, PhysicalMemory
+from octavo.memory.frames.freeframes import Bounds
+from octavo.memory.frames.pfn import PfnDatabase
+from octavo.memory.frames.physical import BASE_MASK, PhysicalMemory
+from octavo.memory.pages.pagein import Faults
+from octavo.memory.reclaim.pageout import Pageout
 from octavo.threads.scheduler import Scheduler
 
 ZEROED_AT_BOOT = 64

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from octavo.boot.segments import Segment
 from octavo.machine.abi import HOLDER, PAGE_SHIFT, PTE, STATE, State
-from octavo.memory.pfn import ENTRY_BYTES, PfnDatabase
+from octavo.memory.frames.pfn import ENTRY_BYTES, PfnDatabase
 from octavo.shell.raster import LETTER, LINE, Colour, Raster
 
 MOST_CELLS = 1 << 22

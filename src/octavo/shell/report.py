@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from octavo.arguments import given
 from octavo.machine.abi import State
-from octavo.memory.arguments import given
 from octavo.printing import counted
 from octavo.system import System
 

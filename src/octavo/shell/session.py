@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from octavo.arguments import given, invalid, shown
 from octavo.files import Volume
 from octavo.fs.base import split_path
-from octavo.memory.arguments import given, invalid, shown
 from octavo.printing import printable
 from octavo.status import Status, StatusError
 from octavo.system import System

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 
-from octavo.memory.arguments import named
+from octavo.arguments import named
 from octavo.shell import commands, inspection, vm
 from octavo.shell.command import Command, command
 from octavo.shell.session import Session, UsageError

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from octavo.io.device import SECTOR, Device, Extent
-from octavo.memory.arguments import invalid, label, octets, room
+from octavo.arguments import invalid, label, octets, room
+from octavo.memory.pagers.medium import Extent
+from octavo.storage.device import SECTOR, Device
 
 
 class BufferDisk(Device):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from octavo.arguments import given
 from octavo.machine.abi import PAGE_SIZE
-from octavo.memory.arguments import given
-from octavo.memory.section import DirtyRun, Section
+from octavo.memory.pages.section import DirtyRun, Section
 from octavo.status import StatusError
 from octavo.testing.faulty import FaultPlan
 from octavo.threads.scheduler import Scheduler

@@ -25,7 +25,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 from typing import NamedTuple
 
-from octavo.io.device import SECTOR, Device, Extent, given_device
+from octavo.memory.pagers.medium import Extent
+from octavo.storage.device import SECTOR, Device, given_device
 
 
 class Write(NamedTuple):

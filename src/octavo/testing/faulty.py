@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from octavo.io.device import Device, Extent, given_device
-from octavo.memory.arguments import invalid, shown
+from octavo.arguments import invalid, shown
+from octavo.memory.pagers.medium import Extent
 from octavo.status import Status, StatusError
+from octavo.storage.device import Device, given_device
 
 Plan = Callable[[str, int], bool]
 

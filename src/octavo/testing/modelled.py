@@ -16,9 +16,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from octavo.io.device import Device, Extent, given_device
-from octavo.memory.arguments import given, invalid
-from octavo.threads.scheduler import LONGEST_SECONDS, Scheduler
+from octavo.arguments import LONGEST_SECONDS, given, invalid
+from octavo.memory.pagers.medium import Extent
+from octavo.storage.device import Device, given_device
+from octavo.threads.scheduler import Scheduler
 from octavo.threads.wait import Mutex
 
 

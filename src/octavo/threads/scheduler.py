@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from octavo.arguments import LONGEST_SECONDS
 from octavo.machine.clock import Clock, VirtualClock
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Event, Waiters, park
@@ -36,7 +37,6 @@ T = TypeVar("T")
 VIRTUAL_CALL_SECONDS = 100e-6  # a blocking host call in virtual time takes up to twice this
 IDLE_TIMERS = 100_000  # timers that may pass in virtual time while the awaited thread makes no step
 TRACE_LENGTH = 4096
-LONGEST_SECONDS = 1 << 32  # below which anything may wait
 
 
 class Thread:

@@ -4,7 +4,7 @@ A new file is made under its own name, with O_EXCL, and removed when it cannot b
 that replaces another is written beside it, as .octavo-PID-N, and renamed into its place when all of
 it is there: until then the old one is as it was. A link to a file is followed, as cp does, and what
 it leads to is replaced; the new file has the old one's permissions, and its owner where that is
-allowed. An image that somebody has open (`octavo.drivers.image` locks it) is not replaced, nor is
+allowed. An image that somebody has open (`octavo.storage.image` locks it) is not replaced, nor is
 its device written to. Devices, and our own standard output, are written to and never removed.
 Nothing else that is no file is written to or read: a FIFO would wait for ever.
 
@@ -20,9 +20,9 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 
-from octavo.drivers.host import host_error, identity, kind_of, lock, make_file
 from octavo.files import Report
 from octavo.status import Status, StatusError
+from octavo.storage.hosterrors import host_error, identity, kind_of, lock, make_file
 from octavo.threads.scheduler import interruptible
 from octavo.transfer.tree import CHUNK, Item, Step
 

@@ -61,7 +61,7 @@ from octavo.fs.fat.names import (
 from octavo.fs.fat.node import Directory, Node
 from octavo.fs.fat.storage import Storage
 from octavo.fs.fat.table import Run
-from octavo.memory.section import Section
+from octavo.memory.pages.section import Section
 from octavo.printing import counted
 from octavo.status import StatusError
 

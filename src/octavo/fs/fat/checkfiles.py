@@ -21,14 +21,14 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, NamedTuple
 
-from octavo.cache.regions import RegionMap
 from octavo.fs.fat.entry import SLOT, Entry
 from octavo.fs.fat.findings import Findings, done
 from octavo.fs.fat.node import Node
 from octavo.fs.fat.owners import TAIL, behind, first_of, length
 from octavo.fs.fat.table import Run
-from octavo.io.regionpager import Mapping
-from octavo.memory.section import VIEW_SIZE, Section
+from octavo.memory.pagers.region import Mapping
+from octavo.memory.pagers.regionmap import RegionMap
+from octavo.memory.pages.section import VIEW_SIZE, Section
 from octavo.status import Status, StatusError
 
 UNSEEN = ", and stays as it is: what could not be read, or is left alone, may need it"

@@ -12,9 +12,9 @@ import numpy as np
 
 from octavo.fs.fat.core import FSINFO_LEAD, FSINFO_MIDDLE, UNKNOWN
 from octavo.fs.fat.findings import Findings, done
-from octavo.io.regionpager import RegionPager, whole_device
 from octavo.machine.abi import PAGE_SIZE
-from octavo.memory.section import VIEW_SIZE, Section
+from octavo.memory.pagers.region import RegionPager, whole_device
+from octavo.memory.pages.section import VIEW_SIZE, Section
 from octavo.printing import counted
 from octavo.status import StatusError
 

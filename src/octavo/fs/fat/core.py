@@ -27,16 +27,16 @@ import struct
 from collections import OrderedDict
 
 from octavo.cache.manager import CacheManager
-from octavo.cache.regions import RegionMap
 from octavo.fs.fat.bpb import DIRTY_FLAG, Geometry
 from octavo.fs.fat.entry import FREE_SLOT, SLOT, Entry, clean_wall, to_dos
 from octavo.fs.fat.names import CODE_PAGE, fold, shown_label
 from octavo.fs.fat.node import Directory, Node
 from octavo.fs.fat.table import FatTable, Run
-from octavo.io.device import Device
-from octavo.io.regionpager import Mapping, RegionPager
-from octavo.memory.section import Section
+from octavo.memory.pagers.region import Mapping, RegionPager
+from octavo.memory.pagers.regionmap import RegionMap
+from octavo.memory.pages.section import Section
 from octavo.status import Status, StatusError
+from octavo.storage.device import Device
 from octavo.threads.wait import Mutex
 
 FSINFO_LEAD, FSINFO_MIDDLE = 0x41615252, 0x61417272

@@ -20,8 +20,8 @@ from codecs import utf_16_le_decode
 from datetime import datetime
 from time import struct_time
 
+from octavo.arguments import named, shown
 from octavo.fs.fat.names import CODE_PAGE, ILLEGAL, checksum, shown_short
-from octavo.memory.arguments import named, shown
 from octavo.status import Status, StatusError
 
 READ_ONLY, HIDDEN, SYSTEM, VOLUME_LABEL, DIRECTORY, ARCHIVE = 1, 2, 4, 8, 16, 32

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from octavo.arguments import invalid, octets, room, shown, whole
 from octavo.cache.readahead import ReadAhead
 from octavo.fs.fat.entry import ARCHIVE, clean_wall
 from octavo.fs.fat.node import Node
-from octavo.memory.arguments import invalid, octets, room, shown, whole
-from octavo.memory.section import VIEW_SIZE, Section
+from octavo.memory.pages.section import VIEW_SIZE, Section
 from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:

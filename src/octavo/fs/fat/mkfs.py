@@ -15,6 +15,7 @@ import struct
 from bisect import bisect_left
 from dataclasses import dataclass
 
+from octavo.arguments import given, named, whole
 from octavo.cache.manager import CacheManager
 from octavo.fs.fat.bpb import (
     ENTRY_BYTES,
@@ -26,11 +27,10 @@ from octavo.fs.fat.bpb import (
 from octavo.fs.fat.core import FSINFO_LEAD, FSINFO_MIDDLE
 from octavo.fs.fat.entry import VOLUME_LABEL, new_entry, to_dos
 from octavo.fs.fat.names import ILLEGAL
-from octavo.io.device import LARGEST_DEVICE, SECTOR, Device, given_device
-from octavo.io.regionpager import RegionPager, whole_device
-from octavo.memory.arguments import given, named, whole
-from octavo.memory.section import VIEW_SIZE, Section
+from octavo.memory.pagers.region import RegionPager, whole_device
+from octavo.memory.pages.section import VIEW_SIZE, Section
 from octavo.status import Status, StatusError
+from octavo.storage.device import LARGEST_DEVICE, SECTOR, Device, given_device
 
 MIB = 1 << 20
 # size in KiB -> (sectors/cluster, root entries, media, sectors/track, heads) of the floppy formats

@@ -23,7 +23,7 @@ import re
 from collections.abc import Callable, Container
 from functools import lru_cache
 
-from octavo.memory.arguments import shown
+from octavo.arguments import shown
 from octavo.status import Status, StatusError
 
 MAX_NAME_UNITS = 255

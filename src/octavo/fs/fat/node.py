@@ -13,12 +13,12 @@ that have a place already.
 
 from __future__ import annotations
 
-from octavo.cache.regions import RegionMap
 from octavo.fs.fat.entry import Entry, Parsed
 from octavo.fs.fat.names import fold
 from octavo.fs.fat.slots import FreeSlots
-from octavo.io.regionpager import Mapping
-from octavo.memory.section import Section
+from octavo.memory.pagers.region import Mapping
+from octavo.memory.pagers.regionmap import RegionMap
+from octavo.memory.pages.section import Section
 
 
 class Node:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import cast
 
-from octavo.cache.regions import RegionMap
 from octavo.fs.fat.bpb import ENTRY_BYTES
 from octavo.fs.fat.core import Core
 from octavo.fs.fat.entry import DIRECTORY, SLOT, Entry, find_label, new_entry, parse_directory
 from octavo.fs.fat.names import shown_label
 from octavo.fs.fat.node import Directory, Node
 from octavo.fs.fat.table import Run
-from octavo.io.regionpager import Mapping
-from octavo.memory.section import Section
+from octavo.memory.pagers.region import Mapping
+from octavo.memory.pagers.regionmap import RegionMap
+from octavo.memory.pages.section import Section
 from octavo.status import Status, StatusError
 
 MOST_DIRECTORY_BYTES = 65536 * ENTRY_BYTES

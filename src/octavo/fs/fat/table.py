@@ -26,7 +26,7 @@ import numpy.typing as npt
 from octavo.cache.manager import CacheManager
 from octavo.fs.fat.bpb import Geometry
 from octavo.machine.abi import PAGE_SIZE
-from octavo.memory.section import Section
+from octavo.memory.pages.section import Section
 from octavo.printing import counted
 from octavo.status import Status, StatusError
 

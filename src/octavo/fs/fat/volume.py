@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from octavo.cache.regions import RegionMap
+from octavo.arguments import called
 from octavo.fs.base import Problem, Space, check_file_path, not_found
 from octavo.fs.fat.entry import (
     ARCHIVE,
@@ -35,9 +35,9 @@ from octavo.fs.fat.names import clean_name, exact_short, fold, long_slots, make_
 from octavo.fs.fat.node import Directory, Node
 from octavo.fs.fat.paths import Paths
 from octavo.fs.fat.table import Run
-from octavo.io.regionpager import Mapping
-from octavo.memory.arguments import called
-from octavo.memory.section import Section
+from octavo.memory.pagers.region import Mapping
+from octavo.memory.pagers.regionmap import RegionMap
+from octavo.memory.pages.section import Section
 from octavo.printing import counted
 from octavo.status import Status, StatusError
 

@@ -30,9 +30,9 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from octavo.arguments import numbers, whole
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.machine.pagetables import PageTables
-from octavo.memory.arguments import numbers, whole
 from octavo.memory.spaces.privatepages import PrivatePages
 from octavo.memory.spaces.protect import Protect, check_protect, copied, is_copy, read_only
 from octavo.memory.spaces.sections import Attribute

@@ -21,9 +21,9 @@ from octavo.machine import mmukernels
 from octavo.machine.abi import PAGE_SHIFT, PRESENT, SEGMENT_SHIFT, State
 from octavo.machine.kernels import compile_kernels
 from octavo.machine.mmu import PageFault, References
-from octavo.memory.pfn import runs_of
-from octavo.memory.policies import lists
-from octavo.memory.section import Segment
+from octavo.memory.frames.pfn import runs_of
+from octavo.memory.pages.section import Segment
+from octavo.memory.reclaim.policies import lists
 from octavo.memory.spaces import faultkernels as k
 from octavo.memory.spaces.addressspace import AddressSpace
 from octavo.memory.spaces.protect import Protect, entry_bits, is_copy, is_held

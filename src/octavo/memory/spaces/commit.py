@@ -23,7 +23,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from octavo.machine.abi import SEGMENT_SHIFT
-from octavo.memory.physical import BASES_IN_FRAME, RESERVE
+from octavo.memory.frames.physical import BASES_IN_FRAME, RESERVE
 from octavo.printing import counted
 from octavo.status import Status, StatusError
 

@@ -60,7 +60,7 @@ from octavo.machine.mmukernels import (
     lowest,
     translate,
 )
-from octavo.memory.policies.lists import key_of
+from octavo.memory.reclaim.policies.lists import key_of
 
 USED, COUNT, RUNS, OWNER, MADE, PAGES, FRAMES, TABLES, SOFT, SOFT_MOST, SOFT_OUT = range(11)
 STANDBY, LIST, HEAD, TAIL, LENGTH = 16, 3, 0, 1, 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from octavo.memory.section import Section
+from octavo.memory.pages.section import Section
 
 
 class MappableFile(Protocol):

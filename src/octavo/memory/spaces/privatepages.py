@@ -6,7 +6,7 @@ sections.
                held      frame << 12 | HELD (bit 1), not present: the page has a frame and no access
                          is allowed (NOACCESS, GUARD), or it is being written to a page file
                          (WRITING, bit 3)
-               paged     in a page file, see `octavo.memory.spaces.pagefile`
+               paged     in a page file, see `octavo.memory.pagers.pagefile`
                0         no page: demand-zero if the run is committed
     dirty      set where the page is not all zeros, for all that is known: only such pages have to
                be written
@@ -35,12 +35,12 @@ from octavo.machine.abi import (
 )
 from octavo.machine.mmu import SoftMmu
 from octavo.machine.pagetables import PageTables
-from octavo.memory.physical import RESERVE, PhysicalMemory
-from octavo.memory.section import Segment
-from octavo.memory.spaces.pagefile import PAGED, PageFiles
+from octavo.memory.frames.physical import RESERVE, PhysicalMemory
+from octavo.memory.pagers.pagefile import PAGED, PageFiles
+from octavo.memory.pages.residency import share, unshare
+from octavo.memory.pages.section import Segment
+from octavo.memory.reclaim.replacement import Replacement
 from octavo.memory.spaces.protect import Protect, entry_bits, is_held, permits
-from octavo.memory.spaces.replacement import Replacement
-from octavo.memory.views import share, unshare
 
 HELD = 1 << 1
 WRITING = 1 << 3

@@ -6,7 +6,7 @@
                        page
     image              the same section, mapped as its ELF program headers say
                        (`octavo.memory.spaces.image`)
-    external           whatever a pager outside the executive keeps (`octavo.memory.external`)
+    external           what a pager outside the executive keeps (`octavo.memory.pagers.external`)
     device             frames that are no memory: nothing is read, written or counted
 
 A section object lives until it is closed and its last view is gone. One that was made with a name
@@ -26,15 +26,15 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from octavo.arguments import given, label, numbers, seconds, shown, whole
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_SHIFT, STATE, State
-from octavo.memory.arguments import given, label, numbers, seconds, shown, whole
-from octavo.memory.external.memoryobject import TIMEOUT_SECONDS, MemoryObject
-from octavo.memory.external.messages import MESSAGES, ExternalPager
-from octavo.memory.lists import PRIORITIES
-from octavo.memory.physical import BASES_IN_FRAME
-from octavo.memory.section import Section
+from octavo.memory.frames.pagelists import PRIORITIES
+from octavo.memory.frames.physical import BASES_IN_FRAME
+from octavo.memory.pagers.defaultpager import DefaultPager
+from octavo.memory.pagers.external.memoryobject import TIMEOUT_SECONDS, MemoryObject
+from octavo.memory.pagers.external.messages import MESSAGES, ExternalPager
+from octavo.memory.pages.section import Section
 from octavo.memory.spaces.commit import groups_in
-from octavo.memory.spaces.defaultpager import DefaultPager
 from octavo.memory.spaces.mappable import MappableFile
 from octavo.memory.spaces.protect import (
     Protect,

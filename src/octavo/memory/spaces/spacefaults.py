@@ -23,10 +23,10 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from octavo.arguments import hexed, numbers, octets, whole
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, PRESENT, WRITABLE
 from octavo.machine.mmukernels import EXECUTE, READ, WRITE
 from octavo.machine.pagetables import PageTables
-from octavo.memory.arguments import hexed, numbers, octets, whole
 from octavo.memory.spaces.pageins import page_in
 from octavo.memory.spaces.privatepages import PrivatePages, is_paged
 from octavo.memory.spaces.protect import Protect, is_guard, permits

@@ -18,9 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from octavo.arguments import given, numbers, shown
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.machine.mmukernels import WRITE
-from octavo.memory.arguments import given, numbers, shown
+from octavo.memory.pages.residency import settle
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.image import HEADER_BYTES, Image, Part, parse_image
 from octavo.memory.spaces.privatepages import is_paged
@@ -29,7 +30,6 @@ from octavo.memory.spaces.sections import Attribute, SectionObject
 from octavo.memory.spaces.spacefaults import SpaceFaults
 from octavo.memory.spaces.vad import Run, Vad
 from octavo.memory.spaces.view import Inherit, View
-from octavo.memory.views import settle
 from octavo.printing import counted
 from octavo.status import Status, StatusError
 

@@ -53,7 +53,7 @@ class View:
         return low << PAGE_SHIFT, max(low, high) << PAGE_SHIFT
 
     def forget(self, first: int, end: int) -> None:
-        """See `octavo.memory.section.Mapped`."""
+        """See `octavo.memory.pages.section.Mapped`."""
         self.space.pages.forget_shared(*self._span(first, end))
 
     def let_go(self, first: int, end: int) -> None:
@@ -64,7 +64,7 @@ class View:
                 pages.forget_shared(address, address + PAGE_SIZE)
 
     def where(self, number: int) -> str:
-        """See `octavo.memory.section.Mapped`."""
+        """See `octavo.memory.pages.section.Mapped`."""
         address = number - self.first + self.vad.start << PAGE_SHIFT
         inside = self.vad.start <= address >> PAGE_SHIFT < self.vad.end
         return (
@@ -74,7 +74,7 @@ class View:
         )
 
     def must_keep(self, number: int) -> bool:
-        """See `octavo.memory.section.Mapped`."""
+        """See `octavo.memory.pages.section.Mapped`."""
         page = number - self.first + self.vad.start
         space = self.space
         if not self.vad.start <= page < self.vad.end or not space.tables.get(page << PAGE_SHIFT):
@@ -87,7 +87,7 @@ class View:
         return page in space.locked or space.pages.staying < space.minimum + others
 
     def clean(self, first: int, end: int) -> None:
-        """See `octavo.memory.section.Mapped`."""
+        """See `octavo.memory.pages.section.Mapped`."""
         pages = self.space.pages
         start, stop = self._span(first, end)
         for address in range(start, stop, 1 << PAGE_SHIFT):

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from octavo.machine.abi import PAGE_SHIFT, PRESENT, SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.machine.mmukernels import WRITE
-from octavo.memory.section import Section, Segment
+from octavo.memory.pages.residency import settle
+from octavo.memory.pages.section import Section, Segment
 from octavo.memory.spaces.advice import Advice, window
 from octavo.memory.spaces.protect import Protect, is_copy, may_write
-from octavo.memory.views import settle
 from octavo.printing import counted
 from octavo.status import Status, StatusError
 

@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import numpy as np
 
+from octavo.arguments import given, invalid, label, whole
 from octavo.machine.abi import HOLDER, SEGMENT_PAGES, SEGMENT_SHIFT, USE
 from octavo.machine.mmu import References, SoftMmu
 from octavo.machine.mmukernels import EXECUTE, READ, WRITE
 from octavo.machine.paging import PageTableFormat
-from octavo.memory.arguments import given, invalid, label, whole
+from octavo.memory.frames.tableframes import TableFrames
 from octavo.memory.manager import MemoryManager
+from octavo.memory.pagers.pagefile import PageFiles, PageStore
+from octavo.memory.reclaim.balance import BalanceSetManager
+from octavo.memory.reclaim.eviction import Eviction
+from octavo.memory.reclaim.profiles import Profile, make_profile
+from octavo.memory.reclaim.replacement import Replacement
 from octavo.memory.spaces.addressspace import AddressSpace
-from octavo.memory.spaces.balance import BalanceSetManager
 from octavo.memory.spaces.bulk import Bulk
 from octavo.memory.spaces.commit import Commitment
-from octavo.memory.spaces.eviction import Eviction
-from octavo.memory.spaces.pagefile import PageFiles, PageStore
 from octavo.memory.spaces.privatepages import PrivatePages, is_leaving, is_paged
-from octavo.memory.spaces.profiles import Profile, make_profile
-from octavo.memory.spaces.replacement import Replacement
 from octavo.memory.spaces.sections import Sections
 from octavo.memory.spaces.vad import Vad
 from octavo.memory.spaces.view import Inherit, View
-from octavo.memory.tableframes import TableFrames
 from octavo.status import Status, StatusError
 
 CLOSE_SECONDS = 0.001  # how often closing looks whether all has ended

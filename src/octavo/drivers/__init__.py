@@ -1,1 +1,0 @@
-"""Drivers: image files and RAM disks."""

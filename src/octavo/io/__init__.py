@@ -1,1 +1,0 @@
-"""Requests to devices, the volumes on them, and faults to inject."""

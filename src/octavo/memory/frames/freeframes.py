@@ -1,0 +1,145 @@
+"""The free frames of a machine: one buddy allocator for each segment, and who may fall back to
+which.
+
+Segments are given lowest first. A caller names the highest segment that it reaches; frames come
+from there first and then from the lower ones, so that the scarce low memory lasts. Whatever is
+given back goes to the segment that it lies in.
+
+For the rest of memory this is one allocator with `Buddy`'s interface.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from octavo.machine.abi import State
+from octavo.memory.frames.buddy import MAX_ORDER, Buddy, Run
+from octavo.memory.frames.buddykernels import FREE
+from octavo.memory.frames.pfn import PfnDatabase
+
+Bounds = tuple[str, int, int]  # name, first frame, end
+
+
+class FreeFrames:
+    """Buddy allocators over `bounds` (ascending, disjoint); without bounds, one over everything."""
+
+    def __init__(
+        self, pfns: PfnDatabase, bounds: Sequence[Bounds] = (), max_order: int = MAX_ORDER
+    ) -> None:
+        self.pfns = pfns
+        self.max_order = max_order
+        self.segments = [
+            Buddy(pfns, max_order, first, end, name) for name, first, end in bounds
+        ] or [Buddy(pfns, max_order)]
+        self._starts = [first for _, first, _ in bounds] or [0]
+        self._zones = [segment.zone for segment in self.segments]
+        self._downward = list(reversed(self.segments))
+
+    @property
+    def free_frames(self) -> int:
+        """Frames on all free lists."""
+        total = 0
+        for zone in (
+            self._zones
+        ):  # asked for several times a fault: a sum() over a generator would be three times as slow
+            total += zone[FREE]
+        return total
+
+    @property
+    def blocks(self) -> list[int]:
+        """Free blocks by order, of all segments."""
+        return [
+            sum(column)
+            for column in zip(*(segment.blocks for segment in self.segments), strict=True)
+        ]
+
+    def segment_of(self, frame: int) -> Buddy:
+        """The segment in which a frame lies."""
+        return self.segments[bisect_right(self._starts, frame) - 1]
+
+    def reaching(self, name: str) -> list[Buddy]:
+        """The segments that a caller uses who reaches up to the one called `name`, in the order of
+        use.
+        """
+        index = next((i for i, segment in enumerate(self.segments) if segment.name == name), -1)
+        return list(reversed(self.segments[: index + 1]))
+
+    def _split(self, first: int, count: int) -> list[tuple[Buddy, int, int]]:
+        """A run as (segment, first, count), cut where segments meet."""
+        out = []
+        while count:
+            index = bisect_right(self._starts, first) - 1
+            end = self._starts[index + 1] if index + 1 < len(self._starts) else first + count
+            size = min(count, end - first)
+            out.append((self.segments[index], first, size))
+            first += size
+            count -= size
+        return out
+
+    def add(self, first: int, count: int) -> None:
+        """Gives the allocators frames that were ABSENT until now (boot)."""
+        for segment, start, size in self._split(first, count):
+            segment.add(start, size)
+
+    def free(self, first: int, count: int, was: State) -> None:
+        """Gives back `count` frames from `first` on, all in state `was`, without flags or PTE."""
+        if len(self.segments) == 1:
+            self.segments[0].free(first, count, was)
+            return
+        for segment, start, size in self._split(first, count):
+            segment.free(start, size, was)
+
+    def take(self, count: int, state: State) -> list[Run]:
+        """`count` frames in state `state`, as runs, from the highest segment that has any; the
+        caller has seen that they are there.
+        """
+        out: list[Run] = []
+        for segment in self._downward:
+            have = segment.zone[FREE]
+            if have >= count:
+                return out + segment.take(count, state) if out else segment.take(count, state)
+            if have:
+                out += segment.take(have, state)
+                count -= have
+        raise AssertionError("more frames were asked for than are free")
+
+    def take_constrained(
+        self,
+        count: int,
+        state: State,
+        below: int = 0,
+        align: int = 1,
+        boundary: int = 0,
+        privileged: bool = False,
+    ) -> int:
+        """As `Buddy.take_constrained`, from the highest segment that has such a run."""
+        for segment in self._downward:
+            first = segment.take_constrained(count, state, below, align, boundary, privileged)
+            if first:
+                return first
+        return 0
+
+    def take_block(
+        self, order: int, state: State, reaching: str = "", privileged: bool = False
+    ) -> int:
+        """As `Buddy.take_block`, from the segments up to the one called `reaching` ("": all)."""
+        for segment in self.reaching(reaching) if reaching else self._downward:
+            first = segment.take_block(order, state, privileged)
+            if first:
+                return first
+        return 0
+
+    def statistics(self) -> dict[str, object]:
+        """Free frames and free blocks by order in all, and the figures of each segment."""
+        return {
+            "free_frames": self.free_frames,
+            "blocks": self.blocks,
+            "segments": {s.name: s.statistics() for s in self.segments},
+        }
+
+    def check(self) -> None:
+        """Every segment is right, and together they hold every free frame."""
+        for segment in self.segments:
+            segment.check()
+        assert self.free_frames == self.pfns.counts[State.FREE]

@@ -1,0 +1,1 @@
+"""Pages of sections: where they are, how they come in, and how they are written back."""

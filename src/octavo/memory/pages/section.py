@@ -1,0 +1,226 @@
+"""Sections and the pager protocol: the only way in which data comes into memory and goes out again
+(rule 2).
+
+A section (Mach: memory object) is `size` bytes of something that a pager keeps: a file, a
+directory, the FAT of a volume. Its pages are found through prototype PTEs, 128 of them in a
+segment, which is 512 KiB of the section and what one view of the cache shows.
+
+    Section --segments--> Segment k --base--> link[base .. base + 128)    one int32 a page:
+                        0     absent: the pager has it
+                        +pfn  active: the cache shows its segment, or an address space maps it
+                        -pfn  in transition: on the standby or modified list, or in I/O
+
+Segments come with the first page or view and go with the last one. The USE word of a frame's PFN
+entry counts the page-table entries that lead to it; the section knows its views in address spaces
+(`Mapped`), so each of these entries can be found.
+
+The pager sees frames, not copies: `data_request` fills buffers that *are* the frames, `data_return`
+writes from them. Both work in clusters. Neither may touch the section it serves (that would be a
+page fault inside paging I/O).
+
+Source: Mach's external memory management (data_request, data_return; Young et al. 1987) and NT's
+prototype PTEs. Departures: a call and its return stand for request and supply; returns come in
+batches over many sections of one pager, so that it can write neighbours on the device in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, PRIORITY, SEGMENT_PAGES, SEGMENT_SHIFT
+from octavo.status import Status, StatusError
+from octavo.threads.wait import Event, Waiters
+
+VIEW_SHIFT = PAGE_SHIFT + SEGMENT_SHIFT
+VIEW_SIZE = 1 << VIEW_SHIFT  # bytes: 512 KiB
+
+
+@dataclass(frozen=True, slots=True)
+class DirtyRun:
+    """Consecutive dirty pages of a section, `page` on; `buffers` are their bytes, whole frames."""
+
+    section: Section
+    page: int
+    buffers: list[memoryview]
+
+
+class NoRoomError(StatusError):
+    """A pager has no room for all pages of a run: bit i of `kept` is set for page i of the run if
+    it was kept, none perhaps.
+    """
+
+    def __init__(self, status: Status, text: str, kept: int) -> None:
+        super().__init__(status, text)
+        self.kept = kept
+
+
+class Pager(Protocol):
+    """Who keeps the data of sections that are not in memory."""
+
+    def data_request(
+        self, section: Section, page: int, buffers: list[memoryview], need: range
+    ) -> Coroutine[Waiters, None, int | None]:
+        """Fills the buffers (whole frames) with the section's bytes from `page` on; zeros beyond
+        what it has.
+
+        Pages `need` (indexes from 0) are those that somebody waits for; the others may be left out.
+        Returns None when all are filled, else a mask of those that are. Raises StatusError.
+        """
+
+    async def data_return(self, runs: Sequence[DirtyRun]) -> list[StatusError | None]:
+        """Keeps the runs; for each, None or the error for which it could not (`NoRoomError`: not
+        all of it). Never raises.
+        """
+
+
+class Mapped(Protocol):
+    """A view of a section in an address space, as its section sees it. Pages are the section's."""
+
+    def forget(self, first: int, end: int) -> None:
+        """Takes the section's pages [first, end) out of the page tables; private copies of them
+        stay.
+        """
+
+    def must_keep(self, number: int) -> bool:
+        """True when page `number` may not be taken out of the page tables: it is locked, or its
+        space has no more than its minimum.
+        """
+
+    def where(self, number: int) -> str:
+        """Space and address at which page `number` is in the page tables, in words; "" when it is
+        not.
+        """
+
+    def clean(self, first: int, end: int) -> None:
+        """Makes the section's pages [first, end) read-only in the page tables: the next write is to
+        be noticed.
+        """
+
+
+class Gate(Protocol):
+    """Who may prohibit accesses to a section's pages."""
+
+    def prohibits(self, page: int, write: bool) -> bool:
+        """True when a page may not be read, or written, now."""
+
+    async def admit(self, page: int, write: bool) -> None:
+        """Waits until an access is not prohibited; it may be again as soon as something else is
+        waited for. Raises StatusError.
+        """
+
+
+@dataclass(slots=True, eq=False)
+class Read:
+    """A page-in under way: indexes [first, end) of a segment. `event` exists once a second thread
+    waits for it.
+    """
+
+    first: int
+    end: int
+    event: Event | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Segment:
+    """128 pages of a section. Masks have bit i for page i."""
+
+    section: Section
+    index: int
+    base: int  # of its prototype PTEs in Ram.link
+    used: int = 0  # PTEs that are not 0
+    mapped: bool = False  # the cache shows it: its resident pages are active
+    shares: int = 0  # page-table entries that lead to its pages
+    pins: int = 0  # threads that work on its pages: it stays mapped
+    holds: int = (
+        0  # threads that bring pages in for address spaces: it stays, and may be unmapped meanwhile
+    )
+    dirty: int = 0
+    writing: int = 0
+    prefetched: int = 0  # brought in by read-ahead and not yet asked for
+    referenced: bool = False  # used since the cache's hand last passed
+    reads: list[Read] = field(default_factory=list)
+
+
+class Section:
+    """`size` bytes kept by a pager. `token` is the pager's own: what the section is to it.
+
+    The lazy writer leaves sections alone that are not `lazy`: nobody gains by their pages being in
+    the page file early. Standby pages of sections with a lower `priority` (0 to 7) are reused
+    first. `leads`, if there, is awaited before any of its pages is written: it brings to the medium
+    what those pages point to, and raises StatusError when they may not be written now (DEVICE_BUSY:
+    try again later).
+
+    For address spaces: at most `cluster` pages a request; no more than `quota` modified pages (0:
+    no limit); its `gate` says whether a page may be entered into page tables; copies are made at
+    the first reference where `eager`. `precious` pages count as modified as soon as they are there,
+    until somebody writes them or the pager has them back.
+    """
+
+    __slots__ = (
+        "name",
+        "pager",
+        "token",
+        "size",
+        "segments",
+        "dirty",
+        "writes",
+        "idle",
+        "views",
+        "lazy",
+        "leads",
+        "priority",
+        "cluster",
+        "number",
+        "quota",
+        "gate",
+        "eager",
+        "precious",
+    )
+
+    def __init__(self, name: str, pager: Pager, token: object, size: int) -> None:
+        self.name = name
+        self.pager = pager
+        self.token = token
+        self.size = size
+        self.segments: dict[int, Segment] = {}
+        self.dirty = 0  # pages
+        self.writes = 0  # data_returns under way
+        self.idle = Event()  # signalled when `writes` comes back to 0
+        self.views: list[Mapped] = []
+        self.lazy = True
+        self.leads: Callable[[], Awaitable[None]] | None = None
+        self.quota = 0
+        self.gate: Gate | None = None
+        self.eager = False
+        self.precious: set[int] = set()
+        self.number = 0  # to the replacement policy, see `octavo.memory.reclaim.replacement`
+        self.priority = PRIORITY
+        self.cluster = SEGMENT_PAGES  # pages of one data_request at most, from address spaces
+
+    @property
+    def pages(self) -> int:
+        """Pages that its size comes to."""
+        return self.size + PAGE_SIZE - 1 >> PAGE_SHIFT
+
+    def resident(self) -> int:
+        """Pages in memory."""
+        return sum(segment.used for segment in self.segments.values())
+
+
+def mask_runs(mask: int) -> list[tuple[int, int]]:
+    """The runs of set bits as (first, end), ascending."""
+    out = []
+    while mask:
+        first = (mask & -mask).bit_length() - 1
+        rest = ~(mask >> first)
+        end = first + (rest & -rest).bit_length() - 1
+        out.append((first, end))
+        mask &= -1 << end
+    return out
+
+
+def pages_of(buffers: list[memoryview]) -> list[memoryview]:
+    """Buffers of whole frames, cut into pages."""
+    return [b[at : at + PAGE_SIZE] for b in buffers for at in range(0, len(b), PAGE_SIZE)]

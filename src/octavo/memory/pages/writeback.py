@@ -1,0 +1,375 @@
+"""Dirty pages: marking them, writing them in batches through their pagers, and dropping them.
+
+    clean --mark--> dirty --begin--> writing --end, ok--> clean
+                      ^                 |---mark again---> dirty (and written once more later)
+                      '----end, error---'
+
+A failed write leaves its pages dirty (rule 9). Who asked for the write gets the error; where nobody
+did (lazy writer, page writer) the section keeps it for the next flush.
+
+Order on the medium: a section's `leads` is awaited first, and nothing may wait between its end and
+the beginning of the write: what goes out is what the pages say then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from octavo.machine.abi import MODIFIED, SEGMENT_PAGES, SEGMENT_SHIFT, WRITING, State
+from octavo.memory.frames.pfn import runs_of
+from octavo.memory.frames.physical import PhysicalMemory
+from octavo.memory.pages.section import DirtyRun, NoRoomError, Pager, Section, Segment, mask_runs
+from octavo.status import Status, StatusError
+from octavo.threads.scheduler import Scheduler
+from octavo.threads.wait import Event
+
+BATCH_PAGES = 1024  # pages that one data_return carries at most
+PIN_SECONDS = 100e-6  # how often a purge looks whether a view is free again
+
+
+@dataclass(slots=True)
+class Pick:
+    """Pages [first, end) of a segment that are to be written."""
+
+    segment: Segment
+    first: int
+    end: int
+
+
+class WriteBack:
+    """All dirty pages of the system. `progress` is signalled whenever a write ends."""
+
+    def __init__(self, physical: PhysicalMemory, scheduler: Scheduler, progress: Event) -> None:
+        self.physical = physical
+        self.scheduler = scheduler
+        self.progress = progress
+        self.sections: dict[Section, None] = {}  # with dirty pages, the longest dirty first
+        self.errors: dict[Section, StatusError] = {}  # of writes that nobody waited for
+        self.in_flight_sections: dict[Section, None] = {}
+        self.dirty = 0  # pages
+        self.in_flight = 0  # pages
+        self.written = 0
+        self.failed = 0
+        self.returns = 0
+
+    def mark(self, segment: Segment, mask: int, written: bool = True) -> None:
+        """Marks resident pages of a segment as modified; not `written`, because their pager wants
+        them back.
+        """
+        if written and segment.section.precious:
+            first = segment.index << SEGMENT_SHIFT
+            segment.section.precious.difference_update(
+                page for a, b in mask_runs(mask) for page in range(first + a, first + b)
+            )
+        new = mask & ~segment.dirty
+        if not new:
+            return
+        segment.dirty |= new
+        pfns, link, base = self.physical.pfns, self.physical.ram.link, segment.base
+        count = 0
+        while new:
+            bit = new & -new
+            pfns.flags[abs(link[base + bit.bit_length() - 1])] |= MODIFIED
+            new ^= bit
+            count += 1
+        section = segment.section
+        if not section.dirty:
+            self.sections[section] = None
+        section.dirty += count
+        self.dirty += count
+
+    def _unmark(self, segment: Segment, mask: int) -> None:
+        count = mask.bit_count()
+        segment.dirty &= ~mask
+        section = segment.section
+        section.dirty -= count
+        self.dirty -= count
+        if not section.dirty:
+            del self.sections[section]
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    def picks(self, section: Section, limit: int = 1 << 30) -> list[Pick]:
+        """Dirty pages of a section that nobody is writing, ascending, at most about `limit` of
+        them.
+        """
+        out = []
+        for index in sorted(section.segments) if len(section.segments) > 1 else section.segments:
+            segment = section.segments[index]
+            for first, end in mask_runs(segment.dirty & ~segment.writing):
+                out.append(Pick(segment, first, end))
+                limit -= end - first
+            if limit <= 0:
+                break
+        return out
+
+    def oldest(self, limit: int) -> list[Pick]:
+        """About `limit` dirty pages, of the sections that have been dirty for longest; those that
+        must be led come last.
+        """
+        out: list[Pick] = []
+        for section in sorted(self.sections, key=lambda s: s.leads is not None):
+            picks = self.picks(section, limit) if section.lazy else []
+            out += picks
+            limit -= sum(p.end - p.first for p in picks)
+            if limit <= 0:
+                break
+        return out
+
+    async def write(
+        self, picks: Iterable[Pick], asked: bool = True
+    ) -> tuple[int, StatusError | None]:
+        """Writes picked pages in batches; returns the pages that are clean now and the first error.
+
+        Not `asked`, that is for the system's own writers, errors stay with their sections for the
+        next flush.
+        """
+        groups: dict[Pager, list[Pick]] = {}
+        for pick in picks:
+            groups.setdefault(pick.segment.section.pager, []).append(pick)
+        clean, first_error = 0, None
+        for pager, group in groups.items():
+            for batch in _batches(group):
+                errors = await self._write_batch(pager, batch)
+                for pick, error in zip(batch, errors, strict=True):
+                    if error is None:
+                        clean += pick.end - pick.first
+                        continue
+                    first_error = first_error or error
+                    if isinstance(
+                        error, NoRoomError
+                    ):  # the pages are safe where they are: nothing to be told later
+                        clean += error.kept.bit_count()
+                    elif not asked and error.status != Status.DEVICE_BUSY:
+                        self.errors.setdefault(pick.segment.section, error)
+        return clean, first_error
+
+    async def _write_batch(self, pager: Pager, batch: list[Pick]) -> list[StatusError | None]:
+        held = await self._lead(batch)
+        # A page may have been written or dropped since it was picked: only what is dirty still is
+        # begun.
+        live = [
+            p
+            for p in batch
+            if p.segment.section not in held
+            and p.segment.dirty & ~p.segment.writing & _mask(p) == _mask(p)
+        ]
+        errors = dict(
+            zip(map(id, live), await pager.data_return([self._begin(p) for p in live]), strict=True)
+        )
+        self.returns += 1
+        for pick in live:
+            error = errors[id(pick)]
+            kept = (
+                _mask(pick)
+                if error is None
+                else error.kept << pick.first
+                if isinstance(error, NoRoomError)
+                else 0
+            )
+            self._end(pick, kept)
+            self.written += kept.bit_count()
+            self.failed += pick.end - pick.first - kept.bit_count()
+        self.progress.signal()
+        return [held.get(pick.segment.section) or errors.get(id(pick)) for pick in batch]
+
+    async def _lead(self, batch: list[Pick]) -> dict[Section, StatusError]:
+        """Has what the batch's pages point to written; returns the sections that may not be
+        written, and why.
+        """
+        led = {pick.segment.section: pick.segment.section.leads for pick in batch}
+        failed: dict[Callable[[], Awaitable[None]], StatusError] = {}
+        for leads in {leads for leads in led.values() if leads is not None}:
+            try:
+                await leads()
+            except StatusError as error:
+                failed[leads] = error
+        return (
+            {
+                section: failed[leads]
+                for section, leads in led.items()
+                if leads is not None and leads in failed
+            }
+            if failed
+            else {}
+        )
+
+    def _begin(self, pick: Pick) -> DirtyRun:
+        segment, ram, pfns = pick.segment, self.physical.ram, self.physical.pfns
+        frames = [
+            abs(f) for f in ram.link[segment.base + pick.first : segment.base + pick.end].tolist()
+        ]
+        for pfn in frames:
+            pfns.flags[pfn] = pfns.flags[pfn] & ~MODIFIED | WRITING
+            if pfns.state[pfn] == State.MODIFIED:
+                self.physical.modified.remove(pfn, State.TRANSITION)
+        mask = _mask(pick)
+        assert segment.dirty & mask == mask and not segment.writing & mask
+        self._unmark(segment, mask)
+        segment.writing |= mask
+        for view in segment.section.views:
+            view.clean(
+                (segment.index << SEGMENT_SHIFT) + pick.first,
+                (segment.index << SEGMENT_SHIFT) + pick.end,
+            )
+        segment.section.writes += 1
+        self.in_flight_sections[segment.section] = None
+        self.in_flight += len(frames)
+        buffers = [ram.frame(*run) for run in runs_of(frames)]
+        return DirtyRun(segment.section, (segment.index << SEGMENT_SHIFT) + pick.first, buffers)
+
+    def _end(self, pick: Pick, kept: int) -> None:
+        segment, physical = pick.segment, self.physical
+        pfns = physical.pfns
+        entries = physical.ram.link[segment.base + pick.first : segment.base + pick.end].tolist()
+        mask = _mask(pick)
+        segment.writing &= ~mask
+        if mask & ~kept:
+            self.mark(segment, mask & ~kept)
+        idle: list[int] = []
+        for entry in entries:
+            pfn = abs(entry)
+            pfns.flags[pfn] &= ~WRITING
+            if entry > 0:
+                continue
+            if pfns.flags[pfn] & MODIFIED:
+                physical.modified.append(-entry, 1, State.TRANSITION)
+            else:
+                idle.append(-entry)
+        for first, count in runs_of(idle):
+            physical.standby.append(first, count, State.TRANSITION, segment.section.priority)
+        self.in_flight -= len(entries)
+        section = segment.section
+        section.writes -= 1
+        if not section.writes:
+            del self.in_flight_sections[section]
+            section.idle.signal()
+
+    async def flush(self, section: Section, first: int = 0, end: int = 1 << 52) -> None:
+        """Writes every page of [first, end) of the section that was dirty at the call; raises what
+        failed, now or since the last flush.
+        """
+        error = None
+        while section.dirty or section.writes:
+            picks = self.picks(section)
+            if first or end < section.pages:
+                picks = [part for pick in picks if (part := _clip(pick, first, end)) is not None]
+            if picks:
+                _, error = await self.write(picks)
+                if error is not None:
+                    break
+            elif section.writes:
+                await self.wait_idle(section)
+            else:
+                break
+        left = self.errors.pop(section, None)
+        error = error or left
+        if error is not None:
+            raise error
+
+    async def wait_idle(self, section: Section) -> None:
+        """Waits until no page of the section is being written."""
+        while section.writes:
+            section.idle.clear()
+            await section.idle.wait()
+
+    # -- dropping ---------------------------------------------------------------------------------
+
+    async def purge(
+        self, section: Section, first_page: int, end_page: int = 1 << 52, dirty: bool = True
+    ) -> None:
+        """Drops the pages [first_page, end_page), those too that are `dirty` if so said, after the
+        I/O on them has ended and nobody works on their views.
+        """
+        while True:
+            await self.wait_idle(section)
+            segments = section.segments.values()
+            reads = [r for s in segments for r in s.reads]
+            if reads:
+                if reads[0].event is None:
+                    reads[0].event = Event()
+                await reads[0].event.wait()
+            elif any(
+                s.pins or s.holds for s in segments if s.index + 1 << SEGMENT_SHIFT > first_page
+            ):
+                await self.scheduler.sleep(PIN_SECONDS)
+            else:
+                break
+        for view in section.views:
+            view.forget(first_page, end_page)
+        for segment in list(section.segments.values()):
+            first = max(0, first_page - (segment.index << SEGMENT_SHIFT))
+            end = min(SEGMENT_PAGES, end_page - (segment.index << SEGMENT_SHIFT))
+            if first < end:
+                self._purge_segment(
+                    segment, (1 << end) - (1 << first) & ~(0 if dirty else segment.dirty)
+                )
+
+    def _purge_segment(self, segment: Segment, mask: int) -> None:
+        physical = self.physical
+        link, pfns = physical.ram.link, physical.pfns
+        if segment.dirty & mask:
+            self._unmark(segment, segment.dirty & mask)
+        segment.prefetched &= ~mask
+        active, passive = [], []
+        for at in (segment.base + i for first, end in mask_runs(mask) for i in range(first, end)):
+            entry = link[at]
+            link[at] = 0
+            if entry > 0:
+                active.append(entry)
+            elif entry:
+                passive.append(-entry)
+        for pfn in passive:
+            modified = pfns.state[pfn] == State.MODIFIED
+            (physical.modified if modified else physical.standby).remove(pfn, State.ACTIVE)
+        segment.used -= len(active) + len(passive)
+        physical.free(active + passive, State.ACTIVE)
+        physical.release_if_empty(segment)
+
+    def statistics(self) -> dict[str, int]:
+        """Pages dirty, in flight, written and failed; data_returns made."""
+        return {
+            "dirty": self.dirty,
+            "in_flight": self.in_flight,
+            "written": self.written,
+            "failed": self.failed,
+            "returns": self.returns,
+        }
+
+    def check(self) -> None:
+        """Masks, section counts and the total of dirty pages agree."""
+        total = 0
+        for section in {s.section for s in self.physical.segments.values()}:
+            dirty = sum(s.dirty.bit_count() for s in section.segments.values())
+            assert dirty == section.dirty, (
+                f"{section.name}: {dirty} dirty pages, {section.dirty} counted"
+            )
+            assert bool(dirty) == (section in self.sections)
+            total += dirty
+        assert total == self.dirty
+
+
+def _mask(pick: Pick) -> int:
+    return (1 << pick.end) - (1 << pick.first)
+
+
+def _clip(pick: Pick, first: int, end: int) -> Pick | None:
+    """The part of a pick that lies in pages [first, end) of its section."""
+    base = pick.segment.index << SEGMENT_SHIFT
+    low, high = max(pick.first, first - base), min(pick.end, end - base)
+    return Pick(pick.segment, low, high) if low < high else None
+
+
+def _batches(picks: list[Pick]) -> Iterator[list[Pick]]:
+    """Cuts picks into lists of about BATCH_PAGES pages."""
+    batch: list[Pick] = []
+    size = 0
+    for pick in picks:
+        batch.append(pick)
+        size += pick.end - pick.first
+        if size >= BATCH_PAGES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

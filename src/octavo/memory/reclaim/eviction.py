@@ -1,0 +1,266 @@
+"""Eviction: pages leave address spaces, and their frames, as the replacement policy chooses.
+
+    a section's page     taken out of all page tables; then it is on the standby or the modified
+                         list, like any other
+    private, zeros       dropped: it is demand-zero again
+    private              written to a page file, in batches of BATCH pages in one stretch where the
+                         page file has one
+
+    present --victim--> held, WRITING --written--> paged, frame free
+                           '--touched meanwhile--> present again;
+                                                   without anybody who left, the slot is freed
+
+All spaces that a fork let share a page lose it together. Locked pages stay, and those of spaces at
+their minimum. Writing needs no frame, and a failed write leaves the page as it was.
+
+Source: Mach's clustered page-out; NT's working sets. Departure: private pages have no standby list:
+one that was written is freed at once, since it was chosen because frames are wanted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from octavo.machine.abi import ACCESSED, DIRTY, PAGE_SHIFT, PRESENT, State
+from octavo.memory.frames.physical import BASE_MASK
+from octavo.memory.reclaim.replacement import Replacement
+from octavo.memory.spaces.privatepages import is_paged
+from octavo.status import StatusError
+
+if TYPE_CHECKING:
+    from octavo.memory.spaces.addressspace import AddressSpace
+    from octavo.memory.spaces.spaceviews import SpaceViews
+    from octavo.memory.spaces.virtual import VirtualMemory
+
+BATCH = 32
+
+
+@dataclass(slots=True)
+class Pick:
+    """A private page on its way out: the spaces that have it, and their entries while it is
+    written.
+    """
+
+    frame: int
+    address: int
+    sharers: list[tuple[AddressSpace, int]]
+
+
+class Eviction:
+    """Evicts pages of the spaces of `machine`; `standby` is False where clean pages are free at
+    once (Mach).
+    """
+
+    def __init__(
+        self, machine: VirtualMemory, replacement: Replacement, standby: bool = True
+    ) -> None:
+        self.machine, self.replacement, self.standby = machine, replacement, standby
+        self.physical = machine.physical
+        self.batch = BATCH
+        self.writing: set[int] = set()  # frames of pages on their way out
+        self.dropped = self.evicted = self.kept = self.unmapped = self.spared = 0
+
+    async def evict(self, needed: int) -> int:
+        """Lets at least `needed` pages leave, if they can; returns how many have left."""
+        self.replacement.harvest()
+        policy = self.replacement.policy
+        wanted = max(needed, self.batch)
+        left, picks, spared = 0, list[Pick](), list[int]()
+        for _ in range(policy.count):
+            frame = policy.victim()
+            if self._must_stay(frame):
+                spared.append(frame)
+                continue
+            left += self._take(frame, picks)
+            if left + len(picks) >= wanted:
+                break
+        self.spared += len(spared)
+        for frame in spared:
+            self._stay(frame)
+        return left + await self._write(picks)
+
+    async def trim(self, space: AddressSpace, pages: int) -> int:
+        """Lets `pages` pages of one space leave, those not used for longest first as far as
+        accessed bits say; returns how many have.
+        """
+        policy, candidates = self.replacement.policy, list[tuple[int, int, int]]()
+        for vad in space.vads.all:
+            for _, entry in space.tables.entries(vad.start << PAGE_SHIFT, vad.end << PAGE_SHIFT):
+                frame = space.pages.frame_of(entry)
+                if not is_paged(entry) and policy.has(frame):
+                    age = policy.list_of(frame) if policy.name == "ageing" else 0
+                    candidates.append((entry & ACCESSED, -age, frame))
+        return await self._send([frame for _, _, frame in sorted(candidates)], pages)
+
+    async def let_go(self, space: SpaceViews, first: int, end: int) -> int:
+        """Lets pages [first, end) of one space leave now, but for those that must stay; returns how
+        many have.
+        """
+        entries = space.tables.entries(first << PAGE_SHIFT, end << PAGE_SHIFT)
+        return await self._send(
+            [space.pages.frame_of(entry) for _, entry in entries if not is_paged(entry)],
+            end - first,
+        )
+
+    async def _send(self, frames: list[int], most: int) -> int:
+        """Lets pages in the first `most` of these frames leave that may; returns how many have."""
+        left, picks, policy = 0, list[Pick](), self.replacement.policy
+        for frame in frames:
+            if left + len(picks) >= most:
+                break
+            if policy.has(frame) and not self._must_stay(frame):
+                policy.remove(frame)
+                left += self._take(frame, picks)
+        return left + await self._write(picks)
+
+    # -- one frame --------------------------------------------------------------------------------
+
+    def _private(self, frame: int) -> bool:
+        return self.physical.pfns.holder[frame] == self.machine.holder
+
+    def _stay(self, frame: int) -> None:
+        """A victim that may not leave is known to the policy again."""
+        (self.replacement.again if self._private(frame) else self.replacement.shared)(frame)
+
+    def _must_stay(self, frame: int) -> bool:
+        """True for a page that is locked somewhere, or in a space that has no more than its
+        minimum; or came into a frame that is being written.
+        """
+        if frame in self.writing:
+            return True
+        if self._private(frame):
+            page = self.replacement.page_of(frame)
+            return any(
+                page in s.locked or s.pages.staying <= s.minimum
+                for s in self.replacement.sharers(frame)
+            )
+        section, number = self.replacement.section_page(frame)
+        return any(view.must_keep(number) for view in section.views)
+
+    def _take(self, frame: int, picks: list[Pick]) -> int:
+        """Takes a page out of its spaces, or makes a pick of it; returns 1 when it has left."""
+        if not self._private(frame):
+            return self._unmap(frame)
+        address = self.replacement.page_of(frame) << PAGE_SHIFT
+        sharers = [(space, space.tables.get(address)) for space in self.replacement.sharers(frame)]
+        if all(entry & PRESENT and not entry & DIRTY for _, entry in sharers):
+            for space, entry in sharers:
+                space.pages.forget_zeros(address, entry)
+            self.dropped += 1
+            return 1
+        picks.append(
+            Pick(
+                frame,
+                address,
+                [(space, space.pages.begin_write(address, entry)) for space, entry in sharers],
+            )
+        )
+        return 0
+
+    def _unmap(self, frame: int) -> int:
+        section, number = self.replacement.section_page(frame)
+        pfns, segment = (
+            self.physical.pfns,
+            self.physical.segments[self.physical.pfns.pte[frame] & BASE_MASK],
+        )
+        for view in section.views:
+            view.forget(number, number + 1)
+        if segment.mapped:
+            return 0  # the cache shows it still
+        self.unmapped += 1
+        if (
+            not self.standby
+            and pfns.pte[frame]
+            and self.physical.pfns.state_of(frame) == State.STANDBY
+        ):
+            self.physical.drop_standby(frame)
+        return 1
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    async def _write(self, picks: list[Pick]) -> int:
+        """Writes picked pages to the page files; returns how many frames are free by that."""
+        files, ram = self.machine.files, self.physical.ram
+        if not picks:
+            return 0
+        runs = files.take(len(picks))
+        room = sum(size for _, _, size in runs)
+        for pick in picks[room:]:
+            self._restore(pick)
+        del picks[room:]
+        frames = {pick.frame for pick in picks}
+        self.writing |= frames
+        self.machine.pageout.busy += 1
+        slots = [files.entry(file, first + i) for file, first, size in runs for i in range(size)]
+        try:
+            if picks:
+                await files.write(runs, [ram.frame(pick.frame) for pick in picks])
+        except StatusError as error:
+            self.machine.pageout.evict_error = error
+            for pick, slot in zip(picks, slots, strict=True):
+                self._restore(pick)
+                files.use(slot, -1)
+            return 0
+        finally:
+            self.writing -= frames
+            self.machine.pageout.busy -= 1
+            self.machine.pageout.progress.signal()
+        self.machine.pageout.evict_error = None
+        return sum(self._finish(pick, slot) for pick, slot in zip(picks, slots, strict=True))
+
+    def _live(self, pick: Pick) -> list[tuple[AddressSpace, int]]:
+        """Those for whom the page is on its way out still."""
+        return [
+            (s, marked)
+            for s, marked in pick.sharers
+            if s in self.machine.spaces and s.tables.get(pick.address) == marked
+        ]
+
+    def _finish(self, pick: Pick, slot: int) -> int:
+        live = self._live(pick)
+        for space, marked in live:
+            self.machine.files.use(slot, 1)
+            space.pages.end_write(pick.address, marked, slot)
+        self.machine.files.use(slot, -1)
+        if self._is_there(pick):
+            self.replacement.again(pick.frame)
+            self.kept += 1
+            return 0
+        self.evicted += 1
+        return 1
+
+    def _restore(self, pick: Pick) -> None:
+        """Undoes `begin_write` for a page that could not be written."""
+        for space, marked in self._live(pick):
+            vad = space.vads.find(pick.address >> PAGE_SHIFT)
+            protect = vad.run_at(pick.address >> PAGE_SHIFT)[2] if vad is not None else None
+            assert vad is not None and protect is not None
+            space.pages.remake(
+                pick.address, marked, vad.effective(pick.address >> PAGE_SHIFT, protect)
+            )
+        if self._is_there(pick):
+            self.replacement.again(pick.frame)
+
+    def _is_there(self, pick: Pick) -> bool:
+        """True when the frame still has this very page, which the policy does not know."""
+        policy, replacement = self.replacement.policy, self.replacement
+        if (
+            not self._private(pick.frame)
+            or policy.has(pick.frame)
+            or replacement.page_of(pick.frame) << PAGE_SHIFT != pick.address
+        ):
+            return False
+        return bool(replacement.sharers(pick.frame))
+
+    def statistics(self) -> dict[str, int]:
+        """Pages taken out of the tables, dropped as zeros, written and freed; victims that stayed:
+        touched meanwhile, or held.
+        """
+        return {
+            "unmapped": self.unmapped,
+            "dropped": self.dropped,
+            "evicted": self.evicted,
+            "kept": self.kept,
+            "spared": self.spared,
+        }

@@ -1,0 +1,1 @@
+"""Devices and what is on them: requests, partitions, image files, RAM disks."""
