@@ -14,7 +14,7 @@ from octavo.files import Volume
 from octavo.fs.base import check_file_path
 from octavo.shell.shell import Shell
 from octavo.status import Status, StatusError
-from tests.cli.test_cli import octavo as command
+from tests.command import octavo as command
 from tests.conftest import fsck
 
 ENDS = ["/", "//", "\\", "/.", "/d/.."]

@@ -9,7 +9,7 @@ import pytest
 
 import octavo
 from octavo.shell.shell import Shell
-from tests.cli.test_cli import octavo as octavo_command
+from tests.command import octavo as octavo_command
 from tests.conftest import fsck, make_image
 
 

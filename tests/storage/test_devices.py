@@ -30,7 +30,7 @@ from octavo.transfer.copy import run_copy
 from octavo.transfer.host import HostTree
 from octavo.transfer.plan import plan_copy
 from octavo.transfer.volume import VolumeTree
-from tests.cli.test_cli import octavo as command
+from tests.command import octavo as command
 from tests.conftest import fsck
 
 

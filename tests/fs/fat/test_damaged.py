@@ -18,50 +18,7 @@ from octavo.fs.fat.bpb import parse_boot_sector
 from octavo.fs.fat.entry import parse_directory
 from octavo.fs.fat.mkfs import plan_volume
 from octavo.status import Status, StatusError
-
-FAT_OFFSET = 512  # of the fixture's volume: one reserved sector
-
-
-def patch(image: Path, at: int, data: bytes) -> None:
-    """Overwrites bytes of the image."""
-    with open(image, "r+b") as file:
-        file.seek(at)
-        file.write(data)
-
-
-@pytest.fixture
-def filled(image: Path) -> Path:
-    """Files a.bin and b.bin of three clusters each (clusters 2-4 and 5-7), directory d (cluster 8)
-    with d/inner.txt (cluster 9).
-    """
-    with octavo.open_image(image) as volume:
-        volume.write_bytes("a.bin", b"a" * 3000)
-        volume.write_bytes("b.bin", b"b" * 3000)
-        volume.mkdir("d")
-        volume.write_bytes("d/inner.txt", b"inner")
-        assert volume.space().unit == 1024
-    return image
-
-
-def set_fat(image: Path, cluster: int, value: int) -> None:
-    """Changes a FAT16 entry in both copies."""
-    for copy in range(2):
-        patch(image, FAT_OFFSET + copy * fat_bytes(image) + cluster * 2, struct.pack("<H", value))
-
-
-def fat_bytes(image: Path) -> int:
-    """Bytes in one FAT."""
-    return struct.unpack_from("<H", image.read_bytes()[:512], 22)[0] * 512  # type: ignore[no-any-return]
-
-
-def root_offset(image: Path) -> int:
-    """Where the root directory is."""
-    return FAT_OFFSET + 2 * fat_bytes(image)
-
-
-def data_offset(image: Path, cluster: int) -> int:
-    """Where a cluster is."""
-    return root_offset(image) + 512 * 32 + (cluster - 2) * 1024
+from tests.fs.fat.patches import FAT_OFFSET, data_offset, fat_bytes, patch, root_offset, set_fat
 
 
 def refused(image: Path, path: str) -> str:

@@ -22,9 +22,7 @@ from octavo.status import Status, StatusError
 from octavo.storage.image import ImageDisk
 from octavo.testing.faulty import FaultyDevice
 from tests.conftest import fsck, make_image
-from tests.fs.fat.test_damaged import data_offset, fat_bytes, filled, patch, root_offset, set_fat
-
-__all__ = ["filled"]  # a fixture of test_damaged
+from tests.fs.fat.patches import data_offset, fat_bytes, patch, root_offset, set_fat
 
 FAT_OFFSET = 512
 
