@@ -143,7 +143,6 @@ def copies(folder: Path, commit: str) -> list[Path]:
 def make_images(folder: Path) -> str:
     """Makes what rows on images need; returns why that was not possible, "" if it was."""
     progress("making images")
-    folder.mkdir()
     try:
         images.make(folder)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -156,6 +155,7 @@ def compare(rows: list[str], commit: str, pairs: int) -> Iterable[tuple[str, lis
     with tempfile.TemporaryDirectory(prefix="octavo-compare-") as name:
         folder = Path(name)
         trees = copies(folder, commit)
+        (folder / IMAGES).mkdir()  # rows without images have files of their own there
         missing = make_images(folder / IMAGES) if any(ROWS[row].images for row in rows) else ""
         for row in rows:
             if missing and ROWS[row].images:

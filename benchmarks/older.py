@@ -31,6 +31,7 @@ MOVED = {  # a module of this tree, and the modules of older ones that have what
     "octavo.memory.frames.pfn": ("octavo.memory.pfn",),
     "octavo.memory.frames.physical": ("octavo.memory.physical",),
     "octavo.memory.pages.section": ("octavo.memory.section",),
+    "octavo.memory.reclaim.policies": ("octavo.memory.policies",),
     "octavo.memory.reclaim.policies.lists": ("octavo.memory.policies.lists",),
     "octavo.memory.reclaim.policies.policy": ("octavo.memory.policies.policy",),
     "octavo.storage.device": ("octavo.io.device",),

@@ -12,6 +12,7 @@ counts, since what else the machine does only adds.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -61,6 +62,14 @@ def image(name: str, folder: Path) -> Once:
     """A row of `benchmarks/files.py`, by each file or MB."""
     row = next(row for row in files.rows(Bench(folder)) if row.name == name)
     return lambda: files.once(row.actions[files.OCTAVO], row.before) / row.units
+
+
+def unsynced(setup: Callable[[Path], Once], folder: Path) -> Once:
+    """A row without the host's fsync: what it costs apart from that its writes are on the medium
+    in order, which trees before decision 15 did not see to.
+    """
+    os.fsync = lambda fd: None
+    return setup(folder)
 
 
 def copy_in(folder: Path) -> Once:
@@ -169,6 +178,10 @@ ROWS = {
     "create": Row("file", partial(image, "create"), True),
     "delete": Row("file", partial(image, "delete"), True),
     "copy-in": Row("64 MiB", copy_in, True),
+    "tree-in-nosync": Row("file", partial(unsynced, partial(image, "tree in")), True),
+    "create-nosync": Row("file", partial(unsynced, partial(image, "create")), True),
+    "delete-nosync": Row("file", partial(unsynced, partial(image, "delete")), True),
+    "copy-in-nosync": Row("64 MiB", partial(unsynced, copy_in), True),
     "soft-executive": Row("fault", partial(soft, True)),
     "soft-kernels": Row("fault", partial(soft, False)),
     "zero-executive": Row("fault", partial(zero, True)),

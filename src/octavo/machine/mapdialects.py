@@ -137,6 +137,7 @@ _NAMED = [
     ),
 ]
 _MARKS = (*_START_MARKS, *_NAMED_MARKS, *(mark for dialect in _DIALECTS for mark in dialect.marks))
+_STEMS = {"".join(mark.partition(": ")[:2]) for mark in _MARKS}  # in which marks begin, or all
 
 
 class Entry(NamedTuple):
@@ -176,7 +177,7 @@ def entries_in(line: str) -> list[tuple[Dialect, str]]:
 
 def may_have_entry(lowered: str) -> bool:
     """False for a lower-case text that has nothing of a map and no sign of a start in it; quick."""
-    return any(mark in lowered for mark in _MARKS)
+    return any(stem in lowered for stem in _STEMS) and any(mark in lowered for mark in _MARKS)
 
 
 def start_of(line: str) -> str:
