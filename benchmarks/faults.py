@@ -19,7 +19,7 @@ from octavo.machine.mmukernels import WRITE
 from octavo.machine.paging import FORMATS
 from octavo.machine.ram import Ram
 from octavo.memory.manager import MemoryManager
-from octavo.memory.pages.section import Section
+from octavo.memory.pages.section import ORDINARY, Section
 from octavo.memory.spaces.addressspace import Allocate
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect
@@ -159,6 +159,8 @@ class Paged:
 
 class CopyPager:
     """Keeps a section's pages in a bytearray, without waiting; `inside` is the time spent here."""
+
+    traits = ORDINARY
 
     def __init__(self, pages: int) -> None:
         self.data = bytearray(os.urandom(1 << 12)) * pages

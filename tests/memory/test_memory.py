@@ -18,7 +18,7 @@ from octavo.machine.abi import PAGE_SIZE, State
 from octavo.machine.clock import VirtualClock
 from octavo.machine.ram import Ram
 from octavo.memory.manager import MemoryManager
-from octavo.memory.pages.section import VIEW_SIZE, DirtyRun, NoRoomError, Section
+from octavo.memory.pages.section import VIEW_SIZE, DirtyRun, NoRoomError, PagerTraits, Section
 from octavo.memory.reclaim.pageout import MOST_QUIET_SECONDS
 from octavo.status import Status, StatusError
 from octavo.testing.bytespager import BytesPager
@@ -301,20 +301,20 @@ def test_transfers_that_never_end_are_not_waited_for_without_an_end(kept: int) -
                 for run in runs
             ]
 
-    section = Section("s", Full(scheduler, bytearray()), None, 0)
-    section.lazy = False  # and no lazy writer tries, either
-    memory.pageout.busy += 1
+    pager = Full(scheduler, bytearray())
+    pager.traits = PagerTraits(lazy=False)  # and no lazy writer tries, either
+    section = Section("s", pager, None, 0)
     memory.pageout.modified_limit = (
         memory.limit
     )  # the page writer, who tries again and again, is not at work
     began = scheduler.clock.now()
-    with within_seconds(20), pytest.raises(StatusError, match="there is no room") as caught:
+    transfer = memory.transfers.under_way()
+    with transfer, within_seconds(20), pytest.raises(StatusError, match="no room") as caught:
         for i in range(40):
             scheduler.run(cache.copy_write(section, i * 65536, bytes(65536)))
     assert caught.value.status == Status.NO_MEMORY
     assert MOST_QUIET_SECONDS <= scheduler.clock.now() - began < 2 * MOST_QUIET_SECONDS + 5
     memory.check()
-    memory.pageout.busy -= 1
 
 
 def test_transfers_that_end_late_are_waited_for() -> None:
@@ -367,10 +367,8 @@ def test_views_are_pinned_by_threads_under_way_only() -> None:
     scheduler.run(scheduler.sleep(2))
     assert not any(segment.pins for segment in section.segments.values())
     for segment in section.segments.values():
-        segment.pins += 1
-        with pytest.raises(AssertionError, match="a view stayed pinned"):
+        with segment.pinned(), pytest.raises(AssertionError, match="a view stayed pinned"):
             cache.check()
-        segment.pins -= 1
     cache.check()
 
 
@@ -385,11 +383,10 @@ def test_a_purge_waits_for_pinned_views() -> None:
     segment = section.segments[1]
 
     async def hold() -> None:
-        segment.pins += 1
-        thread = scheduler.spawn(cache.purge(section, 5000), "purge")
-        await scheduler.sleep(0.5)
-        assert segment.used and not thread.finished.signalled
-        segment.pins -= 1
+        with segment.pinned():
+            thread = scheduler.spawn(cache.purge(section, 5000), "purge")
+            await scheduler.sleep(0.5)
+            assert segment.used and not thread.finished.signalled
         await thread.join()
 
     scheduler.run(hold())

@@ -159,7 +159,7 @@ def test_memory_and_cache(session: Session) -> None:
     assert "Read-ahead:" in session("cache") and "Device of C:" in session("cache")
     system = session.shell.system
     assert "PFN database" in session(f"memory {system.plan.database[0]}")
-    segment = next(s for s in system.memory.physical.segments.values() if s.used)
+    segment = next(s for s in system.memory.residency.segments.all() if s.used)
     pfn = abs(next(e for e in system.ram.link[segment.base : segment.base + 64] if e))
     assert f"of {segment.section.name}" in session(f"memory {pfn:#x}")
     assert "absent" in session("memory 0")

@@ -30,7 +30,7 @@ from octavo.cache.writers import Writers
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES
 from octavo.memory.frames.physical import ZERO_PAGE
 from octavo.memory.manager import MemoryManager
-from octavo.memory.pages.section import VIEW_SHIFT, VIEW_SIZE, Section, Segment
+from octavo.memory.pages.section import VIEW_SHIFT, VIEW_SIZE, Pins, Section, Segment
 from octavo.status import StatusError
 
 MOST_GATHERED = 4  # views
@@ -57,11 +57,8 @@ class CacheManager:
 
     async def _resident(self, segment: Segment, first: int, end: int, limit: int) -> None:
         """Makes pages [first, end) of a view active, reading up to `limit` at most."""
-        segment.pins += 1
-        try:
+        with segment.pinned():
             await self.memory.faults.make_resident(segment, first, end, limit)
-        finally:
-            segment.pins -= 1
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -92,21 +89,20 @@ class CacheManager:
 
     async def _gather(self, section: Section, offset: int, stop: int, sequential: bool) -> bytes:
         """The bytes [offset, stop), which lie in few views, copied once."""
-        pieces: list[memoryview] = []
-        pinned: list[Segment] = []
-        try:
+        if stop - 1 >> VIEW_SHIFT == offset >> VIEW_SHIFT:
+            segment = await self._fault(section, offset, stop, sequential)
+            pieces = self._pieces(segment, offset, stop)
+            return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
+        pieces = []
+        with Pins() as pins:  # pages must stay until all of them are copied
             while offset < stop:
                 end = min(stop, (offset | VIEW_MASK) + 1)
                 segment = await self._fault(section, offset, end, sequential)
                 pieces += self._pieces(segment, offset, end)
-                if end < stop:  # its pages must stay until all of them are copied
-                    segment.pins += 1
-                    pinned.append(segment)
+                if end < stop:
+                    pins.pin(segment)
                 offset = end
-            return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
-        finally:
-            for segment in pinned:
-                segment.pins -= 1
+            return b"".join(pieces)
 
     async def copy_read_into(
         self, section: Section, offset: int, buffer: memoryview, history: ReadAhead | None = None
@@ -244,11 +240,9 @@ class CacheManager:
             at = offset + done
             segment = await self.views.get(section, at >> VIEW_SHIFT)
             stop = min(offset + length, (at | VIEW_MASK) + 1)
-            segment.pins += 1
-            try:
-                stop = await self._writable(section, segment, at, stop)
-            finally:
-                segment.pins -= 1
+            stop = self._active_until(segment, at, stop) or await self._writable(
+                section, segment, at, stop
+            )
             for piece in self._pieces(segment, at, stop):
                 piece[:] = view[done : done + len(piece)]
                 done += len(piece)
@@ -265,34 +259,50 @@ class CacheManager:
         New pages hold old bytes of other files until the caller has overwritten them, so nothing
         may wait in between.
         """
-        start = segment.index << VIEW_SHIFT
-        i = (at - start) >> PAGE_SHIFT
-        end = (stop - start - 1 >> PAGE_SHIFT) + 1
+        i = (at & VIEW_MASK) >> PAGE_SHIFT
+        with segment.pinned():
+            while self.ram.link[segment.base + i] <= 0:
+                await self._make_writable(section, segment, i, at, stop)
+        end = self._active_until(segment, at, stop)
+        assert end, "a page that was made active is not"
+        return end
+
+    def _active_until(self, segment: Segment, at: int, stop: int) -> int:
+        """The end of the bytes from `at` on and before `stop` whose pages are active; 0 for
+        none.
+        """
         link, base = self.ram.link, segment.base
-        while link[base + i] <= 0:
-            page = start + (i << PAGE_SHIFT)
-            # Pages that need not be read: those that are wholly overwritten, and those behind the
-            # section's end.
-            last = (
-                end
-                if start + (end - 1 << PAGE_SHIFT) >= section.size
-                else (stop - start) >> PAGE_SHIFT
-            )
-            j = i
-            while j < last and not link[base + j] and page >= at:
-                j += 1
-            if j > i:
-                made = await self.memory.faults.new_pages(segment, i, j, False)
-                if made and j == end and (tail := -stop & PAGE_MASK):
-                    address = (link[base + j - 1] << PAGE_SHIFT) + PAGE_SIZE
-                    self.ram.bytes[address - tail : address] = ZERO_PAGE[:tail]
-            elif page >= section.size and not link[base + i]:
-                await self.memory.faults.new_pages(segment, i, i + 1, True)
-            else:
-                await self.memory.faults.make_resident(segment, i, i + 1, i + 1)
+        start = segment.index << VIEW_SHIFT
+        first = i = (at - start) >> PAGE_SHIFT
+        end = (stop - start - 1 >> PAGE_SHIFT) + 1
         while i < end and link[base + i] > 0:
             i += 1
-        return min(stop, start + (i << PAGE_SHIFT))
+        return min(stop, start + (i << PAGE_SHIFT)) if i > first else 0
+
+    async def _make_writable(
+        self, section: Section, segment: Segment, i: int, at: int, stop: int
+    ) -> None:
+        """One step towards an active page `i`, and those behind it up to byte `stop` if they need
+        not be read: those that are wholly overwritten from `at` on, and those behind the section's
+        end.
+        """
+        link, base, start = self.ram.link, segment.base, segment.index << VIEW_SHIFT
+        page = start + (i << PAGE_SHIFT)
+        end = (stop - start - 1 >> PAGE_SHIFT) + 1
+        behind = start + (end - 1 << PAGE_SHIFT) >= section.size
+        last = end if behind else (stop - start) >> PAGE_SHIFT
+        j = i
+        while j < last and not link[base + j] and page >= at:
+            j += 1
+        if j > i:
+            made = await self.memory.faults.new_pages(segment, i, j, False)
+            if made and j == end and (tail := -stop & PAGE_MASK):
+                address = (link[base + j - 1] << PAGE_SHIFT) + PAGE_SIZE
+                self.ram.bytes[address - tail : address] = ZERO_PAGE[:tail]
+        elif page >= section.size and not link[base + i]:
+            await self.memory.faults.new_pages(segment, i, i + 1, True)
+        else:
+            await self.memory.faults.make_resident(segment, i, i + 1, i + 1)
 
     def try_write(self, section: Section, offset: int, data: bytes) -> bool:
         """Writes a few bytes whose page is active, within the section; False (and nothing done)
@@ -344,17 +354,11 @@ class CacheManager:
         """Keeps the pages of a few bytes active, so that `try_write` cannot fail on them, wherever
         the block waits.
         """
-        held: list[Segment] = []
-        try:
+        with Pins() as pins:
             for at in range(offset & ~PAGE_MASK, offset + length, PAGE_SIZE):
-                segment = await self.views.get(section, at >> VIEW_SHIFT)
-                segment.pins += 1
-                held.append(segment)
+                pins.pin(await self.views.get(section, at >> VIEW_SHIFT))
                 await self.address(section, at, 1)
             yield
-        finally:
-            for segment in held:
-                segment.pins -= 1
 
     def write_held(self, section: Section, offset: int, data: bytes) -> None:
         """Writes bytes whose pages are held, within the section."""

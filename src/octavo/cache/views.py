@@ -11,12 +11,9 @@ import gc
 from collections import OrderedDict
 from types import AsyncGeneratorType, CoroutineType
 
-import numpy as np
-
-from octavo.machine.abi import PTE, State
 from octavo.memory.manager import MemoryManager
-from octavo.memory.pages.residency import try_map, unmap
 from octavo.memory.pages.section import Section, Segment
+from octavo.memory.reclaim.sources import Turn
 
 
 class Views:
@@ -24,24 +21,24 @@ class Views:
 
     def __init__(self, memory: MemoryManager) -> None:
         self.memory = memory
+        self.residency = memory.residency
         self.most = max(8, memory.physical.available // 4)
         self._mapped: OrderedDict[Segment, None] = OrderedDict()  # the front is next under the hand
-        memory.pageout.trimmers.append(self.trim)
+        memory.pageout.add(Turn.VIEWS, self.trim)
 
     async def get(self, section: Section, index: int) -> Segment:
         """The view of a section, mapped."""
         segment = section.segments.get(index)
         if segment is None or not segment.mapped:
-            segment = try_map(self.memory.physical, section, index)
+            segment = self.residency.try_map(section, index)
             while segment is None:
                 await self.memory.pageout.relieve(1)
-                segment = try_map(self.memory.physical, section, index)
+                segment = self.residency.try_map(section, index)
             self._mapped[segment] = None
-            segment.pins += 1  # it is not to make room for itself
-            if len(self._mapped) > self.most:
-                self._unmap_oldest()
-            self.memory.pageout.poke()
-            segment.pins -= 1
+            with segment.pinned():  # it is not to make room for itself
+                if len(self._mapped) > self.most:
+                    self._unmap_oldest()
+                self.memory.pageout.poke()
         segment.referenced = True
         return segment
 
@@ -55,7 +52,7 @@ class Views:
                 segment.referenced = False
                 self._mapped[segment] = None
                 continue
-            return unmap(self.memory.physical, segment)
+            return self.residency.unmap(segment)
         return -1
 
     def trim(self, pages: int) -> int:
@@ -73,28 +70,8 @@ class Views:
         goes on and will not come back.
         """
         segment = section.segments.get(index)
-        if (
-            segment is None
-            or segment not in self._mapped
-            or segment.pins
-            or segment.shares
-            or segment.dirty
-            or segment.writing
-            or segment.reads
-            or not segment.used
-        ):
-            return
-        physical = self.memory.physical
-        links = physical.links[segment.base : segment.base + segment.used]
-        first, count = int(links[0]), segment.used
-        if first <= 0 or not (links == np.arange(first, first + count, dtype=np.int32)).all():
-            return
-        del self._mapped[segment]
-        links[:] = 0
-        physical.pfns.table[first : first + count, PTE] = 0
-        segment.mapped, segment.used, segment.prefetched = False, 0, 0
-        physical.buddy.free(first, count, State.ACTIVE)
-        physical.release_if_empty(segment)
+        if segment is not None and self.residency.abandon(segment):
+            del self._mapped[segment]
 
     async def drop(self, section: Section) -> None:
         """Lets go of a section that nobody will use again: its pages, dirty or not, and its
@@ -104,8 +81,8 @@ class Views:
         await self.memory.writeback.purge(section, 0)
         for segment in list(section.segments.values()):
             if self._mapped.pop(segment, True) is None:
-                unmap(self.memory.physical, segment)
-        self.memory.writeback.errors.pop(section, None)
+                self.residency.unmap(segment)
+        self.memory.writeback.errors.forget(section)
 
     def __len__(self) -> int:
         return len(self._mapped)
@@ -114,7 +91,7 @@ class Views:
         """Exactly the mapped segments are views, and a pinned one is in the hands of a thread that
         is under way: read-ahead, say.
         """
-        assert set(self._mapped) == {s for s in self.memory.physical.segments.values() if s.mapped}
+        assert set(self._mapped) == {s for s in self.residency.segments.all() if s.mapped}
         assert all(_is_worked_on(s) for s in self._mapped if s.pins), "a view stayed pinned"
 
 
@@ -125,7 +102,7 @@ def _is_worked_on(segment: Segment) -> bool:
     ended has no variables.
     """
     holders = gc.get_referrers(segment)
-    lists = [holder for holder in holders if type(holder) is list]
+    lists = [holder for holder in holders if isinstance(holder, list)]
     return any(
         isinstance(h, CoroutineType | AsyncGeneratorType)
         for h in [*holders, *gc.get_referrers(*lists)]

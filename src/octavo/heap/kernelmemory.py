@@ -22,6 +22,7 @@ from octavo.heap.stacks import KernelStacks
 from octavo.heap.systemptes import SystemPtes
 from octavo.machine.paging import PageTableFormat
 from octavo.memory.manager import MemoryManager
+from octavo.memory.reclaim.sources import Turn
 from octavo.status import StatusError
 
 REAP_SECONDS = 5.0  # GNU Mach's
@@ -54,8 +55,8 @@ class KernelMemory:
         self.stacks = KernelStacks(self.space, self.ptes, places["system PTEs"][0])
         self._clock = memory.scheduler.clock
         self._reaped = self._clock.now() - REAP_SECONDS
-        memory.pageout.trimmers.insert(0, self._reap_rarely)
-        memory.pageout.trimmers.append(self.reap)
+        memory.pageout.add(Turn.SPARE, self._reap_rarely)
+        memory.pageout.add(Turn.KEPT, self.reap)
 
     def _make_parts(self, layout: PageTableFormat, places: Mapping[str, Place], cpus: int) -> None:
         """System PTEs and pools; what takes frames comes last, so that nothing is kept when

@@ -13,8 +13,11 @@ from octavo.machine.abi import HOLDER, PAGE_SIZE, SEGMENT_SHIFT, State
 from octavo.machine.ram import Ram
 from octavo.memory.frames.freeframes import Bounds
 from octavo.memory.frames.pfn import PfnDatabase
-from octavo.memory.frames.physical import BASE_MASK, PhysicalMemory
+from octavo.memory.frames.physical import PhysicalMemory
 from octavo.memory.pages.pagein import Faults
+from octavo.memory.pages.residency import Residency
+from octavo.memory.pages.transfers import Transfers
+from octavo.memory.pages.writeback import WriteBack
 from octavo.memory.reclaim.pageout import Pageout
 from octavo.threads.scheduler import Scheduler
 
@@ -46,9 +49,11 @@ class MemoryManager:
         for run in usable:
             self.physical.buddy.add(*run)
         self.limit = sum(count for _, count in usable) + (0 if ram.paper else database[1])
-        self.pageout = Pageout(self.physical, scheduler, pageout)
-        self.writeback = self.pageout.writeback
-        self.faults = Faults(self.physical, self.pageout)
+        self.residency = Residency(self.physical)
+        self.transfers = Transfers()
+        self.writeback = WriteBack(self.residency, scheduler, self.transfers)
+        self.pageout = Pageout(self.residency, self.writeback, self.transfers, scheduler, pageout)
+        self.faults = Faults(self.residency, self.writeback, self.transfers, self.pageout)
         if not ram.paper:
             self.physical.zero_some(min(ZEROED_AT_BOOT, self.physical.available // 16))
 
@@ -112,8 +117,8 @@ class MemoryManager:
         if holder:
             return f"frame {pfn:#x}: {state}, held by {self.pfns.holders[holder]}"
         if pte:
-            segment = self.physical.segments[pte & BASE_MASK]
-            page = (segment.index << SEGMENT_SHIFT) + pte - segment.base
+            segment, i = self.residency.segments.of(pfn)
+            page = (segment.index << SEGMENT_SHIFT) + i
             return f"frame {pfn:#x}: {state}, page {page} of {segment.section.name}"
         if self.pfns.first <= pfn < self.pfns.first + -(-self.pfns.frames * 32 // PAGE_SIZE):
             return f"frame {pfn:#x}: {state}, PFN database"
@@ -135,5 +140,6 @@ class MemoryManager:
     def check(self) -> None:
         """The ledger balances."""
         self.physical.check()
+        self.residency.check()
         self.writeback.check()
         assert self.frames_in_use <= self.limit

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from octavo.arguments import given
 from octavo.machine.abi import PAGE_SIZE
-from octavo.memory.pages.section import DirtyRun, Section
+from octavo.memory.pages.section import ORDINARY, DirtyRun, Section
 from octavo.status import StatusError
 from octavo.testing.faulty import FaultPlan
 from octavo.threads.scheduler import Scheduler
@@ -22,6 +22,8 @@ class BytesPager:
 
     `requests` lists the reads as (first page, pages). With `slow` set to False nothing waits.
     """
+
+    traits = ORDINARY
 
     def __init__(self, scheduler: Scheduler, data: bytearray) -> None:
         self.scheduler = given(scheduler, Scheduler, "a scheduler")

@@ -489,7 +489,7 @@ def test_a_pager_that_does_not_take_pages_back(manner: str) -> None:
         for page in range(PAGES):
             world.write(page, b"kept %3d" % page)
             modified += 1
-    assert error.value.status == Status.IN_PAGE_ERROR and modified == world.control.section.quota
+    assert error.value.status == Status.IN_PAGE_ERROR and modified == world.control.traits.quota
     start = world.machine.scheduler.clock.now()
     for page in range(400):
         world.machine.write(base + page * PAGE_SIZE, b"%d" % page, other)

@@ -139,7 +139,7 @@ class World:
                 s.closed,
                 len(s.views),
                 s.section.priority,
-                s.section.cluster,
+                s.section.pager.traits.cluster,
             )
             for s in virtual.sections.all
         ]
@@ -148,7 +148,7 @@ class World:
             self.control.locks,
             self.control.may_cache,
             self.control.dead,
-            self.external.section.eager,
+            self.external.section.pager.traits.eager,
         ]
         return [
             spaces,

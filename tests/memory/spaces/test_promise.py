@@ -13,8 +13,8 @@ import pytest
 
 import octavo
 from octavo.machine.abi import PAGE_SIZE, PRIORITY, SEGMENT_PAGES
-from octavo.memory.frames.physical import BASES_IN_FRAME
 from octavo.memory.pages.section import NoRoomError
+from octavo.memory.pages.segmenttable import BASES_IN_FRAME
 from octavo.memory.reclaim.balance import OutOfMemory
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate, Free
 from octavo.memory.spaces.advice import Advice
@@ -361,7 +361,7 @@ def test_prototype_ptes_to_their_last_frame() -> None:
     failing.left = -1
     assert len(sections) > 200
     machine.check()
-    assert machine.memory.physical.base_frames <= len(sections) // BASES_IN_FRAME + 1
+    assert machine.memory.residency.segments.frames <= len(sections) // BASES_IN_FRAME + 1
     for base, value in sections:
         assert machine.read(base, 4).rstrip(b"\0") == value
         machine.space.unmap(base)
@@ -369,7 +369,8 @@ def test_prototype_ptes_to_their_last_frame() -> None:
         machine.virtual.sections.close(section)
     machine.run(machine.scheduler.sleep(1))
     machine.check()
-    assert not machine.memory.physical.base_frames and not machine.memory.physical.segments
+    segments = machine.memory.residency.segments
+    assert not segments.frames and not segments.all()
 
 
 def test_a_section_committed_far_apart() -> None:

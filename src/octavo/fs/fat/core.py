@@ -245,10 +245,8 @@ class Core:
                 await writeback.wait_idle(busy)
             else:
                 break
-        for section in [s for s in writeback.errors if s.pager is self.pager]:
-            error = writeback.errors.pop(section)
-            first = first or error
-        return first
+        told = writeback.errors.take_all(self.pager)
+        return first or told
 
     async def lead(self) -> None:
         """What entries point to is on the medium (lines 1); StatusError when it cannot be,
@@ -267,7 +265,7 @@ class Core:
             if not any(section.dirty or section.writes for section in pointed):
                 break
             for section in pointed:
-                if error := writeback.errors.get(section):
+                if error := writeback.errors.peek(section):
                     raise error
         else:
             raise StatusError(
@@ -313,7 +311,7 @@ class Core:
         try:
             await self._write_in_order()
         except StatusError as error:
-            self.cache.memory.writeback.errors.setdefault(self.section, error)
+            self.cache.memory.writeback.errors.note(self.section, error)
             return False
         return True
 

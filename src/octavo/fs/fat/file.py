@@ -251,7 +251,7 @@ class FatFile:
                 await self._give_back(section)
         finally:
             node.opens -= 1  # only now may another thread remove the file
-        error = volume.cache.memory.writeback.errors.pop(section, None)
+        error = volume.cache.memory.writeback.errors.take(section)
         if error is not None:
             raise error
 

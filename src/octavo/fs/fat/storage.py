@@ -158,7 +158,7 @@ class Storage(Core):
         await writeback.write(picks, asked=False)
         for node in nodes:
             busy = node.section is not None and (
-                node.section.dirty or node.section in writeback.errors
+                node.section.dirty or writeback.errors.peek(node.section)
             )
             if not (node.opens or busy or (node.directory is not None and node.directory.live)):
                 await self._drop_node(node)

@@ -18,7 +18,14 @@ from collections.abc import Sequence
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.memory.frames.physical import PhysicalMemory
 from octavo.memory.pagers.pagefile import PageFiles
-from octavo.memory.pages.section import DirtyRun, NoRoomError, Section, Segment, pages_of
+from octavo.memory.pages.section import (
+    DirtyRun,
+    NoRoomError,
+    PagerTraits,
+    Section,
+    Segment,
+    pages_of,
+)
 from octavo.memory.pages.writeback import WriteBack
 from octavo.printing import counted
 from octavo.status import Status, StatusError
@@ -28,6 +35,8 @@ Slots = dict[int, int]  # page -> entry that names its slot
 
 class DefaultPager:
     """Serves all page-file-backed sections of one machine."""
+
+    traits = PagerTraits(lazy=False)
 
     def __init__(self, files: PageFiles, physical: PhysicalMemory, writeback: WriteBack) -> None:
         self.files, self.physical, self.writeback = files, physical, writeback

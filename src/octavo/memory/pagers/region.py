@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.pagers.medium import Extent, Medium, merge
 from octavo.memory.pagers.regionmap import RegionMap
-from octavo.memory.pages.section import DirtyRun, Section
+from octavo.memory.pages.section import ORDINARY, DirtyRun, Section
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Mutex
 
@@ -40,6 +40,8 @@ class Mapping:
 
 class RegionPager:
     """Serves all sections whose data is on `device`."""
+
+    traits = ORDINARY
 
     def __init__(self, device: Medium) -> None:
         self.device = device

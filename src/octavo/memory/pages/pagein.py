@@ -14,26 +14,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Coroutine, Generator
-
-import numpy as np
+from typing import Protocol
 
 from octavo.machine.abi import (
-    FLAGS,
     PAGE_SHIFT,
     PAGE_SIZE,
-    PTE,
     READING,
     SEGMENT_PAGES,
     SEGMENT_SHIFT,
     State,
 )
 from octavo.memory.frames.buddy import Run
-from octavo.memory.frames.pfn import SHORT_RUN
-from octavo.memory.frames.physical import RESERVE, PhysicalMemory
+from octavo.memory.frames.physical import RESERVE
+from octavo.memory.pages.residency import Residency
 from octavo.memory.pages.section import VIEW_SHIFT, VIEW_SIZE, Read, Segment
-from octavo.memory.reclaim.pageout import Pageout
+from octavo.memory.pages.transfers import Transfers
+from octavo.memory.pages.writeback import WriteBack
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Event, Waiters
+
+
+class Room(Protocol):
+    """Who makes room where frames are wanted and none can be had: pageout."""
+
+    async def relieve(self, needed: int) -> None:
+        """Returns when `needed` frames are available. StatusError NO_MEMORY when they cannot be
+        had.
+        """
 
 
 class Resumed:
@@ -59,11 +66,13 @@ class Resumed:
 
 
 class Faults:
-    """Resolves faults on the pages of mapped segments."""
+    """Resolves faults on the pages of segments that are pinned or held."""
 
-    def __init__(self, physical: PhysicalMemory, pageout: Pageout) -> None:
-        self.physical = physical
-        self.pageout = pageout
+    def __init__(
+        self, residency: Residency, writeback: WriteBack, transfers: Transfers, room: Room
+    ) -> None:
+        self.residency, self.physical = residency, residency.physical
+        self.writeback, self.transfers, self.room = writeback, transfers, room
         self.hard = 0
         self.soft = 0
         self.collided = 0
@@ -94,7 +103,8 @@ class Faults:
             elif self.physical.pfns.flags[-entry] & READING:
                 await self._collide(segment, i)
             else:
-                self._activate(segment, i, -entry)
+                self.soft += 1
+                self.residency.activate(segment, i)
                 i += 1
 
     async def new_pages(self, segment: Segment, first: int, end: int, zero: bool) -> bool:
@@ -110,7 +120,7 @@ class Faults:
             self._give_back(runs)
             return False
         self.new += end - first
-        self._adopt(segment, first, runs)
+        self.residency.insert(segment, first, runs)
         return True
 
     # -- hard faults ------------------------------------------------------------------------------
@@ -141,7 +151,7 @@ class Faults:
         try:
             waiters = request.send(None)
         except StopIteration as stop:  # it did not wait: nobody has seen anything of it
-            self._adopt(segment, start, runs)
+            self.residency.insert(segment, start, runs)
             if stop.value is not None:
                 self._leave_out(segment, start, runs, stop.value, range(first, need))
             if section.precious:
@@ -164,19 +174,18 @@ class Faults:
         """Waits for a read, its pages in transition meanwhile. False when it failed and can be
         tried with fewer pages.
         """
-        self._adopt(segment, read.first, runs, -1)
-        self._mark(runs, State.TRANSITION, READING)
+        self.residency.begin_read(segment, read.first, runs)
         segment.reads.append(read)
         try:
-            supplied = await request
+            with self.transfers.under_way():
+                supplied = await request
         except StatusError:
-            self._unread(segment, read.first, runs)
+            self.residency.fail_read(segment, read.first, runs)
             if len(need) == read.end - read.first:
                 raise
             return False
         else:
-            self._mark(runs, State.ACTIVE, 0)
-            self._set_entries(segment, read.first, runs, 1)
+            self.residency.end_read(segment, read.first, runs)
             if supplied is not None:
                 self._leave_out(segment, read.first, runs, supplied, need)
             if segment.section.precious:
@@ -186,7 +195,6 @@ class Faults:
             segment.reads.remove(read)
             if read.event is not None:
                 read.event.signal()
-            self.pageout.progress.signal()
 
     def _mark_precious(self, segment: Segment, first: int, end: int) -> None:
         """Pages that their pager wants back are modified from the beginning."""
@@ -196,7 +204,7 @@ class Faults:
             for i in range(first, end)
             if base + i in segment.section.precious and link[segment.base + i]
         )
-        self.pageout.writeback.mark(segment, mask, written=False)
+        self.writeback.mark(segment, mask, written=False)
 
     def clear_behind_end(self, segment: Segment) -> None:
         """What the last page has behind the section's end is zeros for those who map it, whatever
@@ -218,15 +226,12 @@ class Faults:
         """Frees the frames of pages that the pager left out. StatusError IN_PAGE_ERROR when an
         obligatory one is among them.
         """
-        frames = [pfn for first, count in runs for pfn in range(first, first + count)]
-        left = [i for i in range(len(frames)) if not supplied >> i & 1]
+        count = sum(size for _, size in runs)
+        left = [start + i for i in range(count) if not supplied >> i & 1]
+        self.residency.leave_out(segment, left)
         for i in left:
-            self.physical.ram.link[segment.base + start + i] = 0
-        segment.used -= len(left)
-        self.physical.free([frames[i] for i in left], State.ACTIVE)
-        for i in left:
-            if start + i in need:
-                page = (segment.index << SEGMENT_SHIFT) + start + i
+            if i in need:
+                page = (segment.index << SEGMENT_SHIFT) + i
                 raise StatusError(
                     Status.IN_PAGE_ERROR,
                     f"{segment.section.name}: its pager has not supplied page {page}",
@@ -246,55 +251,12 @@ class Faults:
                 runs = take(part, state)
             if runs is not None:
                 return runs
-            await self.pageout.relieve(needed)
-
-    def _adopt(self, segment: Segment, first: int, runs: list[Run], sign: int = 1) -> None:
-        """Makes frames the pages from `first` on, which were absent."""
-        pfns = self.physical.pfns
-        pte = segment.base + first
-        for start, count in runs:
-            segment.used += count
-            if count < SHORT_RUN:
-                for i in range(count):
-                    pfns.pte[start + i] = pte + i
-            else:
-                pfns.table[start : start + count, PTE] = np.arange(pte, pte + count, dtype=np.int32)
-            pte += count
-        self._set_entries(segment, first, runs, sign)
-
-    def _mark(self, runs: list[Run], state: State, flags: int) -> None:
-        pfns = self.physical.pfns
-        for start, count in runs:
-            pfns.claim(start, count, state, State(pfns.state[start]))
-            pfns.fill(start, count, FLAGS, flags)
-
-    def _set_entries(self, segment: Segment, first: int, runs: list[Run], sign: int) -> None:
-        link = self.physical.ram.link
-        at = segment.base + first
-        for start, count in runs:
-            if count < SHORT_RUN:
-                for pfn in range(start, start + count):
-                    link[at] = pfn * sign
-                    at += 1
-            else:
-                self.physical.links[at : at + count] = (
-                    np.arange(start, start + count, dtype=np.int32) * sign
-                )
-                at += count
+            await self.room.relieve(needed)
 
     def _give_back(self, runs: list[Run]) -> None:
         self.physical.free(
             [pfn for start, count in runs for pfn in range(start, start + count)], State.ACTIVE
         )
-
-    def _unread(self, segment: Segment, first: int, runs: list[Run]) -> None:
-        """Undoes a page-in that failed."""
-        frames = [pfn for start, count in runs for pfn in range(start, start + count)]
-        link = self.physical.ram.link
-        for i in range(len(frames)):
-            link[segment.base + first + i] = 0
-        segment.used -= len(frames)
-        self.physical.free(frames, State.TRANSITION)
 
     # -- soft and collided faults -----------------------------------------------------------------
 
@@ -304,19 +266,6 @@ class Faults:
         if read.event is None:
             read.event = Event()
         await read.event.wait()
-
-    def _activate(self, segment: Segment, i: int, pfn: int) -> None:
-        self.soft += 1
-        physical = self.physical
-        pfns = physical.pfns
-        state = pfns.state[pfn]
-        if state == State.STANDBY:
-            physical.standby.remove(pfn, State.ACTIVE)
-        elif state == State.MODIFIED:
-            physical.modified.remove(pfn, State.ACTIVE)
-        else:  # in transition: it is being written
-            physical.pfns.claim(pfn, 1, State.ACTIVE, State.TRANSITION)
-        physical.ram.link[segment.base + i] = pfn
 
     def statistics(self) -> dict[str, object]:
         """Faults by kind, and page-ins by cluster size in pages."""

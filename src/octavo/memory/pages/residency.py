@@ -1,146 +1,493 @@
-"""What makes pages of sections active, and what sends them to the page lists.
+"""The bookkeeper of pages: which page is in which frame, and why it is active, standing by or
+modified. **How does a page become standby?** Here, and nowhere else.
 
-    try_map, unmap    a segment, for the cache: while it is mapped all its resident pages are active
-    share, unshare    a page, for one page-table entry of an address space (NT's share count)
+    absent --insert----------------------> active        frames were filled at once
+    absent --begin_read--> transition --end_read--> active; --fail_read, leave_out--> absent
+    active --settle, unmap, unshare------> standby       clean, in no view and in no page table
+                                           modified      dirty
+                                           transition    being written; end_write sends it on
+    standby, modified, transition --activate--> active
+    modified --begin_write--> transition --end_write--> standby (clean), modified (dirty again)
+    standby --forget--> absent             somebody else has got the frame
+    any but in I/O --drop, abandon--> absent, the frame is free
 
-A page with neither goes to the standby list, or to the modified list; one that is being written
-goes there when that ends.
+A page is *in use*, and active, while its segment is mapped (the cache shows it: `try_map`, `unmap`)
+or page-table entries lead to it (`share`, `unshare`). Others who need pages active for a while hold
+the segment (`held`): with the end of that, what is not in use goes to its list.
+
+Only this class changes `used`, `mapped`, `shares`, `holds`, `dirty` and `writing` of segments,
+their prototype PTEs, and PTE, USE, FLAGS and state of the frames that pages are in. (`pins` are of
+`Segment.pinned` and `Pins`; soft faults in bulk are made by a kernel, `octavo.memory.spaces.bulk`,
+which has its shares counted here.) What is dirty in all of a section or of the machine is counted
+by `octavo.memory.pages.writeback`. Nothing here waits.
+
+Each change asserts what it found and what it leaves, in states and counts; `check` looks at all.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from octavo.machine.abi import MODIFIED, SEGMENT_PAGES, SEGMENT_SHIFT, WRITING, State
-from octavo.memory.frames.pfn import SHORT_RUN
-from octavo.memory.frames.physical import BASE_MASK, PhysicalMemory
-from octavo.memory.pages.section import Section, Segment
+from octavo.machine.abi import (
+    FLAGS,
+    HOLDER,
+    MODIFIED,
+    PTE,
+    READING,
+    SEGMENT_PAGES,
+    SEGMENT_SHIFT,
+    WRITING,
+    State,
+)
+from octavo.memory.frames.buddy import Run
+from octavo.memory.frames.pfn import SHORT_RUN, runs_of
+from octavo.memory.frames.physical import PhysicalMemory
+from octavo.memory.pages.section import Section, Segment, mask_runs
+from octavo.memory.pages.segmenttable import BASE_MASK, SegmentTable
 
 
-def try_map(physical: PhysicalMemory, section: Section, index: int) -> Segment | None:
-    """The mapped segment of a section; None when there is no frame for its PTEs."""
-    segment = physical.try_segment(section, index)
-    if segment is not None:
-        segment.mapped = True
-    return segment
+class Residency:
+    """The pages of all sections of a machine, in the frames of `physical`."""
+
+    def __init__(self, physical: PhysicalMemory) -> None:
+        self.physical = physical
+        self.segments = SegmentTable(physical)
+        self.pfns = physical.pfns
+        if not physical.ram.paper:
+            self.link = physical.ram.link
+        physical.forget = self._forget
+
+    # -- in use: views and page-table entries ------------------------------------------------------
+
+    def try_map(self, section: Section, index: int) -> Segment | None:
+        """The mapped segment of a section; None when there is no frame for its PTEs."""
+        segment = self.segments.try_get(section, index)
+        if segment is not None:
+            segment.mapped = True
+        return segment
+
+    def unmap(self, segment: Segment) -> int:
+        """Ends the mapping of a segment that nobody has pinned; returns the number of pages that
+        left the active state.
+        """
+        assert segment.mapped and not segment.pins
+        segment.mapped = False
+        whole = self._unmap_whole(segment)
+        if whole:
+            return whole
+        return self.settle(segment, 0, SEGMENT_PAGES)
+
+    def held(self, segment: Segment, first: int, end: int) -> Held:
+        """For the time of a `with`: the segment stays, to bring pages in; then those among [first,
+        end) that nobody uses go to their lists, and the segment if it is empty.
+        """
+        return Held(self, segment, first, end)
+
+    def share(self, segment: Segment, frame: int) -> None:
+        """One more page-table entry leads to an active page."""
+        assert self.link[self.pfns.pte[frame]] == frame, "a page that is not active is shown"
+        self.pfns.use[frame] += 1
+        segment.shares += 1
+
+    def unshare(self, frame: int) -> None:
+        """One less page-table entry leads to a page; the last one lets go of it."""
+        pfns = self.pfns
+        segment = self.segments.by_base[pfns.pte[frame] & BASE_MASK]
+        assert pfns.use[frame] > 0 and segment.shares > 0, "an entry ended that nobody had"
+        pfns.use[frame] -= 1
+        segment.shares -= 1
+        self.deactivate(segment, frame)
+
+    def count_shares(self, segment: Segment, count: int) -> None:
+        """A kernel has made entries that lead to pages of a segment, which it made active."""
+        assert count >= 0
+        segment.shares += count
+
+    # -- pages come --------------------------------------------------------------------------------
+
+    def insert(self, segment: Segment, first: int, runs: list[Run]) -> None:
+        """Makes active frames the pages from `first` on, which were absent."""
+        self._own(segment, first, runs)
+        self._set_entries(segment, first, runs, 1)
+
+    def begin_read(self, segment: Segment, first: int, runs: list[Run]) -> None:
+        """As `insert`, for pages that are in transition until `end_read` or `fail_read`."""
+        self._own(segment, first, runs)
+        self._set_entries(segment, first, runs, -1)
+        self._set_states(runs, State.TRANSITION, State.ACTIVE, READING)
+
+    def end_read(self, segment: Segment, first: int, runs: list[Run]) -> None:
+        """The pages have been read and are active."""
+        assert self.link[segment.base + first] == -runs[0][0], "a page that was read has gone"
+        self._set_states(runs, State.ACTIVE, State.TRANSITION, 0)
+        self._set_entries(segment, first, runs, 1)
+
+    def fail_read(self, segment: Segment, first: int, runs: list[Run]) -> None:
+        """The pages could not be read: they are absent again."""
+        frames = [pfn for start, count in runs for pfn in range(start, start + count)]
+        self._unset(segment, range(first, first + len(frames)))
+        self.physical.free(frames, State.TRANSITION)
+
+    def leave_out(self, segment: Segment, pages: list[int]) -> None:
+        """Active pages, by their indexes, which nobody uses yet, are absent again."""
+        frames = [self.link[segment.base + i] for i in pages]
+        assert all(frame > 0 for frame in frames), "a page that is left out is not active"
+        self._unset(segment, pages)
+        self.physical.free(frames, State.ACTIVE)
+
+    def adopt(self, section: Section, page: int) -> tuple[Segment, int] | None:
+        """Its segment and an active frame for a page that is absent; None when the page is there,
+        or no frame can be had.
+
+        The caller fills the frame and deactivates it at once.
+        """
+        segment = self.segments.try_get(section, page >> SEGMENT_SHIFT)
+        if segment is None:
+            return None
+        with self.held(segment, 0, 0):  # taking a frame must not take the segment
+            if self.link[segment.base + page % SEGMENT_PAGES]:
+                return None
+            runs = self.physical.try_take(1, State.ACTIVE)
+            if runs is None:
+                return None
+            self.insert(segment, page % SEGMENT_PAGES, runs)
+        return segment, runs[0][0]
+
+    def activate(self, segment: Segment, i: int) -> None:
+        """A soft fault: page `i`, in transition and not being read, is taken off its list."""
+        at = segment.base + i
+        pfn = -self.link[at]
+        assert pfn > 0, "a page that is active or absent is made active"
+        physical, pfns = self.physical, self.pfns
+        state = pfns.state[pfn]
+        if state == State.STANDBY:
+            physical.standby.remove(pfn, State.ACTIVE)
+        elif state == State.MODIFIED:
+            physical.modified.remove(pfn, State.ACTIVE)
+        else:
+            assert pfns.flags[pfn] & WRITING, "a page in transition is not being written"
+            pfns.claim(pfn, 1, State.ACTIVE, State.TRANSITION)
+        self.link[at] = pfn
+
+    def _own(self, segment: Segment, first: int, runs: list[Run]) -> None:
+        """Frames have pages from now on: of a segment, from `first` on."""
+        pfns = self.pfns
+        pte = segment.base + first
+        for start, count in runs:
+            assert not self.link[pte] and not pfns.pte[start], "a page or a frame is taken twice"
+            segment.used += count
+            if count < SHORT_RUN:
+                for i in range(count):
+                    pfns.pte[start + i] = pte + i
+            else:
+                pfns.table[start : start + count, PTE] = np.arange(pte, pte + count, dtype=np.int32)
+            pte += count
+        assert segment.used <= SEGMENT_PAGES and pte <= segment.base + SEGMENT_PAGES
+
+    def _set_entries(self, segment: Segment, first: int, runs: list[Run], sign: int) -> None:
+        link = self.link
+        at = segment.base + first
+        for start, count in runs:
+            if count < SHORT_RUN:
+                for pfn in range(start, start + count):
+                    link[at] = pfn * sign
+                    at += 1
+            else:
+                self.physical.links[at : at + count] = (
+                    np.arange(start, start + count, dtype=np.int32) * sign
+                )
+                at += count
+
+    def _set_states(self, runs: list[Run], state: State, was: State, flags: int) -> None:
+        pfns = self.pfns
+        for start, count in runs:
+            assert pfns.state[start] == was and pfns.state[start + count - 1] == was
+            pfns.claim(start, count, state, was)
+            pfns.fill(start, count, FLAGS, flags)
+
+    # -- pages that nobody uses go to their lists --------------------------------------------------
+
+    def deactivate(self, segment: Segment, frame: int, count: int = 1) -> None:
+        """Sends active pages in consecutive frames, alike and one after the other in their segment,
+        to their list, unless they are in use.
+        """
+        pfns = self.pfns
+        if segment.mapped or pfns.use[frame]:
+            return
+        link, first, flags = self.link, pfns.pte[frame], pfns.flags[frame]
+        assert link[first] == frame, "a page that is not active goes to a list"
+        for i in range(count):
+            link[first + i] = -frame - i
+        if flags & WRITING:
+            pfns.claim(frame, count, State.TRANSITION, State.ACTIVE)
+        elif flags & MODIFIED:
+            self.physical.modified.append(frame, count, State.ACTIVE)
+        else:
+            self.physical.standby.append(frame, count, State.ACTIVE, segment.section.priority)
+
+    def settle(self, segment: Segment, first: int, end: int) -> int:
+        """Sends the active pages among [first, end) that nobody uses to their lists, alike ones in
+        one go; returns how many. A segment that is empty goes.
+        """
+        moved = 0
+        if not segment.mapped:
+            entries = self.link[segment.base + first : segment.base + end].tolist()
+            i = 0
+            while i < len(entries):
+                frame, count = entries[i], 1
+                if frame > 0 and not self.pfns.use[frame]:
+                    count = self._alike(entries, i)
+                    self.deactivate(segment, frame, count)
+                    moved += count
+                i += count
+        self.segments.release_if_empty(segment)
+        return moved
+
+    def _alike(self, entries: list[int], i: int) -> int:
+        """How many pages from the one at `i` on, which nobody uses, go to the same list: in frames
+        in a row, with the same flags.
+        """
+        pfns, frame, count = self.pfns, entries[i], 1
+        flags = pfns.flags[frame]
+        while (
+            i + count < len(entries)
+            and entries[i + count] == frame + count
+            and not pfns.use[frame + count]
+            and pfns.flags[frame + count] == flags
+        ):
+            count += 1
+        return count
+
+    def _one_run(self, segment: Segment) -> int:
+        """The first frame of a segment whose pages are all active and clean, from its first page
+        on and in frames in a row, which no page table shows and nobody reads; else 0.
+        """
+        link, base, count = self.link, segment.base, segment.used
+        first = link[base]
+        if (
+            not count
+            or segment.shares
+            or segment.dirty
+            or segment.writing
+            or segment.reads
+            or first <= 0
+            or link[base + count - 1] != first + count - 1
+        ):
+            return 0
+        part = self.physical.links[base : base + count]
+        return first if (part == np.arange(first, first + count, dtype=np.int32)).all() else 0
+
+    def _unmap_whole(self, segment: Segment) -> int:
+        """The usual case of a file that was read: one run of clean frames. Returns their number, 0
+        for any other case.
+        """
+        count = segment.used
+        first = self._one_run(segment) if count >= SHORT_RUN else 0
+        if not first:
+            return 0
+        part = self.physical.links[segment.base : segment.base + count]
+        np.negative(part, out=part)
+        self.physical.standby.append(first, count, State.ACTIVE, segment.section.priority)
+        return count
+
+    # -- pages are modified, and written -----------------------------------------------------------
+
+    def modify(self, segment: Segment, mask: int) -> int:
+        """Resident pages hold what their pager has not; returns how many were clean before."""
+        new = mask & ~segment.dirty
+        segment.dirty |= new
+        flags, link, last = self.pfns.flags, self.link, segment.base - 1
+        count = 0
+        while new:
+            bit = new & -new
+            frame = abs(link[last + bit.bit_length()])
+            assert frame, "a page that is absent is modified"
+            flags[frame] |= MODIFIED
+            new ^= bit
+            count += 1
+        return count
+
+    def begin_write(self, segment: Segment, first: int, end: int) -> list[int]:
+        """Pages [first, end), all dirty, are written from now on: they count as clean, unless they
+        are modified once more. Returns their frames.
+        """
+        mask = (1 << end) - (1 << first)
+        assert segment.dirty & mask == mask and not segment.writing & mask
+        pfns = self.pfns
+        frames = [abs(f) for f in self.link[segment.base + first : segment.base + end].tolist()]
+        for pfn in frames:
+            pfns.flags[pfn] = pfns.flags[pfn] & ~MODIFIED | WRITING
+            if pfns.state[pfn] == State.MODIFIED:
+                self.physical.modified.remove(pfn, State.TRANSITION)
+        segment.dirty ^= mask
+        segment.writing |= mask
+        return frames
+
+    def end_write(self, segment: Segment, first: int, end: int) -> None:
+        """The writing of pages [first, end) has ended; those that are modified, by its failure or
+        since, have been marked. Those that nobody uses go to their lists.
+        """
+        mask = (1 << end) - (1 << first)
+        assert segment.writing & mask == mask, "a write ended that had not begun"
+        segment.writing ^= mask
+        pfns, physical = self.pfns, self.physical
+        idle: list[int] = []
+        for entry in self.link[segment.base + first : segment.base + end].tolist():
+            assert entry, "a page has gone while it was written"
+            pfns.flags[abs(entry)] &= ~WRITING
+            if entry > 0:
+                continue
+            if pfns.flags[-entry] & MODIFIED:
+                physical.modified.append(-entry, 1, State.TRANSITION)
+            else:
+                idle.append(-entry)
+        for start, count in runs_of(idle):
+            physical.standby.append(start, count, State.TRANSITION, segment.section.priority)
+
+    # -- pages go ----------------------------------------------------------------------------------
+
+    def drop(self, segment: Segment, mask: int) -> int:
+        """Frees the frames of pages that no page table shows and that are not in I/O; returns how
+        many were dirty. A segment that is empty goes.
+        """
+        assert not segment.writing & mask, "a page goes while it is written"
+        physical, link, pfns = self.physical, self.link, self.pfns
+        dirty = segment.dirty & mask
+        segment.dirty ^= dirty
+        pages = [
+            i for low, high in mask_runs(mask) for i in range(low, high) if link[segment.base + i]
+        ]
+        active, passive = list[int](), list[int]()
+        for i in pages:
+            entry = link[segment.base + i]
+            (active if entry > 0 else passive).append(abs(entry))
+        assert not any(pfns.use[pfn] for pfn in active), "a page goes that is in page tables"
+        for pfn in passive:
+            modified = pfns.state[pfn] == State.MODIFIED
+            (physical.modified if modified else physical.standby).remove(pfn, State.ACTIVE)
+        segment.prefetched &= ~mask
+        self._unset(segment, pages)
+        physical.free(active + passive, State.ACTIVE)
+        self.segments.release_if_empty(segment)
+        return dirty.bit_count()
+
+    def abandon(self, segment: Segment) -> bool:
+        """Ends the mapping of a segment whose reader will not come back, and frees its frames at
+        once, if they are one run, clean, and nobody works on them; else False, and nothing is done.
+        """
+        if not segment.mapped or segment.pins or segment.holds:
+            return False
+        first, count = self._one_run(segment), segment.used
+        if not first:
+            return False
+        self.physical.links[segment.base : segment.base + count] = 0
+        self.pfns.table[first : first + count, PTE] = 0
+        segment.mapped, segment.used, segment.prefetched = False, 0, 0
+        self.physical.buddy.free(first, count, State.ACTIVE)
+        self.segments.release_if_empty(segment)
+        return True
+
+    def _unset(self, segment: Segment, pages: range | list[int]) -> None:
+        """Pages of a segment, by their indexes, are absent from now on."""
+        link, base = self.link, segment.base
+        for i in pages:
+            link[base + i] = 0
+        segment.used -= len(pages)
+        assert segment.used >= 0, "more pages went than were there"
+
+    def _forget(self, first: int, count: int) -> None:
+        """Frames that were standby are somebody else's: see `octavo.memory.frames.physical`."""
+        pfns, link, by_base = self.pfns, self.link, self.segments.by_base
+        if count >= SHORT_RUN:
+            first, count = self._forget_many(first, count)
+        for pfn in range(first, first + count):
+            pte = pfns.pte[pfn]
+            assert link[pte] == -pfn, "a page that is not standing by is taken away"
+            pfns.pte[pfn] = 0
+            link[pte] = 0
+            self._drop_use(by_base[pte & BASE_MASK], 1)
+
+    def _forget_many(self, first: int, count: int) -> Run:
+        """The usual case: parts of segments, in their order. Returns what is left."""
+        ptes = self.pfns.table[first : first + count, PTE]
+        while count >= SHORT_RUN:
+            pte = int(ptes[0])
+            base = pte & BASE_MASK
+            size = min(count, base + SEGMENT_PAGES - pte)
+            if not (ptes[:size] == np.arange(pte, pte + size, dtype=np.int32)).all():
+                break
+            assert self.link[pte] == -first, "a page that is not standing by is taken away"
+            self.physical.links[pte : pte + size] = 0
+            ptes[:size] = 0
+            self._drop_use(self.segments.by_base[base], size)
+            ptes = ptes[size:]
+            first += size
+            count -= size
+        return first, count
+
+    def _drop_use(self, segment: Segment, count: int) -> None:
+        segment.used -= count
+        assert segment.used >= 0, "more pages went than were there"
+        if not segment.used:
+            segment.prefetched = 0
+            self.segments.release_if_empty(segment)
+
+    # -- all of it ---------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Prototype PTEs, the frames' entries and the segments' counts and masks agree, to the
+        page.
+        """
+        self.segments.check()
+        owned = sum(self._check(segment) for segment in self.segments.all())
+        table = self.pfns.table
+        assert owned == np.count_nonzero(table[table[:, HOLDER] == 0, PTE]), (
+            "frames owned by no segment"
+        )
+
+    def _check(self, segment: Segment) -> int:
+        """One segment; returns its pages."""
+        entries = self.link[segment.base : segment.base + SEGMENT_PAGES].tolist()
+        assert segment.used == sum(1 for e in entries if e), f"use count of {segment.section.name}"
+        shares = 0
+        for i, entry in enumerate(entries):
+            if entry:
+                shares += self._check_page(segment, i, entry)
+            else:
+                assert not (segment.dirty | segment.writing) >> i & 1, "an absent page is dirty"
+        assert shares == segment.shares, "the entries that lead to a segment are miscounted"
+        return segment.used
+
+    def _check_page(self, segment: Segment, i: int, entry: int) -> int:
+        """One page that is there; returns how many page-table entries lead to it."""
+        pfns, pfn = self.pfns, abs(entry)
+        state, flags, use = pfns.state[pfn], pfns.flags[pfn], pfns.use[pfn]
+        assert pfns.pte[pfn] == segment.base + i, f"frame {pfn} has two owners"
+        assert (state == State.ACTIVE) == (entry > 0), (state, entry)
+        assert entry < 0 or segment.mapped or use, "an active page that nobody uses"
+        assert entry > 0 or not use, "a page in use is not active"
+        assert flags & MODIFIED == (segment.dirty >> i & 1) * MODIFIED, (
+            "PFN entry and segment disagree on dirty"
+        )
+        assert flags & WRITING == (segment.writing >> i & 1) * WRITING, (
+            "PFN entry and segment disagree on writing"
+        )
+        return use
 
 
-def unmap(physical: PhysicalMemory, segment: Segment) -> int:
-    """Ends the mapping of a segment that nobody has pinned; returns the number of pages that left
-    the active state.
-    """
-    assert segment.mapped and not segment.pins
-    segment.mapped = False
-    whole = _unmap_whole(physical, segment)
-    if whole:
-        return whole
-    return settle(physical, segment, 0, SEGMENT_PAGES)
+class Held:
+    """See `Residency.held`."""
 
+    __slots__ = ("end", "first", "residency", "segment")
 
-def share(physical: PhysicalMemory, segment: Segment, frame: int) -> None:
-    """One more page-table entry leads to an active page."""
-    physical.pfns.use[frame] += 1
-    segment.shares += 1
+    def __init__(self, residency: Residency, segment: Segment, first: int, end: int) -> None:
+        self.residency, self.segment, self.first, self.end = residency, segment, first, end
 
+    def __enter__(self) -> None:
+        self.segment.holds += 1
 
-def unshare(physical: PhysicalMemory, frame: int) -> None:
-    """One less page-table entry leads to a page; the last one lets go of it."""
-    pfns = physical.pfns
-    segment = physical.segments[pfns.pte[frame] & BASE_MASK]
-    pfns.use[frame] -= 1
-    segment.shares -= 1
-    deactivate(physical, segment, frame)
-
-
-def deactivate(physical: PhysicalMemory, segment: Segment, frame: int, count: int = 1) -> None:
-    """Sends active pages in consecutive frames, alike and one after the other in their segment, to
-    their list, unless they are in use.
-
-    In use is what the cache shows or an address space maps.
-    """
-    pfns = physical.pfns
-    if segment.mapped or pfns.use[frame]:
-        return
-    link, first = physical.ram.link, pfns.pte[frame]
-    for i in range(count):
-        link[first + i] = -frame - i
-    if pfns.flags[frame] & WRITING:
-        physical.pfns.claim(frame, count, State.TRANSITION, State.ACTIVE)
-    elif pfns.flags[frame] & MODIFIED:
-        physical.modified.append(frame, count, State.ACTIVE)
-    else:
-        physical.standby.append(frame, count, State.ACTIVE, segment.section.priority)
-
-
-def adopt(physical: PhysicalMemory, section: Section, page: int) -> tuple[Segment, int] | None:
-    """Its segment and an active frame for a page that is absent; None when the page is there, or no
-    frame can be had.
-
-    The caller fills the frame and deactivates it at once.
-    """
-    segment = physical.try_segment(section, page >> SEGMENT_SHIFT)
-    if segment is None:
-        return None
-    at = segment.base + page % SEGMENT_PAGES
-    segment.holds += 1  # taking a frame must not take the segment
-    runs = physical.try_take(1, State.ACTIVE) if not physical.ram.link[at] else None
-    segment.holds -= 1
-    if not runs:
-        physical.release_if_empty(segment)
-        return None
-    frame = runs[0][0]
-    segment.used += 1
-    physical.pfns.pte[frame] = at
-    physical.ram.link[at] = frame
-    return segment, frame
-
-
-def settle(physical: PhysicalMemory, segment: Segment, first: int, end: int) -> int:
-    """Sends the active pages among [first, end) that nobody uses to their lists, alike ones in one
-    go; returns how many.
-    """
-    moved = 0
-    if not segment.mapped:
-        pfns = physical.pfns
-        entries = physical.ram.link[segment.base + first : segment.base + end].tolist()
-        i = 0
-        while i < len(entries):
-            frame, count = entries[i], 1
-            if frame > 0 and not pfns.use[frame]:
-                flags = pfns.flags[frame]
-                while (
-                    i + count < len(entries)
-                    and entries[i + count] == frame + count
-                    and not pfns.use[frame + count]
-                ):
-                    if pfns.flags[frame + count] != flags:
-                        break
-                    count += 1
-                deactivate(physical, segment, frame, count)
-                moved += count
-            i += count
-    physical.release_if_empty(segment)
-    return moved
-
-
-def _unmap_whole(physical: PhysicalMemory, segment: Segment) -> int:
-    """The usual case of a file that was read: one run of clean frames. Returns their number, 0 for
-    any other case.
-    """
-    link, base, count = physical.ram.link, segment.base, segment.used
-    first = link[base]
-    if (
-        count < SHORT_RUN
-        or segment.shares
-        or segment.dirty
-        or segment.writing
-        or first <= 0
-        or link[base + count - 1] != first + count - 1
-    ):
-        return 0
-    part = physical.links[segment.base : segment.base + count]
-    if not (part == np.arange(first, first + count, dtype=np.int32)).all():
-        return 0
-    np.negative(part, out=part)
-    physical.standby.append(first, count, State.ACTIVE, segment.section.priority)
-    return count
+    def __exit__(self, *_: object) -> None:
+        segment = self.segment
+        assert segment.holds > 0, "a segment was let go of that nobody held"
+        segment.holds -= 1
+        self.residency.settle(segment, self.first, self.end)

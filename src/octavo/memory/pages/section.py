@@ -56,8 +56,44 @@ class NoRoomError(StatusError):
         self.kept = kept
 
 
+class Gate(Protocol):
+    """Who may prohibit accesses to a section's pages."""
+
+    def prohibits(self, page: int, write: bool) -> bool:
+        """True when a page may not be read, or written, now."""
+
+    async def admit(self, page: int, write: bool) -> None:
+        """Waits until an access is not prohibited; it may be again as soon as something else is
+        waited for. Raises StatusError.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class PagerTraits:
+    """How a pager wants all of its sections treated (Mach: the attributes of a memory object).
+
+    The lazy writer leaves sections alone whose pager is not `lazy`: nobody gains by their pages
+    being in the page file early. For address spaces: at most `cluster` pages a request; no more
+    than `quota` modified pages (0: no limit); copies are made at the first reference where `eager`;
+    the `gate`, if there, says whether a page may be entered into page tables.
+    """
+
+    lazy: bool = True
+    cluster: int = SEGMENT_PAGES
+    quota: int = 0
+    eager: bool = False
+    gate: Gate | None = None
+
+
+ORDINARY = PagerTraits()
+
+
 class Pager(Protocol):
     """Who keeps the data of sections that are not in memory."""
+
+    @property
+    def traits(self) -> PagerTraits:
+        """How its sections are to be treated, from now on."""
 
     def data_request(
         self, section: Section, page: int, buffers: list[memoryview], need: range
@@ -99,18 +135,6 @@ class Mapped(Protocol):
         """
 
 
-class Gate(Protocol):
-    """Who may prohibit accesses to a section's pages."""
-
-    def prohibits(self, page: int, write: bool) -> bool:
-        """True when a page may not be read, or written, now."""
-
-    async def admit(self, page: int, write: bool) -> None:
-        """Waits until an access is not prohibited; it may be again as soon as something else is
-        waited for. Raises StatusError.
-        """
-
-
 @dataclass(slots=True, eq=False)
 class Read:
     """A page-in under way: indexes [first, end) of a segment. `event` exists once a second thread
@@ -142,20 +166,56 @@ class Segment:
     referenced: bool = False  # used since the cache's hand last passed
     reads: list[Read] = field(default_factory=list)
 
+    def pinned(self) -> Pinned:
+        """For the time of a `with`: a thread works on its pages, and it stays mapped."""
+        return Pinned(self)
+
+
+class Pinned:
+    """See `Segment.pinned`."""
+
+    __slots__ = ("segment",)
+
+    def __init__(self, segment: Segment) -> None:
+        self.segment = segment
+
+    def __enter__(self) -> None:
+        self.segment.pins += 1
+
+    def __exit__(self, *_: object) -> None:
+        assert self.segment.pins > 0, "a pin ended that nobody had"
+        self.segment.pins -= 1
+
+
+class Pins(list[Segment]):
+    """Pins on several segments, which end together with a `with`."""
+
+    __slots__ = ()
+
+    def pin(self, segment: Segment) -> None:
+        """One more."""
+        segment.pins += 1
+        self.append(segment)
+
+    def __enter__(self) -> Pins:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for segment in self:
+            assert segment.pins > 0, "a pin ended that nobody had"
+            segment.pins -= 1
+        self.clear()
+
 
 class Section:
-    """`size` bytes kept by a pager. `token` is the pager's own: what the section is to it.
+    """`size` bytes kept by a pager, which says in its traits how they are treated. `token` is the
+    pager's own: what the section is to it.
 
-    The lazy writer leaves sections alone that are not `lazy`: nobody gains by their pages being in
-    the page file early. Standby pages of sections with a lower `priority` (0 to 7) are reused
-    first. `leads`, if there, is awaited before any of its pages is written: it brings to the medium
-    what those pages point to, and raises StatusError when they may not be written now (DEVICE_BUSY:
-    try again later).
-
-    For address spaces: at most `cluster` pages a request; no more than `quota` modified pages (0:
-    no limit); its `gate` says whether a page may be entered into page tables; copies are made at
-    the first reference where `eager`. `precious` pages count as modified as soon as they are there,
-    until somebody writes them or the pager has them back.
+    Standby pages of sections with a lower `priority` (0 to 7) are reused first. `leads`, if there,
+    is awaited before any of its pages is written: it brings to the medium what those pages point
+    to, and raises StatusError when they may not be written now (DEVICE_BUSY: try again later).
+    `precious` pages count as modified as soon as they are there, until somebody writes them or the
+    pager has them back.
     """
 
     __slots__ = (
@@ -168,14 +228,9 @@ class Section:
         "writes",
         "idle",
         "views",
-        "lazy",
         "leads",
         "priority",
-        "cluster",
         "number",
-        "quota",
-        "gate",
-        "eager",
         "precious",
     )
 
@@ -189,15 +244,10 @@ class Section:
         self.writes = 0  # data_returns under way
         self.idle = Event()  # signalled when `writes` comes back to 0
         self.views: list[Mapped] = []
-        self.lazy = True
         self.leads: Callable[[], Awaitable[None]] | None = None
-        self.quota = 0
-        self.gate: Gate | None = None
-        self.eager = False
         self.precious: set[int] = set()
         self.number = 0  # to the replacement policy, see `octavo.memory.reclaim.replacement`
         self.priority = PRIORITY
-        self.cluster = SEGMENT_PAGES  # pages of one data_request at most, from address spaces
 
     @property
     def pages(self) -> int:

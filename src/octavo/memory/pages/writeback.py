@@ -16,10 +16,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from octavo.machine.abi import MODIFIED, SEGMENT_PAGES, SEGMENT_SHIFT, WRITING, State
+from octavo.machine.abi import SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.memory.frames.pfn import runs_of
-from octavo.memory.frames.physical import PhysicalMemory
+from octavo.memory.pages.residency import Residency
 from octavo.memory.pages.section import DirtyRun, NoRoomError, Pager, Section, Segment, mask_runs
+from octavo.memory.pages.transfers import Transfers
+from octavo.memory.pages.writeerrors import WriteErrors
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 from octavo.threads.wait import Event
@@ -38,14 +40,16 @@ class Pick:
 
 
 class WriteBack:
-    """All dirty pages of the system. `progress` is signalled whenever a write ends."""
+    """All dirty pages of the system: it counts them, and `residency` knows which they are. Each
+    write is one of `transfers`.
+    """
 
-    def __init__(self, physical: PhysicalMemory, scheduler: Scheduler, progress: Event) -> None:
-        self.physical = physical
+    def __init__(self, residency: Residency, scheduler: Scheduler, transfers: Transfers) -> None:
+        self.residency = residency
         self.scheduler = scheduler
-        self.progress = progress
+        self.transfers = transfers
         self.sections: dict[Section, None] = {}  # with dirty pages, the longest dirty first
-        self.errors: dict[Section, StatusError] = {}  # of writes that nobody waited for
+        self.errors = WriteErrors()  # of writes that nobody waited for
         self.in_flight_sections: dict[Section, None] = {}
         self.dirty = 0  # pages
         self.in_flight = 0  # pages
@@ -65,26 +69,18 @@ class WriteBack:
         new = mask & ~segment.dirty
         if not new:
             return
-        segment.dirty |= new
-        pfns, link, base = self.physical.pfns, self.physical.ram.link, segment.base
-        count = 0
-        while new:
-            bit = new & -new
-            pfns.flags[abs(link[base + bit.bit_length() - 1])] |= MODIFIED
-            new ^= bit
-            count += 1
+        count = self.residency.modify(segment, new)
         section = segment.section
         if not section.dirty:
             self.sections[section] = None
         section.dirty += count
         self.dirty += count
 
-    def _unmark(self, segment: Segment, mask: int) -> None:
-        count = mask.bit_count()
-        segment.dirty &= ~mask
-        section = segment.section
+    def _unmark(self, section: Section, count: int) -> None:
+        """So many pages of a section are no longer dirty."""
         section.dirty -= count
         self.dirty -= count
+        assert section.dirty >= 0, "more pages are clean than were dirty"
         if not section.dirty:
             del self.sections[section]
 
@@ -110,7 +106,7 @@ class WriteBack:
         """
         out: list[Pick] = []
         for section in sorted(self.sections, key=lambda s: s.leads is not None):
-            picks = self.picks(section, limit) if section.lazy else []
+            picks = self.picks(section, limit) if section.pager.traits.lazy else []
             out += picks
             limit -= sum(p.end - p.first for p in picks)
             if limit <= 0:
@@ -142,7 +138,7 @@ class WriteBack:
                     ):  # the pages are safe where they are: nothing to be told later
                         clean += error.kept.bit_count()
                     elif not asked and error.status != Status.DEVICE_BUSY:
-                        self.errors.setdefault(pick.segment.section, error)
+                        self.errors.note(pick.segment.section, error)
         return clean, first_error
 
     async def _write_batch(self, pager: Pager, batch: list[Pick]) -> list[StatusError | None]:
@@ -155,9 +151,10 @@ class WriteBack:
             if p.segment.section not in held
             and p.segment.dirty & ~p.segment.writing & _mask(p) == _mask(p)
         ]
-        errors = dict(
-            zip(map(id, live), await pager.data_return([self._begin(p) for p in live]), strict=True)
-        )
+        runs = [self._begin(p) for p in live]
+        with self.transfers.under_way():
+            told = await pager.data_return(runs)
+        errors = dict(zip(map(id, live), told, strict=True))
         self.returns += 1
         for pick in live:
             error = errors[id(pick)]
@@ -171,7 +168,6 @@ class WriteBack:
             self._end(pick, kept)
             self.written += kept.bit_count()
             self.failed += pick.end - pick.first - kept.bit_count()
-        self.progress.signal()
         return [held.get(pick.segment.section) or errors.get(id(pick)) for pick in batch]
 
     async def _lead(self, batch: list[Pick]) -> dict[Section, StatusError]:
@@ -196,52 +192,27 @@ class WriteBack:
         )
 
     def _begin(self, pick: Pick) -> DirtyRun:
-        segment, ram, pfns = pick.segment, self.physical.ram, self.physical.pfns
-        frames = [
-            abs(f) for f in ram.link[segment.base + pick.first : segment.base + pick.end].tolist()
-        ]
-        for pfn in frames:
-            pfns.flags[pfn] = pfns.flags[pfn] & ~MODIFIED | WRITING
-            if pfns.state[pfn] == State.MODIFIED:
-                self.physical.modified.remove(pfn, State.TRANSITION)
-        mask = _mask(pick)
-        assert segment.dirty & mask == mask and not segment.writing & mask
-        self._unmark(segment, mask)
-        segment.writing |= mask
-        for view in segment.section.views:
-            view.clean(
-                (segment.index << SEGMENT_SHIFT) + pick.first,
-                (segment.index << SEGMENT_SHIFT) + pick.end,
-            )
-        segment.section.writes += 1
-        self.in_flight_sections[segment.section] = None
+        segment, section = pick.segment, pick.segment.section
+        frames = self.residency.begin_write(segment, pick.first, pick.end)
+        self._unmark(section, len(frames))
+        page = (segment.index << SEGMENT_SHIFT) + pick.first
+        for view in section.views:
+            view.clean(page, page + len(frames))
+        section.writes += 1
+        self.in_flight_sections[section] = None
         self.in_flight += len(frames)
-        buffers = [ram.frame(*run) for run in runs_of(frames)]
-        return DirtyRun(segment.section, (segment.index << SEGMENT_SHIFT) + pick.first, buffers)
+        ram = self.residency.physical.ram
+        return DirtyRun(section, page, [ram.frame(*run) for run in runs_of(frames)])
 
     def _end(self, pick: Pick, kept: int) -> None:
-        segment, physical = pick.segment, self.physical
-        pfns = physical.pfns
-        entries = physical.ram.link[segment.base + pick.first : segment.base + pick.end].tolist()
-        mask = _mask(pick)
-        segment.writing &= ~mask
-        if mask & ~kept:
-            self.mark(segment, mask & ~kept)
-        idle: list[int] = []
-        for entry in entries:
-            pfn = abs(entry)
-            pfns.flags[pfn] &= ~WRITING
-            if entry > 0:
-                continue
-            if pfns.flags[pfn] & MODIFIED:
-                physical.modified.append(-entry, 1, State.TRANSITION)
-            else:
-                idle.append(-entry)
-        for first, count in runs_of(idle):
-            physical.standby.append(first, count, State.TRANSITION, segment.section.priority)
-        self.in_flight -= len(entries)
-        section = segment.section
+        lost = _mask(pick) & ~kept
+        if lost:
+            self.mark(pick.segment, lost)
+        self.residency.end_write(pick.segment, pick.first, pick.end)
+        self.in_flight -= pick.end - pick.first
+        section = pick.segment.section
         section.writes -= 1
+        assert self.in_flight >= 0 and section.writes >= 0
         if not section.writes:
             del self.in_flight_sections[section]
             section.idle.signal()
@@ -263,7 +234,7 @@ class WriteBack:
                 await self.wait_idle(section)
             else:
                 break
-        left = self.errors.pop(section, None)
+        left = self.errors.take(section)
         error = error or left
         if error is not None:
             raise error
@@ -302,30 +273,9 @@ class WriteBack:
             first = max(0, first_page - (segment.index << SEGMENT_SHIFT))
             end = min(SEGMENT_PAGES, end_page - (segment.index << SEGMENT_SHIFT))
             if first < end:
-                self._purge_segment(
-                    segment, (1 << end) - (1 << first) & ~(0 if dirty else segment.dirty)
-                )
-
-    def _purge_segment(self, segment: Segment, mask: int) -> None:
-        physical = self.physical
-        link, pfns = physical.ram.link, physical.pfns
-        if segment.dirty & mask:
-            self._unmark(segment, segment.dirty & mask)
-        segment.prefetched &= ~mask
-        active, passive = [], []
-        for at in (segment.base + i for first, end in mask_runs(mask) for i in range(first, end)):
-            entry = link[at]
-            link[at] = 0
-            if entry > 0:
-                active.append(entry)
-            elif entry:
-                passive.append(-entry)
-        for pfn in passive:
-            modified = pfns.state[pfn] == State.MODIFIED
-            (physical.modified if modified else physical.standby).remove(pfn, State.ACTIVE)
-        segment.used -= len(active) + len(passive)
-        physical.free(active + passive, State.ACTIVE)
-        physical.release_if_empty(segment)
+                mask = (1 << end) - (1 << first) & ~(0 if dirty else segment.dirty)
+                if gone := self.residency.drop(segment, mask):
+                    self._unmark(section, gone)
 
     def statistics(self) -> dict[str, int]:
         """Pages dirty, in flight, written and failed; data_returns made."""
@@ -340,7 +290,7 @@ class WriteBack:
     def check(self) -> None:
         """Masks, section counts and the total of dirty pages agree."""
         total = 0
-        for section in {s.section for s in self.physical.segments.values()}:
+        for section in {s.section for s in self.residency.segments.all()}:
             dirty = sum(s.dirty.bit_count() for s in section.segments.values())
             assert dirty == section.dirty, (
                 f"{section.name}: {dirty} dirty pages, {section.dirty} counted"

@@ -25,6 +25,7 @@ import enum
 from typing import TYPE_CHECKING
 
 from octavo.memory.frames.physical import RESERVE
+from octavo.memory.reclaim.sources import Turn
 from octavo.printing import keep
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class BalanceSetManager:
         self.out_of_memory = OutOfMemory.FAIL
         self.log: list[str] = []
         self.passes = self.trimmed = self.ended = 0
-        machine.pageout.resorts.append(self.last_resort)
+        machine.pageout.add(Turn.LAST, lambda _: self.last_resort())
         machine.scheduler.serve(self._run, "balance-set-manager")
 
     async def _run(self) -> None:

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from octavo.machine.abi import ACCESSED, DIRTY, PAGE_SHIFT, PRESENT, State
-from octavo.memory.frames.physical import BASE_MASK
 from octavo.memory.reclaim.replacement import Replacement
 from octavo.memory.spaces.privatepages import is_paged
 from octavo.status import StatusError
@@ -160,10 +159,7 @@ class Eviction:
 
     def _unmap(self, frame: int) -> int:
         section, number = self.replacement.section_page(frame)
-        pfns, segment = (
-            self.physical.pfns,
-            self.physical.segments[self.physical.pfns.pte[frame] & BASE_MASK],
-        )
+        pfns, (segment, _) = self.physical.pfns, self.machine.residency.segments.of(frame)
         for view in section.views:
             view.forget(number, number + 1)
         if segment.mapped:
@@ -191,22 +187,18 @@ class Eviction:
         del picks[room:]
         frames = {pick.frame for pick in picks}
         self.writing |= frames
-        self.machine.pageout.busy += 1
         slots = [files.entry(file, first + i) for file, first, size in runs for i in range(size)]
         try:
-            if picks:
-                await files.write(runs, [ram.frame(pick.frame) for pick in picks])
-        except StatusError as error:
-            self.machine.pageout.evict_error = error
+            with self.machine.pageout.transfers.under_way(out=True):
+                if picks:
+                    await files.write(runs, [ram.frame(pick.frame) for pick in picks])
+        except StatusError:
             for pick, slot in zip(picks, slots, strict=True):
                 self._restore(pick)
                 files.use(slot, -1)
             return 0
         finally:
             self.writing -= frames
-            self.machine.pageout.busy -= 1
-            self.machine.pageout.progress.signal()
-        self.machine.pageout.evict_error = None
         return sum(self._finish(pick, slot) for pick, slot in zip(picks, slots, strict=True))
 
     def _live(self, pick: Pick) -> list[tuple[AddressSpace, int]]:

@@ -3,11 +3,11 @@
     mapped views --trim--> standby list ------------------> anybody who needs a frame
                  \\-trim--> modified list --page writer---^
 
-`relieve` is for a thread that cannot go on without frames. It trims, then writes modified pages,
-then has private pages put into page files, then waits for I/O that is under way; when none of that
-can help, or nothing ends for MOST_QUIET_SECONDS, the allocation fails: pageout never waits for what
-cannot come (rule 7). The page writer is a kernel thread that does the same ahead of need. The
-zero-page thread keeps some frames zeroed.
+`relieve` is for a thread that cannot go on without frames. It asks those who can let go of pages,
+in the order of `octavo.memory.reclaim.sources`: whoever has such pages says so with `add`. When
+none of them can help, or no transfer ends for MOST_QUIET_SECONDS, the allocation fails: pageout
+never waits for what cannot come (rule 7). The page writer is a kernel thread that writes modified
+pages ahead of need. The zero-page thread keeps some frames zeroed.
 
 Writing needs no frame: pages are written from where they are, and pagers know where to before a
 page gets dirty.
@@ -17,10 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from octavo.memory.frames.physical import BASE_MASK, RESERVE, PhysicalMemory
-from octavo.memory.pages.section import Pager
+from octavo.memory.frames.physical import RESERVE
+from octavo.memory.pages.residency import Residency
+from octavo.memory.pages.section import Pager, Segment
+from octavo.memory.pages.transfers import Transfers
 from octavo.memory.pages.writeback import Pick, WriteBack
 from octavo.memory.reclaim.conditions import MemoryConditions
+from octavo.memory.reclaim.sources import Need, Source, Sources, Turn
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 from octavo.threads.wait import Event
@@ -36,29 +39,26 @@ PATIENCE_SECONDS = (
     0.1  # how long a thread that needs frames waits for writes before it looks elsewhere
 )
 
-Trimmer = Callable[[int], int]  # asked to let go of n pages, returns how many it has let go of
-Evictor = Callable[[int], Awaitable[int]]  # as a trimmer, and may wait for a device
-
 
 class Pageout:
     """Balances the frames of one machine. Turned off with `enabled`, memory only fills up."""
 
-    def __init__(self, physical: PhysicalMemory, scheduler: Scheduler, enabled: bool) -> None:
-        self.physical = physical
+    def __init__(
+        self,
+        residency: Residency,
+        writeback: WriteBack,
+        transfers: Transfers,
+        scheduler: Scheduler,
+        enabled: bool,
+    ) -> None:
+        self.residency, self.writeback, self.transfers = residency, writeback, transfers
+        self.physical = physical = residency.physical
         self.scheduler = scheduler
         self.enabled = enabled
-        self.progress = Event()
-        self.writeback = WriteBack(physical, scheduler, self.progress)
-        self.trimmers: list[Trimmer] = []
-        self.evictors: list[Evictor] = []  # for when trimming does not help any more
-        self.resorts: list[
-            Callable[[], bool]
-        ] = []  # for when nothing helps any more; True: look again
+        self.sources = Sources()
+        self.sources.add(Source(Turn.MODIFIED, self._write_for))
+        self.sources.add(Source(Turn.UNDER_WAY, self._wait_for))
         self.conditions = MemoryConditions(physical.available)
-        # transfers of others (evictions, private page-ins) that make pages free, or free to leave,
-        # and signal `progress` then
-        self.busy = 0
-        self.evict_error: StatusError | None = None  # of the last eviction, if it failed
         self.trimmed = 0
         self.stalls = 0
         self._work = Event()
@@ -75,49 +75,65 @@ class Pageout:
             scheduler.serve(self._page_writer, "page-writer")
             scheduler.serve(self._zero_pages, "zero-page")
 
+    def add(self, turn: Turn, ask: Callable[[int], int | Awaitable[int]]) -> None:
+        """Somebody can let go of pages from now on: asked for a number, he says how many he has let
+        go of, at once if his turn is a cheap one.
+        """
+        self.sources.add(Source(turn, lambda need: ask(need.pages)))
+
     async def relieve(self, needed: int) -> None:
         """Returns when `needed` ordinary frames are available; StatusError NO_MEMORY when they
         cannot be had.
         """
-        physical = self.physical
-        failed: dict[Pager, StatusError] = {}
-        futile, quiet = 0, 0.0
-        while physical.available - RESERVE < needed:
+        physical, need = self.physical, Need(needed)
+
+        def enough() -> bool:
+            return physical.available - RESERVE >= needed
+
+        while not enough():
             if not self.enabled:
                 raise StatusError(
                     Status.NO_MEMORY,
                     "out of memory: every frame is in use and pageout is turned off",
                 )
             self.conditions.look(physical.available)
-            self.progress.clear()
+            self.transfers.ended.clear()
             if self.trim(max(needed, self.trim_pages)):
                 continue
             self.stalls += 1
-            if self._write_modified(failed) and await self.scheduler.wait(
-                self.progress, PATIENCE_SECONDS
-            ):
-                continue
-            if physical.available - RESERVE >= needed or await self._evict(needed):
-                continue
-            if (
-                (self.writeback.in_flight or self.busy or self._reads())
-                and futile < MOST_FUTILE
-                and quiet < MOST_QUIET_SECONDS
-            ):
-                # Others clear the event, too: never wait for it without an end. When all that ends
-                # are failures, it is futile.
-                ended = await self.scheduler.wait(self.progress, PATIENCE_SECONDS)
-                futile, quiet = futile + ended, 0.0 if ended else quiet + PATIENCE_SECONDS
-                continue
-            if any(resort() for resort in self.resorts):
-                continue
-            errors = [*failed.values(), *([self.evict_error] if self.evict_error else [])]
-            because = "".join(f": {error.text}" for error in errors[:1])
-            raise StatusError(
-                Status.NO_MEMORY,
-                f"out of memory: {physical.modified.count} modified pages cannot be "
-                f"written{because}",
-            )
+            if not await self.sources.ask(need, enough):
+                raise self._exhausted(need)
+
+    def _exhausted(self, need: Need) -> StatusError:
+        failure = self.transfers.failure
+        errors = [*need.failed.values(), *([failure] if failure else [])]
+        because = "".join(f": {error.text}" for error in errors[:1])
+        return StatusError(
+            Status.NO_MEMORY,
+            f"out of memory: {self.physical.modified.count} modified pages cannot be "
+            f"written{because}",
+        )
+
+    async def _write_for(self, need: Need) -> int:
+        """Modified pages are written, each pager's by a thread; patience ends before a slow one."""
+        if not self._write_modified(need.failed):
+            return 0
+        return int(await self.scheduler.wait(self.transfers.ended, PATIENCE_SECONDS))
+
+    async def _wait_for(self, need: Need) -> int:
+        """Waits for the transfers of others, but not without an end, for others clear the event,
+        too: when all that ends are failures, it is futile.
+        """
+        if (
+            not self.transfers.count
+            or need.futile >= MOST_FUTILE
+            or need.quiet >= MOST_QUIET_SECONDS
+        ):
+            return 0
+        ended = await self.scheduler.wait(self.transfers.ended, PATIENCE_SECONDS)
+        need.futile += ended
+        need.quiet = 0.0 if ended else need.quiet + PATIENCE_SECONDS
+        return 1
 
     def _write_modified(self, failed: dict[Pager, StatusError]) -> bool:
         """Starts to write modified pages, a thread for each pager, so that nobody waits for a slow
@@ -139,20 +155,9 @@ class Pageout:
         if error is not None and not clean:
             failed[pager] = error
 
-    async def _evict(self, needed: int) -> int:
-        done = 0
-        for evictor in self.evictors:
-            if done < needed:
-                done += await evictor(needed - done)
-        return done
-
     def trim(self, pages: int) -> int:
-        """Asks the trimmers for pages until enough are no longer active; returns how many."""
-        moved = 0
-        for trimmer in self.trimmers:
-            moved += trimmer(pages - moved)
-            if moved >= pages:
-                break
+        """Asks the cheap sources for pages until enough are no longer active; returns how many."""
+        moved = self.sources.trim(pages)
         self.trimmed += moved
         if self.physical.modified.count > self.modified_limit:
             self._work.signal()
@@ -178,30 +183,23 @@ class Pageout:
         """The oldest modified pages, each with its dirty neighbours in the section: a contiguous
         cluster. Pagers that have failed are left out.
         """
-        physical = self.physical
-        pfns = physical.pfns
+        pfns = self.physical.pfns
         picks: list[Pick] = []
-        taken: dict[int, int] = {}
-        pfn = physical.modified.head
+        taken: dict[Segment, int] = {}
+        pfn = self.physical.modified.head
         while pfn and limit > 0:
-            pte = pfns.pte[pfn]
-            base = pte & BASE_MASK
-            segment = physical.segments[base]
-            left = segment.dirty & ~segment.writing & ~taken.get(base, 0)
-            i = pte - base
+            segment, i = self.residency.segments.of(pfn)
+            left = segment.dirty & ~segment.writing & ~taken.get(segment, 0)
             if left >> i & 1 and segment.section.pager not in failed:
                 first = i - _ones_below(left, i)
                 end = i + _ones_from(left, i)
                 picks.append(Pick(segment, first, end))
-                taken[base] = taken.get(base, 0) | (1 << end) - (1 << first)
+                taken[segment] = taken.get(segment, 0) | (1 << end) - (1 << first)
                 limit -= end - first
             pfn = pfns.next[pfn]
         return [
             pick for pick in picks if pick.segment.section.leads is None
         ] or picks  # those that must be led cost a barrier
-
-    def _reads(self) -> bool:
-        return any(segment.reads for segment in self.physical.segments.values())
 
     async def _page_writer(self) -> None:
         while True:
@@ -209,10 +207,10 @@ class Pageout:
             self._work.clear()
             failed: dict[Pager, StatusError] = {}
             while self.physical.modified.count > self.modified_limit // 2:
-                self.progress.clear()
+                self.transfers.ended.clear()
                 if not self._write_modified(failed):
                     break
-                await self.scheduler.wait(self.progress, PATIENCE_SECONDS)
+                await self.scheduler.wait(self.transfers.ended, PATIENCE_SECONDS)
 
     async def _zero_pages(self) -> None:
         while True:

@@ -24,7 +24,6 @@ from octavo.machine import mmukernels
 from octavo.machine.abi import ACCESSED, FRAME_MASK, PAGE_SHIFT, PRESENT, SEGMENT_SHIFT
 from octavo.machine.kernels import compile_kernels
 from octavo.machine.mmukernels import BITS, LEVELS
-from octavo.memory.frames.physical import BASE_MASK
 from octavo.memory.pages.section import Section
 from octavo.memory.reclaim import harvestkernels
 from octavo.memory.reclaim.policies import lists
@@ -64,7 +63,7 @@ class Replacement:
 
     def naming(self, section: Section) -> tuple[int, int]:
         """What the keys of a section's pages are made with: its number, and EXTERNAL or 0."""
-        return self.section_number(section), EXTERNAL if section.lazy else 0
+        return self.section_number(section), EXTERNAL if section.pager.traits.lazy else 0
 
     # -- pages come and go ------------------------------------------------------------------------
 
@@ -116,9 +115,8 @@ class Replacement:
 
     def section_page(self, frame: int) -> tuple[Section, int]:
         """Which page of which section is in a frame."""
-        pte = self.pfns.pte[frame]
-        segment = self.machine.physical.segments[pte & BASE_MASK]
-        return segment.section, (segment.index << SEGMENT_SHIFT) + pte - segment.base
+        segment, i = self.machine.residency.segments.of(frame)
+        return segment.section, (segment.index << SEGMENT_SHIFT) + i
 
     def sharers(self, frame: int) -> list[AddressSpace]:
         """The spaces that have a private page."""

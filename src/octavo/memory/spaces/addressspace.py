@@ -113,7 +113,7 @@ class AddressSpace(SpaceViews):
             machine.table_frames.free,
         )
         self.pages = PrivatePages(
-            machine.physical,
+            machine.residency,
             self.tables,
             machine.holder,
             machine.mmu,

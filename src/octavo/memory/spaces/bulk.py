@@ -78,7 +78,9 @@ class Bulk:
                 if vad.view is None:
                     runs.records += [first, end, bits, 0, 0, 0]
                 elif not (
-                    is_copy(protect) or vad.view.object.frame or vad.view.object.section.gate
+                    is_copy(protect)
+                    or vad.view.object.frame
+                    or vad.view.object.section.pager.traits.gate
                 ):
                     section = vad.view.object.section
                     end = min(
@@ -172,7 +174,7 @@ class Bulk:
         physical.pfns.counts[State.ACTIVE] += left
         after = k.FIRST_RUN + len(runs.records)
         for segment, at in runs.segments:
-            segment.shares += int(fill[after + at])
+            self.machine.residency.count_shares(segment, int(fill[after + at]))
         space.pages.resident += soft
         space.pages.shared += soft
         self.soft += soft

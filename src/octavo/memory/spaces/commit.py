@@ -23,7 +23,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from octavo.machine.abi import SEGMENT_SHIFT
-from octavo.memory.frames.physical import BASES_IN_FRAME, RESERVE
+from octavo.memory.frames.physical import RESERVE
+from octavo.memory.pages.segmenttable import BASES_IN_FRAME
 from octavo.printing import counted
 from octavo.status import Status, StatusError
 
@@ -47,6 +48,7 @@ class Commitment:
 
     def __init__(self, machine: VirtualMemory) -> None:
         self.machine, self.physical = machine, machine.physical
+        self.segments = machine.residency.segments
         self.charged = 0
         self.slots = 0
         self.frames = machine.total + self.physical.pfns.wired
@@ -87,7 +89,7 @@ class Commitment:
         """Frames that are left for pages, if so many more page tables may be needed; negative when
         page tables have too many.
         """
-        made = self.physical.base_frames + sum(len(s.tables.tables) for s in self.machine.spaces)
+        made = self.segments.frames + sum(len(s.tables.tables) for s in self.machine.spaces)
         over = max(0, self._tables() + more - self._for_tables)
         kernel = self.physical.pfns.wired - made
         return max(0, self.frames - self.frames // 16 - 2 * RESERVE) - kernel - over
@@ -102,12 +104,12 @@ class Commitment:
             + (2 * len(s.vads.all) + (s.charge + sections.charge >> 8)) * len(self._shifts)
             for s in spaces
         )
-        if self.physical.base_frames + (sections.charge >> 3) + few <= self._for_tables:
+        if self.segments.frames + (sections.charge >> 3) + few <= self._for_tables:
             return 0  # it need not be known
         segments = sum(
             groups_in(made.shape.runs, SEGMENT_SHIFT) for made in sections.all if made.paged
         )
-        count = max(self.physical.base_frames, segments // BASES_IN_FRAME)
+        count = max(self.segments.frames, segments // BASES_IN_FRAME)
         for space in spaces:
             runs = [
                 run

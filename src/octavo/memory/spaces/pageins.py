@@ -74,11 +74,11 @@ async def _fetch(
     first = start - (before << PAGE_SHIFT)
     addresses = range(first, first + (len(frames) << PAGE_SHIFT), PAGE_SIZE)
     space.coming.update(dict.fromkeys(addresses, event))
-    machine.pageout.busy += 1
     try:
-        await machine.files.fetch(
-            entry - (before << PAGE_SHIFT), [machine.physical.ram.frame(f) for f in frames]
-        )
+        with machine.pageout.transfers.under_way():
+            await machine.files.fetch(
+                entry - (before << PAGE_SHIFT), [machine.physical.ram.frame(f) for f in frames]
+            )
         return frames, before
     except StatusError:
         frame = frames.pop(before)
@@ -86,14 +86,13 @@ async def _fetch(
             space.pages.give_back(other)
         if not frames:
             raise
-        await machine.files.fetch(entry, [machine.physical.ram.frame(frame)])
+        with machine.pageout.transfers.under_way():
+            await machine.files.fetch(entry, [machine.physical.ram.frame(frame)])
         return [frame], 0
     finally:
         for address in addresses:
             if space.coming.get(address) is event:
                 del space.coming[address]
-        machine.pageout.busy -= 1
-        machine.pageout.progress.signal()
         event.signal()
 
 

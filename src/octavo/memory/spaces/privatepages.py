@@ -35,9 +35,9 @@ from octavo.machine.abi import (
 )
 from octavo.machine.mmu import SoftMmu
 from octavo.machine.pagetables import PageTables
-from octavo.memory.frames.physical import RESERVE, PhysicalMemory
+from octavo.memory.frames.physical import RESERVE
 from octavo.memory.pagers.pagefile import PAGED, PageFiles
-from octavo.memory.pages.residency import share, unshare
+from octavo.memory.pages.residency import Residency
 from octavo.memory.pages.section import Segment
 from octavo.memory.reclaim.replacement import Replacement
 from octavo.memory.spaces.protect import Protect, entry_bits, is_held, permits
@@ -63,7 +63,7 @@ class PrivatePages:
 
     def __init__(
         self,
-        physical: PhysicalMemory,
+        residency: Residency,
         tables: PageTables,
         holder: int,
         mmu: SoftMmu,
@@ -71,8 +71,8 @@ class PrivatePages:
         replacement: Replacement,
         family: int,
     ) -> None:
-        self.physical, self.tables, self.holder, self.mmu, self.files = (
-            physical,
+        self.residency, self.physical = residency, residency.physical
+        self.tables, self.holder, self.mmu, self.files = (
             tables,
             holder,
             mmu,
@@ -107,7 +107,7 @@ class PrivatePages:
             if pfns.pte[frame]:
                 if pfns.use[frame] == 1:
                     self.replacement.gone(frame)
-                unshare(self.physical, frame)
+                self.residency.unshare(frame)
             return
         pfns.use[frame] += change
         if not pfns.use[frame]:
@@ -217,7 +217,7 @@ class PrivatePages:
         """
         entry = self._shared_entry(frame, protect, writable)
         self.tables.put(address, entry)
-        share(self.physical, segment, frame)
+        self.residency.share(segment, frame)
         if self.uses(frame) == 1:
             self.replacement.shared(frame)
         self.resident += 1

@@ -29,11 +29,11 @@ from typing import TYPE_CHECKING
 from octavo.arguments import given, label, numbers, seconds, shown, whole
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_SHIFT, STATE, State
 from octavo.memory.frames.pagelists import PRIORITIES
-from octavo.memory.frames.physical import BASES_IN_FRAME
 from octavo.memory.pagers.defaultpager import DefaultPager
 from octavo.memory.pagers.external.memoryobject import TIMEOUT_SECONDS, MemoryObject
 from octavo.memory.pagers.external.messages import MESSAGES, ExternalPager
 from octavo.memory.pages.section import Section
+from octavo.memory.pages.segmenttable import BASES_IN_FRAME
 from octavo.memory.spaces.commit import groups_in
 from octavo.memory.spaces.mappable import MappableFile
 from octavo.memory.spaces.protect import (
@@ -201,7 +201,6 @@ class Sections:
         self._numbers += 1
         name = name or f"section {self._numbers}"
         section = Section(name, self.pager, {}, pages << PAGE_SHIFT)
-        section.lazy = False
         made = SectionObject(name, section, section.size, protect, how, Vad(0, pages, protect))
         if how & Attribute.COMMIT:
             self._commit(made, 0, pages)
@@ -476,10 +475,10 @@ class Sections:
             else:
                 section.size = 0
                 await writeback.purge(section, 0)
-                writeback.errors.pop(section, None)
+                writeback.errors.forget(section)
                 self.pager.forget(section)
         except StatusError as error:  # who flushes or closes the file next shall hear of it
-            writeback.errors.setdefault(section, error)
+            writeback.errors.note(section, error)
         finally:
             del self.ending[made]
 

@@ -21,7 +21,6 @@ from collections.abc import Sequence
 from octavo.arguments import given, numbers, shown
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.machine.mmukernels import WRITE
-from octavo.memory.pages.residency import settle
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.image import HEADER_BYTES, Image, Part, parse_image
 from octavo.memory.spaces.privatepages import is_paged
@@ -501,19 +500,20 @@ class SpaceViews(SpaceFaults):
         """Brings pages to the standby list, as far as half of what is available goes, while the
         view is there.
         """
-        physical, faults, section = self.machine.physical, self.machine.faults, view.object.section
-        most = first + physical.available // 2
+        residency, faults, section = (
+            self.machine.residency,
+            self.machine.faults,
+            view.object.section,
+        )
+        most = first + self.machine.physical.available // 2
         while first < (end := min(end, most, section.pages)) and view in section.views:
-            segment = physical.try_segment(section, first >> SEGMENT_SHIFT)
+            segment = residency.segments.try_get(section, first >> SEGMENT_SHIFT)
             if segment is None:
                 return
             i, stop = first % SEGMENT_PAGES, min(SEGMENT_PAGES, first % SEGMENT_PAGES + end - first)
-            segment.holds += 1
             try:
-                await faults.make_resident(segment, i, stop, stop)
+                with residency.held(segment, i, stop):
+                    await faults.make_resident(segment, i, stop, stop)
             except StatusError:
                 return  # whoever needs the page will hear of it
-            finally:
-                segment.holds -= 1
-                settle(physical, segment, i, stop)
             first += stop - i

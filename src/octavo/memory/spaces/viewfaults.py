@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from octavo.machine.abi import PAGE_SHIFT, PRESENT, SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.machine.mmukernels import WRITE
-from octavo.memory.pages.residency import settle
 from octavo.memory.pages.section import Section, Segment
 from octavo.memory.spaces.advice import Advice, window
 from octavo.memory.spaces.protect import Protect, is_copy, may_write
@@ -34,7 +33,7 @@ PASS_ON = (Status.NO_MEMORY, Status.IN_PAGE_ERROR)
 
 def copies(view: View, protect: Protect, kind: int) -> bool:
     """True when a reference of `kind` makes a private copy of a section's page."""
-    return is_copy(protect) and (kind == WRITE or view.object.section.eager)
+    return is_copy(protect) and (kind == WRITE or view.object.section.pager.traits.eager)
 
 
 async def view_fault(
@@ -54,16 +53,17 @@ async def view_fault(
     if view.object.frame:
         space.pages.map_device(page << PAGE_SHIFT, view.object.frame + view.page_at(page), protect)
         return False
-    number, gate = view.page_at(page), section.gate
+    number, traits = view.page_at(page), section.pager.traits
+    gate = traits.gate
     _check_end(space, view, page)
     if gate is not None and gate.prohibits(number, kind == WRITE):
         await gate.admit(number, kind == WRITE)
         return False
-    if kind == WRITE and section.quota and section.dirty >= section.quota:
+    if kind == WRITE and traits.quota and section.dirty >= traits.quota:
         await _below_quota(space, section, page)
         return False
     physical = space.machine.physical
-    segment = physical.try_segment(section, number >> SEGMENT_SHIFT)
+    segment = space.machine.residency.segments.try_get(section, number >> SEGMENT_SHIFT)
     if segment is None:
         await space.machine.pageout.relieve(1)
         return False
@@ -72,17 +72,13 @@ async def view_fault(
     if physical.ram.link[segment.base + i] <= 0:
         space.pages.replacement.miss_shared(section, number)
         _leave_behind(view, number, space.machine.cluster)
-    segment.holds += 1
-    try:
+    with space.machine.residency.held(segment, low, high):
         await _resident(space, segment, page, i, low, high)
         now = space.vads.find(page)
         alike = now is vad and vad.run_at(page)[2] == protect and number < section.pages
         if alike and not (gate is not None and gate.prohibits(number, kind == WRITE)):
             return _enter(space, view, segment, page, i, kind, protect, spare)
         return False
-    finally:
-        segment.holds -= 1
-        settle(physical, segment, low, high)
 
 
 async def _below_quota(space: SpaceFaults, section: Section, page: int) -> None:
@@ -91,7 +87,7 @@ async def _below_quota(space: SpaceFaults, section: Section, page: int) -> None:
     """
     writeback = space.machine.pageout.writeback
     _, error = await writeback.write(writeback.picks(section), asked=False)
-    if error is not None and section.dirty >= section.quota:
+    if error is not None and section.dirty >= section.pager.traits.quota:
         text = (
             f"{space.name}: {page << PAGE_SHIFT:#x} cannot be written: {section.name} has "
             f"{section.dirty} modified pages already, and {error.text}"
@@ -146,7 +142,7 @@ def _clip(space: SpaceFaults, view: View, segment: Segment, number: int) -> tupl
     if space.machine.physical.ram.link[segment.base + i]:
         return i, i + 1
     first, end = window(
-        view.advice, view.pattern, number, min(space.machine.cluster, section.cluster)
+        view.advice, view.pattern, number, min(space.machine.cluster, section.pager.traits.cluster)
     )
     last = view.first + view.vad.end - view.vad.start
     low, high = max(first, view.first, base), min(end, last, section.pages, base + SEGMENT_PAGES)
@@ -176,7 +172,7 @@ def _enter(
         return False  # somebody has made a copy meanwhile
     if not entry:
         space.machine.faults.clear_behind_end(segment)
-        number, gate = view.page_at(page), segment.section.gate
+        number, gate = view.page_at(page), segment.section.pager.traits.gate
         noticed = (
             segment.dirty >> i & 1
             and number not in segment.section.precious

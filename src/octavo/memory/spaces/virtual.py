@@ -20,6 +20,7 @@ from octavo.memory.reclaim.balance import BalanceSetManager
 from octavo.memory.reclaim.eviction import Eviction
 from octavo.memory.reclaim.profiles import Profile, make_profile
 from octavo.memory.reclaim.replacement import Replacement
+from octavo.memory.reclaim.sources import Turn
 from octavo.memory.spaces.addressspace import AddressSpace
 from octavo.memory.spaces.bulk import Bulk
 from octavo.memory.spaces.commit import Commitment
@@ -45,12 +46,13 @@ class VirtualMemory:
     ) -> None:
         self.memory = memory
         self.physical, self.pageout, self.faults = memory.physical, memory.pageout, memory.faults
+        self.residency = memory.residency
         self.scheduler = memory.scheduler
         # Frames that pages can be in, whatever the cache has in them now.
         self.total = (
             self.physical.buddy.free_frames
             + self.physical.zeroed.count
-            + sum(s.used for s in self.physical.segments.values())
+            + sum(s.used for s in self.residency.segments.all())
         )
         profile = profile or make_profile()
         self.cluster = profile.cluster  # pages that one fault on a view brings in at most
@@ -67,8 +69,7 @@ class VirtualMemory:
         self.bulk = Bulk(self)
         self.bulk_pages = BULK_PAGES
         self.balance = BalanceSetManager(self)
-        if self.pageout.enabled:
-            self.pageout.evictors.append(self.eviction.evict)
+        self.pageout.add(Turn.SPACES, self.eviction.evict)
 
     def add_page_file(
         self, store: PageStore, initial: int | None = None, maximum: int | None = None

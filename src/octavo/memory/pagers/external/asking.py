@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from octavo.machine.abi import SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.machine.ram import Ram
 from octavo.memory.manager import MemoryManager
-from octavo.memory.pages.residency import settle
 from octavo.memory.pages.section import Section
 from octavo.status import StatusError
 from octavo.threads.wait import Event
@@ -76,11 +75,7 @@ async def want_back(memory: MemoryManager, section: Section, page: int) -> None:
     segment, i = section.segments.get(page >> SEGMENT_SHIFT), page % SEGMENT_PAGES
     if segment is None or not memory.ram.link[segment.base + i] or segment.dirty >> i & 1:
         return
-    segment.holds += 1
-    try:
+    with memory.residency.held(segment, i, i + 1):
         await memory.faults.make_resident(segment, i, i + 1, i + 1)
         section.precious.add(page)
         memory.writeback.mark(segment, 1 << i, written=False)
-    finally:
-        segment.holds -= 1
-        settle(memory.physical, segment, i, i + 1)

@@ -23,14 +23,14 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from octavo.arguments import given, named, numbers, octets
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES
 from octavo.memory.manager import MemoryManager
 from octavo.memory.pagers.external.asking import Request, alike, resident_pages, want_back
 from octavo.memory.pagers.external.messages import Access, CopyStrategy, ExternalPager, Return
-from octavo.memory.pages.residency import adopt, deactivate
-from octavo.memory.pages.section import DirtyRun, Section, pages_of
+from octavo.memory.pages.section import DirtyRun, PagerTraits, Section, pages_of
 from octavo.memory.runs import run_at, with_run
 from octavo.printing import counted
 from octavo.status import Status, StatusError
@@ -57,9 +57,8 @@ class MemoryObject:
     ) -> None:
         self.memory, self.pager, self.timeout = memory, pager, timeout
         self.section = Section(name, self, None, size)
-        self.section.lazy = False
-        self.section.quota = max(16, memory.physical.available // 8)
-        self.section.gate = self
+        quota = max(16, memory.physical.available // 8)
+        self.traits = PagerTraits(lazy=False, quota=quota, gate=self)
         self.may_cache = True
         self.dead: StatusError | None = None
         self.locks = [(0, self.section.pages, Access.NONE)]  # runs of pages
@@ -329,14 +328,14 @@ class MemoryObject:
         physical = self.memory.physical
         if physical.buddy.free_frames < self.memory.pageout.low:
             return False
-        adopted = adopt(physical, self.section, page)
+        adopted = self.memory.residency.adopt(self.section, page)
         if adopted is None:
             return False
         segment, frame = adopted
         physical.ram.frame(frame)[:] = data
         if precious:
             self.memory.writeback.mark(segment, 1 << page % SEGMENT_PAGES, written=False)
-        deactivate(physical, segment, frame)
+        self.memory.residency.deactivate(segment, frame)
         self.counts["unasked"] += 1
         return True
 
@@ -420,11 +419,11 @@ class MemoryObject:
                     f"{self.section.name}: a cluster of {cluster_size} bytes is not a "
                     f"power of two of up to {SEGMENT_PAGES} pages",
                 )
-            self._clustered, self.section.cluster = True, pages
+            self._clustered, self.traits = True, replace(self.traits, cluster=pages)
         if may_cache is not None:
             self.may_cache = may_cache
         if copy_strategy is not None:
-            self.section.eager = copy_strategy == CopyStrategy.NONE
+            self.traits = replace(self.traits, eager=copy_strategy == CopyStrategy.NONE)
 
     def destroy(self, text: str) -> None:
         """The pager gives the object up: whoever waits, and whoever comes, gets an error.
@@ -451,7 +450,7 @@ class MemoryObject:
         try:
             await self.memory.writeback.flush(self.section)
         except StatusError as error:
-            self.memory.writeback.errors[self.section] = error
+            self.memory.writeback.errors.note(self.section, error)
         else:
             await self.memory.writeback.purge(self.section, 0, dirty=False)
 
@@ -461,7 +460,7 @@ class MemoryObject:
             await self.let_go()
         self.section.size = 0
         await self.memory.writeback.purge(self.section, 0)
-        self.memory.writeback.errors.pop(self.section, None)
+        self.memory.writeback.errors.forget(self.section)
         self._post(lambda: self.pager.terminate(self))
 
     def statistics(self) -> dict[str, int]:
