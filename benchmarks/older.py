@@ -53,6 +53,8 @@ def adapt() -> None:
             put(name, [module for module in map(there, places) if module])
     kernels, plan = map(import_module, ("octavo.machine.kernels", "octavo.transfer.plan"))
     vars(kernels).setdefault("kernel", listed)
+    section = import_module("octavo.memory.pages.section")
+    vars(section).setdefault("ORDINARY", None)  # traits were attributes of sections
     if "sources" not in inspect.signature(plan.plan_copy).parameters:
         vars(plan)["plan_copy"] = of_one_source(plan.plan_copy)
 

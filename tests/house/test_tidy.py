@@ -19,6 +19,7 @@ LONG_FILES = {  # one topic each, which is not to be parted for a number
     "fs/fat/check.py": "one pass over directories",
     "fs/fat/volume.py": "the operations of a volume, which share their undoing",
     "memory/pagers/external/memoryobject.py": "both ends of one protocol",
+    "memory/pages/residency.py": "all ways of a page in and out, and their check",
     "memory/spaces/addressspace.py": "NT's calls on one address space",
     "memory/spaces/sections.py": "NT's calls on sections",
     "memory/spaces/spaceviews.py": "NT's calls on views",
@@ -51,10 +52,8 @@ LAYERS = [
     ["__main__"],
 ]
 UPWARD = {  # files that import what is above them, which is to end
-    "memory/frames/physical.py",
     "memory/pagers/external/asking.py",
     "memory/pagers/external/memoryobject.py",
-    "memory/pages/pagein.py",
     "memory/reclaim/balance.py",
     "memory/reclaim/eviction.py",
     "memory/reclaim/replacement.py",

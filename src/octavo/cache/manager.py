@@ -240,9 +240,9 @@ class CacheManager:
             at = offset + done
             segment = await self.views.get(section, at >> VIEW_SHIFT)
             stop = min(offset + length, (at | VIEW_MASK) + 1)
-            stop = self._active_until(segment, at, stop) or await self._writable(
-                section, segment, at, stop
-            )
+            if self.ram.link[segment.base + ((at & VIEW_MASK) >> PAGE_SHIFT)] <= 0:
+                await self._make_active(section, segment, at, stop)
+            stop = self._active_until(segment, at, stop)
             for piece in self._pieces(segment, at, stop):
                 piece[:] = view[done : done + len(piece)]
                 done += len(piece)
@@ -252,9 +252,9 @@ class CacheManager:
             if stop > section.size:
                 section.size = stop
 
-    async def _writable(self, section: Section, segment: Segment, at: int, stop: int) -> int:
-        """Makes pages of a view from byte `at` on active; returns the end of the bytes before
-        `stop` that can be written now.
+    async def _make_active(self, section: Section, segment: Segment, at: int, stop: int) -> None:
+        """Makes the page of byte `at` active, and those behind it up to byte `stop` if they need
+        not be read.
 
         New pages hold old bytes of other files until the caller has overwritten them, so nothing
         may wait in between.
@@ -263,21 +263,18 @@ class CacheManager:
         with segment.pinned():
             while self.ram.link[segment.base + i] <= 0:
                 await self._make_writable(section, segment, i, at, stop)
-        end = self._active_until(segment, at, stop)
-        assert end, "a page that was made active is not"
-        return end
 
     def _active_until(self, segment: Segment, at: int, stop: int) -> int:
-        """The end of the bytes from `at` on and before `stop` whose pages are active; 0 for
-        none.
+        """The end of the bytes from `at` on and before `stop` whose pages are active, as the first
+        one's is.
         """
         link, base = self.ram.link, segment.base
         start = segment.index << VIEW_SHIFT
-        first = i = (at - start) >> PAGE_SHIFT
+        i = ((at - start) >> PAGE_SHIFT) + 1
         end = (stop - start - 1 >> PAGE_SHIFT) + 1
         while i < end and link[base + i] > 0:
             i += 1
-        return min(stop, start + (i << PAGE_SHIFT)) if i > first else 0
+        return min(stop, start + (i << PAGE_SHIFT))
 
     async def _make_writable(
         self, section: Section, segment: Segment, i: int, at: int, stop: int

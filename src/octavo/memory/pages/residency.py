@@ -26,6 +26,8 @@ Each change asserts what it found and what it leaves, in states and counts; `che
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from octavo.machine.abi import (
@@ -56,6 +58,7 @@ class Residency:
         if not physical.ram.paper:
             self.link = physical.ram.link
         physical.forget = self._forget
+        self.held = partial(Held, self)  # by itself: each soft fault makes one
 
     # -- in use: views and page-table entries ------------------------------------------------------
 
@@ -70,18 +73,12 @@ class Residency:
         """Ends the mapping of a segment that nobody has pinned; returns the number of pages that
         left the active state.
         """
-        assert segment.mapped and not segment.pins
+        assert segment.mapped and not segment.pins, "a view ends that is none, or is worked on"
         segment.mapped = False
         whole = self._unmap_whole(segment)
         if whole:
             return whole
         return self.settle(segment, 0, SEGMENT_PAGES)
-
-    def held(self, segment: Segment, first: int, end: int) -> Held:
-        """For the time of a `with`: the segment stays, to bring pages in; then those among [first,
-        end) that nobody uses go to their lists, and the segment if it is empty.
-        """
-        return Held(self, segment, first, end)
 
     def share(self, segment: Segment, frame: int) -> None:
         """One more page-table entry leads to an active page."""
@@ -100,27 +97,45 @@ class Residency:
 
     def count_shares(self, segment: Segment, count: int) -> None:
         """A kernel has made entries that lead to pages of a segment, which it made active."""
-        assert count >= 0
+        assert count >= 0, "a kernel has taken entries away"
         segment.shares += count
 
     # -- pages come --------------------------------------------------------------------------------
 
-    def insert(self, segment: Segment, first: int, runs: list[Run]) -> None:
-        """Makes active frames the pages from `first` on, which were absent."""
-        self._own(segment, first, runs)
-        self._set_entries(segment, first, runs, 1)
+    def insert(self, segment: Segment, first: int, runs: list[Run], sign: int = 1) -> None:
+        """Makes active frames the pages from `first` on, which were absent; `sign` is for
+        `begin_read`.
+        """
+        pfns, link, at = self.pfns, self.link, segment.base + first
+        for start, count in runs:
+            assert not link[at] and not pfns.pte[start], "a page or a frame is taken twice"
+            if count < SHORT_RUN:
+                for pfn in range(start, start + count):
+                    pfns.pte[pfn] = at
+                    link[at] = pfn * sign
+                    at += 1
+            else:
+                numbers = np.arange(count, dtype=np.int32)
+                pfns.table[start : start + count, PTE] = numbers + at
+                self.physical.links[at : at + count] = (numbers + start) * sign
+                at += count
+        segment.used += at - segment.base - first
+        assert at <= segment.base + SEGMENT_PAGES, "more pages come than a segment has"
 
     def begin_read(self, segment: Segment, first: int, runs: list[Run]) -> None:
         """As `insert`, for pages that are in transition until `end_read` or `fail_read`."""
-        self._own(segment, first, runs)
-        self._set_entries(segment, first, runs, -1)
+        self.insert(segment, first, runs, -1)
         self._set_states(runs, State.TRANSITION, State.ACTIVE, READING)
 
     def end_read(self, segment: Segment, first: int, runs: list[Run]) -> None:
         """The pages have been read and are active."""
-        assert self.link[segment.base + first] == -runs[0][0], "a page that was read has gone"
+        at = segment.base + first
+        assert self.link[at] == -runs[0][0], "a page that was read has gone"
         self._set_states(runs, State.ACTIVE, State.TRANSITION, 0)
-        self._set_entries(segment, first, runs, 1)
+        for _, count in runs:
+            part = self.physical.links[at : at + count]
+            np.negative(part, out=part)
+            at += count
 
     def fail_read(self, segment: Segment, first: int, runs: list[Run]) -> None:
         """The pages could not be read: they are absent again."""
@@ -169,39 +184,12 @@ class Residency:
             pfns.claim(pfn, 1, State.ACTIVE, State.TRANSITION)
         self.link[at] = pfn
 
-    def _own(self, segment: Segment, first: int, runs: list[Run]) -> None:
-        """Frames have pages from now on: of a segment, from `first` on."""
-        pfns = self.pfns
-        pte = segment.base + first
-        for start, count in runs:
-            assert not self.link[pte] and not pfns.pte[start], "a page or a frame is taken twice"
-            segment.used += count
-            if count < SHORT_RUN:
-                for i in range(count):
-                    pfns.pte[start + i] = pte + i
-            else:
-                pfns.table[start : start + count, PTE] = np.arange(pte, pte + count, dtype=np.int32)
-            pte += count
-        assert segment.used <= SEGMENT_PAGES and pte <= segment.base + SEGMENT_PAGES
-
-    def _set_entries(self, segment: Segment, first: int, runs: list[Run], sign: int) -> None:
-        link = self.link
-        at = segment.base + first
-        for start, count in runs:
-            if count < SHORT_RUN:
-                for pfn in range(start, start + count):
-                    link[at] = pfn * sign
-                    at += 1
-            else:
-                self.physical.links[at : at + count] = (
-                    np.arange(start, start + count, dtype=np.int32) * sign
-                )
-                at += count
-
     def _set_states(self, runs: list[Run], state: State, was: State, flags: int) -> None:
         pfns = self.pfns
         for start, count in runs:
-            assert pfns.state[start] == was and pfns.state[start + count - 1] == was
+            assert pfns.state[start] == was == pfns.state[start + count - 1], (
+                f"frames to be {state.name} are not {was.name}"
+            )
             pfns.claim(start, count, state, was)
             pfns.fill(start, count, FLAGS, flags)
 
@@ -240,7 +228,8 @@ class Residency:
                     self.deactivate(segment, frame, count)
                     moved += count
                 i += count
-        self.segments.release_if_empty(segment)
+        if not segment.used:
+            self.segments.release_if_empty(segment)
         return moved
 
     def _alike(self, entries: list[int], i: int) -> int:
@@ -312,7 +301,8 @@ class Residency:
         are modified once more. Returns their frames.
         """
         mask = (1 << end) - (1 << first)
-        assert segment.dirty & mask == mask and not segment.writing & mask
+        assert segment.dirty & mask == mask, "a page is written that is not dirty"
+        assert not segment.writing & mask, "a page is written twice at once"
         pfns = self.pfns
         frames = [abs(f) for f in self.link[segment.base + first : segment.base + end].tolist()]
         for pfn in frames:
@@ -476,7 +466,9 @@ class Residency:
 
 
 class Held:
-    """See `Residency.held`."""
+    """`with residency.held(segment, first, end):` the segment stays, to bring pages in; then those
+    among [first, end) that nobody uses go to their lists, and the segment if it is empty.
+    """
 
     __slots__ = ("end", "first", "residency", "segment")
 

@@ -166,25 +166,16 @@ class Segment:
     referenced: bool = False  # used since the cache's hand last passed
     reads: list[Read] = field(default_factory=list)
 
-    def pinned(self) -> Pinned:
+    def pinned(self) -> Segment:
         """For the time of a `with`: a thread works on its pages, and it stays mapped."""
-        return Pinned(self)
-
-
-class Pinned:
-    """See `Segment.pinned`."""
-
-    __slots__ = ("segment",)
-
-    def __init__(self, segment: Segment) -> None:
-        self.segment = segment
+        return self
 
     def __enter__(self) -> None:
-        self.segment.pins += 1
+        self.pins += 1
 
     def __exit__(self, *_: object) -> None:
-        assert self.segment.pins > 0, "a pin ended that nobody had"
-        self.segment.pins -= 1
+        assert self.pins > 0, "a pin ended that nobody had"
+        self.pins -= 1
 
 
 class Pins(list[Segment]):

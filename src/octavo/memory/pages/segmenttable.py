@@ -55,7 +55,7 @@ class SegmentTable:
         base = bases.pop()
         if not bases:
             del self._free[frame]
-        assert base not in self.by_base and index not in section.segments
+        assert base not in self.by_base, "a segment's place is taken twice"
         segment = Segment(section, index, base)
         section.segments[index] = self.by_base[base] = segment
         return segment

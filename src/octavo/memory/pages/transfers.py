@@ -22,29 +22,41 @@ class Transfers:
         self.count = 0
         self.ended = Event()
         self.failure: StatusError | None = None  # of the last page-out, if it failed
+        self._any, self._out = Transfer(self), PageOut(self)
 
-    def under_way(self, out: bool = False) -> Transfer:
-        """For the time of a `with`: one more. With `out` it takes pages out of memory, and its
-        error, or that it had none, is kept in `failure`.
+    def under_way(self) -> Transfer:
+        """For the time of a `with`: one more."""
+        return self._any
+
+    def page_out(self) -> Transfer:
+        """As `under_way`, for one that takes private pages out of memory: its error, or that it had
+        none, is kept in `failure`.
         """
-        return Transfer(self, out)
+        return self._out
 
 
 class Transfer:
-    """One of them, see `Transfers.under_way`."""
+    """What `with` begins and ends: of no state, so that there is one of each kind."""
 
-    __slots__ = ("out", "transfers")
+    __slots__ = ("transfers",)
 
-    def __init__(self, transfers: Transfers, out: bool) -> None:
-        self.transfers, self.out = transfers, out
+    def __init__(self, transfers: Transfers) -> None:
+        self.transfers = transfers
 
     def __enter__(self) -> None:
         self.transfers.count += 1
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        transfers = self.transfers
-        assert transfers.count > 0, "a transfer ended that had not begun"
-        transfers.count -= 1
-        if self.out:
-            transfers.failure = error if isinstance(error, StatusError) else None
-        transfers.ended.signal()
+        assert self.transfers.count > 0, "a transfer ended that had not begun"
+        self.transfers.count -= 1
+        self.transfers.ended.signal()
+
+
+class PageOut(Transfer):
+    """One whose error is kept."""
+
+    __slots__ = ()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.transfers.failure = error if isinstance(error, StatusError) else None
+        super().__exit__(kind, error, trace)

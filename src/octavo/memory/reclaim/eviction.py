@@ -189,7 +189,7 @@ class Eviction:
         self.writing |= frames
         slots = [files.entry(file, first + i) for file, first, size in runs for i in range(size)]
         try:
-            with self.machine.pageout.transfers.under_way(out=True):
+            with self.machine.pageout.transfers.page_out():
                 if picks:
                     await files.write(runs, [ram.frame(pick.frame) for pick in picks])
         except StatusError:
