@@ -191,7 +191,8 @@ INTERNAL = {
     ),
     "frames by number, for the parts of the memory manager: a check here would be paid for "
     "each fault": (
-        "Faults Pageout PhysicalMemory TableFrames PfnDatabase WriteBack PageList "
+        "Faults Pageout Sources PhysicalMemory Residency SegmentTable "
+        "TableFrames PfnDatabase WriteBack WriteErrors PageList "
         "StandbyLists FreeFrames Buddy Ram MemoryConditions"
     ),
     "for file systems, which have looked at places and "
