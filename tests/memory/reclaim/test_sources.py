@@ -150,7 +150,7 @@ def test_one_that_takes_pages_is_found() -> None:
     found = Sources()
     found.add(Source(Turn.LAST, lambda need: -1))
     with pytest.raises(AssertionError, match="LAST has taken pages"):
-        full.scheduler.run(found.ask(Need(1), lambda: False))
+        full.scheduler.run(found.ask(Need(1), lambda pages: False))
     found = Sources()
     found.add(Source(Turn.SPARE, lambda need: -1))
     with pytest.raises(AssertionError, match="SPARE is not cheap"):

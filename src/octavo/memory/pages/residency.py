@@ -320,16 +320,13 @@ class Residency:
         mask = (1 << end) - (1 << first)
         assert segment.writing & mask == mask, "a write ended that had not begun"
         segment.writing ^= mask
-        pfns, physical = self.pfns, self.physical
-        idle: list[int] = []
+        flags, physical, idle = self.pfns.flags, self.physical, list[int]()
         for entry in self.link[segment.base + first : segment.base + end].tolist():
             assert entry, "a page has gone while it was written"
-            pfns.flags[abs(entry)] &= ~WRITING
-            if entry > 0:
-                continue
-            if pfns.flags[-entry] & MODIFIED:
+            flags[abs(entry)] &= ~WRITING
+            if entry < 0 and flags[-entry] & MODIFIED:
                 physical.modified.append(-entry, 1, State.TRANSITION)
-            else:
+            elif entry < 0:
                 idle.append(-entry)
         for start, count in runs_of(idle):
             physical.standby.append(start, count, State.TRANSITION, segment.section.priority)

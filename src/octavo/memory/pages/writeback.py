@@ -175,21 +175,13 @@ class WriteBack:
         written, and why.
         """
         led = {pick.segment.section: pick.segment.section.leads for pick in batch}
-        failed: dict[Callable[[], Awaitable[None]], StatusError] = {}
+        failed: dict[Callable[[], Awaitable[None]] | None, StatusError] = {}
         for leads in {leads for leads in led.values() if leads is not None}:
             try:
                 await leads()
             except StatusError as error:
                 failed[leads] = error
-        return (
-            {
-                section: failed[leads]
-                for section, leads in led.items()
-                if leads is not None and leads in failed
-            }
-            if failed
-            else {}
-        )
+        return {section: failed[leads] for section, leads in led.items() if leads in failed}
 
     def _begin(self, pick: Pick) -> DirtyRun:
         segment, section = pick.segment, pick.segment.section
@@ -234,9 +226,8 @@ class WriteBack:
                 await self.wait_idle(section)
             else:
                 break
-        left = self.errors.take(section)
-        error = error or left
-        if error is not None:
+        told = self.errors.take(section)
+        if (error := error or told) is not None:
             raise error
 
     async def wait_idle(self, section: Section) -> None:

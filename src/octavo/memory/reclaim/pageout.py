@@ -85,24 +85,23 @@ class Pageout:
         """Returns when `needed` ordinary frames are available; StatusError NO_MEMORY when they
         cannot be had.
         """
-        physical, need = self.physical, Need(needed)
-
-        def enough() -> bool:
-            return physical.available - RESERVE >= needed
-
-        while not enough():
+        need = Need(needed)
+        while not self._has(needed):
             if not self.enabled:
                 raise StatusError(
                     Status.NO_MEMORY,
                     "out of memory: every frame is in use and pageout is turned off",
                 )
-            self.conditions.look(physical.available)
+            self.conditions.look(self.physical.available)
             self.transfers.ended.clear()
             if self.trim(max(needed, self.trim_pages)):
                 continue
             self.stalls += 1
-            if not await self.sources.ask(need, enough):
+            if not await self.sources.ask(need, self._has):
                 raise self._exhausted(need)
+
+    def _has(self, needed: int) -> bool:
+        return self.physical.available - RESERVE >= needed
 
     def _exhausted(self, need: Need) -> StatusError:
         failure = self.transfers.failure
@@ -191,15 +190,13 @@ class Pageout:
             segment, i = self.residency.segments.of(pfn)
             left = segment.dirty & ~segment.writing & ~taken.get(segment, 0)
             if left >> i & 1 and segment.section.pager not in failed:
-                first = i - _ones_below(left, i)
-                end = i + _ones_from(left, i)
+                first, end = i - _ones_below(left, i), i + _ones_from(left, i)
                 picks.append(Pick(segment, first, end))
                 taken[segment] = taken.get(segment, 0) | (1 << end) - (1 << first)
                 limit -= end - first
             pfn = pfns.next[pfn]
-        return [
-            pick for pick in picks if pick.segment.section.leads is None
-        ] or picks  # those that must be led cost a barrier
+        # Those that must be led cost a barrier.
+        return [pick for pick in picks if pick.segment.section.leads is None] or picks
 
     async def _page_writer(self) -> None:
         while True:

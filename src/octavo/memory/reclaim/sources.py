@@ -98,9 +98,9 @@ class Sources:
             moved += freed
         return moved
 
-    async def ask(self, need: Need, enough: Callable[[], bool]) -> bool:
-        """Asks the others until one has let go of something, or there is `enough` without him;
-        False when nobody has anything.
+    async def ask(self, need: Need, has: Callable[[int], bool]) -> bool:
+        """Asks the others until one has let go of something, or there is what is needed without
+        him, as `has` says; False when nobody has anything.
         """
         for source in self._all:
             if source.turn.cheap:
@@ -109,6 +109,6 @@ class Sources:
             if not isinstance(freed, int):
                 freed = await freed
             assert freed >= 0, f"{source.turn.name} has taken pages"
-            if freed or enough():
+            if freed or has(need.pages):
                 return True
         return False
