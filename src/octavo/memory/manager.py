@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from octavo.arguments import invalid, whole
-from octavo.machine.abi import HOLDER, PAGE_SIZE, SEGMENT_SHIFT, State
+from octavo.machine.abi import HOLDER, PAGE_SIZE, State
 from octavo.machine.ram import Ram
 from octavo.memory.frames.freeframes import Bounds
 from octavo.memory.frames.pfn import PfnDatabase
@@ -117,9 +117,8 @@ class MemoryManager:
         if holder:
             return f"frame {pfn:#x}: {state}, held by {self.pfns.holders[holder]}"
         if pte:
-            segment, i = self.residency.segments.of(pfn)
-            page = (segment.index << SEGMENT_SHIFT) + i
-            return f"frame {pfn:#x}: {state}, page {page} of {segment.section.name}"
+            section, page = self.residency.segments.page_of(pfn)
+            return f"frame {pfn:#x}: {state}, page {page} of {section.name}"
         if self.pfns.first <= pfn < self.pfns.first + -(-self.pfns.frames * 32 // PAGE_SIZE):
             return f"frame {pfn:#x}: {state}, PFN database"
         return f"frame {pfn:#x}: {state}"

@@ -435,16 +435,19 @@ REFUSED: dict[str, tuple[str, list[Step]]] = {
             lambda s, g: s.residency.segments.release_if_empty(g),
         ],
     ),
-    "end a pin twice": ("a pin ended", [lambda s, g: g.pinned().__exit__()]),
+    "end a pin twice": ("a pin ended", [lambda s, g: g.pinned().__exit__(None, None, None)]),
     "end pins that nobody had": (
         "a pin ended",
         [
             lambda s, g: s.pins.pin(g),
             lambda s, g: setattr(g, "pins", 0),
-            lambda s, g: s.pins.__exit__(),
+            lambda s, g: s.pins.__exit__(None, None, None),
         ],
     ),
-    "end a hold twice": ("nobody held", [lambda s, g: s.residency.held(g, 0, 0).__exit__()]),
+    "end a hold twice": (
+        "nobody held",
+        [lambda s, g: s.residency.held(g, 0, 0).__exit__(None, None, None)],
+    ),
     "end a transfer twice": (
         "had not begun",
         [lambda s, g: s.memory.transfers.under_way().__exit__(None, None, None)],

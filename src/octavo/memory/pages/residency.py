@@ -26,8 +26,6 @@ Each change asserts what it found and what it leaves, in states and counts; `che
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from octavo.machine.abi import (
@@ -58,7 +56,6 @@ class Residency:
         if not physical.ram.paper:
             self.link = physical.ram.link
         physical.forget = self._forget
-        self.held = partial(Held, self)  # by itself: each soft fault makes one
 
     # -- in use: views and page-table entries ------------------------------------------------------
 
@@ -79,6 +76,12 @@ class Residency:
         if whole:
             return whole
         return self.settle(segment, 0, SEGMENT_PAGES)
+
+    def held(self, segment: Segment, first: int, end: int) -> Held:
+        """For the time of a `with`: the segment stays, to bring pages in; then those among [first,
+        end) that nobody uses go to their lists, and the segment if it is empty.
+        """
+        return Held(self, segment, first, end)
 
     def share(self, segment: Segment, frame: int) -> None:
         """One more page-table entry leads to an active page."""
@@ -115,9 +118,9 @@ class Residency:
                     link[at] = pfn * sign
                     at += 1
             else:
-                numbers = np.arange(count, dtype=np.int32)
-                pfns.table[start : start + count, PTE] = numbers + at
-                self.physical.links[at : at + count] = (numbers + start) * sign
+                pfns.table[start : start + count, PTE] = np.arange(at, at + count, dtype=np.int32)
+                frames = np.arange(start, start + count, dtype=np.int32)
+                self.physical.links[at : at + count] = frames if sign > 0 else -frames
                 at += count
         segment.used += at - segment.base - first
         assert at <= segment.base + SEGMENT_PAGES, "more pages come than a segment has"
@@ -219,30 +222,30 @@ class Residency:
         """
         moved = 0
         if not segment.mapped:
-            entries = self.link[segment.base + first : segment.base + end].tolist()
-            i = 0
-            while i < len(entries):
-                frame, count = entries[i], 1
-                if frame > 0 and not self.pfns.use[frame]:
-                    count = self._alike(entries, i)
+            link, use = self.link, self.pfns.use
+            at, stop = segment.base + first, segment.base + end
+            while at < stop:
+                frame, count = link[at], 1
+                if frame > 0 and not use[frame]:
+                    count = self._alike(at, stop)
                     self.deactivate(segment, frame, count)
                     moved += count
-                i += count
+                at += count
         if not segment.used:
             self.segments.release_if_empty(segment)
         return moved
 
-    def _alike(self, entries: list[int], i: int) -> int:
-        """How many pages from the one at `i` on, which nobody uses, go to the same list: in frames
-        in a row, with the same flags.
+    def _alike(self, at: int, stop: int) -> int:
+        """How many pages, from the one whose PTE is at `at` on, go to the same list: nobody uses
+        them, and they are in frames in a row with the same flags.
         """
-        pfns, frame, count = self.pfns, entries[i], 1
-        flags = pfns.flags[frame]
+        link, use, flags, frame = self.link, self.pfns.use, self.pfns.flags, self.link[at]
+        kind, count = flags[frame], 1
         while (
-            i + count < len(entries)
-            and entries[i + count] == frame + count
-            and not pfns.use[frame + count]
-            and pfns.flags[frame + count] == flags
+            at + count < stop
+            and link[at + count] == frame + count
+            and not use[frame + count]
+            and flags[frame + count] == kind
         ):
             count += 1
         return count
@@ -463,9 +466,7 @@ class Residency:
 
 
 class Held:
-    """`with residency.held(segment, first, end):` the segment stays, to bring pages in; then those
-    among [first, end) that nobody uses go to their lists, and the segment if it is empty.
-    """
+    """See `Residency.held`."""
 
     __slots__ = ("end", "first", "residency", "segment")
 
@@ -475,7 +476,7 @@ class Held:
     def __enter__(self) -> None:
         self.segment.holds += 1
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         segment = self.segment
         assert segment.holds > 0, "a segment was let go of that nobody held"
         segment.holds -= 1

@@ -173,7 +173,7 @@ class Segment:
     def __enter__(self) -> None:
         self.pins += 1
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         assert self.pins > 0, "a pin ended that nobody had"
         self.pins -= 1
 
@@ -191,7 +191,7 @@ class Pins(list[Segment]):
     def __enter__(self) -> Pins:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         for segment in self:
             assert segment.pins > 0, "a pin ended that nobody had"
             segment.pins -= 1

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES, State
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES, SEGMENT_SHIFT, State
 from octavo.memory.frames.physical import RESERVE, PhysicalMemory
 from octavo.memory.pages.section import Section, Segment
 
@@ -43,6 +43,12 @@ class SegmentTable:
         pte = self.physical.pfns.pte[frame]
         segment = self.by_base[pte & BASE_MASK]
         return segment, pte - segment.base
+
+    def page_of(self, frame: int) -> tuple[Section, int]:
+        """As `of`, with the section and the page's number in it."""
+        pte = self.physical.pfns.pte[frame]
+        segment = self.by_base[pte & BASE_MASK]
+        return segment.section, (segment.index << SEGMENT_SHIFT) + pte - segment.base
 
     def try_get(self, section: Section, index: int) -> Segment | None:
         """The segment of a section, made if need be; None when there is no frame for its PTEs."""

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from octavo.machine import mmukernels
-from octavo.machine.abi import ACCESSED, FRAME_MASK, PAGE_SHIFT, PRESENT, SEGMENT_SHIFT
+from octavo.machine.abi import ACCESSED, FRAME_MASK, PAGE_SHIFT, PRESENT
 from octavo.machine.kernels import compile_kernels
 from octavo.machine.mmukernels import BITS, LEVELS
 from octavo.memory.pages.section import Section
@@ -115,8 +115,7 @@ class Replacement:
 
     def section_page(self, frame: int) -> tuple[Section, int]:
         """Which page of which section is in a frame."""
-        segment, i = self.machine.residency.segments.of(frame)
-        return segment.section, (segment.index << SEGMENT_SHIFT) + i
+        return self.machine.residency.segments.page_of(frame)
 
     def sharers(self, frame: int) -> list[AddressSpace]:
         """The spaces that have a private page."""
