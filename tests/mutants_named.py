@@ -8,8 +8,8 @@ NAMED: list[tuple[str, str, str, str]] = [
     (
         "fs/fat/core.py",
         "        await self._write_in_order()\n        await self.pager.barrier()\n        "
-        "self.modified = False",
-        "        await self._write_in_order()\n        self.modified = False",
+        "self.modified = (",
+        "        await self._write_in_order()\n        self.modified = (",
         "dirty flag cleared with the data",
     ),
     (
@@ -95,8 +95,8 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "bits = ghosts.bit_length() + 1  # of a table at least twice as large",
     ): "a larger table of ghosts holds the same",
     (
-        "cache/views.py",
-        "physical.buddy.free(first, count, State.ACTIVE)",
+        "memory/pages/residency.py",
+        "self.physical.buddy.free(first, count, State.ACTIVE)",
     ): "both give back frames that nobody has, and no thread runs between",
     (
         "memory/spaces/bulk.py",
