@@ -1,7 +1,13 @@
-"""The memory manager: physical memory, faults, write-back and pageout as one, with one ledger.
+"""The memory manager: wires what keeps frames and pages, and has their ledger.
 
-Everything above (cache, file systems, shell) comes to memory through this class. It is built from a
-boot plan's usable frame runs and never learns of more.
+    physical      frames              memory/frames/
+    residency     pages in them       memory/pages/: its bookkeeper
+    faults        pages come          memory/pages/pagein.py
+    writeback     pages are written   memory/pages/writeback.py; each a transfer of `transfers`
+    pageout       pages make room     memory/reclaim/: who can let go of pages says so there
+
+Cache, file systems and address spaces take these parts from here. It is built from a boot plan's
+usable frame runs and never learns of more.
 """
 
 from __future__ import annotations

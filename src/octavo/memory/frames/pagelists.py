@@ -163,6 +163,18 @@ class StandbyLists:
                 out += runs
         return out
 
+    def taken(self, priority: int, head: int, tail: int, count: int) -> None:
+        """A kernel has taken frames out of a list, which are active now, and has left the list like
+        this.
+        """
+        pages, counts = self.lists[priority], self.pfns.counts
+        gone = pages.count - count
+        assert gone >= 0 and bool(count) == bool(head) == bool(tail), "a list grew in a kernel"
+        pages.head, pages.tail, pages.count = head, tail, count
+        self.count -= gone
+        counts[State.STANDBY] -= gone
+        counts[State.ACTIVE] += gone
+
     def by_priority(self) -> list[int]:
         """Frames on each list."""
         return [pages.count for pages in self.lists]

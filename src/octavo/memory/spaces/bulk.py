@@ -164,14 +164,9 @@ class Bulk:
 
     def _settle_soft(self, fill: Fill, space: AddressSpace, runs: Runs) -> None:
         physical, soft, out = self.machine.physical, int(fill[k.SOFT]), int(fill[k.SOFT_OUT])
-        left = 0
-        for i, pages in enumerate(physical.standby.lists):
+        for i in range(len(physical.standby.lists)):
             head, tail, count = fill[k.STANDBY + k.LIST * i : k.STANDBY + k.LIST * (i + 1)].tolist()
-            left += pages.count - count
-            pages.head, pages.tail, pages.count = head, tail, count
-        physical.standby.count -= left
-        physical.pfns.counts[State.STANDBY] -= left
-        physical.pfns.counts[State.ACTIVE] += left
+            physical.standby.taken(i, head, tail, count)
         after = k.FIRST_RUN + len(runs.records)
         for segment, at in runs.segments:
             self.machine.residency.count_shares(segment, int(fill[after + at]))
