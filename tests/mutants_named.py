@@ -100,12 +100,11 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ): "both give back frames that nobody has, and no thread runs between",
     (
         "memory/spaces/bulk.py",
-        "runs.sources += [number, low, high - low, *(s.base if s is not None else 0 for s "
-        "in found)]",
+        "bases = [segment.base if segment is not None else 0 for segment in found]",
     ): "links 1 to 128 are in frame 0, which is zeros",
     (
-        "memory/spaces/virtual.py",
-        "await space.touch(stop.address & (1 << 64) - 1, kind)",
+        "memory/spaces/processors.py",
+        "await self.faults.touch(space, stop.address & (1 << 64) - 1, _kind(stop))",
     ): "references are to multiples of 4",
     (
         "shell/picture.py",

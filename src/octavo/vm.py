@@ -7,19 +7,12 @@ from octavo.machine.mmukernels import EXECUTE, READ, WRITE
 from octavo.memory.pagers.external.messages import Access, CopyStrategy, ExternalPager, Return
 from octavo.memory.reclaim.balance import OutOfMemory
 from octavo.memory.reclaim.profiles import Profile, make_profile
-from octavo.memory.spaces.addressspace import (
-    AddressSpace,
-    Allocate,
-    Free,
-    MemoryInformation,
-    MemoryType,
-    PageState,
-)
+from octavo.memory.spaces.addressspace import AddressSpace, Allocate, Free
 from octavo.memory.spaces.advice import Advice
+from octavo.memory.spaces.locks import Lock
 from octavo.memory.spaces.protect import Protect
-from octavo.memory.spaces.sections import Attribute
-from octavo.memory.spaces.spacefaults import Lock
-from octavo.memory.spaces.view import Inherit
+from octavo.memory.spaces.query import MemoryInformation, MemoryType, PageState
+from octavo.memory.spaces.view import Attribute, Inherit
 
 __all__ = [
     "EXECUTE",

@@ -277,6 +277,14 @@ class PageTables:
             if self.release is not None:
                 self.release(frame)
 
+    def release_all(self) -> None:
+        """Gives all tables back, the root as well: nothing may be looked at in here any more."""
+        for frame in self.tables:
+            if self.release is not None:
+                self.release(frame)
+        self.tables.clear()
+        self._near = -1
+
     # -- single entries of the lowest level -------------------------------------------------------
 
     def place(self, address: int) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, cast
 
 from octavo.machine.abi import ACCESSED, DIRTY, PAGE_SHIFT, PAGE_SIZE, PRESENT
+from octavo.memory.pagers.pagefile import is_paged
 from octavo.memory.spaces.addressspace import AddressSpace
-from octavo.memory.spaces.privatepages import is_paged
-from octavo.memory.spaces.vad import Run, Vad
+from octavo.memory.spaces.spans import Span
+from octavo.memory.spaces.vad import Vad
 from octavo.printing import counted
 from octavo.system import System
 
@@ -49,20 +50,20 @@ def spaces_report(system: System) -> list[str]:
             f"  {'addresses':<33}{'protection':<20}{'pages':>7}{'frames':>8}"
             f"{'shared':>8}{'dirty':>7}{'used':>6}{'paged':>7}  what"
         )
-        lines += [_run_line(space, vad, run) for vad in space.vads.all for run in vad.runs]
+        lines += [_span_line(space, vad, span) for vad in space.vads.all for span in vad.spans]
     return lines
 
 
-def _run_line(space: AddressSpace, vad: Vad, run: Run) -> str:
-    """One run: its pages in frames, of sections, modified (or not all zeros), used since accessed
+def _span_line(space: AddressSpace, vad: Vad, span: Span) -> str:
+    """One span: its pages in frames, of sections, modified (or not all zeros), used since accessed
     bits were last taken away, in page files.
     """
-    first, end, protect = run
+    first, end, protect = span
     entries = [entry for _, entry in space.tables.entries(first << PAGE_SHIFT, end << PAGE_SHIFT)]
     paged = sum(is_paged(entry) for entry in entries)
     present = [entry for entry in entries if entry & PRESENT]
     shared, dirty, used = (
-        sum(map(space.pages.is_shared, present)),
+        sum(map(space.pages.is_of_section, present)),
         sum(e & DIRTY > 0 for e in present),
         sum(e & ACCESSED > 0 for e in present),
     )
@@ -184,7 +185,7 @@ def explain_address(system: System, space: AddressSpace, address: int) -> list[s
     vad = space.vads.find(page)
     if vad is None:
         return [f"{address:#x}: nothing is allocated there in {space.name}"]
-    protect = vad.run_at(page)[2]
+    protect = vad.span_at(page)[2]
     lines = [
         f"{address:#x}: in {describe(space, vad)}, allocated "
         f"{vad.start << PAGE_SHIFT:#x}-{(vad.end << PAGE_SHIFT) - 1:#x}, "

@@ -15,11 +15,10 @@ from octavo.machine.abi import ACCESSED, PAGE_SIZE, State
 from octavo.machine.clock import VirtualClock
 from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import WRITE
-from octavo.memory.pagers.pagefile import MOST_FILES, PageFiles
+from octavo.memory.pagers.pagefile import MOST_FILES, PageFiles, is_paged
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.pageins import CLUSTER
-from octavo.memory.spaces.privatepages import is_paged
 from octavo.memory.spaces.protect import Protect
 from octavo.status import Status, StatusError
 from octavo.storage.image import ImageDisk

@@ -16,7 +16,7 @@ from octavo.memory.pagers.external.messages import Access, CopyStrategy, Return
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect
-from octavo.memory.spaces.sections import SectionObject
+from octavo.memory.spaces.view import SectionObject
 from octavo.status import Status, StatusError
 from tests.books import PAGES, Book
 from tests.machines import Machine, MemoryFile, fails, within_seconds
@@ -351,7 +351,7 @@ def test_a_snapshot_is_kept(way: str) -> None:
     assert machine.read(copy + 9 * PAGE_SIZE, 5) == b"first"
     world.write(9, b"later")
     if way == "fork in bulk":
-        machine.virtual.bulk_pages = 1
+        machine.virtual.lifetimes.bulk_pages = 1
     spaces = [space, machine.virtual.fork(space, "child")] if "fork" in way else [space]
     if way == "protect":
         space.protect(copy, PAGES * PAGE_SIZE, Protect.NOACCESS)

@@ -445,7 +445,7 @@ keys = trace(1, 300, 21_000)
 policy = Policy("arc", 100, 100)
 assert not policy.compiled.compiled and policy.replay(keys)[1].tolist() == arc(keys.tolist(), 100)
 machine = Machine("i386", 900)
-machine.virtual.bulk_pages = 1
+machine.virtual.lifetimes.bulk_pages = 1
 base, _ = machine.space.allocate(0, 300 * PAGE_SIZE, Allocate.COMMIT)
 refs = np.array([reference(base + page * PAGE_SIZE, 1) for page in range(300)], np.int64)
 assert machine.run(machine.virtual.run(machine.space, refs)) == 300

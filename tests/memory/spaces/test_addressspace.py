@@ -14,17 +14,12 @@ from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import EXECUTE, READ, WRITE
 from octavo.machine.paging import FORMATS
-from octavo.memory.spaces.addressspace import (
-    Allocate,
-    Free,
-    MemoryInformation,
-    MemoryType,
-    PageState,
-)
+from octavo.memory.spaces.addressspace import Allocate, Free
 from octavo.memory.spaces.advice import Advice
+from octavo.memory.spaces.locks import Lock
 from octavo.memory.spaces.protect import Protect
-from octavo.memory.spaces.sections import Attribute
-from octavo.memory.spaces.spacefaults import Lock
+from octavo.memory.spaces.query import MemoryInformation, MemoryType, PageState
+from octavo.memory.spaces.view import Attribute
 from octavo.status import Status, StatusError
 from tests.machines import Machine, MemoryFile, emptied, fails, within_seconds
 

@@ -28,7 +28,8 @@ from octavo.memory.pagers.external.messages import Access, CopyStrategy, Return
 from octavo.memory.pagers.pagefile import PageFiles
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate, Free
 from octavo.memory.spaces.protect import Protect
-from octavo.memory.spaces.sections import Attribute, Sections
+from octavo.memory.spaces.sectionobjects import SectionObjects
+from octavo.memory.spaces.view import Attribute
 from octavo.memory.spaces.virtual import VirtualMemory
 from octavo.status import Status, StatusError
 from octavo.system import System, parse_size
@@ -127,7 +128,7 @@ class World:
                 dict(s.locked),
                 s.minimum,
                 s.maximum,
-                [(v.start, v.end, v.runs, v.inherit, v.advice) for v in s.vads.all],
+                [(v.start, v.end, v.spans, v.inherit, v.advice) for v in s.vads.all],
             )
             for s in virtual.spaces
         ]
@@ -135,7 +136,7 @@ class World:
             (
                 s.name,
                 s.size,
-                s.shape.runs,
+                s.shape.spans,
                 s.closed,
                 len(s.views),
                 s.section.priority,
@@ -192,7 +193,7 @@ def of_sections(
 ) -> Call:
     """A call on sections."""
     return Call(
-        f"Sections.{name}",
+        f"SectionObjects.{name}",
         lambda w: getattr(w.virtual.sections, name),
         arguments,
         right or {},
@@ -233,7 +234,6 @@ CALLS = [
     of_space("set_inheritance", lambda w: (w.base, 2)),
     of_space("advise", lambda w: (w.base, PAGE_SIZE, 1)),
     of_space("below", lambda w: (3, Status.INVALID_PARAMETER_3), {1: [*NUMBERS, *OTHERS]}),
-    of_space("remove", lambda w: (w.space.vads.all[0],)),
     of_space("forget_locks", lambda w: (w.base >> PAGE_SHIFT, (w.base >> PAGE_SHIFT) + 1)),
     of_sections(
         "create",
@@ -296,8 +296,8 @@ CALLS = [
 ]
 
 INNER = {  # what the executive calls, and what takes nothing
-    AddressSpace: "check_alive watch",
-    Sections: "check slots",
+    AddressSpace: "check_alive commit_reserved gap ranges undo_write whole",
+    SectionObjects: "check slots",
     VirtualMemory: "check close statistics",
     PageFiles: "check entry fetch grow place runs statistics take use write",
     MemoryObject: "admit data_request data_return end let_go prohibits ready statistics",
@@ -429,14 +429,6 @@ def test_references_that_are_none() -> None:
         world.check()
     assert outcome(world, run, (world.space, np.repeat(good, 6)[::2]), "strided") is None
     assert outcome(world, run, (world.space, np.array([], np.int64)), "none") is None
-    world.check()
-
-
-def test_views_that_are_none() -> None:
-    """What is no view is told no section."""
-    world = World()
-    for value in [*NUMBERS, *OTHERS]:
-        fails(Status.INVALID_PARAMETER, world.space.watch, value)
     world.check()
 
 

@@ -181,7 +181,7 @@ class BulkMachine(PagedMachine):
     def boot(self, slots: int) -> None:
         """A machine with a page file, on which every fork is one in bulk."""
         super().boot(slots)
-        self.machine.virtual.bulk_pages = 1
+        self.machine.virtual.lifetimes.bulk_pages = 1
 
     @precondition(lambda self: any(self.models.values()))
     @rule(data=st.data(), seed=st.integers(0, 1000), count=st.integers(1, 300))

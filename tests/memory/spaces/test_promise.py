@@ -18,7 +18,7 @@ from octavo.memory.pages.segmenttable import BASES_IN_FRAME
 from octavo.memory.reclaim.balance import OutOfMemory
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate, Free
 from octavo.memory.spaces.advice import Advice
-from octavo.memory.spaces.sections import Attribute
+from octavo.memory.spaces.view import Attribute
 from octavo.status import Status, StatusError
 from octavo.system import System
 from tests.machines import Machine, fails

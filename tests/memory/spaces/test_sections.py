@@ -11,11 +11,11 @@ from octavo.machine.abi import NO_CACHE, PAGE_SIZE
 from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import WRITE
 from octavo.machine.paging import FORMATS
-from octavo.memory.spaces.addressspace import Allocate, Free, MemoryType, PageState
+from octavo.memory.spaces.addressspace import Allocate, Free
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect
-from octavo.memory.spaces.sections import Attribute, SectionObject
-from octavo.memory.spaces.view import Inherit
+from octavo.memory.spaces.query import MemoryType, PageState
+from octavo.memory.spaces.view import Attribute, Inherit, SectionObject
 from octavo.status import Status, StatusError
 from tests.books import Book
 from tests.machines import Machine, MemoryFile, emptied, fails
@@ -477,7 +477,9 @@ def test_device_sections(machine: Machine) -> None:
     machine.write(base + PAGE_SIZE - 2, b"wide")
     assert bytes(machine.memory.ram.frame(frames - 3)[:2]) == b"de"
     child = machine.virtual.fork(machine.space, "child")
-    assert machine.read(base + PAGE_SIZE, 2, child) == b"de" and machine.space.pages.shared == 2
+    assert (
+        machine.read(base + PAGE_SIZE, 2, child) == b"de" and machine.space.pages.of_sections == 2
+    )
     machine.check()
     machine.space.unmap(base)
     assert bytes(machine.memory.ram.frame(frames - 3)[:2]) == b"de"
@@ -539,14 +541,14 @@ def test_locked_pages_of_views(machine: Machine) -> None:
     section = create(machine, 0x10000)
     base, _ = machine.space.map(section)
     assert machine.run(machine.space.lock(base, 0x3000)) == Status.SUCCESS
-    assert machine.space.pages.shared == 3
+    assert machine.space.pages.of_sections == 3
     machine.touch(base, WRITE)
     machine.touch(base + 0x5000)
     machine.run(machine.space.advise(base, 0x10000, Advice.DONTNEED))
-    assert machine.space.pages.shared == 3, "locked pages stay, whatever is advised"
+    assert machine.space.pages.of_sections == 3, "locked pages stay, whatever is advised"
     machine.space.unlock(base, 0x3000)
     machine.run(machine.space.advise(base, 0x10000, Advice.DONTNEED))
-    assert machine.space.pages.shared == 0
+    assert machine.space.pages.of_sections == 0
 
 
 def test_a_space_that_has_ended(machine: Machine) -> None:

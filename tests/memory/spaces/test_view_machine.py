@@ -19,7 +19,7 @@ from octavo.machine.mmukernels import READ, WRITE
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect
-from octavo.memory.spaces.sections import SectionObject
+from octavo.memory.spaces.view import SectionObject
 from octavo.status import Status, StatusError
 from tests.books import Book
 from tests.machines import MemoryFile

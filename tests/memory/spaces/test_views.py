@@ -16,10 +16,11 @@ import octavo
 from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import READ, WRITE
-from octavo.memory.spaces.addressspace import AddressSpace, Allocate, Free, MemoryType
+from octavo.memory.spaces.addressspace import AddressSpace, Allocate, Free
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect
-from octavo.memory.spaces.sections import Attribute, SectionObject
+from octavo.memory.spaces.query import MemoryType
+from octavo.memory.spaces.view import Attribute, SectionObject
 from octavo.status import Status, StatusError
 from octavo.storage.image import ImageDisk
 from octavo.storage.rawfile import RawFile
@@ -400,7 +401,7 @@ def test_soft_faults_in_bulk() -> None:
     assert (
         standby == 300
         and machine.memory.physical.standby.count == 0
-        and machine.space.pages.shared == 400
+        and machine.space.pages.of_sections == 400
     )
     machine.check()
     writes = np.array([reference(base + page * PAGE_SIZE, WRITE) for page in range(10)], np.int64)

@@ -15,11 +15,11 @@ from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.mmukernels import WRITE
 from octavo.memory.pagers.external.asking import resident_pages
 from octavo.memory.pagers.external.messages import Access, Return
+from octavo.memory.pagers.pagefile import is_paged
 from octavo.memory.spaces.addressspace import Allocate, Free
 from octavo.memory.spaces.advice import Advice
-from octavo.memory.spaces.privatepages import is_paged
 from octavo.memory.spaces.protect import Protect
-from octavo.memory.spaces.sections import Attribute
+from octavo.memory.spaces.view import Attribute
 from octavo.status import Status, StatusError
 from tests.conftest import fsck, make_image
 from tests.machines import Machine, MemoryFile, fails

@@ -21,7 +21,7 @@ from typing import Protocol
 import numpy as np
 
 from octavo.arguments import invalid, numbers, shown
-from octavo.machine.abi import PAGE_SHIFT
+from octavo.machine.abi import PAGE_SHIFT, PRESENT
 from octavo.printing import counted
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Waiters
@@ -33,6 +33,11 @@ MOST_SLOTS = 1 << 20  # what an entry of 32 bits can name
 
 Extents = Sequence[tuple[int, list[memoryview]]]
 SlotRun = tuple[int, int, int]  # file, first slot, slots
+
+
+def is_paged(entry: int) -> bool:
+    """True for the entry of a page in a page file."""
+    return entry & (PRESENT | PAGED) == PAGED
 
 
 class PageStore(Protocol):

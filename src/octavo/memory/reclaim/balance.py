@@ -22,15 +22,16 @@ killer for the last step.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
-from octavo.memory.frames.physical import RESERVE
-from octavo.memory.reclaim.sources import Turn
+from octavo.memory.frames.physical import RESERVE, PhysicalMemory
+from octavo.memory.reclaim.eviction import Eviction
+from octavo.memory.reclaim.pageout import Pageout
+from octavo.memory.reclaim.replacement import Replacement
+from octavo.memory.reclaim.workingset import WorkingSet
 from octavo.printing import keep
-
-if TYPE_CHECKING:
-    from octavo.memory.spaces.addressspace import AddressSpace
-    from octavo.memory.spaces.virtual import VirtualMemory
+from octavo.threads.scheduler import Scheduler
 
 PERIOD_SECONDS = 1.0
 PLENTY = 800  # pages, on a machine large enough
@@ -44,61 +45,78 @@ class OutOfMemory(enum.Enum):
     END_LARGEST = "end-largest"
 
 
-class BalanceSetManager:
-    """The kernel thread of `machine`, and its policy for the worst case."""
+S = TypeVar("S", bound=WorkingSet)
 
-    def __init__(self, machine: VirtualMemory) -> None:
-        self.machine = machine
-        total = machine.total
+
+class BalanceSetManager(Generic[S]):
+    """The kernel thread that balances `spaces`, a list that its owner changes as they come and go,
+    over `total` frames; and the policy for the worst case, in which it calls `end` with a space.
+    """
+
+    def __init__(
+        self,
+        physical: PhysicalMemory,
+        scheduler: Scheduler,
+        pageout: Pageout,
+        replacement: Replacement,
+        eviction: Eviction,
+        spaces: Sequence[S],
+        end: Callable[[S], None],
+        total: int,
+    ) -> None:
+        self.physical, self.scheduler, self.pageout = physical, scheduler, pageout
+        self.replacement, self.eviction, self.spaces, self.end = replacement, eviction, spaces, end
         self.plenty = min(PLENTY, max(2 * RESERVE, total // 8))
         self.minimum = min(self.plenty // 2, RESERVE + total // 32)
         self.out_of_memory = OutOfMemory.FAIL
         self.log: list[str] = []
         self.passes = self.trimmed = self.ended = 0
-        machine.pageout.add(Turn.LAST, lambda _: self.last_resort())
-        machine.scheduler.serve(self._run, "balance-set-manager")
+        scheduler.serve(self._run, "balance-set-manager")
 
     async def _run(self) -> None:
         while True:
-            await self.machine.scheduler.sleep(PERIOD_SECONDS)
+            await self.scheduler.sleep(PERIOD_SECONDS)
             await self.balance()
 
     async def balance(self) -> None:
         """One pass."""
-        machine, physical = self.machine, self.machine.physical
+        physical = self.physical
         self.passes += 1
-        machine.pageout.conditions.look(physical.available)
-        machine.replacement.harvest()
-        machine.replacement.policy.tick()
-        if machine.pageout.enabled and physical.available + physical.modified.count < self.plenty:
-            for space, excess in sorted(self._excess(), key=lambda pair: -pair[1]):
-                excess = min(
-                    excess, self._excess_of(space)
-                )  # some may have gone while the others were trimmed
-                if space in machine.spaces and excess > 0:
-                    self.trimmed += await machine.eviction.trim(space, excess)
+        self.pageout.conditions.look(physical.available)
+        self.replacement.harvest()
+        self.replacement.policy.tick()
+        if self.pageout.enabled and physical.available + physical.modified.count < self.plenty:
+            await self._trim_excess()
             if physical.available < self.minimum:
-                machine.pageout.trim(self.plenty - physical.available)
+                self.pageout.trim(self.plenty - physical.available)
             for _ in range(MOST_PASSES):
-                if physical.available >= self.minimum or not await machine.eviction.evict(
+                if physical.available >= self.minimum or not await self.eviction.evict(
                     self.plenty - physical.available
                 ):
                     break
-        machine.pageout.conditions.look(physical.available)
+        self.pageout.conditions.look(physical.available)
 
-    def _excess(self) -> list[tuple[AddressSpace, int]]:
+    async def _trim_excess(self) -> None:
+        """Trims spaces to their maximum."""
+        for space, excess in sorted(self._excess(), key=lambda pair: -pair[1]):
+            # some may have gone while the others were trimmed
+            excess = min(excess, self._excess_of(space))
+            if space in self.spaces and excess > 0:
+                self.trimmed += await self.eviction.trim(space, excess)
+
+    def _excess(self) -> list[tuple[S, int]]:
         """The spaces over their maximum, and by how many pages."""
-        return [(s, excess) for s in self.machine.spaces if (excess := self._excess_of(s)) > 0]
+        return [(s, excess) for s in self.spaces if (excess := self._excess_of(s)) > 0]
 
     @staticmethod
-    def _excess_of(space: AddressSpace) -> int:
+    def _excess_of(space: WorkingSet) -> int:
         return 0 if space.maximum is None else space.pages.staying - space.maximum
 
     def last_resort(self) -> bool:
         """Called when no frame can be had; True when it has done something about that."""
         if self.out_of_memory == OutOfMemory.FAIL:
             return False
-        candidates = [(self._cost(s), s) for s in self.machine.spaces if not s.protected]
+        candidates = [(self._cost(s), s) for s in self.spaces if not s.protected]
         cost, space = max(candidates, key=lambda pair: pair[0], default=(0, None))
         if space is None or not cost:
             return False
@@ -109,12 +127,13 @@ class BalanceSetManager:
         )
         keep(self.log, space.ended)
         self.ended += 1
-        self.machine.destroy(space)
+        self.end(space)
         return True
 
-    def _cost(self, space: AddressSpace) -> int:
+    @staticmethod
+    def _cost(space: WorkingSet) -> int:
         """Private pages that ending a space would give back."""
-        return space.pages.resident - space.pages.shared + space.pages.paged
+        return space.pages.resident - space.pages.of_sections + space.pages.paged
 
     def statistics(self) -> dict[str, object]:
         """Passes, pages trimmed from spaces over their maximum, and what was ended for want of

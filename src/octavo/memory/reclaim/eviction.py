@@ -19,43 +19,48 @@ one that was written is freed at once, since it was chosen because frames are wa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from octavo.machine.abi import ACCESSED, DIRTY, PAGE_SHIFT, PRESENT, State
+from octavo.memory.pagers.pagefile import PageFiles, is_paged
+from octavo.memory.pages.residency import Residency
+from octavo.memory.pages.transfers import Transfers
 from octavo.memory.reclaim.replacement import Replacement
-from octavo.memory.spaces.privatepages import is_paged
+from octavo.memory.reclaim.workingset import WorkingSet
 from octavo.status import StatusError
-
-if TYPE_CHECKING:
-    from octavo.memory.spaces.addressspace import AddressSpace
-    from octavo.memory.spaces.spaceviews import SpaceViews
-    from octavo.memory.spaces.virtual import VirtualMemory
 
 BATCH = 32
 
 
 @dataclass(slots=True)
-class Pick:
+class Victim:
     """A private page on its way out: the spaces that have it, and their entries while it is
     written.
     """
 
     frame: int
     address: int
-    sharers: list[tuple[AddressSpace, int]]
+    sharers: list[tuple[WorkingSet, int]]
 
 
 class Eviction:
-    """Evicts pages of the spaces of `machine`; `standby` is False where clean pages are free at
-    once (Mach).
+    """Evicts pages of `spaces`, a list that its owner changes as they come and go, to `files`;
+    `standby` is False where clean pages are free at once (Mach).
     """
 
     def __init__(
-        self, machine: VirtualMemory, replacement: Replacement, standby: bool = True
+        self,
+        residency: Residency,
+        files: PageFiles,
+        replacement: Replacement,
+        transfers: Transfers,
+        spaces: Sequence[WorkingSet],
+        standby: bool = True,
     ) -> None:
-        self.machine, self.replacement, self.standby = machine, replacement, standby
-        self.physical = machine.physical
+        self.residency, self.physical = residency, residency.physical
+        self.files, self.replacement, self.transfers = files, replacement, transfers
+        self.spaces, self.standby = spaces, standby
         self.batch = BATCH
         self.writing: set[int] = set()  # frames of pages on their way out
         self.dropped = self.evicted = self.kept = self.unmapped = self.spared = 0
@@ -65,34 +70,34 @@ class Eviction:
         self.replacement.harvest()
         policy = self.replacement.policy
         wanted = max(needed, self.batch)
-        left, picks, spared = 0, list[Pick](), list[int]()
+        left, victims, spared = 0, list[Victim](), list[int]()
         for _ in range(policy.count):
             frame = policy.victim()
             if self._must_stay(frame):
                 spared.append(frame)
                 continue
-            left += self._take(frame, picks)
-            if left + len(picks) >= wanted:
+            left += self._take(frame, victims)
+            if left + len(victims) >= wanted:
                 break
         self.spared += len(spared)
         for frame in spared:
-            self._stay(frame)
-        return left + await self._write(picks)
+            self.replacement.enter_again(frame)
+        return left + await self._write(victims)
 
-    async def trim(self, space: AddressSpace, pages: int) -> int:
+    async def trim(self, space: WorkingSet, pages: int) -> int:
         """Lets `pages` pages of one space leave, those not used for longest first as far as
         accessed bits say; returns how many have.
         """
         policy, candidates = self.replacement.policy, list[tuple[int, int, int]]()
-        for vad in space.vads.all:
-            for _, entry in space.tables.entries(vad.start << PAGE_SHIFT, vad.end << PAGE_SHIFT):
+        for first, end in space.ranges():
+            for _, entry in space.tables.entries(first << PAGE_SHIFT, end << PAGE_SHIFT):
                 frame = space.pages.frame_of(entry)
                 if not is_paged(entry) and policy.has(frame):
                     age = policy.list_of(frame) if policy.name == "ageing" else 0
                     candidates.append((entry & ACCESSED, -age, frame))
         return await self._send([frame for _, _, frame in sorted(candidates)], pages)
 
-    async def let_go(self, space: SpaceViews, first: int, end: int) -> int:
+    async def let_go(self, space: WorkingSet, first: int, end: int) -> int:
         """Lets pages [first, end) of one space leave now, but for those that must stay; returns how
         many have.
         """
@@ -104,23 +109,16 @@ class Eviction:
 
     async def _send(self, frames: list[int], most: int) -> int:
         """Lets pages in the first `most` of these frames leave that may; returns how many have."""
-        left, picks, policy = 0, list[Pick](), self.replacement.policy
+        left, victims, policy = 0, list[Victim](), self.replacement.policy
         for frame in frames:
-            if left + len(picks) >= most:
+            if left + len(victims) >= most:
                 break
             if policy.has(frame) and not self._must_stay(frame):
                 policy.remove(frame)
-                left += self._take(frame, picks)
-        return left + await self._write(picks)
+                left += self._take(frame, victims)
+        return left + await self._write(victims)
 
     # -- one frame --------------------------------------------------------------------------------
-
-    def _private(self, frame: int) -> bool:
-        return self.physical.pfns.holder[frame] == self.machine.holder
-
-    def _stay(self, frame: int) -> None:
-        """A victim that may not leave is known to the policy again."""
-        (self.replacement.again if self._private(frame) else self.replacement.shared)(frame)
 
     def _must_stay(self, frame: int) -> bool:
         """True for a page that is locked somewhere, or in a space that has no more than its
@@ -128,7 +126,7 @@ class Eviction:
         """
         if frame in self.writing:
             return True
-        if self._private(frame):
+        if self.replacement.is_private(frame):
             page = self.replacement.page_of(frame)
             return any(
                 page in s.locked or s.pages.staying <= s.minimum
@@ -137,9 +135,9 @@ class Eviction:
         section, number = self.replacement.section_page(frame)
         return any(view.must_keep(number) for view in section.views)
 
-    def _take(self, frame: int, picks: list[Pick]) -> int:
-        """Takes a page out of its spaces, or makes a pick of it; returns 1 when it has left."""
-        if not self._private(frame):
+    def _take(self, frame: int, victims: list[Victim]) -> int:
+        """Takes a page out of its spaces, or makes a victim of it; returns 1 when it has left."""
+        if not self.replacement.is_private(frame):
             return self._unmap(frame)
         address = self.replacement.page_of(frame) << PAGE_SHIFT
         sharers = [(space, space.tables.get(address)) for space in self.replacement.sharers(frame)]
@@ -148,8 +146,8 @@ class Eviction:
                 space.pages.forget_zeros(address, entry)
             self.dropped += 1
             return 1
-        picks.append(
-            Pick(
+        victims.append(
+            Victim(
                 frame,
                 address,
                 [(space, space.pages.begin_write(address, entry)) for space, entry in sharers],
@@ -159,7 +157,7 @@ class Eviction:
 
     def _unmap(self, frame: int) -> int:
         section, number = self.replacement.section_page(frame)
-        pfns, (segment, _) = self.physical.pfns, self.machine.residency.segments.of(frame)
+        pfns, (segment, _) = self.physical.pfns, self.residency.segments.of(frame)
         for view in section.views:
             view.forget(number, number + 1)
         if segment.mapped:
@@ -175,75 +173,70 @@ class Eviction:
 
     # -- writing ----------------------------------------------------------------------------------
 
-    async def _write(self, picks: list[Pick]) -> int:
-        """Writes picked pages to the page files; returns how many frames are free by that."""
-        files, ram = self.machine.files, self.physical.ram
-        if not picks:
+    async def _write(self, victims: list[Victim]) -> int:
+        """Writes victims to the page files; returns how many frames are free by that."""
+        files, ram = self.files, self.physical.ram
+        if not victims:
             return 0
-        runs = files.take(len(picks))
+        runs = files.take(len(victims))
         room = sum(size for _, _, size in runs)
-        for pick in picks[room:]:
-            self._restore(pick)
-        del picks[room:]
-        frames = {pick.frame for pick in picks}
+        for victim in victims[room:]:
+            self._restore(victim)
+        del victims[room:]
+        frames = {victim.frame for victim in victims}
         self.writing |= frames
         slots = [files.entry(file, first + i) for file, first, size in runs for i in range(size)]
         try:
-            with self.machine.pageout.transfers.page_out():
-                if picks:
-                    await files.write(runs, [ram.frame(pick.frame) for pick in picks])
+            with self.transfers.page_out():
+                if victims:
+                    await files.write(runs, [ram.frame(victim.frame) for victim in victims])
         except StatusError:
-            for pick, slot in zip(picks, slots, strict=True):
-                self._restore(pick)
+            for victim, slot in zip(victims, slots, strict=True):
+                self._restore(victim)
                 files.use(slot, -1)
             return 0
         finally:
             self.writing -= frames
-        return sum(self._finish(pick, slot) for pick, slot in zip(picks, slots, strict=True))
+        return sum(self._finish(victim, slot) for victim, slot in zip(victims, slots, strict=True))
 
-    def _live(self, pick: Pick) -> list[tuple[AddressSpace, int]]:
+    def _live(self, victim: Victim) -> list[tuple[WorkingSet, int]]:
         """Those for whom the page is on its way out still."""
         return [
             (s, marked)
-            for s, marked in pick.sharers
-            if s in self.machine.spaces and s.tables.get(pick.address) == marked
+            for s, marked in victim.sharers
+            if s in self.spaces and s.tables.get(victim.address) == marked
         ]
 
-    def _finish(self, pick: Pick, slot: int) -> int:
-        live = self._live(pick)
+    def _finish(self, victim: Victim, slot: int) -> int:
+        live = self._live(victim)
         for space, marked in live:
-            self.machine.files.use(slot, 1)
-            space.pages.end_write(pick.address, marked, slot)
-        self.machine.files.use(slot, -1)
-        if self._is_there(pick):
-            self.replacement.again(pick.frame)
+            self.files.use(slot, 1)
+            space.pages.end_write(victim.address, marked, slot)
+        self.files.use(slot, -1)
+        if self._is_there(victim):
+            self.replacement.enter_again(victim.frame)
             self.kept += 1
             return 0
         self.evicted += 1
         return 1
 
-    def _restore(self, pick: Pick) -> None:
+    def _restore(self, victim: Victim) -> None:
         """Undoes `begin_write` for a page that could not be written."""
-        for space, marked in self._live(pick):
-            vad = space.vads.find(pick.address >> PAGE_SHIFT)
-            protect = vad.run_at(pick.address >> PAGE_SHIFT)[2] if vad is not None else None
-            assert vad is not None and protect is not None
-            space.pages.remake(
-                pick.address, marked, vad.effective(pick.address >> PAGE_SHIFT, protect)
-            )
-        if self._is_there(pick):
-            self.replacement.again(pick.frame)
+        for space, marked in self._live(victim):
+            space.undo_write(victim.address, marked)
+        if self._is_there(victim):
+            self.replacement.enter_again(victim.frame)
 
-    def _is_there(self, pick: Pick) -> bool:
+    def _is_there(self, victim: Victim) -> bool:
         """True when the frame still has this very page, which the policy does not know."""
         policy, replacement = self.replacement.policy, self.replacement
         if (
-            not self._private(pick.frame)
-            or policy.has(pick.frame)
-            or replacement.page_of(pick.frame) << PAGE_SHIFT != pick.address
+            not self.replacement.is_private(victim.frame)
+            or policy.has(victim.frame)
+            or replacement.page_of(victim.frame) << PAGE_SHIFT != victim.address
         ):
             return False
-        return bool(replacement.sharers(pick.frame))
+        return bool(replacement.sharers(victim.frame))
 
     def statistics(self) -> dict[str, int]:
         """Pages taken out of the tables, dropped as zeros, written and freed; victims that stayed:

@@ -13,9 +13,9 @@ victims are chosen, and by the balance-set manager.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import count
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -23,16 +23,15 @@ import numpy.typing as npt
 from octavo.machine import mmukernels
 from octavo.machine.abi import ACCESSED, FRAME_MASK, PAGE_SHIFT, PRESENT
 from octavo.machine.kernels import compile_kernels
+from octavo.machine.mmu import SoftMmu
 from octavo.machine.mmukernels import BITS, LEVELS
+from octavo.memory.pages.residency import Residency
 from octavo.memory.pages.section import Section
 from octavo.memory.reclaim import harvestkernels
 from octavo.memory.reclaim.policies import lists
 from octavo.memory.reclaim.policies.lists import key_of
 from octavo.memory.reclaim.policies.policy import Policy
-
-if TYPE_CHECKING:
-    from octavo.memory.spaces.addressspace import AddressSpace
-    from octavo.memory.spaces.virtual import VirtualMemory
+from octavo.memory.reclaim.workingset import WorkingSet
 
 COMPILE_FROM = 4096  # pages in frames
 SMALL = 64  # once the kernels are compiled
@@ -40,13 +39,25 @@ EXTERNAL = 1
 
 
 class Replacement:
-    """Policy `name` over the pages of the spaces of `machine`."""
+    """Policy `name` over the pages of `spaces`, of which at most `most` are in frames; `families`
+    by number are spaces that may share private pages, whose frames are held by `holder`. Who owns
+    the two lists changes them as spaces come and go.
+    """
 
-    def __init__(self, machine: VirtualMemory, name: str) -> None:
-        self.machine = machine
-        self.pfns = machine.physical.pfns
-        self.policy = Policy(name, machine.physical.pfns.frames - 1, max(machine.total, 1))
-        self.families: dict[int, list[AddressSpace]] = {}
+    def __init__(
+        self,
+        name: str,
+        most: int,
+        residency: Residency,
+        mmu: SoftMmu,
+        holder: int,
+        spaces: Sequence[WorkingSet],
+        families: Mapping[int, Sequence[WorkingSet]],
+    ) -> None:
+        self.residency, self.mmu, self.holder = residency, mmu, holder
+        self.spaces, self.families = spaces, families
+        self.pfns = residency.physical.pfns
+        self.policy = Policy(name, self.pfns.frames - 1, max(most, 1))
         self._numbers = count(1)
         self.harvests = 0
         self._is_compiled = False
@@ -55,59 +66,62 @@ class Replacement:
         """A number for a family of spaces or a section."""
         return next(self._numbers)
 
-    def section_number(self, section: Section) -> int:
-        """A section's number; it gets one when it is first asked for."""
+    def naming(self, section: Section) -> tuple[int, int]:
+        """What the keys of a section's pages are made with: its number, which it gets when it is
+        first asked for, and EXTERNAL or 0.
+        """
         if not section.number:
             section.number = self.new_number()
-        return section.number
+        return section.number, EXTERNAL if section.pager.traits.lazy else 0
 
-    def naming(self, section: Section) -> tuple[int, int]:
-        """What the keys of a section's pages are made with: its number, and EXTERNAL or 0."""
-        return self.section_number(section), EXTERNAL if section.pager.traits.lazy else 0
+    def key(self, section: Section, page: int) -> int:
+        """By what the policy knows a section's page."""
+        owner, external = self.naming(section)
+        return key_of(owner, page, external)
 
     # -- pages come and go ------------------------------------------------------------------------
 
-    def miss(self, family: int, page: int) -> None:
-        """A private page is about to be brought in; before a frame is taken for it."""
+    def miss(self, key: int) -> None:
+        """A page is about to be brought in; before a frame is taken for it."""
+        self.policy.miss(key)
+
+    def miss_private(self, family: int, page: int) -> None:
+        """A private page is about to be brought in."""
         self.policy.miss(key_of(family, page, 0))
 
-    def miss_shared(self, section: Section, page: int) -> None:
-        """A section's page is about to be brought in."""
-        owner, external = self.naming(section)
-        self.policy.miss(key_of(owner, page, external))
+    def enter(self, frame: int, key: int) -> None:
+        """A section's page has its first entry."""
+        self.policy.insert(frame, key)
 
-    def private(self, frame: int, family: int, page: int) -> None:
+    def enter_private(self, frame: int, family: int, page: int) -> None:
         """A private page is in a frame now."""
         pfns = self.pfns
         pfns.next[frame], pfns.prev[frame], pfns.pte[frame] = page & 0x7FFFFFFF, page >> 31, family
         self.policy.insert(frame, key_of(family, page, 0))
 
-    def again(self, frame: int) -> None:
-        """A private page stays after all: `private` once more."""
-        self.private(frame, self.pfns.pte[frame], self.page_of(frame))
-
-    def shared(self, frame: int) -> None:
-        """A section's page has its first entry."""
-        section, page = self.section_page(frame)
-        owner, external = self.naming(section)
-        self.policy.insert(frame, key_of(owner, page, external))
+    def enter_again(self, frame: int) -> None:
+        """A page stays after all, which the policy has given up as a victim."""
+        if self.is_private(frame):
+            self.enter_private(frame, self.pfns.pte[frame], self.page_of(frame))
+        else:
+            self.enter(frame, self.key(*self.section_page(frame)))
 
     def gone(self, frame: int) -> None:
         """No entry leads to a frame any more."""
         if self.policy.has(frame):
             self.policy.remove(frame)
 
-    def private_many(self, frames: npt.NDArray[np.int64], family: int) -> None:
-        """As `private`, for pages whose numbers a kernel has put into their PFN entries."""
-        self._compiled.enter_many(
-            self.policy.state, self.machine.physical.pfns.flat, frames, len(frames), family
-        )
+    def enter_private_many(self, frames: npt.NDArray[np.int64], family: int) -> None:
+        """As `enter_private`, for pages whose numbers a kernel has put into their PFN entries."""
+        self._compiled.enter_many(self.policy.state, self.pfns.flat, frames, len(frames), family)
 
-    def shared_many(self, pairs: npt.NDArray[np.int64]) -> None:
-        """As `shared`, for pairs of frame and key, one after the other."""
-        self._compiled.enter_keys(
-            self.policy.state, self.machine.physical.pfns.flat, pairs, len(pairs) // 2
-        )
+    def enter_many(self, pairs: npt.NDArray[np.int64]) -> None:
+        """As `enter`, for pairs of frame and key, one after the other."""
+        self._compiled.enter_keys(self.policy.state, self.pfns.flat, pairs, len(pairs) // 2)
+
+    def is_private(self, frame: int) -> bool:
+        """True for the frame of a private page."""
+        return self.pfns.holder[frame] == self.holder
 
     def page_of(self, frame: int) -> int:
         """The page number of a private page."""
@@ -115,9 +129,9 @@ class Replacement:
 
     def section_page(self, frame: int) -> tuple[Section, int]:
         """Which page of which section is in a frame."""
-        return self.machine.residency.segments.page_of(frame)
+        return self.residency.segments.page_of(frame)
 
-    def sharers(self, frame: int) -> list[AddressSpace]:
+    def sharers(self, frame: int) -> list[WorkingSet]:
         """The spaces that have a private page."""
         address = self.page_of(frame) << PAGE_SHIFT
         family = self.families[self.pfns.pte[frame]]
@@ -135,32 +149,34 @@ class Replacement:
     def harvest(self) -> int:
         """Takes all accessed bits away and tells the policy; returns how many there were."""
         self.harvests += 1
-        machine, found = self.machine, 0
-        bulk = self.policy.count >= (SMALL if self._is_compiled else COMPILE_FROM)
-        state = machine.mmu.states[0]
-        for space in machine.spaces:
-            for vad in space.vads.all:
-                if bulk:
-                    form = int(state[LEVELS]), int(state[BITS])
-                    found += int(
-                        self._compiled.harvest(
-                            machine.mmu.tables,
-                            self.policy.state,
-                            space.tables.root,
-                            *form,
-                            vad.start,
-                            vad.end,
-                        )
-                    )
-                else:
-                    found += self._harvest(space, vad.start << PAGE_SHIFT, vad.end << PAGE_SHIFT)
+        take = (
+            self._harvest_compiled
+            if self.policy.count >= (SMALL if self._is_compiled else COMPILE_FROM)
+            else self._harvest
+        )
+        found = sum(take(space, *pages) for space in self.spaces for pages in space.ranges())
         if found:
-            machine.mmu.invalidate_all()
+            self.mmu.invalidate_all()
         return found
 
-    def _harvest(self, space: AddressSpace, start: int, end: int) -> int:
+    def _harvest_compiled(self, space: WorkingSet, first: int, end: int) -> int:
+        state = self.mmu.states[0]
+        return int(
+            self._compiled.harvest(
+                self.mmu.tables,
+                self.policy.state,
+                space.tables.root,
+                int(state[LEVELS]),
+                int(state[BITS]),
+                first,
+                end,
+            )
+        )
+
+    def _harvest(self, space: WorkingSet, first: int, end: int) -> int:
         found = 0
-        for address, entry in list(space.tables.entries(start, end)):
+        entries = list(space.tables.entries(first << PAGE_SHIFT, end << PAGE_SHIFT))
+        for address, entry in entries:
             if entry & (PRESENT | ACCESSED) == PRESENT | ACCESSED:
                 space.tables.put(address, entry & ~ACCESSED)
                 frame = (entry & FRAME_MASK) >> PAGE_SHIFT

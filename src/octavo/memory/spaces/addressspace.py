@@ -5,47 +5,57 @@
     free       decommit pages, or release addresses: all of an allocation, or a part of it
     protect    another protection for committed pages; returns the old one of the first
     query      what lies at an address
-    touch, read, write, lock: what a reference does, in `octavo.memory.spaces.spacefaults`; fork is
-               `VirtualMemory`'s
+    touch, read, write, lock: what a reference does, see `octavo.memory.spaces.faults`
+    map        shows a part of a section at addresses of the space; map_image loads a program
+    unmap      ends a view, found by any address in it; all parts of an image go together
+    flush      writes what is dirty of a view
+    advise     how memory will be used, private or mapped: what faults bring in, and WILLNEED and
+               DONTNEED at once
+    set_inheritance     what a fork makes of an allocation; fork is `VirtualMemory`'s
 
 A committed page is charged to the machine's commit limit, and gets a frame when it is touched. A
 guard page raises GUARD_PAGE_VIOLATION once and is an ordinary page then; in a stack it moves down a
 page instead, as far as the second page of the allocation, where touching it is STACK_OVERFLOW.
 
 Addresses are the space's own; errors name them. Nothing waits but what needs a frame (`touch`,
-`read`, `write`).
+`read`, `write`, `lock`, `map_image`, `advise`) or a device (`flush`). Protect, query and lock are
+for views, too, and committing pages of a RESERVE section is.
 
-Views of sections are mapped and unmapped in `octavo.memory.spaces.spaceviews`; protect, query and
-lock are for them, too, and committing pages of a RESERVE section is.
-
-Source: NT's virtual memory calls (docs/statuses.md has the cases). Departures: no handles, so a
-space is an object; physical (AWE) pages are refused; zero bits that are a mask are refused;
-copy-on-write after fork counts commit for both sides at once; a page of a view whose protection
-changes leaves the tables until it is touched.
+Source: NT's virtual memory calls, NtMapViewOfSection and its relatives (docs/statuses.md has the
+cases); Mach's vm_inherit and behaviours of map entries. Departures: no handles, so a space is an
+object; physical (AWE) pages are refused; zero bits that are a mask are refused; copy-on-write after
+fork counts commit for both sides at once; a page of a view whose protection changes leaves the
+tables until it is touched; a view of a file may be mapped with RESERVE and grows with `extend` and
+another `map`, not in place; an allocation of private memory cannot be shared with children
+afterwards: map a section instead; a view's pages may be given any protection that its section
+allows, whatever the view was mapped with.
 """
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import Any
 
-from octavo.arguments import numbers, whole
+from octavo.arguments import numbers, octets, whole
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
-from octavo.machine.pagetables import PageTables
+from octavo.machine.mmukernels import READ, WRITE
+from octavo.memory.pages.writeback import WriteBack
+from octavo.memory.spaces.adviser import Adviser
+from octavo.memory.spaces.allocations import Allocations
+from octavo.memory.spaces.faults import FaultResolver
+from octavo.memory.spaces.imageloader import ImageLoader
+from octavo.memory.spaces.locks import Lock, Locks
+from octavo.memory.spaces.mapping import Mapper, Wish, no_view
 from octavo.memory.spaces.privatepages import PrivatePages
-from octavo.memory.spaces.protect import Protect, check_protect, copied, is_copy, read_only
-from octavo.memory.spaces.sections import Attribute
-from octavo.memory.spaces.spaceviews import GRANULARITY, SpaceViews
-from octavo.memory.spaces.vad import Vad, Vads
+from octavo.memory.spaces.protect import Protect, check_protect
+from octavo.memory.spaces.query import MemoryInformation, describe
+from octavo.memory.spaces.space import GRANULARITY, Space
+from octavo.memory.spaces.spans import pages_for, pages_in
+from octavo.memory.spaces.vad import Vad
+from octavo.memory.spaces.view import Inherit, SectionObject, View
 from octavo.printing import counted
 from octavo.status import Status, StatusError
-from octavo.threads.wait import Event
-
-if TYPE_CHECKING:
-    from octavo.memory.spaces.virtual import VirtualMemory
-
-LOWEST = 16  # first page that may be allocated
 
 
 class Allocate(enum.IntFlag):
@@ -65,75 +75,43 @@ class Free(enum.IntEnum):
     RELEASE = 0x8000
 
 
-class MemoryType(enum.IntEnum):
-    """What lies at an address, by NT's values."""
-
-    PRIVATE = 0x20000
-    MAPPED = 0x40000
-    IMAGE = 0x1000000
+_WAYS = Allocate.COMMIT | Allocate.RESERVE | Allocate.RESET
+_KNOWN_WAYS = _WAYS | Allocate.TOP_DOWN | Allocate.WRITE_WATCH
 
 
-class PageState(enum.IntEnum):
-    """What `query` finds, by NT's values."""
+def _check_how(how: int) -> None:
+    """StatusError INVALID_PARAMETER_5 for what is no way to allocate."""
+    watch = how & Allocate.WRITE_WATCH and not how & Allocate.RESERVE
+    alone = not how & Allocate.RESET or how == Allocate.RESET
+    if how & ~int(_KNOWN_WAYS) or not how & _WAYS or watch or not alone:
+        raise StatusError(
+            Status.INVALID_PARAMETER_5,
+            f"{how:#x} is no way to allocate: RESERVE, COMMIT or both, with TOP_DOWN "
+            "or not; RESET alone",
+        )
 
-    COMMIT = 0x1000
-    RESERVE = 0x2000
-    FREE = 0x10000
 
-
-@dataclass(frozen=True)
-class MemoryInformation:
-    """Bytes [base, base + size) around an address that are alike.
-
-    `protect` is NOACCESS where nothing is allocated, and None where nothing is committed.
+class AddressSpace(Space):
+    """One space, made by `VirtualMemory.create`, with the parts of its machine that do what it is
+    asked.
     """
 
-    base: int
-    size: int
-    state: PageState
-    allocation_base: int = 0
-    allocation_protect: Protect | None = None
-    protect: Protect | None = None
-    type: MemoryType | None = None
-
-
-class AddressSpace(SpaceViews):
-    """One space of `machine`, made by `VirtualMemory.create`."""
-
-    def __init__(self, machine: VirtualMemory, name: str, family: int) -> None:
-        self.machine, self.name = machine, name
-        highest = (
-            1 << 31 if machine.format.virtual_bits == 32 else 1 << (machine.format.virtual_bits - 1)
-        ) - (GRANULARITY << PAGE_SHIFT)
-        self.vads = Vads(LOWEST, highest >> PAGE_SHIFT)
-        self.tables = PageTables(
-            machine.physical.ram,
-            machine.format,
-            machine.table_frames.take,
-            machine.table_frames.free,
-        )
-        self.pages = PrivatePages(
-            machine.residency,
-            self.tables,
-            machine.holder,
-            machine.mmu,
-            machine.files,
-            machine.replacement,
-            family,
-        )
-        self.charge = 0
-        self.locked: dict[int, int] = {}
-        self.stacks: set[Vad] = set()
-        self.faults = 0
-        self.coming: dict[
-            int, Event
-        ] = {}  # addresses of pages that are being read from a page file
-        self.minimum = 0  # pages that it keeps in frames whatever others want
-        self.maximum: int | None = None  # pages beyond which it is trimmed first
-        self.protected = False  # it is not ended for want of memory
-        self.ended = ""  # why it was, if it was
-        # of a pager: it may use the frames in reserve, without which pageout could not finish
-        self.privileged = False
+    def __init__(
+        self,
+        name: str,
+        pages: PrivatePages,
+        allocations: Allocations,
+        faults: FaultResolver,
+        locks: Locks,
+        mapper: Mapper,
+        loader: ImageLoader,
+        adviser: Adviser,
+        writeback: WriteBack,
+    ) -> None:
+        super().__init__(name, pages)
+        self._allocations, self._faults, self._locks = allocations, faults, locks
+        self._mapper, self._loader, self._adviser = mapper, loader, adviser
+        self._writeback = writeback
 
     # -- allocate ---------------------------------------------------------------------------------
 
@@ -157,25 +135,15 @@ class AddressSpace(SpaceViews):
                 f"{self.vads.low << PAGE_SHIFT:#x}",
             )
         below = self.below(zero_bits, Status.INVALID_PARAMETER_3)
-        watch = how & Allocate.WRITE_WATCH and not how & Allocate.RESERVE
-        if (
-            how & ~0x383000
-            or not how & 0x83000
-            or watch
-            or (how & Allocate.RESET and how != Allocate.RESET)
-        ):
-            raise StatusError(
-                Status.INVALID_PARAMETER_5,
-                f"{how:#x} is no way to allocate: RESERVE, COMMIT or both, with TOP_DOWN "
-                "or not; RESET alone",
-            )
+        _check_how(how)
         allowed = check_protect(protect, copies=False)
         if how & Allocate.RESET:
             return self._reset(base, size)
         if how & Allocate.RESERVE or not base:
             return self._reserve(base, size, how, allowed, below)
-        first, end = base >> PAGE_SHIFT, base + size + PAGE_SIZE - 1 >> PAGE_SHIFT
-        self._commit(self._whole(first, end, Status.CONFLICTING_ADDRESSES), first, end, allowed)
+        first, end = pages_in(base, size)
+        vad = self.whole(first, end, Status.CONFLICTING_ADDRESSES)
+        self._allocations.commit(self, vad, first, end, allowed)
         return first << PAGE_SHIFT, end - first << PAGE_SHIFT
 
     def _check_range(self, base: int, size: int, least: int, wrong: Status) -> None:
@@ -202,56 +170,22 @@ class AddressSpace(SpaceViews):
     def _reserve(
         self, base: int, size: int, how: int, protect: Protect, below: int
     ) -> tuple[int, int]:
-        top_down = bool(how & Allocate.TOP_DOWN)
         if base:
-            first, end = (
-                base >> PAGE_SHIFT & -GRANULARITY,
-                base + size + PAGE_SIZE - 1 >> PAGE_SHIFT,
-            )
+            first, end = pages_in(base, size)
+            first &= -GRANULARITY
             if not self.vads.free(first, end):
                 raise StatusError(
                     Status.CONFLICTING_ADDRESSES,
                     f"{end - first} pages at {first << PAGE_SHIFT:#x} are not free",
                 )
         else:
-            pages = size + PAGE_SIZE - 1 >> PAGE_SHIFT
-            first = self.vads.gap(pages, GRANULARITY, top_down, below)
-            if first < 0:
-                raise self._no_gap(pages, below)
-            end = first + pages
+            first = self.gap(pages_for(size), bool(how & Allocate.TOP_DOWN), below)
+            end = first + pages_for(size)
         vad = Vad(first, end, protect, written=set() if how & Allocate.WRITE_WATCH else None)
         if how & Allocate.COMMIT:
-            self._commit(vad, first, end, protect)
+            self._allocations.commit(self, vad, first, end, protect)
         self.vads.add(vad)
         return first << PAGE_SHIFT, end - first << PAGE_SHIFT
-
-    def _whole(self, first: int, end: int, status: Status) -> Vad:
-        """The allocation that has all of pages [first, end)."""
-        vad = self.vads.find(first)
-        if vad is None or end > vad.end:
-            raise StatusError(
-                status,
-                f"pages {first:#x} to {end - 1:#x} do not lie in one allocation of {self.name}",
-            )
-        return vad
-
-    def _commit(self, vad: Vad, first: int, end: int, protect: Protect) -> None:
-        if vad.view is not None:
-            made = vad.view.object
-            protect = self._for_view(vad, protect)
-            self.machine.sections.commit(made, vad.view.page_at(first), vad.view.page_at(end))
-        else:
-            self._charge(end - first - vad.committed(first, end), [(first, end, protect)])
-        self._set(vad, first, end, protect)
-
-    def _set(self, vad: Vad, first: int, end: int, protect: Protect) -> None:
-        """Gives committed pages a protection; watched ones are to fault at their next write."""
-        vad.set(first, end, protect)
-        self.pages.protect(
-            first << PAGE_SHIFT,
-            end << PAGE_SHIFT,
-            protect if vad.written is None else read_only(protect),
-        )
 
     def write_watch(self, base: int, size: int, reset: bool = False) -> list[int]:
         """The addresses of the pages of a WRITE_WATCH allocation, ascending, that were written
@@ -261,7 +195,7 @@ class AddressSpace(SpaceViews):
         for more than user space has there.
         """
         self._check_range(base, size, 1, Status.INVALID_PARAMETER_3)
-        first, end = base >> PAGE_SHIFT, base + size + PAGE_SIZE - 1 >> PAGE_SHIFT
+        first, end = pages_in(base, size)
         vad = self.vads.find(first)
         if vad is None or vad.written is None or end > vad.end:
             raise StatusError(
@@ -273,28 +207,15 @@ class AddressSpace(SpaceViews):
             vad.written.difference_update(written)
             for a, b, protect in vad.parts(first, end):
                 if protect is not None:
-                    self._set(vad, a, b, protect)
+                    self._allocations.protect(self, vad, a, b, protect)
         return [page << PAGE_SHIFT for page in written]
-
-    def _for_view(self, vad: Vad, protect: Protect) -> Protect:
-        """The protection that pages of a view get when they are to have this one; what may be
-        copied is charged. StatusError SECTION_PROTECTION.
-        """
-        assert vad.view is not None
-        if is_copy(vad.protect):  # what is mapped copy-on-write stays it
-            protect = copied(protect)
-        protect = self.machine.sections.allow(vad.view.object, protect)
-        if is_copy(protect) and not vad.copies:
-            self._charge(vad.end - vad.start, vad.runs)
-            vad.copies = True
-        return protect
 
     def _reset(self, base: int, size: int) -> tuple[int, int]:
         """What committed pages hold is of no interest any more: whole pages are dropped,
         protections stay.
         """
-        first, end = base >> PAGE_SHIFT, base + size + PAGE_SIZE - 1 >> PAGE_SHIFT
-        if self._whole(first, end, Status.CONFLICTING_ADDRESSES).view is not None:
+        first, end = pages_in(base, size)
+        if self.whole(first, end, Status.CONFLICTING_ADDRESSES).view is not None:
             raise StatusError(
                 Status.CONFLICTING_ADDRESSES,
                 f"{base:#x} is in a view: what a section holds is not reset",
@@ -315,16 +236,15 @@ class AddressSpace(SpaceViews):
         whole(size, f"{self.name}: the size of a stack", PAGE_SIZE + 1)
         whole(commit, f"{self.name}: what a stack begins with", 0, size + -size % PAGE_SIZE)
         base, size = self.allocate(0, size, Allocate.RESERVE)
-        vad = self._whole(
-            base >> PAGE_SHIFT, base + size >> PAGE_SHIFT, Status.CONFLICTING_ADDRESSES
-        )
+        vad = self.whole(*pages_in(base, size), Status.CONFLICTING_ADDRESSES)
         guard = max(vad.end - max(-(-commit // PAGE_SIZE), 1) - 1, vad.start)
         try:
-            self._commit(vad, guard, vad.end, Protect.READWRITE)
+            self._allocations.commit(self, vad, guard, vad.end, Protect.READWRITE)
         except StatusError:
             self.free(base, 0, Free.RELEASE)
             raise
-        self._set(vad, guard, guard + 1, Protect.READWRITE | Protect.GUARD)
+        guarded = Protect.READWRITE | Protect.GUARD
+        self._allocations.protect(self, vad, guard, guard + 1, guarded)
         self.stacks.add(vad)
         return base, base + size
 
@@ -333,17 +253,9 @@ class AddressSpace(SpaceViews):
         memory is short. StatusError INVALID_PARAMETER.
         """
         numbers(minimum=minimum, maximum=minimum if maximum is None else maximum)
-        total = sum(s.minimum for s in self.machine.spaces if s is not self) + minimum
-        frames = self.machine.commitment.frames_left
-        if minimum < 0 or (maximum is not None and maximum < minimum) or total > frames // 2:
-            raise StatusError(
-                Status.INVALID_PARAMETER,
-                f"{self.name}: a working set of {minimum} to {maximum} pages cannot be "
-                f"promised with {counted(frames, 'frame')} for pages",
-            )
-        self.minimum, self.maximum = minimum, maximum
+        self._locks.set_working_set(self, minimum, maximum)
 
-    # -- free, protect, lock, query ---------------------------------------------------------------
+    # -- free, protect, query ---------------------------------------------------------------------
 
     def free(self, base: int, size: int, how: int) -> tuple[int, int]:
         """Decommits or releases `size` bytes at `base`, rounded out to pages; 0 bytes: the
@@ -358,6 +270,14 @@ class AddressSpace(SpaceViews):
                 Status.INVALID_PARAMETER_4, f"{how:#x} is neither DECOMMIT nor RELEASE"
             )
         self._check_range(base, size, 0, Status.INVALID_PARAMETER_3)
+        vad, first, end = self._to_free(base, size)
+        parts = self._allocations
+        change = parts.decommit if how == Free.DECOMMIT else parts.release
+        change(self, vad, first, end)
+        return first << PAGE_SHIFT, end - first << PAGE_SHIFT
+
+    def _to_free(self, base: int, size: int) -> tuple[Vad, int, int]:
+        """The allocation, the first page and the end of what `free` is called for."""
         vad = self.vads.find(base >> PAGE_SHIFT)
         if vad is None:
             raise StatusError(Status.MEMORY_NOT_ALLOCATED, f"nothing is allocated at {base:#x}")
@@ -365,32 +285,20 @@ class AddressSpace(SpaceViews):
             raise StatusError(
                 Status.UNABLE_TO_DELETE_SECTION, f"{base:#x} is in a view or an image: unmap it"
             )
-        first, end = base >> PAGE_SHIFT, base + size + PAGE_SIZE - 1 >> PAGE_SHIFT
+        first, end = pages_in(base, size)
+        if size == 0 and first == vad.start:
+            return vad, vad.start, vad.end
         if size == 0:
-            if first != vad.start:
-                raise StatusError(
-                    Status.FREE_VM_NOT_AT_BASE,
-                    f"{base:#x} is not where its allocation begins, {vad.start << PAGE_SHIFT:#x}",
-                )
-            first, end = vad.start, vad.end
-        elif end > vad.end:
+            raise StatusError(
+                Status.FREE_VM_NOT_AT_BASE,
+                f"{base:#x} is not where its allocation begins, {vad.start << PAGE_SHIFT:#x}",
+            )
+        if end > vad.end:
             raise StatusError(
                 Status.UNABLE_TO_FREE_VM,
                 f"{size} bytes at {base:#x} do not lie in one allocation of {self.name}",
             )
-        self.pages.drop(first << PAGE_SHIFT, end << PAGE_SHIFT)
-        self._charge(-vad.committed(first, end))
-        self.forget_locks(first, end)
-        if vad.written is not None:
-            vad.written.difference_update([page for page in vad.written if first <= page < end])
-        if how == Free.DECOMMIT:
-            vad.set(first, end, None)
-        else:
-            self.vads.remove(vad)
-            self.stacks.discard(vad)
-            for rest in vad.cut(first, end):
-                self.vads.add(rest)
-        return first << PAGE_SHIFT, end - first << PAGE_SHIFT
+        return vad, first, end
 
     def protect(self, base: int, size: int, protect: int) -> tuple[int, int, Protect]:
         """Gives committed pages another protection; returns base and size as rounded, and the old
@@ -401,19 +309,19 @@ class AddressSpace(SpaceViews):
         """
         self._check_range(base, size, 1, Status.INVALID_PARAMETER_3)
         numbers(protect=protect)
-        first, end = base >> PAGE_SHIFT, base + size + PAGE_SIZE - 1 >> PAGE_SHIFT
+        first, end = pages_in(base, size)
         found = self.vads.find(first)
         allowed = check_protect(protect, copies=found is not None and found.view is not None)
-        vad = self._whole(first, end, Status.CONFLICTING_ADDRESSES)
-        old = vad.run_at(first)[2]
+        vad = self.whole(first, end, Status.CONFLICTING_ADDRESSES)
+        old = vad.span_at(first)[2]
         if old is None or vad.committed(first, end) < end - first:
             raise StatusError(
                 Status.NOT_COMMITTED,
                 f"not all of {end - first} pages at {first << PAGE_SHIFT:#x} are committed",
             )
         if vad.view is not None:
-            allowed = self._for_view(vad, allowed)
-        self._set(vad, first, end, allowed)
+            allowed = self._allocations.for_view(self, vad, allowed)
+        self._allocations.protect(self, vad, first, end, allowed)
         return first << PAGE_SHIFT, end - first << PAGE_SHIFT, old
 
     def query(self, address: int) -> MemoryInformation:
@@ -427,31 +335,159 @@ class AddressSpace(SpaceViews):
                 Status.INVALID_PARAMETER,
                 f"{address:#x} is above the highest user address of {self.name}",
             )
-        vad = self.vads.find(page)
-        if vad is None:
-            end = min((v.start for v in self.vads.all if v.start > page), default=self.vads.high)
-            return MemoryInformation(
-                page << PAGE_SHIFT,
-                end - page << PAGE_SHIFT,
-                PageState.FREE,
-                protect=Protect.NOACCESS,
+        return describe(self, page)
+
+    # -- references -------------------------------------------------------------------------------
+
+    def touch(self, address: int, kind: int = READ) -> Coroutine[Any, Any, int]:
+        """The physical address of a reference, after whatever fault it takes.
+
+        StatusError ACCESS_VIOLATION, GUARD_PAGE_VIOLATION, STACK_OVERFLOW, IN_PAGE_ERROR,
+        NO_MEMORY; INVALID_PARAMETER for what is no address or none of the kinds of
+        `octavo.machine.mmukernels`.
+        """
+        return self._faults.touch(self, address, kind)
+
+    async def read(self, address: int, size: int) -> bytes:
+        """`size` bytes of the space. StatusError as `touch`; INVALID_PARAMETER if negative."""
+        numbers(address=address, size=size)
+        if size < 0:
+            raise StatusError(
+                Status.INVALID_PARAMETER,
+                f"{self.name}: {size} bytes at {address:#x} cannot be read",
             )
-        _, end, protect = vad.run_at(page)
-        state = PageState.RESERVE if protect is None else PageState.COMMIT
-        image = vad.view is not None and vad.view.object.attributes & Attribute.IMAGE
-        kind = (
-            MemoryType.PRIVATE
-            if vad.view is None
-            else MemoryType.IMAGE
-            if image
-            else MemoryType.MAPPED
+        pieces = self._faults.pieces(self, address, size, READ)
+        return b"".join([bytes(piece) async for piece in pieces])
+
+    async def write(self, address: int, data: bytes) -> None:
+        """Bytes into the space; those before a page that cannot be written have been. StatusError
+        as `touch`; INVALID_PARAMETER for what is no bytes.
+        """
+        numbers(address=address)
+        view, done = octets(data, "what is written"), 0
+        async for piece in self._faults.pieces(self, address, len(view), WRITE):
+            piece[:] = view[done : done + len(piece)]
+            done += len(piece)
+
+    async def lock(self, base: int, size: int, how: int = Lock.PROCESS) -> Status:
+        """Brings committed pages in and keeps them in frames; WAS_LOCKED when one of them was
+        locked so before, else SUCCESS.
+
+        StatusError INVALID_PARAMETER for no bytes or a `how` that is no `Lock`, ACCESS_VIOLATION
+        where a page may not be read, NO_MEMORY: none is locked then.
+        """
+        return await self._locks.lock(self, base, size, how)
+
+    def unlock(self, base: int, size: int, how: int = Lock.PROCESS) -> None:
+        """Ends what `lock` began.
+
+        StatusError NOT_LOCKED, and nothing is unlocked, where a page is not locked so;
+        INVALID_PARAMETER as there.
+        """
+        self._locks.unlock(self, base, size, how)
+
+    # -- views ------------------------------------------------------------------------------------
+
+    def map(
+        self,
+        section: SectionObject,
+        base: int = 0,
+        size: int = 0,
+        offset: int = 0,
+        protect: int = Protect.READWRITE,
+        inherit: int = Inherit.SHARE,
+        commit: int = 0,
+        zero_bits: int = 0,
+        how: int = 0,
+    ) -> tuple[int, int]:
+        """Shows `size` bytes of a section (0: all to its end) from `offset` on, at `base` (0:
+        anywhere); returns base and size.
+
+        With RESERVE in `how` the section is a file's that may be written. For an image use
+        `map_image`. StatusError INVALID_PARAMETER_3 (base or size), _4 (zero bits), _5 (commit), _8
+        (inherit), _9 (how), MAPPED_ALIGNMENT, INVALID_VIEW_SIZE, INVALID_PAGE_PROTECTION,
+        SECTION_PROTECTION, CONFLICTING_ADDRESSES, NO_MEMORY, COMMITMENT_LIMIT, FILE_CLOSED (the
+        section): nothing is mapped then.
+        """
+        numbers(
+            base=base,
+            size=size,
+            offset=offset,
+            protect=protect,
+            inherit=inherit,
+            commit=commit,
+            zero_bits=zero_bits,
+            how=how,
         )
-        return MemoryInformation(
-            page << PAGE_SHIFT,
-            end - page << PAGE_SHIFT,
-            state,
-            vad.start << PAGE_SHIFT,
-            vad.protect,
-            protect,
-            kind,
+        wish = Wish(base, size, offset, protect, inherit, commit, zero_bits, how)
+        return self._mapper.map(self, section, wish)
+
+    async def map_image(self, section: SectionObject) -> tuple[int, int, Status]:
+        """Loads an image section; returns where it begins, its entry point, and whether that is
+        where its headers say.
+
+        That is SUCCESS, or IMAGE_NOT_AT_BASE. One that can be anywhere is where they say if that is
+        free. StatusError SECTION_NOT_IMAGE, INVALID_IMAGE_FORMAT, CONFLICTING_ADDRESSES,
+        COMMITMENT_LIMIT, NO_MEMORY, FILE_CLOSED (the section), NOT_MAPPED_VIEW (somebody has
+        unmapped it meanwhile): nothing is mapped then.
+        """
+        return await self._loader.load(self, section)
+
+    def unmap(self, address: int) -> None:
+        """Ends the view that an address is in. StatusError NOT_MAPPED_VIEW."""
+        numbers(address=address)
+        self._mapper.unmap(self, address)
+
+    def _view(self, address: int) -> View:
+        numbers(address=address)
+        vad = self.vads.find(address >> PAGE_SHIFT)
+        if vad is None or vad.view is None:
+            raise no_view(address)
+        return vad.view
+
+    async def flush(self, address: int, size: int = 0) -> tuple[int, int]:
+        """Writes what is dirty of `size` bytes of a view from `address` on (0: to its end) to where
+        its section is kept; returns them rounded to pages.
+
+        StatusError NOT_MAPPED_VIEW, INVALID_PARAMETER_3 (size), or that of the write.
+        """
+        numbers(size=size)
+        view = self._view(address)
+        first = address >> PAGE_SHIFT
+        end = pages_in(address, size)[1] if size else view.end
+        if size < 0 or end > view.end:
+            raise StatusError(
+                Status.INVALID_PARAMETER_3,
+                f"{size} bytes at {address:#x} do not lie in the view there",
+            )
+        pages = view.page_at(first), view.page_at(end)
+        await self._writeback.flush(view.object.section, *pages)
+        return first << PAGE_SHIFT, end - first << PAGE_SHIFT
+
+    def set_inheritance(self, address: int, inherit: int) -> None:
+        """What a fork makes of the allocation at an address. StatusError MEMORY_NOT_ALLOCATED,
+        INVALID_PARAMETER.
+        """
+        numbers(address=address, inherit=inherit)
+        vad = self.vads.find(address >> PAGE_SHIFT)
+        if vad is None:
+            raise StatusError(Status.MEMORY_NOT_ALLOCATED, f"nothing is allocated at {address:#x}")
+        possible = (
+            (Inherit.COPY, Inherit.NONE) if vad.view is None else (Inherit.SHARE, Inherit.NONE)
         )
+        if inherit not in possible:
+            raise StatusError(
+                Status.INVALID_PARAMETER,
+                f"{address:#x} can be inherited as {' or '.join(i.name for i in possible)} only",
+            )
+        vad.inherit = Inherit(inherit)
+
+    async def advise(self, base: int, size: int, advice: int) -> None:
+        """How [base, base + size) will be used; all but WILLNEED and DONTNEED hold for whole
+        allocations. Advice never fails for want of memory.
+
+        StatusError INVALID_PARAMETER for no advice or a negative size, MEMORY_NOT_ALLOCATED where
+        nothing is.
+        """
+        numbers(base=base, size=size, advice=advice)
+        await self._adviser.advise(self, base, size, advice)

@@ -1,5 +1,5 @@
 """The pages of one address space: frames behind its page tables, private ones and those of
-sections.
+sections (of files, page files, external pagers, devices).
 
     entry      present   the hardware's format; COPY (bit 9) on a page that may be written once it
                          is nobody else's
@@ -18,7 +18,7 @@ An entry for a page of a section is present or 0, and writable only while the pa
 modified. Device memory has entries, too, which nobody counts.
 
 Nothing here looks at protections' meaning beyond making entries: which access is allowed is
-`AddressSpace`'s question.
+the question of `octavo.memory.spaces.faults`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from octavo.machine.abi import (
 from octavo.machine.mmu import SoftMmu
 from octavo.machine.pagetables import PageTables
 from octavo.memory.frames.physical import RESERVE
-from octavo.memory.pagers.pagefile import PAGED, PageFiles
+from octavo.memory.pagers.pagefile import PageFiles, is_paged
 from octavo.memory.pages.residency import Residency
 from octavo.memory.pages.section import Segment
 from octavo.memory.reclaim.replacement import Replacement
@@ -46,11 +46,6 @@ HELD = 1 << 1
 WRITING = 1 << 3
 COPY = 1 << 9
 _KEPT = ACCESSED | DIRTY
-
-
-def is_paged(entry: int) -> bool:
-    """True for the entry of a page in a page file."""
-    return entry & (PRESENT | PAGED) == PAGED
 
 
 def is_leaving(entry: int) -> bool:
@@ -72,15 +67,11 @@ class PrivatePages:
         family: int,
     ) -> None:
         self.residency, self.physical = residency, residency.physical
-        self.tables, self.holder, self.mmu, self.files = (
-            tables,
-            holder,
-            mmu,
-            files,
-        )
+        self.tables, self.holder = tables, holder
+        self.mmu, self.files = mmu, files
         self.replacement, self.family = replacement, family
         self.resident = 0  # entries that have a frame
-        self.shared = 0  # those of them that are of sections or devices
+        self.of_sections = 0  # those of them that are of sections or devices
         self.leaving = 0  # those that are being written to a page file
         self.paged = 0  # entries that lead to a page file
         self.copied = 0
@@ -103,7 +94,7 @@ class PrivatePages:
         pfns = self.physical.pfns
         self.resident += change
         if pfns.holder[frame] != self.holder:
-            self.shared += change
+            self.of_sections += change
             if pfns.pte[frame]:
                 if pfns.use[frame] == 1:
                     self.replacement.gone(frame)
@@ -157,24 +148,32 @@ class PrivatePages:
         known = old & _KEPT if old & PRESENT else DIRTY if old else 0
         return frame << PAGE_SHIFT | bits | copy | PRESENT | known
 
-    def supply(self, address: int, frame: int, protect: Protect) -> None:
-        """A new page. StatusError INSUFFICIENT_RESOURCES without a frame for a table; the frame is
-        the caller's then.
-        """
-        self.tables.put(address, self._make(frame, protect))
-        self._use(frame, 1)
-        self.replacement.private(frame, self.family, address >> PAGE_SHIFT)
+    def supply(self, address: int, frame: int, protect: Protect, used: int = 0) -> int:
+        """A new page of zeros, in a frame from `try_frame`; `used` are the accessed and dirty bits
+        of the reference that wants it. Returns its entry.
 
-    def remake(self, address: int, entry: int, protect: Protect) -> None:
-        """Gives a page that is there another protection; one of a section leaves the tables, and
-        has it when it comes back.
+        StatusError INSUFFICIENT_RESOURCES without a frame for a table; the frame is the caller's
+        then.
         """
-        if self.is_shared(entry):
-            self.forget_shared(address, address + PAGE_SIZE)
-            return
+        entry = self._make(frame, protect) | used
+        self.tables.put(address, entry)
+        self.physical.pfns.use[frame] = 1
+        self.resident += 1
+        self.replacement.enter_private(frame, self.family, address >> PAGE_SHIFT)
+        return entry
+
+    def remake(self, address: int, entry: int, protect: Protect) -> int:
+        """Gives a page that is there another protection, and returns its entry; one of a section
+        leaves the tables, and has it when it comes back.
+        """
+        if self.is_of_section(entry):
+            self.forget_sections(address, address + PAGE_SIZE)
+            return 0
         self.leaving -= is_leaving(entry)
-        self.tables.put(address, self._make(self.frame_of(entry), protect, entry))
+        made = self._make(self.frame_of(entry), protect, entry)
+        self.tables.put(address, made)
         self.mmu.invalidate(address)
+        return made
 
     def protect(self, start: int, end: int, protect: Protect) -> None:
         """Gives all pages of [start, end) that are there another protection."""
@@ -195,44 +194,42 @@ class PrivatePages:
                 self._use(self.frame_of(entry), -1)
         self.tables.prune(start, end)
 
-    def mark(self, address: int, entry: int, written: bool) -> None:
-        """Sets the accessed and dirty bits, for an access that the executive makes itself."""
-        changed = entry | ACCESSED | (DIRTY if written else 0)
-        if changed != entry:
-            self.tables.put(address, changed)
-
     # -- pages of sections ------------------------------------------------------------------------
 
-    def is_shared(self, entry: int) -> bool:
-        """True for a present entry that leads to no private page."""
-        return (
-            bool(entry & PRESENT) and self.physical.pfns.holder[self.frame_of(entry)] != self.holder
-        )
-
-    def map_shared(
-        self, address: int, segment: Segment, frame: int, protect: Protect, writable: bool
-    ) -> int:
-        """Makes an entry for an active page of a section, and returns it. StatusError
-        INSUFFICIENT_RESOURCES without a frame for a table.
+    def is_of_section(self, entry: int) -> bool:
+        """True for a present entry that leads to no private page: to one of a section, which may be
+        a device's.
         """
-        entry = self._shared_entry(frame, protect, writable)
+        if not entry & PRESENT:
+            return False
+        return self.physical.pfns.holder[(entry & FRAME_MASK) >> PAGE_SHIFT] != self.holder
+
+    def map_page(
+        self, address: int, segment: Segment, frame: int, protect: Protect, writable: bool, key: int
+    ) -> int:
+        """Makes an entry for an active page of a section, which the replacement policy knows by
+        `key`, and returns it. StatusError INSUFFICIENT_RESOURCES without a frame for a table.
+        """
+        entry = self._section_entry(frame, protect, writable)
         self.tables.put(address, entry)
         self.residency.share(segment, frame)
-        if self.uses(frame) == 1:
-            self.replacement.shared(frame)
+        if self.physical.pfns.use[frame] == 1:
+            self.replacement.enter(frame, key)
         self.resident += 1
-        self.shared += 1
+        self.of_sections += 1
         return entry
 
-    def map_device(self, address: int, frame: int, protect: Protect) -> None:
-        """An entry for a frame that is no memory. StatusError INSUFFICIENT_RESOURCES without a
-        frame for a table.
+    def map_device(self, address: int, frame: int, protect: Protect) -> int:
+        """An entry for a frame that is no memory, which is returned. StatusError
+        INSUFFICIENT_RESOURCES without a frame for a table.
         """
-        self.tables.put(address, self._shared_entry(frame, protect, True))
+        entry = self._section_entry(frame, protect, True)
+        self.tables.put(address, entry)
         self.resident += 1
-        self.shared += 1
+        self.of_sections += 1
+        return entry
 
-    def _shared_entry(self, frame: int, protect: Protect, writable: bool) -> int:
+    def _section_entry(self, frame: int, protect: Protect, writable: bool) -> int:
         return (
             frame << PAGE_SHIFT
             | self.tables.fit(entry_bits(protect, writable))
@@ -240,17 +237,20 @@ class PrivatePages:
             | ACCESSED
         )  # by the reference that faulted
 
-    def make_writable(self, address: int, entry: int) -> None:
-        """Lets a section's page be written, which has been marked as modified."""
-        self.tables.put(address, entry | WRITABLE | DIRTY)
+    def make_writable(self, address: int, entry: int) -> int:
+        """Lets a section's page be written, which has been marked as modified; returns its
+        entry.
+        """
+        entry |= WRITABLE | DIRTY
+        self.tables.put(address, entry)
+        return entry
 
-    def forget_shared(self, start: int, end: int) -> None:
+    def forget_sections(self, start: int, end: int) -> None:
         """Takes the pages of sections in [start, end) out of the tables."""
         one = end - start == PAGE_SIZE  # which eviction asks for
-        for address, entry in (
-            [(start, self.tables.get(start))] if one else list(self.tables.entries(start, end))
-        ):
-            if self.is_shared(entry):
+        found = [(start, self.tables.get(start))] if one else list(self.tables.entries(start, end))
+        for address, entry in found:
+            if self.is_of_section(entry):
                 self.tables.put(address, 0)
                 self.mmu.invalidate(address)
                 self._use(self.frame_of(entry), -1)
@@ -261,19 +261,21 @@ class PrivatePages:
         """True when a write to this present page must copy it first."""
         return not entry & WRITABLE and self.uses(self.frame_of(entry)) > 1
 
-    def copy(self, address: int, entry: int, frame: int, protect: Protect) -> None:
+    def copy(self, address: int, entry: int, frame: int, protect: Protect) -> int:
         """Gives a page a copy of its own in `frame`, from `try_frame`, which counts as written: it
-        holds what the page held. The page may be a section's.
+        holds what the page held. The page may be a section's. Returns the copy's entry.
         """
         old, ram = self.frame_of(entry), self.physical.ram
         ram.frame(frame)[:] = ram.frame(old)
         self.physical.pfns.use[frame] = 1
-        self.replacement.private(frame, self.family, address >> PAGE_SHIFT)
-        self.tables.put(address, self._make(frame, protect, entry) | DIRTY)
+        self.replacement.enter_private(frame, self.family, address >> PAGE_SHIFT)
+        made = self._make(frame, protect, entry) | DIRTY
+        self.tables.put(address, made)
         self.mmu.invalidate(address)
         self._use(old, -1)
         self.resident += 1
         self.copied += 1
+        return made
 
     def share_with(self, other: PrivatePages, start: int, end: int, protect: Protect) -> None:
         """Makes the pages of [start, end) pages of `other` too, at the same addresses, copied by
@@ -285,7 +287,7 @@ class PrivatePages:
                 other.paged += 1
                 self.files.use(entry, 1)
                 continue
-            if self.is_shared(entry):
+            if self.is_of_section(entry):
                 continue  # the other one has the view, and will find it
             frame = self.frame_of(entry)
             other.tables.put(address, frame << PAGE_SHIFT | HELD)
@@ -334,7 +336,7 @@ class PrivatePages:
                 continue
             pfns.use[frame] = 1
             words[at + i] = frame << PAGE_SHIFT | bits
-            self.replacement.private(frame, self.family, (address >> PAGE_SHIFT) + i)
+            self.replacement.enter_private(frame, self.family, (address >> PAGE_SHIFT) + i)
             self.files.use(entry + (i << PAGE_SHIFT), -1)
             self.paged -= 1
         self.resident += len(frames) - len(left)

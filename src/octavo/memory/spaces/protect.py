@@ -38,6 +38,7 @@ class Protect(enum.IntFlag):
 _ONE = 0xFF
 _NOACCESS, _GUARD, _NOCACHE, _WRITECOMBINE = 1, 0x100, 0x200, 0x400
 _COPIES, _WRITES, _EXECUTES = 0x88, 0x44, 0xF0
+_NEEDS = (_ONE, _WRITES | _COPIES, _EXECUTES)  # one of these, by the kind of a reference
 _READ, _WRITE, _COPY, _EXECUTE = 1, 2, 4, 8  # what a view may be used for
 _RIGHTS = {
     1: 0,
@@ -90,6 +91,14 @@ def permits(protect: Protect, kind: int) -> bool:
     if kind == 1:
         return bits & (_WRITES | _COPIES) != 0
     return kind == 0 or bits & _EXECUTES != 0
+
+
+def admits(protect: Protect, kind: int) -> bool:
+    """True when such a reference is permitted, and the page is no guard page."""
+    bits = int(protect)
+    if bits & (_NOACCESS | _GUARD):
+        return False
+    return bits & _NEEDS[kind] != 0
 
 
 def is_guard(protect: Protect) -> bool:

@@ -1,12 +1,7 @@
 """Virtual address descriptors: which addresses of a space are allocated, as what, and with which
 protection.
 
-A Vad is one allocation: pages [start, end). It is tiled by runs, each of one protection; a run
-whose protection is None is reserved and not committed. So a gigabyte is committed, protected or
-queried as one run, whatever its page tables hold.
-
-    Vad    | RW, committed | reserved | RO, committed | reserved ................ |
-    pages  start                                                                end
+A Vad is one allocation, a stretch of pages tiled by spans (`octavo.memory.spaces.spans`).
 
 Source: NT's VADs. Departure: NT notes protections page by page in PTEs where they differ from the
 VAD's; 32-bit entries have no room for all of them.
@@ -15,59 +10,33 @@ VAD's; 32-bit entries have no room for all of them.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
-from octavo.memory.runs import parts_of, run_at, with_run
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.protect import Protect, read_only
+from octavo.memory.spaces.spans import Stretch
 from octavo.memory.spaces.view import Inherit, View
-
-Run = tuple[int, int, Protect | None]  # first page, end, protection (None: reserved)
 
 
 @dataclass(eq=False)
-class Vad:
-    """Pages [start, end), allocated with `protect`."""
+class Vad(Stretch):
+    """Pages [start, end), allocated with `protect`. Its `version` changes when it ends, too."""
 
-    start: int
-    end: int
-    protect: Protect
-    runs: list[Run] = field(default_factory=list)
     view: View | None = None  # for a mapped section: what of it is seen here
     inherit: Inherit = Inherit.COPY
-    copies: bool = False  # a view of which pages may be copied: all are charged
+    may_copy: bool = False  # a view of which pages may be copied: all are charged
     advice: Advice = Advice.NORMAL  # for private memory; a view has its own
     image: list[Vad] | None = (
         None  # all allocations of the image that it belongs to, itself among them
     )
     written: set[int] | None = None  # with write watch: the pages written since it was reset
 
-    def __post_init__(self) -> None:
-        if not self.runs:
-            self.runs = [(self.start, self.end, None)]
-
     def effective(self, page: int, protect: Protect) -> Protect:
         """What the page tables may allow now: a watched page is not writable until its first write
         was noticed.
         """
         return protect if self.written is None or page in self.written else read_only(protect)
-
-    def run_at(self, page: int) -> Run:
-        """The run that a page is in."""
-        return run_at(self.runs, page)
-
-    def parts(self, first: int, end: int) -> list[Run]:
-        """The runs of pages [first, end), cut to them."""
-        return parts_of(self.runs, first, end)
-
-    def set(self, first: int, end: int, protect: Protect | None) -> None:
-        """Gives pages [first, end) one protection; runs that continue each other become one."""
-        self.runs = with_run(self.runs, first, end, protect)
-
-    def committed(self, first: int, end: int) -> int:
-        """Committed pages of [first, end)."""
-        return sum(b - a for a, b, p in self.parts(first, end) if p is not None)
 
     @property
     def charge(self) -> int:
@@ -76,31 +45,21 @@ class Vad:
         """
         if self.view is None:
             return self.committed(self.start, self.end)
-        return self.end - self.start if self.copies else 0
+        return self.end - self.start if self.may_copy else 0
 
     def cut(self, first: int, end: int) -> list[Vad]:
         """What is left of it, which is neither view nor part of an image, without pages [first,
         end): none, one or two.
         """
-        left = []
-        for a, b in ((self.start, first), (end, self.end)):
-            if a < b:
-                written = None if self.written is None else {p for p in self.written if a <= p < b}
-                left.append(
-                    Vad(
-                        a,
-                        b,
-                        self.protect,
-                        self.parts(a, b),
-                        None,
-                        self.inherit,
-                        False,
-                        self.advice,
-                        None,
-                        written,
-                    )
-                )
-        return left
+        rest = ((self.start, first), (end, self.end))
+        return [self._part(a, b) for a, b in rest if a < b]
+
+    def _part(self, first: int, end: int) -> Vad:
+        part = Vad(first, end, self.protect, self.parts(first, end), inherit=self.inherit)
+        part.advice = self.advice
+        if self.written is not None:
+            part.written = {page for page in self.written if first <= page < end}
+        return part
 
 
 class Vads:
@@ -138,6 +97,7 @@ class Vads:
         """Ends an allocation."""
         at = bisect_right(self._starts, vad.start) - 1
         assert self._vads[at] is vad
+        vad.version += 1
         del self._starts[at], self._vads[at]
 
     def gap(self, pages: int, align: int, top_down: bool, below: int) -> int:
@@ -154,12 +114,12 @@ class Vads:
         return -1
 
     def check(self) -> None:
-        """Ascending, disjoint, each tiled by runs that are not to be joined."""
+        """Ascending, disjoint, each tiled by spans that are not to be joined."""
         end = self.low
         for start, vad in zip(self._starts, self._vads, strict=True):
             assert vad.start == start >= end and vad.end <= self.high
             end, at, last = vad.end, vad.start, object()
-            for a, b, p in vad.runs:
-                assert a == at < b and p != last, f"runs of the allocation at page {start:#x}"
+            for a, b, p in vad.spans:
+                assert a == at < b and p != last, f"spans of the allocation at page {start:#x}"
                 at, last = b, p
             assert at == vad.end

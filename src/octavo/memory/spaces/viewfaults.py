@@ -5,7 +5,7 @@
     standby, modified, in transition    soft fault
     being read for somebody             collided fault: one request serves all
     written for the first time          marked as modified, then writable
-    written, copy-on-write              a private copy in a frame that the caller has
+    written, copy-on-write              a private copy in the fault's spare frame
 
 Pages that come along with a cluster and that nobody uses yet go to the standby list. Only the page
 that was touched is obligatory.
@@ -13,178 +13,202 @@ that was touched is obligatory.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from octavo.machine.abi import PAGE_SHIFT, PRESENT, SEGMENT_PAGES, SEGMENT_SHIFT
+from octavo.machine.abi import PAGE_SHIFT, PRESENT, READING, SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.machine.mmukernels import WRITE
+from octavo.memory.pages.pagein import Faults
+from octavo.memory.pages.residency import Residency
 from octavo.memory.pages.section import Section, Segment
+from octavo.memory.reclaim.pageout import Pageout
+from octavo.memory.reclaim.replacement import Replacement
 from octavo.memory.spaces.advice import Advice, window
+from octavo.memory.spaces.fault import STALE, Fault
 from octavo.memory.spaces.protect import Protect, is_copy, may_write
+from octavo.memory.spaces.view import View
 from octavo.printing import counted
 from octavo.status import Status, StatusError
-
-if TYPE_CHECKING:
-    from octavo.memory.spaces.spacefaults import SpaceFaults
-    from octavo.memory.spaces.vad import Vad
-    from octavo.memory.spaces.view import View
 
 PASS_ON = (Status.NO_MEMORY, Status.IN_PAGE_ERROR)
 
 
-def copies(view: View, protect: Protect, kind: int) -> bool:
+def makes_copy(view: View, protect: Protect, kind: int) -> bool:
     """True when a reference of `kind` makes a private copy of a section's page."""
     return is_copy(protect) and (kind == WRITE or view.object.section.pager.traits.eager)
 
 
-async def view_fault(
-    space: SpaceFaults, vad: Vad, page: int, kind: int, protect: Protect, spare: int
-) -> bool:
-    """Brings a page of a view into the page tables, as a copy in frame `spare` if there must be
-    one; True when `spare` was used.
-
-    It may find that things have changed while it waited, and do nothing: the caller looks again.
-    StatusError IN_PAGE_ERROR when the page cannot be had, INSUFFICIENT_RESOURCES without a frame
-    for a table.
+class ViewFaults:
+    """Brings pages in by `faults`, `cluster` of them at once at most, while `residency` holds their
+    segments; `replacement` hears of those that come. Who waits for frames does at `pageout`.
     """
-    view = vad.view
-    assert view is not None
-    section = view.object.section
-    space.faults += 1
-    if view.object.frame:
-        space.pages.map_device(page << PAGE_SHIFT, view.object.frame + view.page_at(page), protect)
-        return False
-    number, traits = view.page_at(page), section.pager.traits
-    gate = traits.gate
-    _check_end(space, view, page)
-    if gate is not None and gate.prohibits(number, kind == WRITE):
-        await gate.admit(number, kind == WRITE)
-        return False
-    if kind == WRITE and traits.quota and section.dirty >= traits.quota:
-        await _below_quota(space, section, page)
-        return False
-    physical = space.machine.physical
-    segment = space.machine.residency.segments.try_get(section, number >> SEGMENT_SHIFT)
-    if segment is None:
-        await space.machine.pageout.relieve(1)
-        return False
-    i = number % SEGMENT_PAGES
-    low, high = _clip(space, view, segment, number)
-    if physical.ram.link[segment.base + i] <= 0:
-        space.pages.replacement.miss_shared(section, number)
-        _leave_behind(view, number, space.machine.cluster)
-    with space.machine.residency.held(segment, low, high):
-        await _resident(space, segment, page, i, low, high)
-        now = space.vads.find(page)
-        alike = now is vad and vad.run_at(page)[2] == protect and number < section.pages
-        if alike and not (gate is not None and gate.prohibits(number, kind == WRITE)):
-            return _enter(space, view, segment, page, i, kind, protect, spare)
-        return False
 
+    def __init__(
+        self,
+        residency: Residency,
+        faults: Faults,
+        pageout: Pageout,
+        replacement: Replacement,
+        cluster: int,
+    ) -> None:
+        self.residency, self.physical = residency, residency.physical
+        self.faults, self.pageout, self.replacement = faults, pageout, replacement
+        self.cluster, self.writeback = cluster, pageout.writeback
 
-async def _below_quota(space: SpaceFaults, section: Section, page: int) -> None:
-    """Before more pages of a section are modified than its pager is trusted with: it takes some
-    back, or the reference fails.
-    """
-    writeback = space.machine.pageout.writeback
-    _, error = await writeback.write(writeback.picks(section), asked=False)
-    if error is not None and section.dirty >= section.pager.traits.quota:
-        text = (
-            f"{space.name}: {page << PAGE_SHIFT:#x} cannot be written: {section.name} has "
-            f"{section.dirty} modified pages already, and {error.text}"
+    async def resolve(self, fault: Fault, view: View) -> None:
+        """Brings a page of a view into the page tables, as a copy in the spare frame if there must
+        be one; `fault.entry` says what is there now.
+
+        It may find that things have changed while it waited, and do nothing: the entry is STALE
+        then. StatusError IN_PAGE_ERROR when the page cannot be had, INSUFFICIENT_RESOURCES without
+        a frame for a table.
+        """
+        space, section, number = fault.space, view.object.section, view.page_at(fault.page)
+        traits, writes = section.pager.traits, fault.kind == WRITE
+        space.faults += 1
+        if view.object.frame:
+            frame = view.object.frame + number
+            fault.entry = space.pages.map_device(fault.start, frame, fault.protect)
+            return
+        if number << PAGE_SHIFT >= section.size:
+            raise _behind_end(fault, view)
+        if traits.gate is not None and traits.gate.prohibits(number, writes):
+            fault.entry = STALE
+            await traits.gate.admit(number, writes)
+            return
+        if writes and traits.quota and section.dirty >= traits.quota:
+            fault.entry = STALE
+            await self._go_below_quota(fault, section)
+            return
+        index = number >> SEGMENT_SHIFT
+        segment = self.residency.segments.try_get(section, index)
+        if segment is None:
+            fault.entry = STALE
+            await self.pageout.relieve(1)
+            return
+        await self._bring(fault, view, segment, number)
+
+    async def _bring(self, fault: Fault, view: View, segment: Segment, number: int) -> None:
+        """Makes the section's page active, if it is not, and enters it."""
+        i, section = number % SEGMENT_PAGES, segment.section
+        low, high, key, waits = i, i + 1, 0, False
+        found = self.physical.ram.link[segment.base + i]
+        if found <= 0:
+            waits = not found or self.physical.pfns.flags[-found] & READING != 0
+            if not found:
+                low, high = self._clip(view, segment, number)
+            key = self.replacement.key(section, number)
+            self.replacement.miss(key)
+            if view.advice:
+                self._leave_behind(view, number)
+        with self.residency.held(segment, low, high):
+            if found <= 0:
+                try:
+                    await self.faults.make_resident(segment, i, i + 1, high, low)
+                except StatusError as error:
+                    raise _named(fault, section, error) from None
+            if waits:
+                still = self._holds_still(fault, section, number)
+                fault.entry = fault.space.tables.get(fault.start) if still else STALE
+            if fault.entry != STALE:
+                self._enter(fault, segment, number, key)
+
+    @staticmethod
+    def _holds_still(fault: Fault, section: Section, number: int) -> bool:
+        """True when the reference is still one to this page, and allowed."""
+        if not fault.is_current():
+            now = fault.space.vads.find(fault.page)
+            if now is not fault.vad or now.span_at(fault.page)[2] != fault.protect:
+                return False
+            fault.version = now.version
+        gate = section.pager.traits.gate
+        return number << PAGE_SHIFT < section.size and not (
+            gate is not None and gate.prohibits(number, fault.kind == WRITE)
         )
-        raise StatusError(Status.IN_PAGE_ERROR, text)
 
+    def _enter(self, fault: Fault, segment: Segment, number: int, key: int) -> None:
+        """Enters an active page into the tables, unless somebody has made a copy meanwhile; nothing
+        waits in here.
+        """
+        pages, entry, i = fault.space.pages, fault.entry, number % SEGMENT_PAGES
+        if entry and not pages.is_of_section(entry):
+            return
+        frame = self.physical.ram.link[segment.base + i]
+        if not entry:
+            self.faults.clear_behind_end(segment)
+            writable = may_write(fault.protect) and self._is_noticed(segment, number)
+            key = key or self.replacement.key(segment.section, number)
+            entry = pages.map_page(fault.start, segment, frame, fault.protect, writable, key)
+        assert entry & PRESENT and pages.frame_of(entry) == frame, "an entry leads elsewhere"
+        if fault.copies:
+            entry = pages.copy(fault.start, entry, fault.take_spare(), fault.protect)
+        elif fault.kind == WRITE:
+            self.writeback.mark(segment, 1 << i)
+            entry = pages.make_writable(fault.start, entry)
+        fault.entry = entry
 
-async def _resident(
-    space: SpaceFaults, segment: Segment, page: int, i: int, low: int, high: int
-) -> None:
-    try:
-        await space.machine.faults.make_resident(segment, i, i + 1, high, low)
-    except StatusError as error:
-        if error.status in PASS_ON:
-            raise
-        raise StatusError(
-            Status.IN_PAGE_ERROR,
-            f"{space.name}: {page << PAGE_SHIFT:#x} cannot be had from "
-            f"{segment.section.name}: {error.text}",
-        ) from None
-
-
-def _check_end(space: SpaceFaults, view: View, page: int) -> None:
-    if view.page_at(page) >= view.object.section.pages:
-        size = view.object.section.size
-        raise StatusError(
-            Status.IN_PAGE_ERROR,
-            f"{space.name}: {page << PAGE_SHIFT:#x} lies behind the end of "
-            f"{view.object.name}, which has {counted(size, 'byte')} now",
-        )
-
-
-def _leave_behind(view: View, number: int, cluster: int) -> None:
-    """What a reader in one direction has left two clusters behind leaves the page tables, once for
-    each cluster.
-    """
-    if view.reading == number // cluster or view.advice not in (Advice.SEQUENTIAL, Advice.REVERSE):
-        return
-    view.reading = number // cluster
-    behind = 2 * cluster
-    if view.advice == Advice.SEQUENTIAL:
-        view.let_go(number - 2 * behind, number - behind)
-    else:
-        view.let_go(number + behind, number + 2 * behind)
-
-
-def _clip(space: SpaceFaults, view: View, segment: Segment, number: int) -> tuple[int, int]:
-    """The indexes in the segment that a fault on page `number` may bring in."""
-    section = segment.section
-    base = segment.index << SEGMENT_SHIFT
-    i = number - base
-    if space.machine.physical.ram.link[segment.base + i]:
-        return i, i + 1
-    first, end = window(
-        view.advice, view.pattern, number, min(space.machine.cluster, section.pager.traits.cluster)
-    )
-    last = view.first + view.vad.end - view.vad.start
-    low, high = max(first, view.first, base), min(end, last, section.pages, base + SEGMENT_PAGES)
-    low, high = min(low, number), max(high, number + 1)
-    view.pattern.low, view.pattern.high = (
-        low,
-        high,
-    )  # as it came to be: the next fault in a row is at an edge of it
-    return low - base, high - base
-
-
-def _enter(
-    space: SpaceFaults,
-    view: View,
-    segment: Segment,
-    page: int,
-    i: int,
-    kind: int,
-    protect: Protect,
-    spare: int,
-) -> bool:
-    """Enters an active page into the tables; nothing waits in here."""
-    pages, address = space.pages, page << PAGE_SHIFT
-    frame = space.machine.physical.ram.link[segment.base + i]
-    entry = pages.tables.get(address)
-    if entry and not pages.is_shared(entry):
-        return False  # somebody has made a copy meanwhile
-    if not entry:
-        space.machine.faults.clear_behind_end(segment)
-        number, gate = view.page_at(page), segment.section.pager.traits.gate
-        noticed = (
-            segment.dirty >> i & 1
-            and number not in segment.section.precious
+    @staticmethod
+    def _is_noticed(segment: Segment, number: int) -> bool:
+        """True when another write to a page would change nothing for who keeps it."""
+        section, gate = segment.section, segment.section.pager.traits.gate
+        return (
+            segment.dirty >> number % SEGMENT_PAGES & 1 != 0
+            and number not in section.precious
             and not (gate is not None and gate.prohibits(number, True))
         )
-        writable = may_write(protect) and bool(noticed)
-        entry = pages.map_shared(address, segment, frame, protect, writable)
-    assert entry & PRESENT and pages.frame_of(entry) == frame
-    if copies(view, protect, kind):
-        pages.copy(address, entry, spare, protect)
-        return True
-    if kind == WRITE:
-        space.machine.pageout.writeback.mark(segment, 1 << i)
-        pages.make_writable(address, entry)
-    return False
+
+    async def _go_below_quota(self, fault: Fault, section: Section) -> None:
+        """Before more pages of a section are modified than its pager is trusted with: it takes some
+        back, or the reference fails.
+        """
+        _, error = await self.writeback.write(self.writeback.picks(section), asked=False)
+        if error is not None and section.dirty >= section.pager.traits.quota:
+            raise StatusError(
+                Status.IN_PAGE_ERROR,
+                f"{fault.space.name}: {fault.start:#x} cannot be written: {section.name} has "
+                f"{section.dirty} modified pages already, and {error.text}",
+            )
+
+    def _leave_behind(self, view: View, number: int) -> None:
+        """What a reader in one direction has left two clusters behind leaves the page tables, once
+        for each cluster.
+        """
+        cluster = number // self.cluster
+        if view.reading == cluster or view.advice not in (Advice.SEQUENTIAL, Advice.REVERSE):
+            return
+        view.reading = cluster
+        behind = 2 * self.cluster
+        if view.advice == Advice.SEQUENTIAL:
+            view.let_go(number - 2 * behind, number - behind)
+        else:
+            view.let_go(number + behind, number + 2 * behind)
+
+    def _clip(self, view: View, segment: Segment, number: int) -> tuple[int, int]:
+        """The indexes in the segment that a hard fault on page `number` may bring in."""
+        section = segment.section
+        base = segment.index << SEGMENT_SHIFT
+        most = min(self.cluster, section.pager.traits.cluster)
+        first, end = window(view.advice, view.pattern, number, most)
+        last = view.first + view.end - view.start
+        low = max(first, view.first, base)
+        high = min(end, last, section.pages, base + SEGMENT_PAGES)
+        low, high = min(low, number), max(high, number + 1)
+        # as it came to be: the next fault in a row is at an edge of it
+        view.pattern.low, view.pattern.high = low, high
+        return low - base, high - base
+
+
+def _named(fault: Fault, section: Section, error: StatusError) -> StatusError:
+    """What bringing a page in has failed with, with the address and the section."""
+    if error.status in PASS_ON:
+        return error
+    return StatusError(
+        Status.IN_PAGE_ERROR,
+        f"{fault.space.name}: {fault.start:#x} cannot be had from {section.name}: {error.text}",
+    )
+
+
+def _behind_end(fault: Fault, view: View) -> StatusError:
+    size = view.object.section.size
+    return StatusError(
+        Status.IN_PAGE_ERROR,
+        f"{fault.space.name}: {fault.start:#x} lies behind the end of "
+        f"{view.object.name}, which has {counted(size, 'byte')} now",
+    )

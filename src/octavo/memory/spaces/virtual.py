@@ -1,20 +1,20 @@
 """Virtual memory of one machine: its address spaces, the soft MMU, and the commit limit.
 
+This is where the parts meet: each is given here what it uses, and none of them keeps this class.
 Committed pages are charged when they are committed, so that a promise to keep them can be held:
 `octavo.memory.spaces.commit`.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
 from octavo.arguments import given, invalid, label, whole
-from octavo.machine.abi import HOLDER, SEGMENT_PAGES, SEGMENT_SHIFT, USE
+from octavo.machine.abi import PAGE_SHIFT
 from octavo.machine.mmu import References, SoftMmu
-from octavo.machine.mmukernels import EXECUTE, READ, WRITE
+from octavo.machine.pagetables import PageTables
 from octavo.machine.paging import PageTableFormat
 from octavo.memory.frames.tableframes import TableFrames
 from octavo.memory.manager import MemoryManager
+from octavo.memory.pagers.defaultpager import DefaultPager
 from octavo.memory.pagers.pagefile import PageFiles, PageStore
 from octavo.memory.reclaim.balance import BalanceSetManager
 from octavo.memory.reclaim.eviction import Eviction
@@ -22,16 +22,25 @@ from octavo.memory.reclaim.profiles import Profile, make_profile
 from octavo.memory.reclaim.replacement import Replacement
 from octavo.memory.reclaim.sources import Turn
 from octavo.memory.spaces.addressspace import AddressSpace
+from octavo.memory.spaces.adviser import Adviser
+from octavo.memory.spaces.allocations import Allocations
 from octavo.memory.spaces.bulk import Bulk
 from octavo.memory.spaces.commit import Commitment
-from octavo.memory.spaces.privatepages import PrivatePages, is_leaving, is_paged
-from octavo.memory.spaces.sections import Sections
-from octavo.memory.spaces.vad import Vad
-from octavo.memory.spaces.view import Inherit, View
+from octavo.memory.spaces.faults import FaultResolver
+from octavo.memory.spaces.imageloader import ImageLoader
+from octavo.memory.spaces.ledger import Ledger
+from octavo.memory.spaces.lifetimes import Lifetimes
+from octavo.memory.spaces.locks import Locks
+from octavo.memory.spaces.mapping import Mapper
+from octavo.memory.spaces.pageins import PageIns
+from octavo.memory.spaces.privatepages import PrivatePages
+from octavo.memory.spaces.processors import Processors
+from octavo.memory.spaces.roster import Roster
+from octavo.memory.spaces.sectionobjects import SectionObjects
+from octavo.memory.spaces.viewfaults import ViewFaults
 from octavo.status import Status, StatusError
 
 CLOSE_SECONDS = 0.001  # how often closing looks whether all has ended
-BULK_PAGES = 256  # from here on a kernel shares pages in a fork
 
 
 class VirtualMemory:
@@ -44,32 +53,102 @@ class VirtualMemory:
         cpus: int = 1,
         profile: Profile | None = None,
     ) -> None:
-        self.memory = memory
-        self.physical, self.pageout, self.faults = memory.physical, memory.pageout, memory.faults
-        self.residency = memory.residency
-        self.scheduler = memory.scheduler
-        # Frames that pages can be in, whatever the cache has in them now.
-        self.total = (
-            self.physical.buddy.free_frames
-            + self.physical.zeroed.count
-            + sum(s.used for s in self.residency.segments.all())
-        )
         profile = profile or make_profile()
+        self.memory, self.format = memory, layout
         self.cluster = profile.cluster  # pages that one fault on a view brings in at most
-        self.format = layout
         self.mmu = SoftMmu(memory.ram, layout, cpus)
         self.holder = memory.pfns.new_holder("private memory", wired=False)
-        self.table_frames = TableFrames(self.physical, "address spaces")
-        self.spaces: list[AddressSpace] = []
+        self.table_frames = TableFrames(memory.physical, "address spaces")
         self.files = PageFiles()
-        self.sections = Sections(self)
-        self.commitment = Commitment(self)
-        self.replacement = Replacement(self, profile.policy)
-        self.eviction = Eviction(self, self.replacement, profile.standby)
-        self.bulk = Bulk(self)
-        self.bulk_pages = BULK_PAGES
-        self.balance = BalanceSetManager(self)
-        self.pageout.add(Turn.SPACES, self.eviction.evict)
+        self.roster = Roster()
+        self.spaces = self.roster.spaces
+        # Frames that pages can be in, whatever the cache has in them now.
+        self.total = (
+            memory.physical.buddy.free_frames
+            + memory.physical.zeroed.count
+            + sum(s.used for s in memory.residency.segments.all())
+        )
+        self._promise()
+        self._reclaim(profile)
+        self._resolve()
+
+    def _promise(self) -> None:
+        """What is promised, and to whom."""
+        memory, layout, roster = self.memory, self.format, self.roster
+        self.commitment = Commitment(
+            memory.physical,
+            memory.residency.segments,
+            self.files,
+            layout,
+            self.total,
+            roster.spaces,
+            roster.sections,
+        )
+        self.sections = SectionObjects(
+            memory,
+            DefaultPager(self.files, memory.physical, memory.writeback),
+            self.commitment,
+            roster.sections,
+            1 << (layout.virtual_bits - 1 - PAGE_SHIFT),
+        )
+        self._allocations = Allocations(self.commitment, self.sections)
+
+    def _reclaim(self, profile: Profile) -> None:
+        """Who takes pages from spaces, and ends spaces."""
+        memory, roster, pageout = self.memory, self.roster, self.memory.pageout
+        self.replacement = Replacement(
+            profile.policy,
+            self.total,
+            memory.residency,
+            self.mmu,
+            self.holder,
+            roster.spaces,
+            roster.families,
+        )
+        self.bulk = Bulk(
+            memory.residency,
+            self.mmu,
+            self.replacement,
+            pageout.conditions,
+            self.table_frames,
+            self.holder,
+        )
+        self.lifetimes = Lifetimes(
+            roster, self.commitment, self.sections, self._allocations, self.bulk
+        )
+        self.eviction = Eviction(
+            memory.residency,
+            self.files,
+            self.replacement,
+            pageout.transfers,
+            roster.spaces,
+            profile.standby,
+        )
+        self.balance = BalanceSetManager(
+            memory.physical,
+            memory.scheduler,
+            pageout,
+            self.replacement,
+            self.eviction,
+            roster.spaces,
+            self.lifetimes.end,
+            self.total,
+        )
+        pageout.add(Turn.SPACES, self.eviction.evict)
+        balance = self.balance
+        pageout.add(Turn.LAST, lambda _: balance.last_resort())
+
+    def _resolve(self) -> None:
+        """What spaces do when they are referred to, and asked for something."""
+        memory, pageout, allocations = self.memory, self.memory.pageout, self._allocations
+        views = ViewFaults(memory.residency, memory.faults, pageout, self.replacement, self.cluster)
+        page_ins = PageIns(self.files, memory.ram, pageout.transfers)
+        self._faults = FaultResolver(pageout, allocations, views, page_ins)
+        self._locks = Locks(self.commitment, self._faults)
+        self._mapper = Mapper(self.sections, allocations, self.commitment)
+        self._loader = ImageLoader(self.sections, allocations, self._mapper, self._faults)
+        self._adviser = Adviser(memory.residency, memory.faults, self._faults, self.eviction)
+        self._processors = Processors(self.mmu, self.bulk, self._faults)
 
     def add_page_file(
         self, store: PageStore, initial: int | None = None, maximum: int | None = None
@@ -94,12 +173,26 @@ class VirtualMemory:
 
         StatusError INSUFFICIENT_RESOURCES without a frame for its root table, OBJECT_NAME_INVALID.
         """
-        return self._create(name, self.replacement.new_number())
+        return self._create(label(name, "the name of a space"), self.replacement.new_number())
 
     def _create(self, name: str, family: int) -> AddressSpace:
-        space = AddressSpace(self, label(name, "the name of a space"), family)
-        self.spaces.append(space)
-        self.replacement.families.setdefault(family, []).append(space)
+        memory, frames = self.memory, self.table_frames
+        tables = PageTables(memory.ram, self.format, frames.take, frames.free)
+        pages = PrivatePages(
+            memory.residency, tables, self.holder, self.mmu, self.files, self.replacement, family
+        )
+        space = AddressSpace(
+            name,
+            pages,
+            self._allocations,
+            self._faults,
+            self._locks,
+            self._mapper,
+            self._loader,
+            self._adviser,
+            memory.writeback,
+        )
+        self.lifetimes.begin(space)
         return space
 
     def fork(self, parent: AddressSpace, name: str) -> AddressSpace:
@@ -113,55 +206,13 @@ class VirtualMemory:
             raise StatusError(
                 Status.INVALID_PARAMETER, f"{parent.name} is a space of another machine"
             )
-        child = self._create(name, parent.pages.family)
+        child = self._create(label(name, "the name of a space"), parent.pages.family)
         try:
-            for vad in parent.vads.all:
-                self._inherit(parent, child, vad)
-            for vad in parent.vads.all:
-                self._inherit_image(child, vad)
+            self.lifetimes.inherit(parent, child)
         except StatusError:
-            self.destroy(child)
+            self.lifetimes.end(child)
             raise
         return child
-
-    def _inherit(self, parent: AddressSpace, child: AddressSpace, vad: Vad) -> None:
-        if vad.inherit == Inherit.NONE:
-            return
-        self.commitment.charge(vad.charge, child.name, self.commitment.tables_for(vad.runs))
-        child.charge += vad.charge
-        copy = Vad(
-            vad.start,
-            vad.end,
-            vad.protect,
-            list(vad.runs),
-            None,
-            vad.inherit,
-            vad.copies,
-            vad.advice,
-        )
-        child.vads.add(copy)
-        if vad.view is not None:
-            copy.view = View(child, copy, vad.view.object, vad.view.first)
-            copy.view.advice = vad.view.advice
-            child.watch(copy.view)
-        if vad in parent.stacks:
-            child.stacks.add(copy)
-        for first, end, protect in vad.runs:
-            if protect is not None:
-                if end - first >= self.bulk_pages and vad.view is None:
-                    self.bulk.share(parent, child, first, end, protect)
-                else:
-                    parent.pages.share_with(child.pages, first << 12, end << 12, protect)
-
-    @staticmethod
-    def _inherit_image(child: AddressSpace, vad: Vad) -> None:
-        """The parts of an image belong together in the child, too; told by the first of them."""
-        if vad.image and vad is vad.image[0]:
-            parts = [
-                copy for part in vad.image if (copy := child.vads.find(part.start)) is not None
-            ]
-            for copy in parts:
-                copy.image = parts
 
     async def run(self, space: AddressSpace, refs: References, cpu: int = 0) -> int:
         """Runs references (`octavo.machine.mmu.reference`) on a CPU, resolving each fault; returns
@@ -174,27 +225,7 @@ class VirtualMemory:
         int64.
         """
         given(space, AddressSpace, "a space to run in")
-        if not isinstance(refs, np.ndarray) or refs.dtype != np.int64 or refs.ndim != 1:
-            raise invalid(
-                "references are a NumPy array of int64 in one dimension: see "
-                "octavo.machine.mmu.reference"
-            )
-        whole(cpu, "the CPU to run on", 0, len(self.mmu.states) - 1)
-        at = faults = 0
-        while True:
-            space.check_alive()
-            self.mmu.switch(
-                cpu, space.tables.root
-            )  # while a fault waited, another thread may have run here
-            before = self.bulk.filled
-            stop = self.bulk.run(space, cpu, refs, at)
-            faults += self.bulk.filled - before
-            if stop is None:
-                return faults
-            kind = EXECUTE if stop.error & 16 else WRITE if stop.error & 2 else READ
-            await space.touch(stop.address & (1 << 64) - 1, kind)
-            at = stop.index
-            faults += 1
+        return await self._processors.run(space, refs, cpu)
 
     def destroy(self, space: AddressSpace) -> None:
         """Ends a space: its pages, tables and charge go, and whoever uses it hears
@@ -202,37 +233,23 @@ class VirtualMemory:
 
         StatusError INVALID_PARAMETER for what is no space of this machine.
         """
-        if given(space, AddressSpace, "a space to be ended").machine is not self:
+        if given(space, AddressSpace, "a space to be ended").pages.files is not self.files:
             raise invalid(f"{space.name} is a space of another machine")
-        if space not in self.spaces:
-            return
-        space.ended = space.ended or f"{space.name} has ended"
-        for vad in space.vads.all:
-            space.remove(vad)
-            if vad.view is not None:
-                self.sections.release(vad.view.object)
-        assert not space.charge
-        for frame in space.tables.tables:
-            self.table_frames.free(frame)
-        space.tables.tables.clear()
-        self.spaces.remove(space)
-        family = self.replacement.families[space.pages.family]
-        family.remove(space)
-        if not family:
-            del self.replacement.families[space.pages.family]
+        self.lifetimes.end(space)
 
     def explain(self, pfn: int) -> str:
         """Which pages of which spaces lead to a frame, in words; "" for none. StatusError
         INVALID_PARAMETER for what can be no frame's number.
         """
         whole(pfn, "a frame's number", 0)
-        if not 0 < pfn < self.physical.pfns.frames or not self.replacement.policy.has(pfn):
+        replacement = self.replacement
+        if not 0 < pfn < self.memory.pfns.frames or not replacement.policy.has(pfn):
             return ""
-        if self.physical.pfns.holder[pfn] == self.holder:
-            address = self.replacement.page_of(pfn) << 12
-            seen = [f"{space.name} at {address:#x}" for space in self.replacement.sharers(pfn)]
+        if replacement.is_private(pfn):
+            address = replacement.page_of(pfn) << PAGE_SHIFT
+            seen = [f"{space.name} at {address:#x}" for space in replacement.sharers(pfn)]
         else:
-            section, number = self.replacement.section_page(pfn)
+            section, number = replacement.section_page(pfn)
             seen = [place for view in section.views if (place := view.where(number))]
         return "; seen by " + ", ".join(seen)
 
@@ -245,7 +262,7 @@ class VirtualMemory:
         for made in list(self.sections.all):
             self.sections.close(made)
         while self.sections.ending:
-            await self.scheduler.sleep(CLOSE_SECONDS)
+            await self.memory.scheduler.sleep(CLOSE_SECONDS)
 
     def statistics(self) -> dict[str, object]:
         """Commit in pages, and for each space what is committed, resident and copied."""
@@ -254,7 +271,7 @@ class VirtualMemory:
                 "committed": s.charge,
                 "resident": s.pages.resident,
                 "copied": s.pages.copied,
-                "shared": s.pages.shared,
+                "shared": s.pages.of_sections,
                 "paged": s.pages.paged,
                 "tables": len(s.tables.tables),
                 "faults": s.faults,
@@ -272,73 +289,21 @@ class VirtualMemory:
             "replacement": self.replacement.statistics(),
             "eviction": self.eviction.statistics(),
             "balance": self.balance.statistics(),
-            "conditions": self.pageout.conditions.statistics(),
+            "conditions": self.memory.pageout.conditions.statistics(),
         }
 
     def check(self) -> None:
-        """Charges add up; every entry leads to a frame of private memory inside a committed run;
-        share counts are the entries counted.
+        """Charges add up; every entry leads to a frame of private memory inside a committed span,
+        or to the very page of a section that its view shows there; share counts are the entries
+        counted.
         """
         assert self.charged == sum(s.charge for s in self.spaces) + self.sections.charge
         self.sections.check()
-        uses: dict[int, int] = {}
-        shares: dict[int, int] = {}
-        paged: list[int] = self.sections.slots()
+        ledger = Ledger(self.memory.physical)
         for space in self.spaces:
-            space.vads.check()
-            assert space.charge == sum(v.charge for v in space.vads.all)
-            count = away = leaving = 0
-            for vad in space.vads.all:
-                for first, end, protect in vad.runs:
-                    for address, entry in space.tables.entries(first << 12, end << 12):
-                        assert protect is not None, (
-                            f"{space.name}: {address:#x} has a page and is not committed"
-                        )
-                        if is_paged(entry):
-                            paged.append(entry)
-                            away += 1
-                            continue
-                        count += 1
-                        leaving += is_leaving(entry)
-                        if space.pages.is_shared(entry):
-                            self._check_shared(vad, address >> 12, entry, shares)
-                        else:
-                            frame = PrivatePages.frame_of(entry)
-                            uses[frame] = uses.get(frame, 0) + 1
-            assert away == space.pages.paged, (
-                f"{space.name}: {away} pages are in page files and {space.pages.paged} are counted"
-            )
-            assert (count, leaving) == (space.pages.resident, space.pages.leaving), (
-                f"{space.name}: {count} pages are there and {space.pages.resident} are counted"
-            )
-        self.files.check(paged)
-        table = self.physical.pfns.table
-        held = table[:, HOLDER] == self.holder
-        assert {int(f): int(table[f, USE]) for f in held.nonzero()[0]} == uses
-        known = self.replacement.policy.frames()
-        assert known <= set(uses) | set(shares) and set(shares) <= known, (
-            "the policy knows other pages than the spaces have"
-        )
-        assert set(uses) - known <= self.eviction.writing, "the policy has lost pages"
-        self.replacement.policy.check()
-        used = (table[:, HOLDER] == 0) & (table[:, USE] != 0)
-        assert {int(f): int(table[f, USE]) for f in used.nonzero()[0]} == shares
-
-    def _check_shared(self, vad: Vad, page: int, entry: int, shares: dict[int, int]) -> None:
-        """An entry leads to the very page of the section that the view shows there, and is writable
-        only while that is modified.
-        """
-        assert vad.view is not None, f"{page << 12:#x} has a section's page and is in no view"
-        frame = PrivatePages.frame_of(entry)
-        number, section = vad.view.page_at(page), vad.view.object.section
-        if vad.view.object.frame:
-            assert frame == vad.view.object.frame + number
-            return
-        shares[frame] = shares.get(frame, 0) + 1
-        segment = section.segments[number >> SEGMENT_SHIFT]
-        assert self.physical.ram.link[segment.base + number % SEGMENT_PAGES] == frame, (
-            f"{page << 12:#x} shows another page of {section.name}"
-        )
-        assert not entry & 2 or segment.dirty >> number % SEGMENT_PAGES & 1, (
-            f"{page << 12:#x} can be written unnoticed"
-        )
+            ledger.add(space)
+        ledger.check_views(self.sections.all)
+        self.files.check([*self.sections.slots(), *ledger.paged])
+        policy = self.replacement.policy
+        ledger.check(self.holder, policy.frames(), self.eviction.writing)
+        policy.check()

@@ -22,19 +22,18 @@ its size is bounded by user space alone.
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from octavo.arguments import given, label, numbers, seconds, shown, whole
-from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_SHIFT, STATE, State
+from octavo.machine.abi import PAGE_SHIFT, SEGMENT_SHIFT, STATE, State
 from octavo.memory.frames.pagelists import PRIORITIES
+from octavo.memory.manager import MemoryManager
 from octavo.memory.pagers.defaultpager import DefaultPager
 from octavo.memory.pagers.external.memoryobject import TIMEOUT_SECONDS, MemoryObject
 from octavo.memory.pagers.external.messages import MESSAGES, ExternalPager
 from octavo.memory.pages.section import Section
 from octavo.memory.pages.segmenttable import BASES_IN_FRAME
-from octavo.memory.spaces.commit import groups_in
+from octavo.memory.spaces.commit import Commitment
 from octavo.memory.spaces.mappable import MappableFile
 from octavo.memory.spaces.protect import (
     Protect,
@@ -44,49 +43,10 @@ from octavo.memory.spaces.protect import (
     is_within,
     may_write,
 )
-from octavo.memory.spaces.vad import Vad
-from octavo.memory.spaces.view import View
+from octavo.memory.spaces.spans import Stretch, groups_in, pages_for
+from octavo.memory.spaces.view import Attribute, SectionObject
 from octavo.printing import counted
 from octavo.status import Status, StatusError
-
-if TYPE_CHECKING:
-    from octavo.memory.spaces.virtual import VirtualMemory
-
-
-class Attribute(enum.IntFlag):
-    """What a section is made with, by NT's values."""
-
-    BASED = 0x200000
-    FILE = 0x800000
-    IMAGE = 0x1000000
-    RESERVE = 0x4000000
-    COMMIT = 0x8000000
-    NOCACHE = 0x10000000
-
-
-@dataclass(eq=False)
-class SectionObject:
-    """`size` bytes of `section`. `shape` says which of its pages are committed; `frame` is the
-    first of a device section.
-    """
-
-    name: str
-    section: Section
-    size: int
-    protect: Protect
-    attributes: Attribute
-    shape: Vad
-    file: MappableFile | None = None
-    frame: int = 0
-    control: MemoryObject | None = None
-    base: int = 0  # page at which a BASED section is, once it is anywhere
-    views: list[View] = field(default_factory=list)
-    closed: bool = False
-
-    @property
-    def paged(self) -> bool:
-        """True for a page-file-backed section."""
-        return self.file is None and self.control is None and not self.frame
 
 
 @dataclass(frozen=True)
@@ -98,18 +58,29 @@ class SectionInformation:
     size: int
 
 
-class Sections:
-    """All section objects of a machine."""
+class SectionObjects:
+    """All section objects of a machine: `all`, the keys of which are they, is changed here alone.
+    None has more than `most_pages`. `pager` is for those without a file.
+    """
 
-    def __init__(self, machine: VirtualMemory) -> None:
-        self.machine = machine
-        self.pager = DefaultPager(machine.files, machine.physical, machine.pageout.writeback)
-        self.all: dict[SectionObject, None] = {}
+    def __init__(
+        self,
+        memory: MemoryManager,
+        pager: DefaultPager,
+        commitment: Commitment,
+        all_objects: dict[SectionObject, None],
+        most_pages: int,
+    ) -> None:
+        self.memory, self.pager, self.commitment = memory, pager, commitment
+        self.all, self.most_pages = all_objects, most_pages
         self.names: dict[str, SectionObject] = {}
         self.ending: dict[SectionObject, None] = {}  # those that still return or drop pages
-        self.charge = 0
-        self.most_pages = 1 << (machine.format.virtual_bits - 1 - PAGE_SHIFT)
         self._numbers = 0
+
+    @property
+    def charge(self) -> int:
+        """Pages that sections are promised."""
+        return self.commitment.for_sections
 
     # -- making -----------------------------------------------------------------------------------
 
@@ -135,22 +106,9 @@ class Sections:
                 Status.SECTION_TOO_BIG,
                 f"a section cannot have {counted(size & (1 << 64) - 1, 'byte')}",
             )
-        how = self._check_attributes(attributes)
-        allowed = check_protect(protect, copies=True)
-        if allowed & (Protect.NOACCESS | Protect.GUARD | Protect.NOCACHE | Protect.WRITECOMBINE):
-            raise StatusError(
-                Status.INVALID_PAGE_PROTECTION,
-                f"a section cannot be made with {allowed.name or hex(allowed)}",
-            )
+        how, allowed = _check_attributes(attributes), _check_making(protect)
         self._check_name(name)
-        if file is not None and not isinstance(getattr(file, "section", None), Section):
-            raise StatusError(
-                Status.INVALID_FILE_FOR_SECTION, f"{shown(file)} is no open file that can be mapped"
-            )
-        if how & Attribute.IMAGE and (file is None or not file.section.size):
-            raise StatusError(
-                Status.INVALID_FILE_FOR_SECTION, "an image section needs a file that is not empty"
-            )
+        _check_file(how, file)
         if file is None:
             return self._add(self._create_paged(size, allowed, how, name), name)
         own = file.duplicate()
@@ -166,34 +124,12 @@ class Sections:
         if label(name, "the name of a section") in self.names:
             raise StatusError(Status.OBJECT_NAME_COLLISION, f"there is a section {name} already")
 
-    def _check_attributes(self, attributes: int) -> Attribute:
-        kind = attributes & (Attribute.COMMIT | Attribute.RESERVE | Attribute.IMAGE)
-        known = (
-            Attribute.COMMIT
-            | Attribute.RESERVE
-            | Attribute.IMAGE
-            | Attribute.BASED
-            | Attribute.NOCACHE
-            | Attribute.FILE
-        )
-        if kind.bit_count() != 1:
-            raise StatusError(
-                Status.INVALID_PARAMETER_6,
-                f"{attributes:#x} does not say one of COMMIT, RESERVE and IMAGE",
-            )
-        if attributes & ~int(known):  # a flag's own ~ has no bits above its highest
-            raise StatusError(
-                Status.INVALID_PARAMETER_6,
-                f"{attributes & ~int(known):#x} is no attribute that a section can have here",
-            )
-        return Attribute(attributes)
-
     def _create_paged(
         self, size: int, protect: Protect, how: Attribute, name: str
     ) -> SectionObject:
         if not size:
             raise StatusError(Status.INVALID_PARAMETER_4, "a section without a file needs a size")
-        pages = size + PAGE_SIZE - 1 >> PAGE_SHIFT
+        pages = pages_for(size)
         if pages > self.most_pages:
             raise StatusError(
                 Status.SECTION_TOO_BIG, f"a section of {size} bytes is larger than user space"
@@ -201,7 +137,7 @@ class Sections:
         self._numbers += 1
         name = name or f"section {self._numbers}"
         section = Section(name, self.pager, {}, pages << PAGE_SHIFT)
-        made = SectionObject(name, section, section.size, protect, how, Vad(0, pages, protect))
+        made = SectionObject(name, section, section.size, protect, how, Stretch(0, pages, protect))
         if how & Attribute.COMMIT:
             self._commit(made, 0, pages)
         return made
@@ -209,41 +145,19 @@ class Sections:
     async def _create_mapped(
         self, size: int, protect: Protect, how: Attribute, name: str, file: MappableFile
     ) -> SectionObject:
-        if may_write(protect) and not file.writable:
-            raise StatusError(
-                Status.SECTION_PROTECTION,
-                f"{file.path}: is opened for reading only and cannot be mapped {protect.name}",
-            )
-        if may_write(protect) and (size or file.section.size):
-            await file.prepare_mapping()
-            if size > file.section.size:
-                await file.grow(size)
-        elif size > file.section.size:
-            raise StatusError(
-                Status.SECTION_TOO_BIG,
-                f"{file.path}: has {counted(file.section.size, 'byte')}, and a section of "
-                f"{size} that cannot be written is asked for",
-            )
+        await _make_mappable(file, size, protect)
         size = size or file.section.size
         if not size:
             raise StatusError(
                 Status.MAPPED_FILE_SIZE_ZERO, f"{file.path}: is empty and cannot be mapped"
             )
-        pages = size + PAGE_SIZE - 1 >> PAGE_SHIFT
-        how = (
-            how & ~Attribute.RESERVE
-            | Attribute.FILE
-            | (Attribute.COMMIT if not how & Attribute.IMAGE else 0)
-        )
-        return SectionObject(
-            name or file.section.name,
-            file.section,
-            size,
-            protect,
-            how,
-            Vad(0, pages, protect, [(0, pages, protect)]),
-            file,
-        )
+        pages = pages_for(size)
+        how = how & ~Attribute.RESERVE | Attribute.FILE
+        if not how & Attribute.IMAGE:
+            how |= Attribute.COMMIT
+        shape = Stretch(0, pages, protect, [(0, pages, protect)])
+        name = name or file.section.name
+        return SectionObject(name, file.section, size, protect, how, shape, file)
 
     def create_external(
         self, pager: ExternalPager, size: int, name: str, timeout: float = TIMEOUT_SECONDS
@@ -261,22 +175,16 @@ class Sections:
                 Status.INVALID_PARAMETER,
                 f"{shown(pager)} is no pager: it takes {', '.join(MESSAGES)}",
             )
-        if size <= 0 or size + PAGE_SIZE - 1 >> PAGE_SHIFT > self.most_pages:
+        if size <= 0 or pages_for(size) > self.most_pages:
             raise StatusError(
                 Status.INVALID_PARAMETER_4, f"a memory object cannot have {counted(size, 'byte')}"
             )
         self._check_name(name)
-        control = MemoryObject(self.machine.memory, pager, name, size, timeout)
+        control = MemoryObject(self.memory, pager, name, size, timeout)
         pages, protect = control.section.pages, Protect.EXECUTE_READWRITE
-        made = SectionObject(
-            name,
-            control.section,
-            size,
-            protect,
-            Attribute.COMMIT,
-            Vad(0, pages, protect, [(0, pages, protect)]),
-            control=control,
-        )
+        shape = Stretch(0, pages, protect, [(0, pages, protect)])
+        made = SectionObject(name, control.section, size, protect, Attribute.COMMIT, shape)
+        made.control = control
         return self._add(made, name), control
 
     def create_device(
@@ -289,7 +197,7 @@ class Sections:
         """
         numbers(first=first, pages=pages, protect=protect)
         self._check_name(name)
-        table = self.machine.physical.pfns
+        table = self.memory.pfns
         if (
             first <= 0
             or pages <= 0
@@ -303,13 +211,10 @@ class Sections:
             )
         allowed = check_protect(protect, copies=False)
         section = Section(name or f"frames {first:#x}", self.pager, {}, pages << PAGE_SHIFT)
-        shape = Vad(0, pages, allowed, [(0, pages, allowed)])
-        return self._add(
-            SectionObject(
-                section.name, section, section.size, allowed, Attribute.COMMIT, shape, frame=first
-            ),
-            name,
-        )
+        shape = Stretch(0, pages, allowed, [(0, pages, allowed)])
+        how = Attribute.COMMIT
+        made = SectionObject(section.name, section, section.size, allowed, how, shape, frame=first)
+        return self._add(made, name)
 
     def _add(self, made: SectionObject, name: str) -> SectionObject:
         """What was made without a name is called something, and cannot be found by that."""
@@ -338,19 +243,13 @@ class Sections:
     # -- changing ---------------------------------------------------------------------------------
 
     def _commit(self, made: SectionObject, first: int, end: int) -> None:
-        pages, commitment = end - first - made.shape.committed(first, end), self.machine.commitment
+        pages = end - first - made.shape.committed(first, end)
         tables = 1 + (groups_in([(first, end, made.protect)], SEGMENT_SHIFT) // BASES_IN_FRAME)
         for view in made.views:
-            low, high = view.vad.start + first - view.first, view.vad.start + end - view.first
-            tables += (
-                commitment.tables_for(
-                    [(max(low, view.vad.start), min(high, view.vad.end), made.protect)]
-                )
-                if low < view.vad.end
-                else 0
-            )
-        commitment.charge(pages, made.name, tables)
-        self.charge += pages
+            low, high = view.pages_of(first, end)
+            if low < high:
+                tables += self.commitment.tables_for([(low, high, made.protect)])
+        self.commitment.charge_section(pages, made.name, tables)
         made.shape.set(first, end, made.protect)
 
     def commit(self, made: SectionObject, first: int, end: int) -> None:
@@ -368,14 +267,7 @@ class Sections:
             return
         self._commit(made, first, end)
         for view in made.views:
-            vad = view.vad
-            low, high = (
-                max(vad.start, vad.start + first - view.first),
-                min(vad.end, vad.start + end - view.first),
-            )
-            for a, b, protect in vad.parts(low, high) if low < high else []:
-                if protect is None:
-                    vad.set(a, b, vad.protect)
+            view.space.commit_reserved(*view.pages_of(first, end))
 
     async def extend(self, made: SectionObject, size: int) -> int:
         """Makes a section larger, with its file if it has one; one of a file that is as large
@@ -386,7 +278,7 @@ class Sections:
         """
         self.check_open(made)
         numbers(size=size)
-        pages = size + PAGE_SIZE - 1 >> PAGE_SHIFT
+        pages = pages_for(size)
         data_file = made.file is not None and not made.attributes & Attribute.IMAGE
         if data_file and 0 <= size <= made.size:
             return made.size
@@ -396,28 +288,29 @@ class Sections:
                 f"{made.name}: cannot be made {counted(size, 'byte')} long, it has {made.size}",
             )
         if made.file is not None:
-            if size > made.section.size:
-                if not may_write(made.protect):
-                    raise StatusError(
-                        Status.SECTION_NOT_EXTENDED,
-                        f"{made.name}: its file has {counted(made.section.size, 'byte')} "
-                        "and may not be written",
-                    )
-                await made.file.grow(size)
-                self.check_open(made)
-            made.size = max(
-                size, made.size
-            )  # somebody else may have made it larger still while this one waited
+            await self._grow_file(made, made.file, size)
         else:
             if made.attributes & Attribute.COMMIT:
-                self.machine.commitment.charge(pages - made.shape.end, made.name)
-                self.charge += pages - made.shape.end
+                self.commitment.charge_section(pages - made.shape.end, made.name)
             made.section.size = made.size = pages << PAGE_SHIFT
         committed = made.protect if made.attributes & Attribute.COMMIT else None
         if pages > made.shape.end:
             old, made.shape.end = made.shape.end, pages
             made.shape.set(old, pages, committed)
         return made.size
+
+    async def _grow_file(self, made: SectionObject, file: MappableFile, size: int) -> None:
+        if size > made.section.size:
+            if not may_write(made.protect):
+                raise StatusError(
+                    Status.SECTION_NOT_EXTENDED,
+                    f"{made.name}: its file has {counted(made.section.size, 'byte')} "
+                    "and may not be written",
+                )
+            await file.grow(size)
+            self.check_open(made)
+        # somebody else may have made it larger still while this one waited
+        made.size = max(size, made.size)
 
     def set_priority(self, made: SectionObject, priority: int) -> None:
         """How late a section's standby pages are reused, 0 to 7, from now on; 5 is usual.
@@ -432,7 +325,7 @@ class Sections:
         StatusError INVALID_PARAMETER for what is no section.
         """
         given(made, SectionObject, "a section")
-        return SectionInformation(made.base << PAGE_SHIFT, made.attributes, made.size)
+        return SectionInformation(made.based_at << PAGE_SHIFT, made.attributes, made.size)
 
     # -- ending -----------------------------------------------------------------------------------
 
@@ -454,19 +347,18 @@ class Sections:
             return
         if not made.closed:
             if made.control is not None and not made.control.may_cache:
-                self.machine.scheduler.start(made.control.let_go(), f"last view of {made.name}")
+                self.memory.scheduler.start(made.control.let_go(), f"last view of {made.name}")
             return
         del self.all[made]
         if made.paged:
             pages = made.shape.committed(0, made.shape.end)
-            self.machine.commitment.charge(-pages, made.name)
-            self.charge -= pages
+            self.commitment.charge_section(-pages, made.name)
         if not made.frame:
             self.ending[made] = None
-            self.machine.scheduler.start(self._end(made), f"end of {made.name}")
+            self.memory.scheduler.start(self._end(made), f"end of {made.name}")
 
     async def _end(self, made: SectionObject) -> None:
-        section, writeback = made.section, self.machine.pageout.writeback
+        section, writeback = made.section, self.memory.writeback
         try:
             if made.control is not None:
                 await made.control.end()
@@ -502,20 +394,8 @@ class Sections:
         return protect
 
     def check(self) -> None:
-        """Charges and views add up, and slots belong to pages inside their section."""
+        """Charges add up, what is closed has views, and names lead to what is open."""
         assert self.charge == sum(s.shape.committed(0, s.shape.end) for s in self.all if s.paged)
-        seen = [
-            vad.view
-            for space in self.machine.spaces
-            for vad in space.vads.all
-            if vad.view is not None
-        ]
-        assert sorted(map(id, seen)) == sorted(
-            id(view) for made in self.all for view in made.views
-        ), "views are lost"
-        assert all(view in view.object.section.views or view.object.frame for view in seen), (
-            "a section does not know its view"
-        )
         assert all(made.views or not made.closed for made in self.all), (
             "a section that should have ended is there"
         )
@@ -532,3 +412,63 @@ class Sections:
             if made.paged
             for entry in self.pager.slots(made.section).values()
         ]
+
+
+_KINDS = Attribute.COMMIT | Attribute.RESERVE | Attribute.IMAGE
+_KNOWN = _KINDS | Attribute.BASED | Attribute.NOCACHE | Attribute.FILE
+_UNFIT = Protect.NOACCESS | Protect.GUARD | Protect.NOCACHE | Protect.WRITECOMBINE
+
+
+def _check_attributes(attributes: int) -> Attribute:
+    if (attributes & _KINDS).bit_count() != 1:
+        raise StatusError(
+            Status.INVALID_PARAMETER_6,
+            f"{attributes:#x} does not say one of COMMIT, RESERVE and IMAGE",
+        )
+    more = attributes & ~int(_KNOWN)  # a flag's own ~ has no bits above its highest
+    if more:
+        raise StatusError(
+            Status.INVALID_PARAMETER_6, f"{more:#x} is no attribute that a section can have here"
+        )
+    return Attribute(attributes)
+
+
+def _check_making(protect: int) -> Protect:
+    """The protection that a section is made with."""
+    allowed = check_protect(protect, copies=True)
+    if allowed & _UNFIT:
+        raise StatusError(
+            Status.INVALID_PAGE_PROTECTION,
+            f"a section cannot be made with {allowed.name or hex(allowed)}",
+        )
+    return allowed
+
+
+def _check_file(how: Attribute, file: MappableFile | None) -> None:
+    if file is not None and not isinstance(getattr(file, "section", None), Section):
+        raise StatusError(
+            Status.INVALID_FILE_FOR_SECTION, f"{shown(file)} is no open file that can be mapped"
+        )
+    if how & Attribute.IMAGE and (file is None or not file.section.size):
+        raise StatusError(
+            Status.INVALID_FILE_FOR_SECTION, "an image section needs a file that is not empty"
+        )
+
+
+async def _make_mappable(file: MappableFile, size: int, protect: Protect) -> None:
+    """Prepares a file for a section of `size` bytes (0: its own) with this protection."""
+    if may_write(protect) and not file.writable:
+        raise StatusError(
+            Status.SECTION_PROTECTION,
+            f"{file.path}: is opened for reading only and cannot be mapped {protect.name}",
+        )
+    if may_write(protect) and (size or file.section.size):
+        await file.prepare_mapping()
+        if size > file.section.size:
+            await file.grow(size)
+    elif size > file.section.size:
+        raise StatusError(
+            Status.SECTION_TOO_BIG,
+            f"{file.path}: has {counted(file.section.size, 'byte')}, and a section of "
+            f"{size} that cannot be written is asked for",
+        )
