@@ -58,7 +58,7 @@ LAYERS: list[tuple[str, str]] = [
     (
         "memory/spaces/",
         "addressspace sections pagefile working_sets spaces views pagers paged_spaces "
-        "view_machine vm_command",
+        "fault_steps waits view_machine vm_command",
     ),
     ("memory/pagers/external/", "pagers paged_spaces view_machine"),
     ("memory/pagers/region", "devices fat_order views damaged fat_machine"),

@@ -34,6 +34,7 @@ from octavo.machine.abi import (
     State,
 )
 from octavo.machine.mmu import SoftMmu
+from octavo.machine.mmukernels import WRITE
 from octavo.machine.pagetables import PageTables
 from octavo.memory.frames.physical import RESERVE
 from octavo.memory.pagers.pagefile import PageFiles, is_paged
@@ -143,7 +144,7 @@ class PrivatePages:
         if is_held(protect):
             return frame << PAGE_SHIFT | HELD
         alone = self.uses(frame) <= 1
-        copy = COPY if not alone and permits(protect, 1) else 0
+        copy = COPY if not alone and permits(protect, WRITE) else 0
         bits = self.tables.fit(entry_bits(protect, alone))
         known = old & _KEPT if old & PRESENT else DIRTY if old else 0
         return frame << PAGE_SHIFT | bits | copy | PRESENT | known

@@ -68,11 +68,11 @@ class VirtualMemory:
             + memory.physical.zeroed.count
             + sum(s.used for s in memory.residency.segments.all())
         )
-        self._promise()
-        self._reclaim(profile)
-        self._resolve()
+        self._wire_promises()
+        self._wire_reclaim(profile)
+        self._wire_faults()
 
-    def _promise(self) -> None:
+    def _wire_promises(self) -> None:
         """What is promised, and to whom."""
         memory, layout, roster = self.memory, self.format, self.roster
         self.commitment = Commitment(
@@ -93,7 +93,7 @@ class VirtualMemory:
         )
         self._allocations = Allocations(self.commitment, self.sections)
 
-    def _reclaim(self, profile: Profile) -> None:
+    def _wire_reclaim(self, profile: Profile) -> None:
         """Who takes pages from spaces, and ends spaces."""
         memory, roster, pageout = self.memory, self.roster, self.memory.pageout
         self.replacement = Replacement(
@@ -138,7 +138,7 @@ class VirtualMemory:
         balance = self.balance
         pageout.add(Turn.LAST, lambda _: balance.last_resort())
 
-    def _resolve(self) -> None:
+    def _wire_faults(self) -> None:
         """What spaces do when they are referred to, and asked for something."""
         memory, pageout, allocations = self.memory, self.memory.pageout, self._allocations
         views = ViewFaults(memory.residency, memory.faults, pageout, self.replacement, self.cluster)
