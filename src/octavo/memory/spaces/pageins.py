@@ -110,9 +110,8 @@ def _cluster(fault: Fault, entry: int) -> tuple[int, int]:
     at, words, coming = space.tables.place(fault.start), space.tables.words, space.coming
     count = 0
     for move in range(step, CLUSTER * step, step):
-        if not low <= page + move < high or page + move << PAGE_SHIFT in coming:
-            break
-        if words[at + move] != entry + (move << PAGE_SHIFT):
+        may_come = low <= page + move < high and page + move << PAGE_SHIFT not in coming
+        if not may_come or words[at + move] != entry + (move << PAGE_SHIFT):
             break
         count += 1
     return (count, 0) if step < 0 else (0, count)
