@@ -129,42 +129,30 @@ class WriteBack:
             for batch in _batches(group):
                 errors = await self._write_batch(pager, batch)
                 for pick, error in zip(batch, errors, strict=True):
-                    if error is None:
-                        clean += pick.end - pick.first
-                        continue
+                    clean += _kept(pick, error).bit_count()
                     first_error = first_error or error
-                    if isinstance(
-                        error, NoRoomError
-                    ):  # the pages are safe where they are: nothing to be told later
-                        clean += error.kept.bit_count()
-                    elif not asked and error.status != Status.DEVICE_BUSY:
-                        self.errors.note(pick.segment.section, error)
+                    if error is not None and not asked:
+                        self._note(pick.segment.section, error)
         return clean, first_error
 
+    def _note(self, section: Section, error: StatusError) -> None:
+        """Keeps an error that nobody waited for, unless the pages are safe where they are, or are
+        only to be tried again.
+        """
+        if not isinstance(error, NoRoomError) and error.status != Status.DEVICE_BUSY:
+            self.errors.note(section, error)
+
     async def _write_batch(self, pager: Pager, batch: list[Pick]) -> list[StatusError | None]:
+        """Writes picks of one pager; returns the error of each, or None."""
         held = await self._lead(batch)
-        # A page may have been written or dropped since it was picked: only what is dirty still is
-        # begun.
-        live = [
-            p
-            for p in batch
-            if p.segment.section not in held
-            and p.segment.dirty & ~p.segment.writing & _mask(p) == _mask(p)
-        ]
+        live = [p for p in batch if p.segment.section not in held and _is_live(p)]
         runs = [self._begin(p) for p in live]
         with self.transfers.under_way():
             told = await pager.data_return(runs)
-        errors = dict(zip(map(id, live), told, strict=True))
         self.returns += 1
-        for pick in live:
-            error = errors[id(pick)]
-            kept = (
-                _mask(pick)
-                if error is None
-                else error.kept << pick.first
-                if isinstance(error, NoRoomError)
-                else 0
-            )
+        errors: dict[int, StatusError | None] = {}
+        for pick, error in zip(live, told, strict=True):
+            errors[id(pick)], kept = error, _kept(pick, error)
             self._end(pick, kept)
             self.written += kept.bit_count()
             self.failed += pick.end - pick.first - kept.bit_count()
@@ -293,6 +281,21 @@ class WriteBack:
 
 def _mask(pick: Pick) -> int:
     return (1 << pick.end) - (1 << pick.first)
+
+
+def _is_live(pick: Pick) -> bool:
+    """True while all of a pick is dirty and nobody writes it: a page may have been written or
+    dropped since it was picked.
+    """
+    mask = _mask(pick)
+    return pick.segment.dirty & ~pick.segment.writing & mask == mask
+
+
+def _kept(pick: Pick, error: StatusError | None) -> int:
+    """The pages of a pick that its pager has kept, as a mask."""
+    if error is None:
+        return _mask(pick)
+    return error.kept << pick.first if isinstance(error, NoRoomError) else 0
 
 
 def _clip(pick: Pick, first: int, end: int) -> Pick | None:
