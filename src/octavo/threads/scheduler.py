@@ -7,7 +7,8 @@ path that meets no I/O costs one `send`).
 Real time: ready threads run in order; blocking host calls go to `Workers`; the loop sleeps until a
 completion or a timer. Virtual time: no host threads. A call takes a modelled latency and is made
 when its time comes; ready threads run in an order drawn from the seed; the clock jumps to the next
-timer. Every step goes into a hash: one seed, one hash (rule 6).
+timer. Every step goes into a hash: one seed, one hash (rule 6). With `cpus`, for tests, threads are
+pre-empted at marked points as well (`octavo.threads.preemption`).
 
 Kernel threads that serve for ever (writers) are daemons: they keep no run alive, and they run only
 while somebody is in `run` or `pump`. One host thread owns a scheduler.
@@ -25,12 +26,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from octavo.arguments import LONGEST_SECONDS
 from octavo.machine.clock import Clock, VirtualClock
 from octavo.status import Status, StatusError
-from octavo.threads.wait import Event, Waiters, park
-from octavo.threads.workers import Completion, Workers
+from octavo.threads.wait import Event, Waiters, marks, park, preemption_point
+from octavo.threads.workers import Completion, HostLock, Workers
 
 if TYPE_CHECKING:
     import hashlib
     import random
+
+    from octavo.threads.preemption import Preemption
 
 T = TypeVar("T")
 
@@ -106,7 +109,8 @@ class Terminated(KeyboardInterrupt):
 
 
 class Scheduler:
-    """Runs kernel threads on the calling host thread; `seed` fixes all order in virtual time.
+    """Runs kernel threads on the calling host thread; `seed` fixes all order in virtual time, where
+    `cpus` virtual CPUs pre-empt each other at marked points (0: nobody is pre-empted).
 
     An interrupt (Ctrl-C) must not end a kernel thread halfway: while one runs, `interrupt` puts it
     off to the end of `run`.
@@ -125,7 +129,7 @@ class Scheduler:
         if not isinstance(cls.interrupted, Terminated):
             cls.interrupted = error
 
-    def __init__(self, clock: Clock, seed: int = 0) -> None:
+    def __init__(self, clock: Clock, seed: int = 0, cpus: int = 0) -> None:
         self.clock = clock
         self.random = _generator(seed) if clock.virtual else None
         self.ready: deque[Thread] = deque()
@@ -136,7 +140,19 @@ class Scheduler:
         self._sequence = 0
         self._running = False
         self.closed = False
+        self.lock: HostLock | None = None  # held while threads run: see `share`
         self._hash = _hash() if clock.virtual else None
+        self.preemption = self._preemption(cpus) if cpus else None
+
+    def _preemption(self, cpus: int) -> Preemption:
+        """StatusError INVALID_PARAMETER in real time, and for a number of CPUs that cannot be."""
+        from octavo.threads.preemption import Preemption
+
+        if self.random is None:
+            raise StatusError(
+                Status.INVALID_PARAMETER, "virtual CPUs pre-empt each other in virtual time only"
+            )
+        return Preemption(self.ready, self.random, cpus, self._jump)
 
     # -- for kernel code --------------------------------------------------------------------------
 
@@ -175,6 +191,9 @@ class Scheduler:
         StatusError INVALID_PARAMETER for what is no coroutine.
         """
         _check_coroutine(coroutine)
+        if self.preemption is not None:
+            self._step(Thread(self, coroutine, name, False))
+            return
         try:
             waiters = coroutine.send(None)
         except StopIteration:
@@ -197,6 +216,8 @@ class Scheduler:
         """
         if not isinstance(event, Event):
             raise StatusError(Status.INVALID_PARAMETER, "a thread can wait for an event only")
+        if marks.on:
+            await preemption_point()
         if event.signalled:
             return True
         deadline = self._deadline(seconds)
@@ -238,6 +259,15 @@ class Scheduler:
             self.trace.append(line)
             self._hash.update(line.encode())
 
+    def share(self, lock: HostLock) -> None:
+        """From now on `lock` is held while threads run, and let go of while all of them wait: other
+        host threads that hold it may change what is theirs, too.
+        """
+        assert self.lock is None, "a scheduler shares what it has with one lock"
+        self.lock = lock
+        if self._running:
+            lock.acquire()
+
     # -- for ordinary code ------------------------------------------------------------------------
 
     def run(self, coroutine: Coroutine[Waiters, None, T], name: str = "main") -> T:
@@ -251,17 +281,21 @@ class Scheduler:
             raise self._refusal(coroutine)
         self._enter()
         try:
-            try:
-                waiters = coroutine.send(None)
-            except StopIteration as stop:
-                result: T = stop.value
-                if self.workers.outstanding:
-                    self.workers.collect(0)
-                if self.ready:
-                    self._drain()
-                return result
-            thread = Thread(self, coroutine, name, False)
-            waiters.append(thread)
+            if self.preemption is not None:
+                thread = self.spawn(coroutine, name)
+                self.preemption.begin()
+            else:
+                try:
+                    waiters = coroutine.send(None)
+                except StopIteration as stop:
+                    result: T = stop.value
+                    if self.workers.outstanding:
+                        self.workers.collect(0)
+                    if self.ready:
+                        self._drain()
+                    return result
+                thread = Thread(self, coroutine, name, False)
+                waiters.append(thread)
             self._loop(thread)
         finally:
             self._leave()
@@ -282,7 +316,7 @@ class Scheduler:
             self._drain()
             if not self.clock.virtual:
                 self._fire(self.clock.now())
-                self.workers.collect(timeout)
+                self._collect(timeout)
                 self._drain()
         finally:
             self._leave()
@@ -324,11 +358,15 @@ class Scheduler:
         return AssertionError("run() was called from inside a kernel thread: await instead")
 
     def _enter(self) -> None:
+        if self.lock is not None:
+            self.lock.acquire()
         self._running = True
         Scheduler.running += 1
 
     def _leave(self) -> None:
         self._running = False
+        if self.lock is not None:
+            self.lock.release()
         Scheduler.running -= 1
         if Scheduler.interrupted and not Scheduler.running:
             interruption_point()
@@ -357,7 +395,10 @@ class Scheduler:
         if self.clock.virtual:
             self.note(thread.name)
         try:
-            waiters = thread.coroutine.send(None)
+            if self.preemption is None:
+                waiters = thread.coroutine.send(None)
+            else:
+                waiters = self.preemption.step(thread)
         except StopIteration as stop:
             thread.result = stop.value
         except Exception as error:
@@ -370,6 +411,8 @@ class Scheduler:
         thread.finished.signal()
 
     def _next(self) -> Thread:
+        if self.preemption is not None:
+            return self.preemption.next()
         if self.random is not None and len(self.ready) > 1:
             self.ready.rotate(-self.random.randrange(len(self.ready)))
         return self.ready.popleft()
@@ -400,16 +443,31 @@ class Scheduler:
 
     def _idle(self) -> bool:
         """Waits for a completion or a timer; False when neither can come."""
-        if isinstance(self.clock, VirtualClock):
-            if not self._timers:
-                return False
-            self.clock.advance(max(self._timers[0][0], self.clock.now()))
-            self._fire(self.clock.now())
-            return True
+        if self.clock.virtual:
+            return self._jump()
         if not self._timers and not self.workers.outstanding:
             return False
         wait = max(0.0, self._timers[0][0] - self.clock.now()) if self._timers else None
-        self.workers.collect(wait)
+        self._collect(wait)
+        self._fire(self.clock.now())
+        return True
+
+    def _collect(self, timeout: float | None) -> None:
+        """Waits for completions; what threads change may be others' meanwhile."""
+        if self.lock is not None:
+            self.lock.release()
+        try:
+            self.workers.collect(timeout)
+        finally:
+            if self.lock is not None:
+                self.lock.acquire()
+
+    def _jump(self) -> bool:
+        """Virtual time goes on to the next timer; False when there is none."""
+        assert isinstance(self.clock, VirtualClock)
+        if not self._timers:
+            return False
+        self.clock.advance(max(self._timers[0][0], self.clock.now()))
         self._fire(self.clock.now())
         return True
 

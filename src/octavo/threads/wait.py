@@ -5,7 +5,14 @@ the scheduler puts its thread there, and whoever signals takes it out again. Not
 call from another host thread.
 
 A wait that is satisfied already never suspends (rule 5): `await mutex.lock()` on a free mutex costs
-a function call.
+a function call. But for tests: a scheduler with virtual CPUs (`octavo.threads.preemption`)
+pre-empts threads at marked points, which are here and wherever else the executive has
+
+    if marks.on:
+        await preemption_point()
+
+Such a point stands where another processor may come between: nothing that was looked at before it
+holds behind it. Out of that mode it costs one test of a flag.
 """
 
 from __future__ import annotations
@@ -15,6 +22,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from octavo.threads.preemption import Preemption
     from octavo.threads.scheduler import Thread
 
 T = TypeVar("T")
@@ -31,6 +39,26 @@ class park:  # noqa: N801 -- reads as a verb: `await park(waiters)`
 
     def __await__(self) -> Generator[Waiters, None, None]:
         yield self.waiters
+
+
+class Marks:
+    """Whether the thread that runs is pre-empted at marked points, and by what."""
+
+    __slots__ = ("on", "preemption")
+
+    def __init__(self) -> None:
+        self.on = False  # only while a thread of a scheduler with virtual CPUs makes a step
+        self.preemption: Preemption | None = None
+
+
+marks = Marks()
+
+
+async def preemption_point() -> None:
+    """A marked point: lets other virtual CPUs go on, if it is drawn so. Only where `marks.on`."""
+    assert marks.preemption is not None
+    if marks.preemption.preempts():
+        await park(marks.preemption.waiters)
 
 
 def wake_one(waiters: Waiters) -> bool:
@@ -68,41 +96,55 @@ class Event:
 
     async def wait(self) -> None:
         """Returns when the event is signalled."""
+        if marks.on:
+            await preemption_point()
         while not self.signalled:
             await park(self.waiters)
 
 
 class Mutex:
-    """One owner at a time, handed over in order of arrival. Not recursive."""
+    """One owner at a time, handed over in order of arrival. Not recursive. `name` says of what: the
+    order in which mutexes are taken is one of names, see docs/locking.md.
+    """
 
-    __slots__ = ("locked", "waiters", "contended")
+    __slots__ = ("name", "locked", "waiters", "contended")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "mutex") -> None:
+        self.name = name
         self.locked = False
         self.waiters: Waiters = deque()
         self.contended = 0
 
     async def lock(self) -> None:
         """Returns as the owner."""
+        if marks.preemption is not None:
+            await preemption_point()
+            marks.preemption.order.wants(self)
         if self.locked:
             self.contended += 1
             await park(self.waiters)  # `unlock` hands the mutex over: it stays locked
         self.locked = True
+        if marks.preemption is not None:
+            marks.preemption.order.has(self)
 
     def unlock(self) -> None:
         """Hands the mutex to the first waiter, or frees it."""
         assert self.locked
+        if marks.preemption is not None:
+            marks.preemption.order.gives(self)
         if not wake_one(self.waiters):
             self.locked = False
 
     async def __aenter__(self) -> None:
-        if self.locked:
+        if self.locked or marks.on:
             await self.lock()
         else:
             self.locked = True
 
     async def __aexit__(self, *_: object) -> None:
         self.unlock()
+        if marks.on:
+            await preemption_point()
 
 
 class Semaphore:
@@ -116,6 +158,8 @@ class Semaphore:
 
     async def acquire(self) -> None:
         """Takes one; waits while there is none."""
+        if marks.on:
+            await preemption_point()
         if self.count > 0:
             self.count -= 1
         else:

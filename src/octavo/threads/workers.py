@@ -9,11 +9,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
 WORKERS = 4
 
 Call = Callable[[], Any]
+
+
+class HostLock(Protocol):
+    """A lock of the host's whose owner may take it again, as `threading.RLock()` makes."""
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
+
+    def release(self) -> None: ...
+
+    def __enter__(self) -> bool: ...
+
+    def __exit__(self, *_: Any) -> None: ...
 
 
 class Completion:
