@@ -72,9 +72,14 @@ class Demands:
         """Whether two paths, perhaps of short names, may be of one file or directory, which is
         being moved or lies in one that is.
         """
-        if _beside(path, other) or _beside(other, path):
-            return True
         things = {thing for tree in self.trees for thing in tree}
+        for new, old in ((path, other), (other, path)):
+            names = {old}  # the file may have been moved since it got these contents
+            for thing in things:
+                if any(_is(old, name) for name in self.names(thing)):
+                    names |= self.names(thing)
+            if any(_beside(new, name) for name in names):
+                return True
         return any(
             all(any(_is(p, name) for name in self.names(thing)) for p in (path, other))
             for thing in things

@@ -66,7 +66,7 @@ class Core:
         self.cache = cache
         self.clock = cache.memory.scheduler.clock
         self.read_only = read_only
-        self.mutex = Mutex()
+        self.mutex = Mutex("volume")
         self.pager = RegionPager(device)
         self.section = self._volume_section()
         self.table = FatTable(
@@ -179,10 +179,14 @@ class Core:
         section = parent.node.section
         assert section is not None, "a directory with nodes is loaded"
         at, data = (entry.slot + entry.slots - 1) * SLOT, entry.pack()
-        if not self.cache.try_write(section, at, data):
-            await self.cache.copy_write(section, at, data)
-        node.stale = False
+        node.stale = False  # before anything waits: who closes the file meanwhile marks it again
         self.stale.pop(node, None)
+        if not self.cache.try_write(section, at, data):
+            try:
+                await self.cache.copy_write(section, at, data)
+            except StatusError:
+                self.mark_stale(node)
+                raise
 
     async def _write_entries(self) -> StatusError | None:
         """Puts all changed entries into their pages, as far as it goes; returns the first error."""
@@ -262,7 +266,8 @@ class Core:
             for section in pointed:
                 await writeback.wait_idle(section)
             await self.pager.barrier()
-            if not any(section.dirty or section.writes for section in pointed):
+            # Others may have changed them, and even written them, since the barrier.
+            if not any(s.dirty or s.writes or s in self.pager.loose for s in pointed):
                 break
             for section in pointed:
                 if error := writeback.errors.peek(section):

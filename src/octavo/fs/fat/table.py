@@ -29,6 +29,7 @@ from octavo.machine.abi import PAGE_SIZE
 from octavo.memory.pages.section import Section
 from octavo.printing import counted
 from octavo.status import Status, StatusError
+from octavo.threads.wait import marks, preemption_point
 
 Run = tuple[int, int]  # (first cluster, number of clusters)
 
@@ -93,15 +94,7 @@ class FatTable:
         assert 0 <= cluster < self.limit
         ram, cache = self.cache.ram, self.cache
         if self.bits == 12:
-            at = self.offset + cluster * 3 // 2
-            for i in (0, 1):
-                address = await self._address(at + i)
-                old = ram.bytes[address]
-                if cluster & 1:
-                    ram.bytes[address] = value >> 4 if i else old & 0x0F | value << 4 & 0xF0
-                else:
-                    ram.bytes[address] = old & 0xF0 | value >> 8 if i else value & 0xFF
-                cache.mark(self.section, at + i)
+            await self._set_packed(cluster, value)
             return
         at = self.offset + cluster * (self.bits >> 3)
         address = await self._address(at)
@@ -111,7 +104,34 @@ class FatTable:
             ram.word[address >> 2] = ram.word[address >> 2] & 0xF0000000 | value
         cache.mark(self.section, at)
 
+    async def _set_packed(self, cluster: int, value: int) -> None:
+        """Changes an entry of FAT12, whose bytes may lie in two pages."""
+        at = self.offset + cluster * 3 // 2
+        if at % PAGE_SIZE < PAGE_SIZE - 1:
+            await self._address(at)
+            self._pack(at, cluster, value)
+            return
+        async with self.cache.hold(self.section, at, 2):
+            self._pack(at, cluster, value)
+
+    def _pack(self, at: int, cluster: int, value: int) -> None:
+        """Writes both bytes, whose pages are active. Nothing waits in between: half of a change
+        must not go out.
+        """
+        cache, ram = self.cache, self.cache.ram
+        for i in (0, 1):
+            address = cache.try_address(self.section, at + i)
+            assert address >= 0, "a page of the FAT is not there"
+            old = ram.bytes[address]
+            if cluster & 1:
+                ram.bytes[address] = value >> 4 if i else old & 0x0F | value << 4 & 0xF0
+            else:
+                ram.bytes[address] = old & 0xF0 | value >> 8 if i else value & 0xFF
+            cache.mark(self.section, at + i)
+
     async def _address(self, at: int) -> int:
+        if marks.on:
+            await preemption_point()
         address = self.cache.try_address(self.section, at)
         return address if address >= 0 else await self.cache.address(self.section, at, PAGE_CLUSTER)
 

@@ -23,7 +23,7 @@ from octavo.memory.pagers.medium import Extent, Medium, merge
 from octavo.memory.pagers.regionmap import RegionMap
 from octavo.memory.pages.section import ORDINARY, DirtyRun, Section
 from octavo.status import Status, StatusError
-from octavo.threads.wait import Mutex
+from octavo.threads.wait import Mutex, marks, preemption_point
 
 MOST_BYTES = 4 << 20  # of one write to the device
 MOST_BUFFERS = 1024
@@ -46,8 +46,9 @@ class RegionPager:
     def __init__(self, device: Medium) -> None:
         self.device = device
         self.unsettled = False  # something was written since the last barrier
+        self.loose: set[Section] = set()  # whose pages were
         self.lost: StatusError | None = None  # why a barrier failed
-        self._flushing = Mutex()
+        self._flushing = Mutex("flush of a device")
 
     async def barrier(self) -> None:
         """Returns when all that was written is on stable storage."""
@@ -56,6 +57,7 @@ class RegionPager:
         ):  # a second caller waits for a flush that is under way: it may have what he wrote
             if self.lost is None and self.unsettled:
                 self.unsettled = False  # what is written from here on is not covered
+                self.loose.clear()
                 try:
                     await self.device.flush()
                 except StatusError as error:
@@ -69,13 +71,17 @@ class RegionPager:
 
     async def zero(self, place: int, length: int) -> None:
         """Writes zeros at a place of the device that no section shows yet."""
-        self.unsettled = True
-        await self.device.write([(place, [memoryview(bytes(length))])])
+        try:
+            await self.device.write([(place, [memoryview(bytes(length))])])
+        finally:
+            self.unsettled = True
 
     async def data_request(
         self, section: Section, page: int, buffers: list[memoryview], need: range
     ) -> None:
         """Reads from the device; zeros where the region map ends."""
+        if marks.on:
+            await preemption_point()
         regions = _mapping(section).regions
         length = sum(map(len, buffers)) if len(buffers) > 1 else len(buffers[0])
         pieces = regions.locate(page << PAGE_SHIFT, length)
@@ -97,7 +103,7 @@ class RegionPager:
         if not runs:
             return []
         try:
-            await self._write([extent for run in runs for extent in self._extents(run)])
+            await self._write(runs)
         except StatusError as error:
             if len(runs) == 1:
                 return [_named(runs[0], error)]
@@ -106,16 +112,20 @@ class RegionPager:
         out: list[StatusError | None] = []
         for run in runs:
             try:
-                await self._write(self._extents(run))
+                await self._write([run])
             except StatusError as error:
                 out.append(_named(run, error))
             else:
                 out.append(None)
         return out
 
-    async def _write(self, extents: list[Extent]) -> None:
-        self.unsettled = True
-        await self.device.write(merge(extents, MOST_BYTES, MOST_BUFFERS))
+    async def _write(self, runs: Sequence[DirtyRun]) -> None:
+        extents = [extent for run in runs for extent in self._extents(run)]
+        try:
+            await self.device.write(merge(extents, MOST_BYTES, MOST_BUFFERS))
+        finally:  # not before: a barrier that began meanwhile does not cover what ends now
+            self.unsettled = True
+            self.loose.update(run.section for run in runs)
 
     def _extents(self, run: DirtyRun) -> list[Extent]:
         mapping = _mapping(run.section)

@@ -24,7 +24,7 @@ from octavo.memory.pages.transfers import Transfers
 from octavo.memory.pages.writeerrors import WriteErrors
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
-from octavo.threads.wait import Event
+from octavo.threads.wait import Event, marks, preemption_point
 
 BATCH_PAGES = 1024  # pages that one data_return carries at most
 PIN_SECONDS = 100e-6  # how often a purge looks whether a view is free again
@@ -127,6 +127,8 @@ class WriteBack:
         clean, first_error = 0, None
         for pager, group in groups.items():
             for batch in _batches(group):
+                if marks.on:
+                    await preemption_point()
                 errors = await self._write_batch(pager, batch)
                 for pick, error in zip(batch, errors, strict=True):
                     clean += _kept(pick, error).bit_count()
@@ -182,7 +184,12 @@ class WriteBack:
         self.in_flight_sections[section] = None
         self.in_flight += len(frames)
         ram = self.residency.physical.ram
-        return DirtyRun(section, page, [ram.frame(*run) for run in runs_of(frames)])
+        buffers = [ram.frame(*run) for run in runs_of(frames)]
+        if section.leads is not None:
+            # What they point to is on the medium now. Others go on changing these pages while the
+            # write is under way, and what is put into them then may point to what is not.
+            buffers = [memoryview(bytes(buffer)) for buffer in buffers]
+        return DirtyRun(section, page, buffers)
 
     def _end(self, pick: Pick, kept: int) -> None:
         lost = _mask(pick) & ~kept
@@ -203,6 +210,8 @@ class WriteBack:
         """
         error = None
         while section.dirty or section.writes:
+            if marks.on:
+                await preemption_point()
             picks = self.picks(section)
             if first or end < section.pages:
                 picks = [part for pick in picks if (part := _clip(pick, first, end)) is not None]
@@ -233,6 +242,8 @@ class WriteBack:
         I/O on them has ended and nobody works on their views.
         """
         while True:
+            if marks.on:
+                await preemption_point()
             await self.wait_idle(section)
             segments = section.segments.values()
             reads = [r for s in segments for r in s.reads]
