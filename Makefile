@@ -7,14 +7,17 @@
 # make crash     judges what power cuts leave on FAT volumes, 10,000 states of each type; the seed is SEED (needs dosfstools)
 # make mutants   puts 200 one-place faults into the code, one at a time, and says which the tests notice; the seed is SEED
 # make fills     fills 10,000 small FAT volumes to their last cluster and slot and beyond; the seed is SEED (needs both)
+# make preempt  runs the machines of memory and files and crash histories on virtual CPUs that pre-empt each other, by
+#                SEEDS seeds for each number of CPUs (20; needs both)
 # make clean     removes what these made
 
 PYTHON ?= python3
 BIN := .venv/bin
 SEED ?= 1
 PAIRS ?= 7
+SEEDS ?= 20
 
-.PHONY: demo test bench bench-compare measurements crash fills mutants clean
+.PHONY: demo test bench bench-compare measurements crash fills mutants preempt clean
 
 demo: .venv/octavo
 	$(BIN)/python demo.py
@@ -45,6 +48,9 @@ mutants: .venv/test
 
 fills: .venv/test
 	$(BIN)/python -m tests.fills --fills 10000 --seed $(SEED)
+
+preempt: .venv/test
+	OCTAVO_PREEMPT=$(SEEDS) $(BIN)/python -m pytest tests/threads/test_preempted_machines.py tests/fs/fat/test_preempted_files.py
 
 .venv/octavo: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Octavo needs Python 3.11 or later; set PYTHON=python3.11, say" if sys.version_info < (3, 11) else 0)'

@@ -32,6 +32,7 @@ from octavo.memory.frames.physical import ZERO_PAGE
 from octavo.memory.manager import MemoryManager
 from octavo.memory.pages.section import VIEW_SHIFT, VIEW_SIZE, Pins, Section, Segment
 from octavo.status import StatusError
+from octavo.threads.wait import marks, preemption_point
 
 MOST_GATHERED = 4  # views
 PAGE_MASK = PAGE_SIZE - 1
@@ -128,6 +129,8 @@ class CacheManager:
 
     async def _fault(self, section: Section, offset: int, stop: int, sequential: bool) -> Segment:
         """The view of bytes [offset, stop), with their pages active."""
+        if marks.on:
+            await preemption_point()
         segment = section.segments.get(offset >> VIEW_SHIFT)
         if segment is None or not segment.mapped:
             segment = await self.views.get(section, offset >> VIEW_SHIFT)
@@ -237,6 +240,8 @@ class CacheManager:
         view = memoryview(data)
         done, length = 0, len(view)
         while done < length:
+            if marks.on:
+                await preemption_point()
             at = offset + done
             segment = await self.views.get(section, at >> VIEW_SHIFT)
             stop = min(offset + length, (at | VIEW_MASK) + 1)
@@ -333,6 +338,8 @@ class CacheManager:
         """The RAM address of a byte, after a fault if need be (which reads up to `cluster` pages);
         good until the next `await`.
         """
+        if marks.on:
+            await preemption_point()
         address = self.try_address(section, offset)
         while address < 0:
             segment = await self.views.get(section, offset >> VIEW_SHIFT)

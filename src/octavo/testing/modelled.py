@@ -69,7 +69,7 @@ class ModelledDisk(Device):
         self.device, self.scheduler, self.model = device, scheduler, model
         self.busy = 0.0
         self._head = 0
-        self._queue = Mutex()
+        self._queue = Mutex("queue of a disk")
 
     async def _take(self, extents: Sequence[Extent]) -> None:
         seconds = 0.0

@@ -455,6 +455,9 @@ class ViewMachine(RuleBasedStateMachine):
         for section in self.sections:
             self.machine.virtual.sections.close(section)
         self.machine.run(self.machine.scheduler.sleep(1))
+        for _ in range(10):  # on CPUs that pre-empt each other a second may pass sooner
+            if self.machine.virtual.sections.ending:
+                self.machine.run(self.machine.scheduler.sleep(1))
         for file in self.files:
             self.machine.run(self.machine.cache.flush(file.section))
             self.machine.run(self.machine.cache.drop(file.section))

@@ -24,7 +24,7 @@ from octavo.arguments import invalid, numbers, shown
 from octavo.machine.abi import PAGE_SHIFT, PRESENT
 from octavo.printing import counted
 from octavo.status import Status, StatusError
-from octavo.threads.wait import Waiters
+from octavo.threads.wait import Waiters, marks, preemption_point
 
 PAGED = 1 << 2
 MOST_FILES = 16
@@ -205,6 +205,8 @@ class PageFiles:
         try:
             for file, extents in by_file.items():
                 self.requests += 1
+                if marks.on:
+                    await preemption_point()
                 await self.stores[file].write(extents)
         except StatusError:
             self.errors += 1
@@ -223,6 +225,8 @@ class PageFiles:
         self._transfers[ticket] = [(file, slot, len(buffers))]
         self._uses[file][slot:end] += 1
         try:
+            if marks.on:
+                await preemption_point()
             await self.stores[file].read([(slot << PAGE_SHIFT, buffers)])
         except StatusError as error:
             self.errors += 1

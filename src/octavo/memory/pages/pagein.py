@@ -31,7 +31,7 @@ from octavo.memory.pages.section import VIEW_SHIFT, VIEW_SIZE, Read, Segment
 from octavo.memory.pages.transfers import Transfers
 from octavo.memory.pages.writeback import WriteBack
 from octavo.status import Status, StatusError
-from octavo.threads.wait import Event, Waiters
+from octavo.threads.wait import Event, Waiters, marks, preemption_point
 
 
 class Room(Protocol):
@@ -89,6 +89,8 @@ class Faults:
         link, base = self.physical.ram.link, segment.base
         i = first
         while i < end:
+            if marks.on:
+                await preemption_point()
             entry = link[base + i]
             if entry > 0:
                 i += 1
@@ -245,6 +247,8 @@ class Faults:
         take = physical.try_take_zeroed if zero else physical.try_take
         state = State.ACTIVE
         while True:
+            if marks.on:
+                await preemption_point()
             runs = take(wanted, state)
             part = min(wanted - 1, physical.available - RESERVE)
             if runs is None and part >= needed:

@@ -454,7 +454,8 @@ class Residency:
         state, flags, use = pfns.state[pfn], pfns.flags[pfn], pfns.use[pfn]
         assert pfns.pte[pfn] == segment.base + i, f"frame {pfn} has two owners"
         assert (state == State.ACTIVE) == (entry > 0), (state, entry)
-        assert entry < 0 or segment.mapped or use, "an active page that nobody uses"
+        held = segment.mapped or use or segment.holds  # by a thread that brings pages in
+        assert entry < 0 or held, "an active page that nobody uses"
         assert entry > 0 or not use, "a page in use is not active"
         assert flags & MODIFIED == (segment.dirty >> i & 1) * MODIFIED, (
             "PFN entry and segment disagree on dirty"

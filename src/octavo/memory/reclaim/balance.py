@@ -32,6 +32,7 @@ from octavo.memory.reclaim.replacement import Replacement
 from octavo.memory.reclaim.workingset import WorkingSet
 from octavo.printing import keep
 from octavo.threads.scheduler import Scheduler
+from octavo.threads.wait import marks, preemption_point
 
 PERIOD_SECONDS = 1.0
 PLENTY = 800  # pages, on a machine large enough
@@ -99,6 +100,8 @@ class BalanceSetManager(Generic[S]):
     async def _trim_excess(self) -> None:
         """Trims spaces to their maximum."""
         for space, excess in sorted(self._excess(), key=lambda pair: -pair[1]):
+            if marks.on:
+                await preemption_point()
             # some may have gone while the others were trimmed
             excess = min(excess, self._excess_of(space))
             if space in self.spaces and excess > 0:

@@ -29,6 +29,7 @@ from octavo.memory.pages.transfers import Transfers
 from octavo.memory.reclaim.replacement import Replacement
 from octavo.memory.reclaim.workingset import WorkingSet
 from octavo.status import StatusError
+from octavo.threads.wait import marks, preemption_point
 
 BATCH = 32
 
@@ -67,6 +68,8 @@ class Eviction:
 
     async def evict(self, needed: int) -> int:
         """Lets at least `needed` pages leave, if they can; returns how many have left."""
+        if marks.on:
+            await preemption_point()
         self.replacement.harvest()
         policy = self.replacement.policy
         wanted = max(needed, self.batch)

@@ -26,7 +26,7 @@ from octavo.memory.reclaim.conditions import MemoryConditions
 from octavo.memory.reclaim.sources import Need, Source, Sources, Turn
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
-from octavo.threads.wait import Event
+from octavo.threads.wait import Event, marks, preemption_point
 
 # pages to trim at least, once trimming is needed; more with more memory: trimmed pages are not lost
 TRIM_PAGES = 64
@@ -87,6 +87,8 @@ class Pageout:
         """
         need = Need(needed)
         while not self._has(needed):
+            if marks.on:
+                await preemption_point()
             if not self.enabled:
                 raise StatusError(
                     Status.NO_MEMORY,

@@ -32,6 +32,7 @@ from octavo.memory.spaces.space import Space
 from octavo.memory.spaces.vad import Vad
 from octavo.memory.spaces.viewfaults import ViewFaults, makes_copy
 from octavo.status import Status, StatusError
+from octavo.threads.wait import marks, preemption_point
 
 MOST_TABLES = 4  # frames that one address may need beside its page
 
@@ -55,6 +56,8 @@ class FaultResolver:
         try:
             while True:
                 if fault.entry == STALE:
+                    if marks.on:
+                        await preemption_point()
                     self._look(fault)
                 entry = fault.entry
                 if entry & PRESENT and (kind != WRITE or entry & WRITABLE):
