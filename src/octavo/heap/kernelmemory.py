@@ -53,6 +53,7 @@ class KernelMemory:
             raise
         self.caches = SlabCaches(memory.physical, cpus)
         self.stacks = KernelStacks(self.space, self.ptes, places["system PTEs"][0])
+        memory.scheduler.share(self.space.lock)
         self._clock = memory.scheduler.clock
         self._reaped = self._clock.now() - REAP_SECONDS
         memory.pageout.add(Turn.SPARE, self._reap_rarely)

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from octavo.arguments import hexed, invalid, shown, whole
+from octavo.heap.hostlock import locked, make_lock
 from octavo.machine.abi import (
     FRAME_MASK,
     GLOBAL,
@@ -50,6 +51,7 @@ class KernelSpace:
 
     def __init__(self, physical: PhysicalMemory, layout: PageTableFormat) -> None:
         self.physical = physical
+        self.lock = make_lock()  # of all that has pages here, see `octavo.heap.hostlock`
         self._table_frames = TableFrames(physical, "the kernel")
         self.tables = PageTables(
             physical.ram, layout, self._table_frames.take, self._table_frames.free
@@ -60,6 +62,7 @@ class KernelSpace:
 
     # -- frames -----------------------------------------------------------------------------------
 
+    @locked
     def back(self, address: int, count: int, holder: int) -> list[int]:
         """Puts `count` zeroed frames of `holder` at consecutive pages from `address` on; returns
         them.
@@ -90,6 +93,7 @@ class KernelSpace:
             raise
         return frames
 
+    @locked
     def release(self, address: int, count: int, holder: int) -> None:
         """Takes `count` pages from `address` on away, and gives back their frames, which are
         `holder`'s.
@@ -131,6 +135,7 @@ class KernelSpace:
 
     # -- mappings ---------------------------------------------------------------------------------
 
+    @locked
     def map(self, address: int, frames: list[int]) -> None:
         """Puts frames at consecutive pages from `address` on, writable and not executable; all of
         them or, with a StatusError, none.
@@ -156,6 +161,7 @@ class KernelSpace:
             self.unmap(address, done)
             raise
 
+    @locked
     def unmap(self, address: int, count: int) -> list[int]:
         """Takes `count` pages away; returns their frames. StatusError NOT_MAPPED_VIEW, and nothing
         is taken away.
@@ -164,6 +170,7 @@ class KernelSpace:
         whole(count, "the number of pages", 0)
         return self.tables.unmap_pages(address, count)
 
+    @locked
     def handle(self, start: int, end: int, handler: Handler) -> None:
         """From now on `handler(address)` is called for absent pages of [start, end).
 
@@ -185,6 +192,7 @@ class KernelSpace:
         self._starts.insert(at, start)
         self._ranges[start] = (end, handler)
 
+    @locked
     def forget(self, start: int) -> None:
         """Ends what `handle` began. StatusError INVALID_PARAMETER where it did not."""
         if whole(start, "an address") not in self._ranges:
@@ -212,6 +220,7 @@ class KernelSpace:
             Status.ACCESS_VIOLATION, f"nothing is mapped at {hexed(whole(address, 'an address'))}"
         )
 
+    @locked
     def _absent(self, address: int) -> int:
         """The physical address of a byte of a page that is not there yet."""
         self.faults += 1
@@ -251,6 +260,7 @@ class KernelSpace:
             piece[:] = data[done : done + len(piece)]
             done += len(piece)
 
+    @locked
     def close(self) -> None:
         """Gives the page tables back."""
         for frame in self.tables.tables:

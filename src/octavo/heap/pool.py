@@ -26,12 +26,14 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from octavo.arguments import MOST_CPUS, hexed, invalid, shown, whole
+from octavo.heap.hostlock import locked
 from octavo.heap.kernelspace import KernelSpace
 from octavo.heap.poolblocks import LOOKASIDE_DEPTH, LOOKASIDE_UNITS, PoolBlocks, PoolError
 from octavo.heap.poolpages import PoolPages
 from octavo.heap.specialpool import PATTERN, SpecialPool
 from octavo.machine.abi import PAGE_SIZE
 from octavo.status import Status, StatusError
+from octavo.threads.workers import HostLock
 
 __all__ = [
     "LOOKASIDE_DEPTH",
@@ -107,6 +109,7 @@ class Pool:
             )
         whole(self.cpus, "the number of CPUs", 1, MOST_CPUS)
         self.space: KernelSpace = self.pages.space
+        self.lock: HostLock = self.space.lock
         self.largest = PAGE_SIZE - 2 * self.unit
         self.blocks = PoolBlocks(self.name, self.pages, self.unit, self.cpus, self._beside)
         self.live: dict[int, _Live] = {}
@@ -133,6 +136,7 @@ class Pool:
 
     # -- allocation -------------------------------------------------------------------------------
 
+    @locked
     def allocate(
         self, size: int, tag: str = DEFAULT_TAG, quota: Quota | None = None, cpu: int = 0
     ) -> int:
@@ -203,6 +207,7 @@ class Pool:
 
     # -- freeing ----------------------------------------------------------------------------------
 
+    @locked
     def free(self, address: int, tag: str = "", cpu: int = 0) -> None:
         """Gives an allocation back; with `tag`, only if it is of that tag.
 
@@ -263,16 +268,19 @@ class Pool:
         at = self.space.touch(address + entry.size)
         return self.space.physical.ram.bytes[at : at + entry.slack]
 
+    @locked
     def trim(self) -> None:
         """Empties the lookaside lists."""
         self.blocks.trim()
 
     # -- reports ----------------------------------------------------------------------------------
 
+    @locked
     def snapshot(self) -> dict[str, int]:
         """Bytes by tag now, to be handed to `leaks` later."""
         return {tag: counts.bytes for tag, counts in self.tags.items()}
 
+    @locked
     def leaks(self, since: dict[str, int] | None = None) -> list[tuple[str, int, int]]:
         """(tag, allocations, bytes) of what was allocated and not freed, or of tags that have more
         than at the snapshot; most bytes first.
@@ -289,6 +297,7 @@ class Pool:
         ]
         return sorted(rows, key=lambda row: -row[2])
 
+    @locked
     def statistics(self) -> dict[str, object]:
         """Pages, allocations and bytes."""
         return {
@@ -299,6 +308,7 @@ class Pool:
             "tags": {tag: vars(counts) for tag, counts in sorted(self.tags.items())},
         }
 
+    @locked
     def check(self) -> None:
         """Blocks, tags and pages agree with the ledger. PoolError for what was overwritten."""
         small = {a: e for a, e in self.live.items() if not e.pages and not e.special}

@@ -18,10 +18,12 @@ from __future__ import annotations
 from typing import Protocol
 
 from octavo.arguments import hexed, invalid, shown, whole
+from octavo.heap.hostlock import locked
 from octavo.heap.kernelspace import KernelSpace
 from octavo.heap.systemptes import SystemPtes
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.status import StatusError
+from octavo.threads.workers import HostLock
 
 LISTS = 4
 KEPT = 3
@@ -73,6 +75,7 @@ class RegionPages:
             whole(initial, f"the number of initial pages of the {name}", 0),
         )
         self.space, self.start, self.initial, self.most = space, start, initial, most
+        self.lock: HostLock = space.lock
         self.further = (expansion or start + (initial << PAGE_SHIFT)) - (
             initial << PAGE_SHIFT
         )  # where page 0 would be, counted from the expansion
@@ -107,6 +110,7 @@ class RegionPages:
         del self._lists[min(count, LISTS) - 1][first]
         return count
 
+    @locked
     def allocate(self, count: int) -> int:
         """Address of `count` pages in a row; 0 when there are none. StatusError INVALID_PARAMETER
         for less than one.
@@ -147,6 +151,7 @@ class RegionPages:
         self.allocated[page] = count
         return address
 
+    @locked
     def free(self, address: int, count: int) -> None:
         """Gives a run back, whole. StatusError INVALID_PARAMETER for what is none, or not of that
         size.
@@ -178,6 +183,7 @@ class RegionPages:
         self.expansion.release(page, count)
         self.expanded -= count
 
+    @locked
     def reap(self, frames: int = 1 << 30) -> int:
         """Gives kept expansion runs back until `frames` frames are free; returns how many are."""
         whole(frames, "the number of frames", 0)
@@ -189,6 +195,7 @@ class RegionPages:
                 done += count
         return done
 
+    @locked
     def statistics(self) -> dict[str, int]:
         """Pages backed in both parts, allocated and free, and the limit."""
         return {
@@ -199,6 +206,7 @@ class RegionPages:
             "free": sum(self._free.values()),
         }
 
+    @locked
     def check(self) -> None:
         """Runs tile what is backed, by as many frames; free runs of the initial part are merged;
         lists agree.

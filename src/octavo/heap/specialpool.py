@@ -18,10 +18,12 @@ has at most a page.
 from __future__ import annotations
 
 from octavo.arguments import invalid, shown, whole
+from octavo.heap.hostlock import locked
 from octavo.heap.kernelspace import KernelSpace
 from octavo.heap.systemptes import SystemPtes
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.status import StatusError
+from octavo.threads.workers import HostLock
 
 PATTERN = 0x5A
 PLACES = ("over", "under")
@@ -34,9 +36,11 @@ class SpecialPool:
 
     def __init__(self, space: KernelSpace, ptes: SystemPtes, base: int) -> None:
         self.space, self.ptes, self.base = space, ptes, base
+        self.lock: HostLock = space.lock
         self.holder = space.physical.pfns.new_holder("special pool")
         self.pages = 0  # that are allocated
 
+    @locked
     def allocate(self, size: int, place: str) -> int:
         """The address of `size` bytes, placed "over" or "under"; 0 when PTEs or frames are short.
 
@@ -62,6 +66,7 @@ class SpecialPool:
         self.space.write(start, bytes([PATTERN]) * (pages << PAGE_SHIFT))
         return start if place == "under" else start + ((pages << PAGE_SHIFT) - size & ~7)
 
+    @locked
     def inspect(self, address: int, size: int) -> str:
         """What was done wrong with an allocation, "" for nothing."""
         start = address // PAGE_SIZE * PAGE_SIZE
@@ -75,6 +80,7 @@ class SpecialPool:
                 return f"written {where}"
         return ""
 
+    @locked
     def free(self, address: int, size: int) -> None:
         """Gives an allocation back."""
         pages, start = _pages(size), address // PAGE_SIZE * PAGE_SIZE
@@ -82,6 +88,7 @@ class SpecialPool:
         self.ptes.release((start - self.base >> PAGE_SHIFT) - 1, pages + 2)
         self.pages -= pages
 
+    @locked
     def check(self) -> None:
         """As many frames are held as pages are allocated."""
         held = self.space.held(self.holder)

@@ -22,11 +22,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from octavo.arguments import invalid, named, shown, whole
+from octavo.heap.hostlock import locked
 from octavo.heap.kernelspace import KernelSpace
 from octavo.heap.systemptes import SystemPtes
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.frames.physical import ZERO_PAGE
 from octavo.status import Status, StatusError
+from octavo.threads.workers import HostLock
 
 STEP = 4  # pages
 MOST_CACHED = 8  # of one shape
@@ -61,11 +63,13 @@ class KernelStacks:
 
     def __init__(self, space: KernelSpace, ptes: SystemPtes, base: int) -> None:
         self.space, self.ptes, self.base = space, ptes, base
+        self.lock: HostLock = space.lock
         self.holder = space.physical.pfns.new_holder("kernel stacks")
         self.live: dict[int, Stack] = {}  # by top
         self.cached: dict[tuple[int, int], list[Stack]] = {}
         self.made = self.reused = self.grown = self.overflows = 0
 
+    @locked
     def allocate(self, size: int, most: int = 0, name: str = "stack") -> Stack:
         """A zeroed stack of `size` bytes that may grow to `most` (less than `size`: not at all),
         both rounded up to pages.
@@ -119,6 +123,7 @@ class KernelStacks:
         stack.frames += frames[::-1]
         stack.committed += pages
 
+    @locked
     def _fault(self, stack: Stack, address: int) -> None:
         limit = stack.shape[1]
         needed = (stack.top - 1 - address >> PAGE_SHIFT) + 1
@@ -142,6 +147,7 @@ class KernelStacks:
             self._commit(stack, needed - stack.committed)
         self.grown += 1
 
+    @locked
     def free(self, stack: Stack) -> None:
         """Gives a stack back.
 
@@ -190,6 +196,7 @@ class KernelStacks:
         self._shrink(stack, 0)
         self.ptes.release(stack.guard - self.base >> PAGE_SHIFT, stack.shape[1] + 1)
 
+    @locked
     def reap(self, frames: int = 1 << 30) -> int:
         """Gives cached stacks back until `frames` frames are free; returns how many are."""
         whole(frames, "the number of frames", 0)
@@ -200,6 +207,7 @@ class KernelStacks:
                 self._destroy(kept.pop())
         return done
 
+    @locked
     def statistics(self) -> dict[str, int]:
         """Stacks in use and cached, their frames, and what has happened."""
         kept = [stack for stacks in self.cached.values() for stack in stacks]
@@ -214,6 +222,7 @@ class KernelStacks:
             "overflows": self.overflows,
         }
 
+    @locked
     def check(self) -> None:
         """Every stack's pages lead to its frames, its guard and what it has not grown to lead
         nowhere.

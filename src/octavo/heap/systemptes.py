@@ -13,6 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 
 from octavo.arguments import invalid, shown, whole
+from octavo.heap.hostlock import locked, make_lock
 
 RESERVED = 33
 
@@ -27,6 +28,7 @@ class SystemPtes:
             reserved, "the number of reserved system PTEs", 1
         ):
             raise invalid(f"{shown(count)} system PTEs are too few: {shown(reserved)} are reserved")
+        self.lock = make_lock()
         self.count, self.reserved = count, reserved
         self.free = count - reserved
         self._clusters = {reserved: count - reserved}  # first -> size
@@ -46,6 +48,7 @@ class SystemPtes:
         del self._sizes[bisect_left(self._sizes, (size, first))]
         return size
 
+    @locked
     def reserve(self, count: int) -> int:
         """Index of the first of `count` entries in a row; 0 when there are none. StatusError
         INVALID_PARAMETER.
@@ -64,6 +67,7 @@ class SystemPtes:
         self.free -= count
         return index
 
+    @locked
     def release(self, index: int, count: int = 0) -> int:
         """Gives a run back, whole; returns its size, which is `count` where that is told.
 
@@ -97,6 +101,7 @@ class SystemPtes:
             ": it is free" if self.reserved <= index < self.count else ""
         )
 
+    @locked
     def statistics(self) -> dict[str, int]:
         """Entries in all and free, clusters, the largest of them, and requests that failed."""
         largest = self._sizes[-1][0] if self._sizes else 0
@@ -108,6 +113,7 @@ class SystemPtes:
             "failures": self.failures,
         }
 
+    @locked
     def check(self) -> None:
         """Clusters and runs tile the region; no two clusters touch."""
         at, last_free = self.reserved, False
