@@ -206,6 +206,8 @@ class Pageout:
             self._work.clear()
             failed: dict[Pager, StatusError] = {}
             while self.physical.modified.count > self.modified_limit // 2:
+                if marks.on:
+                    await preemption_point()
                 self.transfers.ended.clear()
                 if not self._write_modified(failed):
                     break
