@@ -25,7 +25,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from random import Random
 from typing import TYPE_CHECKING, Any
 
 from octavo.arguments import whole
@@ -33,6 +32,8 @@ from octavo.threads.lockorder import LockOrder
 from octavo.threads.wait import Waiters, marks
 
 if TYPE_CHECKING:
+    from random import Random
+
     from octavo.threads.scheduler import Thread
 
 MOST_VIRTUAL_CPUS = 8

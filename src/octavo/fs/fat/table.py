@@ -92,10 +92,10 @@ class FatTable:
     async def set(self, cluster: int, value: int) -> None:
         """Changes one entry."""
         assert 0 <= cluster < self.limit
-        ram, cache = self.cache.ram, self.cache
         if self.bits == 12:
             await self._set_packed(cluster, value)
             return
+        ram, cache = self.cache.ram, self.cache
         at = self.offset + cluster * (self.bits >> 3)
         address = await self._address(at)
         if self.bits == 16:
@@ -105,29 +105,21 @@ class FatTable:
         cache.mark(self.section, at)
 
     async def _set_packed(self, cluster: int, value: int) -> None:
-        """Changes an entry of FAT12, whose bytes may lie in two pages."""
-        at = self.offset + cluster * 3 // 2
-        if at % PAGE_SIZE < PAGE_SIZE - 1:
-            await self._address(at)
-            self._pack(at, cluster, value)
-            return
-        async with self.cache.hold(self.section, at, 2):
-            self._pack(at, cluster, value)
-
-    def _pack(self, at: int, cluster: int, value: int) -> None:
-        """Writes both bytes, whose pages are active. Nothing waits in between: half of a change
-        must not go out.
+        """Changes an entry of FAT12. Nothing waits between its bytes, though they may lie in two
+        pages: half of a change must not go out.
         """
-        cache, ram = self.cache, self.cache.ram
-        for i in (0, 1):
-            address = cache.try_address(self.section, at + i)
-            assert address >= 0, "a page of the FAT is not there"
-            old = ram.bytes[address]
-            if cluster & 1:
-                ram.bytes[address] = value >> 4 if i else old & 0x0F | value << 4 & 0xF0
-            else:
-                ram.bytes[address] = old & 0xF0 | value >> 8 if i else value & 0xFF
-            cache.mark(self.section, at + i)
+        at, cache, data = self.offset + cluster * 3 // 2, self.cache, self.cache.ram.bytes
+        low = high = -1
+        while low < 0 or high < 0:  # the first page may go while the second comes
+            await self._address(at)
+            await self._address(at + 1)
+            low, high = (cache.try_address(self.section, at + i) for i in (0, 1))
+        if cluster & 1:
+            data[low], data[high] = data[low] & 0x0F | value << 4 & 0xF0, value >> 4
+        else:
+            data[low], data[high] = value & 0xFF, data[high] & 0xF0 | value >> 8
+        cache.mark(self.section, at)
+        cache.mark(self.section, at + 1)
 
     async def _address(self, at: int) -> int:
         if marks.on:
