@@ -141,6 +141,8 @@ class Scheduler:
         self._running = False
         self.closed = False
         self.lock: HostLock | None = None  # held while threads run: see `share`
+        self._held = False  # it is held now
+        self._special = bool(cpus)  # `run` goes the long way
         self._hash = _hash() if clock.virtual else None
         self.preemption = self._preemption(cpus) if cpus else None
 
@@ -260,13 +262,11 @@ class Scheduler:
             self._hash.update(line.encode())
 
     def share(self, lock: HostLock) -> None:
-        """From now on `lock` is held while threads run, and let go of while all of them wait: other
-        host threads that hold it may change what is theirs, too.
+        """From the next `run` on `lock` is held while threads run, and let go of while all of them
+        wait: other host threads that hold it may change what is theirs, too.
         """
         assert self.lock is None, "a scheduler shares what it has with one lock"
-        self.lock = lock
-        if self._running:
-            lock.acquire()
+        self.lock, self._special = lock, True
 
     # -- for ordinary code ------------------------------------------------------------------------
 
@@ -279,23 +279,21 @@ class Scheduler:
             _check_coroutine(coroutine)
         if self._running:
             raise self._refusal(coroutine)
+        if self._special:
+            return self._run_specially(coroutine, name)
         self._enter()
         try:
-            if self.preemption is not None:
-                thread = self.spawn(coroutine, name)
-                self.preemption.begin()
-            else:
-                try:
-                    waiters = coroutine.send(None)
-                except StopIteration as stop:
-                    result: T = stop.value
-                    if self.workers.outstanding:
-                        self.workers.collect(0)
-                    if self.ready:
-                        self._drain()
-                    return result
-                thread = Thread(self, coroutine, name, False)
-                waiters.append(thread)
+            try:
+                waiters = coroutine.send(None)
+            except StopIteration as stop:
+                result: T = stop.value
+                if self.workers.outstanding:
+                    self.workers.collect(0)
+                if self.ready:
+                    self._drain()
+                return result
+            thread = Thread(self, coroutine, name, False)
+            waiters.append(thread)
             self._loop(thread)
         finally:
             self._leave()
@@ -304,6 +302,40 @@ class Scheduler:
         result = thread.result
         return result
 
+    def _run_specially(self, coroutine: Coroutine[Waiters, None, T], name: str) -> T:
+        """As `run`, on virtual CPUs, or holding the lock that others share."""
+        with self._holding():
+            if self.preemption is None:
+                self._special = False
+                try:
+                    return self.run(coroutine, name)
+                finally:
+                    self._special = True
+            self._enter()
+            try:
+                thread = self.spawn(coroutine, name)
+                self.preemption.begin()
+                self._loop(thread)
+            finally:
+                self._leave()
+        if thread.error is not None:
+            raise thread.error
+        result: T = thread.result
+        return result
+
+    @contextmanager
+    def _holding(self) -> Iterator[None]:
+        """A `with` block in which the lock is held that others share, if there is one."""
+        if self.lock is None:
+            yield
+            return
+        with self.lock:
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
+
     def pump(self, timeout: float = 0) -> None:
         """Runs what is ready and due, waiting up to `timeout` seconds for something to come due
         (real time only). StatusError INVALID_PARAMETER for what is no time.
@@ -311,15 +343,16 @@ class Scheduler:
         if self._running:
             return
         self._deadline(timeout)
-        self._enter()
-        try:
-            self._drain()
-            if not self.clock.virtual:
-                self._fire(self.clock.now())
-                self._collect(timeout)
+        with self._holding():
+            self._enter()
+            try:
                 self._drain()
-        finally:
-            self._leave()
+                if not self.clock.virtual:
+                    self._fire(self.clock.now())
+                    self._collect(timeout)
+                    self._drain()
+            finally:
+                self._leave()
 
     def trace_hash(self) -> str:
         """The hash of every event so far; "" in real time."""
@@ -358,15 +391,11 @@ class Scheduler:
         return AssertionError("run() was called from inside a kernel thread: await instead")
 
     def _enter(self) -> None:
-        if self.lock is not None:
-            self.lock.acquire()
         self._running = True
         Scheduler.running += 1
 
     def _leave(self) -> None:
         self._running = False
-        if self.lock is not None:
-            self.lock.release()
         Scheduler.running -= 1
         if Scheduler.interrupted and not Scheduler.running:
             interruption_point()
@@ -454,13 +483,14 @@ class Scheduler:
 
     def _collect(self, timeout: float | None) -> None:
         """Waits for completions; what threads change may be others' meanwhile."""
-        if self.lock is not None:
-            self.lock.release()
+        if self.lock is None or not self._held:
+            self.workers.collect(timeout)
+            return
+        self.lock.release()
         try:
             self.workers.collect(timeout)
         finally:
-            if self.lock is not None:
-                self.lock.acquire()
+            self.lock.acquire()
 
     def _jump(self) -> bool:
         """Virtual time goes on to the next timer; False when there is none."""
