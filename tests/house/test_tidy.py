@@ -24,7 +24,7 @@ LONG_FILES = {  # one topic each, which is not to be parted for a number
     "memory/spaces/sectionobjects.py": "NT's calls on sections",
     "threads/scheduler.py": "one loop, and what it runs",
 }
-MOST_LONG_LINES = 550
+MOST_LONG_LINES = 600
 MOST_FUNCTION_LINES = 60
 LONG_FUNCTIONS: set[str] = set()
 
