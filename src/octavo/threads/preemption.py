@@ -27,7 +27,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from octavo.arguments import whole
+from octavo.arguments import invalid, whole
 from octavo.threads.lockorder import LockOrder
 from octavo.threads.wait import Waiters, marks
 
@@ -45,12 +45,15 @@ TIMER = 32  # points between two jumps of the clock, on average
 
 class Preemption:
     """Chooses which of the `ready` threads makes its next step, on `cpus` CPUs. `jump` lets the
-    next timer come. StatusError INVALID_PARAMETER unless 1 to MOST_VIRTUAL_CPUS CPUs are asked for.
+    next timer come. StatusError INVALID_PARAMETER in real time (no `random`), and unless 1 to
+    MOST_VIRTUAL_CPUS CPUs are asked for.
     """
 
     def __init__(
-        self, ready: deque[Thread], random: Random, cpus: int, jump: Callable[[], bool]
+        self, ready: deque[Thread], random: Random | None, cpus: int, jump: Callable[[], bool]
     ) -> None:
+        if random is None:
+            raise invalid("virtual CPUs pre-empt each other in virtual time only")
         self.ready, self.random, self._jump = ready, random, jump
         self.cpus = whole(cpus, "the number of virtual CPUs", 1, MOST_VIRTUAL_CPUS)
         self.order = LockOrder()

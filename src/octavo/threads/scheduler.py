@@ -19,7 +19,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -141,19 +141,13 @@ class Scheduler:
         self._running = False
         self.closed = False
         self.lock: HostLock | None = None  # held while threads run: see `share`
-        self._held = False  # it is held now
-        self._special = bool(cpus)  # `run` goes the long way
+        self._held, self._special = False, bool(cpus)  # it is now; `run` goes the long way
         self._hash = _hash() if clock.virtual else None
         self.preemption = self._preemption(cpus) if cpus else None
 
     def _preemption(self, cpus: int) -> Preemption:
-        """StatusError INVALID_PARAMETER in real time, and for a number of CPUs that cannot be."""
-        from octavo.threads.preemption import Preemption
+        from octavo.threads.preemption import Preemption  # by tests only
 
-        if self.random is None:
-            raise StatusError(
-                Status.INVALID_PARAMETER, "virtual CPUs pre-empt each other in virtual time only"
-            )
         return Preemption(self.ready, self.random, cpus, self._jump)
 
     # -- for kernel code --------------------------------------------------------------------------
@@ -262,9 +256,7 @@ class Scheduler:
             self._hash.update(line.encode())
 
     def share(self, lock: HostLock) -> None:
-        """From the next `run` on `lock` is held while threads run, and let go of while all of them
-        wait: other host threads that hold it may change what is theirs, too.
-        """
+        """From the next `run` on holds a lock while threads run, but not while all of them wait."""
         assert self.lock is None, "a scheduler shares what it has with one lock"
         self.lock, self._special = lock, True
 
@@ -326,11 +318,8 @@ class Scheduler:
     @contextmanager
     def _holding(self) -> Iterator[None]:
         """A `with` block in which the lock is held that others share, if there is one."""
-        if self.lock is None:
-            yield
-            return
-        with self.lock:
-            self._held = True
+        with self.lock or nullcontext():
+            self._held = self.lock is not None
             try:
                 yield
             finally:
@@ -483,14 +472,14 @@ class Scheduler:
 
     def _collect(self, timeout: float | None) -> None:
         """Waits for completions; what threads change may be others' meanwhile."""
-        if self.lock is None or not self._held:
-            self.workers.collect(timeout)
-            return
-        self.lock.release()
+        lock = self.lock if self._held else None
+        if lock is not None:
+            lock.release()
         try:
             self.workers.collect(timeout)
         finally:
-            self.lock.acquire()
+            if lock is not None:
+                lock.acquire()
 
     def _jump(self) -> bool:
         """Virtual time goes on to the next timer; False when there is none."""
