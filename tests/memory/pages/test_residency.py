@@ -270,7 +270,8 @@ def test_a_page_that_nobody_asked_for_takes_no_segment_along() -> None:
     held = small.segment(1)
     assert small.residency.adopt(small.section, 0) is None and held.used == 1
     taken = small.residency.adopt(small.section, 1)
-    assert taken is not None and taken[0] is held
+    assert taken == (held, small.residency.link[held.base + 1])
+    assert small.pfns.state_of(taken[1]) == State.ACTIVE
     assert small.physical.try_take(small.physical.available - 16, State.ACTIVE) is not None
     assert small.residency.adopt(small.section, 5 * SEGMENT_PAGES) is None
     assert list(small.section.segments) == [0]

@@ -372,7 +372,7 @@ class Residency:
             return False
         self.physical.links[segment.base : segment.base + count] = 0
         self.pfns.table[first : first + count, PTE] = 0
-        segment.mapped, segment.used, segment.prefetched = False, 0, 0
+        segment.mapped, segment.used = False, 0
         self.physical.buddy.free(first, count, State.ACTIVE)
         self.segments.release_if_empty(segment)
         return True
