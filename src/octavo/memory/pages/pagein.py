@@ -105,9 +105,13 @@ class Faults:
             elif self.physical.pfns.flags[-entry] & READING:
                 await self._collide(segment, i)
             else:
-                self.soft += 1
-                self.residency.activate(segment, i)
+                self.soft_fault(segment, i)
                 i += 1
+
+    def soft_fault(self, segment: Segment, i: int) -> None:
+        """Makes a page active that is in transition and not being read."""
+        self.soft += 1
+        self.residency.activate(segment, i)
 
     async def new_pages(self, segment: Segment, first: int, end: int, zero: bool) -> bool:
         """Makes active pages where [first, end) is absent, of zeros or of any bytes; the caller

@@ -86,29 +86,44 @@ class ViewFaults:
         await self._bring(fault, view, segment, number)
 
     async def _bring(self, fault: Fault, view: View, segment: Segment, number: int) -> None:
-        """Makes the section's page active, if it is not, and enters it."""
+        """Makes the section's page active, if it is not, and enters it. The segment is held only
+        where something may wait.
+        """
         i, section = number % SEGMENT_PAGES, segment.section
-        low, high, key, waits = i, i + 1, 0, False
+        low, high, key = i, i + 1, 0
         found = self.physical.ram.link[segment.base + i]
         if found <= 0:
-            waits = not found or self.physical.pfns.flags[-found] & READING != 0
             if not found:
                 low, high = self._clip(view, segment, number)
             key = self.replacement.key(section, number)
             self.replacement.miss(key)
             if view.advice:
                 self._leave_behind(view, number)
-        with self.residency.held(segment, low, high):
-            if found <= 0:
-                try:
-                    await self.faults.make_resident(segment, i, i + 1, high, low)
-                except StatusError as error:
-                    raise _named(fault, section, error) from None
-            if waits:
-                still = self._holds_still(fault, section, number)
-                fault.entry = fault.space.tables.get(fault.start) if still else STALE
-            if fault.entry != STALE:
-                self._enter(fault, segment, number, key)
+        if not found or (found < 0 and self.physical.pfns.flags[-found] & READING):
+            with self.residency.held(segment, low, high):
+                await self._wait_for(fault, segment, number, range(low, high))
+                if fault.entry != STALE:
+                    self._enter(fault, segment, number, key)
+            return
+        try:
+            if found < 0:
+                self.faults.soft_fault(segment, i)
+            self._enter(fault, segment, number, key)
+        finally:
+            if not self.physical.pfns.use[abs(found)]:  # it was not entered
+                self.residency.settle(segment, i, i + 1)
+
+    async def _wait_for(self, fault: Fault, segment: Segment, number: int, window: range) -> None:
+        """Reads a page, with what of `window` is absent, or waits for who reads it; then the
+        reference is looked at again.
+        """
+        i = number % SEGMENT_PAGES
+        try:
+            await self.faults.make_resident(segment, i, i + 1, window.stop, window.start)
+        except StatusError as error:
+            raise _named(fault, segment.section, error) from None
+        still = self._holds_still(fault, segment.section, number)
+        fault.entry = fault.space.tables.get(fault.start) if still else STALE
 
     @staticmethod
     def _holds_still(fault: Fault, section: Section, number: int) -> bool:
