@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from octavo.machine.abi import PAGE_SIZE
-from octavo.memory.pagers.external.memoryobject import MemoryObject
 from octavo.memory.pagers.external.messages import Access
+from octavo.memory.pagers.external.pager import Control
 from octavo.memory.spaces.addressspace import AddressSpace
 from octavo.status import Status, StatusError
 from tests.machines import Machine, fails
@@ -22,7 +22,7 @@ class Book:
         self.returns: list[tuple[int, int, bool, bool]] = []
         self.space: AddressSpace | None = None
 
-    async def init(self, control: MemoryObject, page_size: int) -> None:
+    async def init(self, control: Control, page_size: int) -> None:
         """Opts in to clusters."""
         if self.cluster:
             control.change_attributes(cluster_size=self.cluster * page_size)
@@ -30,7 +30,7 @@ class Book:
             control.ready()
 
     async def data_request(
-        self, control: MemoryObject, offset: int, length: int, access: Access
+        self, control: Control, offset: int, length: int, access: Access
     ) -> None:
         """Answers in its manner."""
         self.log.append(("request", offset // PAGE_SIZE, length // PAGE_SIZE))
@@ -81,7 +81,7 @@ class Book:
             control.data_supply(offset, data[offset:end], lock, precious=self.manner == "precious")
 
     async def data_return(
-        self, control: MemoryObject, offset: int, data: bytes, dirty: bool, kept: bool
+        self, control: Control, offset: int, data: bytes, dirty: bool, kept: bool
     ) -> None:
         """Keeps, or not."""
         self.log.append(("return", offset // PAGE_SIZE, len(data) // PAGE_SIZE))
@@ -95,19 +95,17 @@ class Book:
         await self.machine.scheduler.sleep(0.001)
         self.data[offset : offset + len(data)] = data
 
-    async def data_unlock(
-        self, control: MemoryObject, offset: int, length: int, access: Access
-    ) -> None:
+    async def data_unlock(self, control: Control, offset: int, length: int, access: Access) -> None:
         """Unlocks what is wanted."""
         self.log.append(("unlock", offset // PAGE_SIZE, int(access)))
         if self.manner != "never unlocks":
             await control.lock_request(offset, length, lock=Access.NONE)
 
-    async def lock_completed(self, control: MemoryObject, offset: int, length: int) -> None:
+    async def lock_completed(self, control: Control, offset: int, length: int) -> None:
         """Notes it."""
         self.log.append(("completed", offset // PAGE_SIZE, length // PAGE_SIZE))
 
-    async def terminate(self, control: MemoryObject) -> None:
+    async def terminate(self, control: Control) -> None:
         """Notes it."""
         self.log.append(("terminate", 0, 0))
 

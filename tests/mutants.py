@@ -60,7 +60,7 @@ LAYERS: list[tuple[str, str]] = [
         "addressspace sections pagefile working_sets spaces views pagers paged_spaces "
         "fault_steps waits view_machine vm_command",
     ),
-    ("memory/pagers/external/", "pagers paged_spaces view_machine"),
+    ("memory/pagers/external/", "pagers far_pager paged_spaces view_machine"),
     ("memory/pagers/region", "devices fat_order views damaged fat_machine"),
     ("memory/pagers/", "pagefile pagers devices"),
     ("memory/frames/buddy", "buddy allocators"),

@@ -87,10 +87,6 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "for order in range(self.max_order + 1):",
     ): "no block is in a list above the highest order",
     (
-        "memory/pagers/external/memoryobject.py",
-        "errors.append(refusal)",
-    ): "who is woken runs later, and finds the error",
-    (
         "memory/reclaim/policies/policy.py",
         "bits = ghosts.bit_length() + 1  # of a table at least twice as large",
     ): "a larger table of ghosts holds the same",

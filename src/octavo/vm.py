@@ -4,7 +4,8 @@ See docs/memory.md.
 
 from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import EXECUTE, READ, WRITE
-from octavo.memory.pagers.external.messages import Access, CopyStrategy, ExternalPager, Return
+from octavo.memory.pagers.external.messages import Access, CopyStrategy, Return
+from octavo.memory.pagers.external.pager import ExternalPager
 from octavo.memory.reclaim.balance import OutOfMemory
 from octavo.memory.reclaim.profiles import Profile, make_profile
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate, Free

@@ -35,6 +35,8 @@ class World:
         self.section, self.control = self.machine.virtual.sections.create_external(
             self.book, PAGES * PAGE_SIZE, "book"
         )
+        assert self.section.control is not None
+        self.kept = self.section.control
         self.base, _ = self.machine.space.map(self.section)
         self.machine.run(self.machine.space.advise(self.base, 1, Advice.SEQUENTIAL))
 
@@ -90,7 +92,7 @@ def test_a_pager_of_single_pages_is_served_by_splitting() -> None:
         and set(asked) == {(page, 1) for page in range(len(asked))}
     )
     assert (
-        len(asked) < 50 and world.control.counts["unasked"] > 10
+        len(asked) < 50 and world.kept.counts["unasked"] > 10
     )  # what comes late is not asked for again
     world.machine.check()
 
@@ -119,7 +121,7 @@ def test_answers_of_all_kinds(manner: str) -> None:
     if manner == "partial":
         assert len(world.book.requests()) == 40
     if manner == "late":
-        assert world.control.counts["unasked"] > 0
+        assert world.kept.counts["unasked"] > 0
 
 
 def test_unavailable_pages_are_zeros() -> None:
@@ -140,7 +142,7 @@ def test_errors_reach_who_waits_for_the_page_and_nobody_else() -> None:
         world.read(2)
     assert error.value.status == Status.IN_PAGE_ERROR
     world = World("error beyond")
-    assert world.read(3) == b"%8d" % 3 and world.control.section.resident() == 1
+    assert world.read(3) == b"%8d" % 3 and world.kept.section.resident() == 1
     world.machine.check()
 
 
@@ -175,7 +177,7 @@ def test_who_never_answers_is_given_up(manner: str) -> None:
         with pytest.raises(StatusError):
             world.read(1)
     if manner != "wrong":  # which shows that it lives
-        assert world.control.counts["timeouts"] == MOST_TIMEOUTS
+        assert world.kept.counts["timeouts"] == MOST_TIMEOUTS
         start = clock.now()
         with pytest.raises(StatusError, match="is not asked any more"):
             world.read(5)
@@ -229,7 +231,7 @@ def test_unasked_precious_data_comes_back() -> None:
         supply(8 * PAGE_SIZE, world.book.data[8 * PAGE_SIZE : 10 * PAGE_SIZE], precious=True)
         == 2 * PAGE_SIZE
     )
-    assert world.machine.memory.physical.modified.count == 2 and not world.control.prohibits(
+    assert world.machine.memory.physical.modified.count == 2 and not world.kept.prohibits(
         0, write=True
     )
     world.machine.check()
@@ -295,9 +297,9 @@ def test_lock_request_returns_and_flushes() -> None:
     world.write(2, b"two")
     run = world.machine.run
     run(world.control.lock_request(0, 16 * PAGE_SIZE, Return.DIRTY))
-    assert ("return", 2, 1) in world.book.log and world.control.section.resident() == 16
+    assert ("return", 2, 1) in world.book.log and world.kept.section.resident() == 16
     run(world.control.lock_request(4 * PAGE_SIZE, 4 * PAGE_SIZE, Return.ALL, flush=True))
-    assert ("return", 4, 4) in world.book.log and world.control.section.resident() == 12
+    assert ("return", 4, 4) in world.book.log and world.kept.section.resident() == 12
     run(world.machine.scheduler.sleep(0.1))
     assert world.book.log[-1] == ("completed", 4, 4)
     assert world.read(5) == b"%8d" % 5 and world.book.requests()[-1] == (5, 3)
@@ -308,6 +310,27 @@ def test_lock_request_returns_and_flushes() -> None:
     run(world.control.lock_request(8 * PAGE_SIZE, 4 * PAGE_SIZE, Return.ALL, flush=True))
     assert world.book.returns == [(8, 4, False, False)]
     fails(Status.INVALID_PARAMETER, lambda: run(world.control.lock_request(0, 5)))
+    world.machine.check()
+
+
+def test_a_lock_request_that_fails() -> None:
+    """Who made it gets the pager's error; nothing is dropped, and it is not called completed."""
+    world = World()
+    world.write(2, b"two")
+    world.book.manner = "keeps nothing"
+    with pytest.raises(StatusError, match="the shelf is full"):
+        world.machine.run(world.control.lock_request(0, PAGE_SIZE * 8, Return.DIRTY, flush=True))
+    world.machine.run(world.machine.scheduler.sleep(0.1))
+    assert ("completed", 0, 8) not in world.book.log and world.kept.section.resident() == 16
+    world.book.manner = "good"
+    world.machine.run(world.control.lock_request(0, PAGE_SIZE * 8, Return.DIRTY, flush=True))
+    world.machine.run(world.machine.scheduler.sleep(0.1))
+    assert ("completed", 0, 8) in world.book.log and world.kept.section.resident() == 10
+    assert world.kept.counts["refused"] == 0
+    world.book.manner, asked = "failing", len(world.book.requests())
+    with pytest.raises(StatusError):
+        world.read(2)
+    assert world.kept.counts["refused"] == len(world.book.requests()) - asked > 0
     world.machine.check()
 
 
@@ -332,9 +355,7 @@ def test_attributes() -> None:
     world.machine.space.unmap(copy)
     world.machine.space.unmap(world.base)
     world.machine.run(world.machine.scheduler.sleep(1))
-    assert (
-        world.book.data[9 * PAGE_SIZE :][:5] == b"later" and world.control.section.resident() == 0
-    )
+    assert world.book.data[9 * PAGE_SIZE :][:5] == b"later" and world.kept.section.resident() == 0
     world.machine.check()
 
 
@@ -378,16 +399,16 @@ def test_messages_about_a_huge_object_cost_what_is_there() -> None:
     book = Book(machine)
     section, control = machine.virtual.sections.create_external(book, 1 << 46, "huge")
     base, size = machine.space.map(section)
+    kept = section.control
     machine.write(base + 5 * PAGE_SIZE, b"there")
+    assert kept is not None
     with within_seconds(5):
         control.data_unavailable(0, size)
         machine.run(control.lock_request(0, size, Return.ALL, lock=Access.WRITE))
         control.data_error(0, size, "not now")
-        assert control.prohibits(5, write=True) and not control.prohibits(
-            (size >> 12) - 1, write=False
-        )
+        assert kept.prohibits(5, write=True) and not kept.prohibits((size >> 12) - 1, write=False)
         machine.run(control.lock_request(0, size, lock=Access.NONE))
-    assert book.data[5 * PAGE_SIZE :][:5] == b"there" and not control.prohibits(5, write=True)
+    assert book.data[5 * PAGE_SIZE :][:5] == b"there" and not kept.prohibits(5, write=True)
     machine.check()
 
 
@@ -421,7 +442,7 @@ def test_what_is_said_of_returned_pages() -> None:
     for page in (3, 4):
         world.write(page, b"new")
     world.machine.run(
-        world.machine.cache.copy_write(world.control.section, 6 * PAGE_SIZE, b"by the cache")
+        world.machine.cache.copy_write(world.kept.section, 6 * PAGE_SIZE, b"by the cache")
     )
     world.machine.run(world.machine.space.flush(world.base))
     assert world.book.returns[:5] == [
@@ -469,7 +490,7 @@ def test_an_object_that_is_given_up() -> None:
     world.machine.virtual.destroy(world.machine.space)
     world.machine.virtual.sections.close(world.section)
     world.machine.run(world.machine.scheduler.sleep(1))
-    assert not world.control.section.resident()
+    assert not world.kept.section.resident()
     world.machine.check()
 
 
@@ -489,7 +510,7 @@ def test_a_pager_that_does_not_take_pages_back(manner: str) -> None:
         for page in range(PAGES):
             world.write(page, b"kept %3d" % page)
             modified += 1
-    assert error.value.status == Status.IN_PAGE_ERROR and modified == world.control.traits.quota
+    assert error.value.status == Status.IN_PAGE_ERROR and modified == world.kept.traits.quota
     start = world.machine.scheduler.clock.now()
     for page in range(400):
         world.machine.write(base + page * PAGE_SIZE, b"%d" % page, other)
@@ -522,7 +543,7 @@ def test_a_pager_that_needs_memory_itself(privileged: bool) -> None:
             machine.write(hog + page * PAGE_SIZE, b"x")
     assert error.value.status == Status.NO_MEMORY
     assert (world.book.data[:4] == b"kept") == privileged
-    assert not (privileged and world.control.counts["timeouts"])
+    assert not (privileged and world.kept.counts["timeouts"])
     machine.check()
 
 

@@ -25,6 +25,7 @@ from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import WRITE
 from octavo.memory.pagers.external.memoryobject import MemoryObject
 from octavo.memory.pagers.external.messages import Access, CopyStrategy, Return
+from octavo.memory.pagers.external.pager import Control
 from octavo.memory.pagers.pagefile import PageFiles
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate, Free
 from octavo.memory.spaces.protect import Protect
@@ -111,6 +112,8 @@ class World:
         self.window, _ = self.space.map(self.mapped)
         self.book = Book(self.machine)
         self.external, self.control = sections.create_external(self.book, 16 * PAGE_SIZE, "book")
+        assert self.external.control is not None
+        self.kept = self.external.control
         self.pages, _ = self.space.map(self.external)
         for address in (self.base, self.view, self.window, self.pages):
             self.machine.write(address, b"kept")
@@ -146,10 +149,10 @@ class World:
         ]
         held = [
             self.file.opens,
-            self.control.locks,
-            self.control.may_cache,
-            self.control.dead,
-            self.external.section.pager.traits.eager,
+            self.kept.locks,
+            self.kept.may_cache,
+            self.kept.dead,
+            self.kept.traits.eager,
         ]
         return [
             spaces,
@@ -204,8 +207,8 @@ def of_sections(
 def of_pager(
     name: str, arguments: Callable[[World], tuple[object, ...]], right: Right | None = None
 ) -> Call:
-    """A call of an external pager's on its memory object."""
-    return Call(f"MemoryObject.{name}", lambda w: getattr(w.control, name), arguments, right or {})
+    """A call of an external pager's on its control."""
+    return Call(f"Control.{name}", lambda w: getattr(w.control, name), arguments, right or {})
 
 
 TEXTS: list[object] = ["nope", "٣"]
@@ -250,6 +253,7 @@ CALLS = [
     of_sections(
         "create_external", lambda w: (w.book, PAGE_SIZE, "other", 5.0), {2: TEXTS, 3: [1.0]}
     ),
+    of_sections("create_memory_object", lambda w: (PAGE_SIZE, "far", 5.0), {1: TEXTS, 2: [1.0]}),
     of_sections(
         "create_device", lambda w: (w.machine.memory.pfns.frames - 4, 1, RW, "device"), {3: TEXTS}
     ),
@@ -300,7 +304,8 @@ INNER = {  # what the executive calls, and what takes nothing
     SectionObjects: "check slots",
     VirtualMemory: "check close statistics",
     PageFiles: "check entry fetch grow place runs statistics take use write",
-    MemoryObject: "admit data_request data_return end let_go prohibits ready statistics",
+    Control: "ready",
+    MemoryObject: "admit data_request data_return end let_go prohibits receive statistics",
 }
 
 

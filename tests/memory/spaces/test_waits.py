@@ -13,7 +13,6 @@ import pytest
 import octavo
 from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.mmukernels import WRITE
-from octavo.memory.pagers.external.asking import resident_pages
 from octavo.memory.pagers.external.messages import Access, Return
 from octavo.memory.pagers.pagefile import is_paged
 from octavo.memory.spaces.addressspace import Allocate, Free
@@ -416,7 +415,8 @@ def test_what_is_written_while_pages_go_back_is_not_dropped() -> None:
     machine.run(
         world.control.lock_request(0, 8 * PAGE_SIZE, flush=True)
     )  # asked for nothing, it drops all
-    assert not resident_pages(machine.memory, world.control.section, 0, 8)
+    segment = world.kept.section.segments[0]  # page 40 is there
+    assert not machine.memory.physical.links[segment.base : segment.base + 8].any()
 
 
 def test_a_view_mapped_while_the_last_one_is_put_away() -> None:
@@ -448,7 +448,7 @@ def test_a_lock_that_comes_with_the_page_holds() -> None:
     assert ("unlock", 3, int(Access.WRITE)) in world.book.log and world.read(3)[:4] == b"mine"
     world.machine.run(world.control.lock_request(3 * PAGE_SIZE, PAGE_SIZE, lock=Access.WRITE))
     assert world.read(3)[:4] == b"mine"
-    world.book.manner, world.control.timeout = "never unlocks", 0.1
+    world.book.manner, world.kept.timeout = "never unlocks", 0.1
     fails(Status.IO_TIMEOUT, world.write, 3, b"no")
     assert (
         world.read(3)[:4] == b"mine"
@@ -478,5 +478,5 @@ def test_a_view_that_goes_while_the_pager_thinks() -> None:
         )
     assert error.value.status == Status.ACCESS_VIOLATION
     world.machine.run(world.machine.scheduler.sleep(1))
-    assert len(world.book.requests()) == asked and not world.control.section.segments
+    assert len(world.book.requests()) == asked and not world.kept.section.segments
     world.machine.check()

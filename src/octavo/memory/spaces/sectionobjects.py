@@ -30,7 +30,8 @@ from octavo.memory.frames.pagelists import PRIORITIES
 from octavo.memory.manager import MemoryManager
 from octavo.memory.pagers.defaultpager import DefaultPager
 from octavo.memory.pagers.external.memoryobject import TIMEOUT_SECONDS, MemoryObject
-from octavo.memory.pagers.external.messages import MESSAGES, ExternalPager
+from octavo.memory.pagers.external.pager import METHODS, Control, ExternalPager, attach
+from octavo.memory.pagers.external.residentpages import ResidentPages
 from octavo.memory.pages.section import Section
 from octavo.memory.pages.segmenttable import BASES_IN_FRAME
 from octavo.memory.spaces.commit import Commitment
@@ -161,31 +162,44 @@ class SectionObjects:
 
     def create_external(
         self, pager: ExternalPager, size: int, name: str, timeout: float = TIMEOUT_SECONDS
-    ) -> tuple[SectionObject, MemoryObject]:
+    ) -> tuple[SectionObject, Control]:
         """A section whose data `pager` keeps (Mach: a memory object), which has `timeout` seconds
         for an answer, and its control.
 
         StatusError INVALID_PARAMETER, INVALID_PARAMETER_4 (size), OBJECT_NAME_COLLISION,
         OBJECT_NAME_INVALID.
         """
-        numbers(size=size)
-        seconds(timeout, "the time that a pager has")
-        if any(not callable(getattr(pager, message, None)) for message in MESSAGES):
+        if any(not callable(getattr(pager, method, None)) for method in METHODS):
             raise StatusError(
                 Status.INVALID_PARAMETER,
-                f"{shown(pager)} is no pager: it takes {', '.join(MESSAGES)}",
+                f"{shown(pager)} is no pager: it takes {', '.join(METHODS)}",
             )
+        made, kept = self.create_memory_object(size, name, timeout)
+        return made, attach(self.memory.scheduler, pager, name, kept.messages, kept.receive)
+
+    def create_memory_object(
+        self, size: int, name: str, timeout: float = TIMEOUT_SECONDS
+    ) -> tuple[SectionObject, MemoryObject]:
+        """As `create_external`, for a pager that is elsewhere: somebody carries the object's
+        `messages` to it, and what it says to the object's `receive`. Raises the same.
+        """
+        numbers(size=size)
+        seconds(timeout, "the time that a pager has")
         if size <= 0 or pages_for(size) > self.most_pages:
             raise StatusError(
                 Status.INVALID_PARAMETER_4, f"a memory object cannot have {counted(size, 'byte')}"
             )
         self._check_name(name)
-        control = MemoryObject(self.memory, pager, name, size, timeout)
-        pages, protect = control.section.pages, Protect.EXECUTE_READWRITE
+        memory = self.memory
+        resident = ResidentPages(
+            memory.residency, memory.writeback, memory.faults, memory.pageout.low
+        )
+        kept = MemoryObject(memory.scheduler, resident, name, size, timeout)
+        pages, protect = kept.section.pages, Protect.EXECUTE_READWRITE
         shape = Stretch(0, pages, protect, [(0, pages, protect)])
-        made = SectionObject(name, control.section, size, protect, Attribute.COMMIT, shape)
-        made.control = control
-        return self._add(made, name), control
+        made = SectionObject(name, kept.section, size, protect, Attribute.COMMIT, shape)
+        made.control = kept
+        return self._add(made, name), kept
 
     def create_device(
         self, first: int, pages: int, protect: int = Protect.READWRITE, name: str = ""

@@ -1,9 +1,8 @@
-"""A memory object: a section whose pager is external, and the kernel's end of the protocol (the
-control).
+"""A memory object: a section whose pager is external, and the kernel's end of the protocol.
 
-    fault --> Faults --> data_request ----------message-----------> pager
+    fault --> Faults --> DataRequest -----------message-----------> pager
                              ^                                        |
-                             '--- data_supply, _unavailable, _error --'
+                             '--- DataSupply, Unavailable, Error -----'
 
 The faulting thread waits for the pages it needs only, `timeout` seconds at most.
 
@@ -13,56 +12,85 @@ a cluster are left out; one that does not answer costs each who needs its pages 
 MOST_TIMEOUTS of them in a row end the object until its pager shows life; one that does not take
 pages back keeps its own pages modified, `quota` of them at most, and nobody else's.
 
-A pager is asked for whole clusters once it has set a cluster size by `change_attributes`. One that
-has not knows single pages only: each request is split, and a DeprecationWarning says so once a
-pager.
+A pager is asked for whole clusters once it has set a cluster size by `ChangeAttributes`. One that
+has not knows single pages only: each request is split, and a DeprecationWarning says so once an
+object.
 """
 
 from __future__ import annotations
 
 import warnings
-import weakref
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
-from octavo.arguments import given, named, numbers, octets
+from octavo.arguments import given, invalid, named, numbers, octets
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES
-from octavo.memory.manager import MemoryManager
-from octavo.memory.pagers.external.asking import Request, alike, resident_pages, want_back
-from octavo.memory.pagers.external.messages import Access, CopyStrategy, ExternalPager, Return
+from octavo.memory.pagers.external.asked import Asked, Request
+from octavo.memory.pagers.external.messages import (
+    Access,
+    ChangeAttributes,
+    CopyStrategy,
+    DataError,
+    DataRequest,
+    DataReturn,
+    DataReturned,
+    DataSupply,
+    DataUnavailable,
+    DataUnlock,
+    Destroy,
+    FromPager,
+    Init,
+    LockCompleted,
+    LockRequest,
+    Ready,
+    Refused,
+    Return,
+    Terminate,
+    ToPager,
+)
+from octavo.memory.pagers.external.pager import Outcome
+from octavo.memory.pagers.external.residentpages import ResidentPages
 from octavo.memory.pages.section import DirtyRun, PagerTraits, Section, pages_of
 from octavo.memory.runs import run_at, with_run
 from octavo.printing import counted
 from octavo.status import Status, StatusError
+from octavo.threads.scheduler import Scheduler
 from octavo.threads.wait import Event, Queue
 
 TIMEOUT_SECONDS = 5.0
 MOST_TIMEOUTS = 3  # in a row
-MOST_MESSAGES = 1024  # that a pager has not looked at
-_warned: weakref.WeakSet[object] = weakref.WeakSet()
+MOST_MESSAGES = 1024  # that a pager has not looked at, and lock requests under way
+
+
+@dataclass(slots=True, eq=False)
+class _Returning:
+    """A run of `length` bytes from `page` on that the pager was given and has not answered for."""
+
+    page: int
+    length: int
+    done: Event = field(default_factory=Event)
+    error: StatusError | None = None
 
 
 class MemoryObject:
-    """`size` bytes that `pager` keeps; `section` is what is mapped, read and written. Made by
-    `Sections.create_external`.
+    """`size` bytes that somebody keeps who takes `messages`, and who answers by `receive`.
+    `section` is what is mapped, read and written.
     """
 
     def __init__(
         self,
-        memory: MemoryManager,
-        pager: ExternalPager,
+        scheduler: Scheduler,
+        resident: ResidentPages,
         name: str,
         size: int,
         timeout: float = TIMEOUT_SECONDS,
     ) -> None:
-        self.memory, self.pager, self.timeout = memory, pager, timeout
+        self._scheduler, self._resident, self.timeout = scheduler, resident, timeout
         self.section = Section(name, self, None, size)
-        quota = max(16, memory.physical.available // 8)
-        self.traits = PagerTraits(lazy=False, quota=quota, gate=self)
+        self.traits = PagerTraits(lazy=False, quota=resident.quota(), gate=self)
         self.may_cache = True
         self.dead: StatusError | None = None
         self.locks = [(0, self.section.pages, Access.NONE)]  # runs of pages
-        self.requests: list[Request] = []
         self.counts = dict.fromkeys(
             (
                 "requests",
@@ -76,301 +104,288 @@ class MemoryObject:
             ),
             0,
         )
+        self.messages: Queue[ToPager] = Queue(MOST_MESSAGES)
+        self._asked = Asked()
         self._ready, self._unlocked = Event(), Event()
-        self._clustered = False
-        self._asked: dict[
-            int, float
-            # pages that a pager of single pages has been asked for, and until when it may think
-            # about
-            # them
-        ] = {}
+        self._clustered = self._warned = False
         self._silent = 0  # timeouts in a row
-        self._messages: Queue[Callable[[], Awaitable[None]]] = Queue(MOST_MESSAGES)
-        memory.scheduler.serve(self._serve, f"pager of {name}")
-        self._post(lambda: pager.init(self, PAGE_SIZE))
+        self._returning: dict[int, _Returning] = {}  # by the number of the message
+        self._numbers = 0  # of DataReturns so far
+        self._locking = 0  # lock requests under way
+        self._post(Init(PAGE_SIZE, size))
 
-    # -- messages to the pager --------------------------------------------------------------------
-
-    async def _serve(self) -> None:
-        while True:
-            message = await self._messages.get()
-            try:
-                await message()
-            except Exception:  # noqa: BLE001 -- it is the pager's own failure, whatever it is
-                self.counts["refused"] += 1
-
-    def _post(self, message: Callable[[], Awaitable[None]]) -> bool:
+    def _post(self, message: ToPager) -> bool:
         """Sends a message; False when the pager has too many that it has not looked at."""
         self.counts["messages"] += 1
-        return self._messages.try_put(message)
+        return self.messages.try_put(message)
+
+    # -- pages come -------------------------------------------------------------------------------
 
     async def data_request(
         self, section: Section, page: int, buffers: list[memoryview], need: range
     ) -> int | None:
         """See `octavo.memory.pages.section.Pager`. StatusError IO_TIMEOUT, or what it said."""
         self._check_alive()
-        pages = pages_of(buffers)
-        request = Request(page, pages, (1 << need.stop) - (1 << need.start))
-        self.requests.append(request)
+        request = self._asked.open(page, pages_of(buffers), need)
         self.counts["requests"] += 1
         try:
-            if not self._ready.signalled and not await self.memory.scheduler.wait(
-                self._ready, self.timeout
-            ):
-                raise self._timed_out(f"{section.name}: its pager is not ready")
+            if not await self._scheduler.wait(self._ready, self.timeout):
+                raise self._timed_out("is not ready")
             self._ask(request, need)
-            if not request.event.signalled and not await self.memory.scheduler.wait(
-                request.event, self.timeout
-            ):
+            if not await self._scheduler.wait(request.event, self.timeout):
                 raise self._timed_out(
-                    f"{section.name}: its pager has not answered for page "
-                    f"{page + need.start} within {self.timeout:g} s"
+                    f"has not answered for page {page + need.start} within {self.timeout:g} s"
                 )
         finally:
-            self.requests.remove(request)
+            self._asked.close(request)
         if request.error is not None:
             raise request.error
-        return None if request.supplied == (1 << len(pages)) - 1 else request.supplied
+        return None if request.supplied == (1 << len(request.buffers)) - 1 else request.supplied
 
     def _ask(self, request: Request, need: range) -> None:
+        """Sends the messages of a request. Who waits comes first: a pager may supply only what a
+        message begins with.
+        """
         count = len(request.buffers)
-        if (
-            self._clustered
-        ):  # who waits comes first: a pager may supply only what a message begins with
+        if self._clustered:
             parts = [(need.start, count - need.start), *([(0, need.start)] if need.start else [])]
         else:
-            now = self.memory.scheduler.clock.now()
-            order = (*need, *(i for i in range(count) if i not in need))  # who waits comes first
-            parts = [(i, 1) for i in order if self._asked.get(request.page + i, 0) <= now]
-            self._asked.update((request.page + i, now + self.timeout) for i, _ in parts)
-            if count > 1 and self.pager not in _warned:
-                _warned.add(self.pager)
-                warnings.warn(
-                    f"the pager of {self.section.name} takes single pages only: set a "
-                    "cluster size by change_attributes",
-                    DeprecationWarning,
-                    stacklevel=2,
-                )
+            now = self._scheduler.clock.now()
+            single = self._asked.singly(request, need, now, now + self.timeout)
+            parts = [(i, 1) for i in single]
+            if count > 1:
+                self._warn()
         for i, pages in parts:
             offset, length = request.page + i << PAGE_SHIFT, pages << PAGE_SHIFT
-            # the defaults bind both now, and mypy does not infer such a lambda
-            self._post(lambda o=offset, n=length: self.pager.data_request(self, o, n, Access.READ))  # type: ignore[misc]
+            self._post(DataRequest(offset, length, Access.READ))
+
+    def _warn(self) -> None:
+        if not self._warned:
+            self._warned = True
+            text = f"the pager of {self.section.name} takes single pages only: set a cluster size"
+            warnings.warn(f"{text} by change_attributes", DeprecationWarning, stacklevel=2)
 
     def _check_alive(self) -> None:
         if self.dead is not None:
             raise self.dead
         if self._silent >= MOST_TIMEOUTS:
-            raise StatusError(
-                Status.IO_TIMEOUT,
-                f"{self.section.name}: its pager has not answered "
-                f"{counted(self._silent, 'time')} and is not asked any more",
+            times = counted(self._silent, "time")
+            raise self._error(
+                Status.IO_TIMEOUT, f"its pager has not answered {times} and is not asked any more"
             )
 
-    def _timed_out(self, text: str) -> StatusError:
+    def _timed_out(self, what: str) -> StatusError:
         self.counts["timeouts"] += 1
         self._silent += 1
-        return StatusError(Status.IO_TIMEOUT, text)
+        return self._error(Status.IO_TIMEOUT, f"its pager {what}")
+
+    def _error(self, status: Status, text: str) -> StatusError:
+        return StatusError(status, f"{self.section.name}: {text}")
+
+    # -- pages go ---------------------------------------------------------------------------------
 
     async def data_return(self, runs: Sequence[DirtyRun]) -> list[StatusError | None]:
         """See `octavo.memory.pages.section.Pager`: one message a run, and the time for all of them
         together is bounded.
         """
-        acknowledged = [self._give_back(run) for run in runs]
-        deadline = self.memory.scheduler.clock.now() + self.timeout
+        sent = [(run.page, *self._give_back(run)) for run in runs]
+        deadline = self._scheduler.clock.now() + self.timeout
         out: list[StatusError | None] = []
-        for run, (done, errors) in zip(runs, acknowledged, strict=True):
-            left = deadline - self.memory.scheduler.clock.now()
-            if not done.signalled and not (
-                left > 0 and await self.memory.scheduler.wait(done, left)
-            ):
-                errors.append(
-                    self._timed_out(
-                        f"{self.section.name}: its pager has not taken page {run.page} back"
-                    )
-                )
-            out.append(errors[0] if errors else None)
-            self.counts["returned"] += 0 if errors else sum(map(len, run.buffers)) >> PAGE_SHIFT
+        for page, number, returning in sent:
+            left = deadline - self._scheduler.clock.now()
+            done = returning.done
+            if not done.signalled and not (left > 0 and await self._scheduler.wait(done, left)):
+                returning.error = self._timed_out(f"has not taken page {page} back")
+            # An answer that comes from now on is nobody's: the pages are dirty, and go once more.
+            self._returning.pop(number, None)
+            out.append(returning.error)
+            self.counts["returned"] += 0 if returning.error else returning.length >> PAGE_SHIFT
         return out
 
-    def _give_back(self, run: DirtyRun) -> tuple[Event, list[StatusError]]:
-        """Sends the bytes of a run, a message for each stretch of pages that are alike; returns the
-        event of their being kept, and where errors will be.
-        """
-        done, errors = Event(), list[StatusError]()
-        data, precious = b"".join(run.buffers), self.section.precious
-        parts = alike(self.memory.ram, self.section, run.page, len(data) >> PAGE_SHIFT)
-
-        async def deliver() -> None:
-            try:
-                for page, count, dirty, kept in parts:
-                    at = page - run.page << PAGE_SHIFT
-                    await self.pager.data_return(
-                        self, page << PAGE_SHIFT, data[at : at + (count << PAGE_SHIFT)], dirty, kept
-                    )
-                    precious.difference_update(range(page, page + count))
-                self._silent = 0
-            except StatusError as error:
-                errors.append(error)
-            except Exception as error:  # noqa: BLE001 -- the pager's own failure
-                errors.append(
-                    StatusError(
-                        Status.IO_DEVICE_ERROR,
-                        f"{self.section.name}: its pager has failed: {error!r}",
-                    )
-                )
-            done.signal()
-
-        busy = StatusError(
-            Status.INSUFFICIENT_RESOURCES,
-            f"{self.section.name}: its pager has {MOST_MESSAGES} messages to look at",
-        )
-        refusal = self.dead or (None if self._post(deliver) else busy)
-        if refusal is not None:
-            errors.append(refusal)
-            done.signal()
-        return done, errors
+    def _give_back(self, run: DirtyRun) -> tuple[int, _Returning]:
+        """Sends the bytes of a run; returns the number of the message and where its answer goes."""
+        data = b"".join(run.buffers)
+        returning = _Returning(run.page, len(data))
+        self._numbers += 1
+        number = self._numbers
+        stretches = self._resident.stretches(self.section, run.page, len(data) >> PAGE_SHIFT)
+        if self.dead is not None:
+            returning.error = self.dead
+        elif self._post(DataReturn(number, run.page << PAGE_SHIFT, data, stretches)):
+            self._returning[number] = returning
+            return number, returning
+        else:
+            text = f"its pager has {MOST_MESSAGES} messages to look at"
+            returning.error = self._error(Status.INSUFFICIENT_RESOURCES, text)
+        returning.done.signal()
+        return number, returning
 
     # -- messages from the pager ------------------------------------------------------------------
 
-    def ready(self) -> None:
-        """The pager can be asked."""
-        self._ready.signal()
-
-    def data_supply(
-        self,
-        offset: int,
-        data: bytes | bytearray | memoryview,
-        lock: Access = Access.NONE,
-        precious: bool = False,
-    ) -> int:
-        """Whole pages of data from `offset` on, asked for or not; returns the bytes taken, which
-        end at the first page that is there already.
-
-        `lock` prohibits accesses; a `precious` page is returned when it leaves, modified or not.
-        StatusError INVALID_PARAMETER.
+    def receive(self, message: FromPager) -> Outcome:
+        """Does what a message of the pager's says, or begins to. StatusError INVALID_PARAMETER for
+        one that cannot be, INSUFFICIENT_RESOURCES for one lock request too many: nothing is done.
         """
-        view = octets(data, f"{self.section.name}: what its pager supplies")
-        first, count = self._pages(offset, len(view))
-        given(lock, Access, f"{self.section.name}: a lock")
-        self._silent = 0
-        for i in range(count):
-            part = view[i << PAGE_SHIFT : i + 1 << PAGE_SHIFT]
-            if not self._answer(first + i, part) and not self._unasked(first + i, part, precious):
-                self.counts["ignored"] += 1
-                return i << PAGE_SHIFT
-            if lock:
-                self.locks = with_run(self.locks, first + i, first + i + 1, lock)
-            if precious:  # who waits for the page runs later, and sees it
-                self.section.precious.add(first + i)
-            self.counts["supplied"] += 1
-        return len(view)
-
-    def data_unavailable(self, offset: int, length: int) -> None:
-        """The pager has nothing for these pages: they are zeros."""
-        first, count = self._pages(offset, length)
-        self._silent = 0
-        for page in sorted(
-            {page for request in self.requests for page in request.within(first, first + count)}
-        ):
-            self._answer(page, memoryview(bytes(PAGE_SIZE)))
-
-    def data_error(self, offset: int, length: int, text: str) -> None:
-        """The pager cannot give these pages: who waits for one of them gets an error, the others
-        are left out.
-        """
-        first, count = self._pages(offset, length)
-        named(text, f"{self.section.name}: an error of its pager")
-        self._silent = 0
-        for request in self.requests:
-            for page in request.within(first, first + count):
-                self._asked.pop(page, None)
-                bit = 1 << page - request.page
-                request.answered |= bit
-                if request.need & bit & ~request.supplied:
-                    request.error = StatusError(
-                        Status.IO_DEVICE_ERROR,
-                        f"{self.section.name}: its pager cannot give page {page}: {text}",
-                    )
-            request.look()
+        match message:
+            case DataSupply():
+                return Outcome(self._supply(message))
+            case LockRequest():
+                return self._begin_lock(message)
+            case DataReturned():
+                self._returned(message)
+            case DataUnavailable():
+                self._unavailable(message)
+            case DataError():
+                self._fail(message)
+            case Ready():
+                self._ready.signal()
+            case ChangeAttributes():
+                self._change(message)
+            case Destroy():
+                self._destroy(message)
+            case Refused():
+                self.counts["refused"] += 1
+            case _:
+                raise invalid(f"{self.section.name}: its pager says nothing that is known")
+        return Outcome()
 
     def _pages(self, offset: int, length: int) -> tuple[int, int]:
+        """First and number of the pages that a message is about."""
         numbers(offset=offset, length=length)
-        if (
-            offset < 0
-            or length <= 0
-            or (offset | length) & PAGE_SIZE - 1
-            or offset + length > self.section.pages << PAGE_SHIFT
-        ):
-            raise StatusError(
+        size = self.section.pages << PAGE_SHIFT
+        whole = not (offset | length) & PAGE_SIZE - 1
+        if offset < 0 or length <= 0 or not whole or offset + length > size:
+            raise self._error(
                 Status.INVALID_PARAMETER,
-                f"{self.section.name}: {length} bytes at {offset} are not whole pages of "
+                f"{length} bytes at {offset} are not whole pages of "
                 f"its {counted(self.section.size, 'byte')}",
             )
         return offset >> PAGE_SHIFT, length >> PAGE_SHIFT
 
-    def _answer(self, page: int, data: memoryview) -> bool:
-        """Fills a page that was asked for; False when it was not, or was answered before."""
-        self._asked.pop(page, None)
-        for request in self.requests:
-            i = page - request.page
-            if 0 <= i < len(request.buffers) and not request.answered >> i & 1:
-                request.buffers[i][:] = data
-                request.answered |= 1 << i
-                request.supplied |= 1 << i
-                request.look()
-                return True
-        return False
+    def _supply(self, message: DataSupply) -> int:
+        """Returns the bytes taken, which end at the first page that is there already."""
+        view = octets(message.data, f"{self.section.name}: what its pager supplies")
+        first, count = self._pages(message.offset, len(view))
+        lock = given(message.lock, Access, f"{self.section.name}: a lock")
+        self._silent = 0
+        for i in range(count):
+            part = view[i << PAGE_SHIFT : i + 1 << PAGE_SHIFT]
+            if not self._take(first + i, part, message.precious):
+                self.counts["ignored"] += 1
+                return i << PAGE_SHIFT
+            if lock:
+                self.locks = with_run(self.locks, first + i, first + i + 1, lock)
+            if message.precious:  # who waits for the page runs later, and sees it
+                self.section.precious.add(first + i)
+            self.counts["supplied"] += 1
+        return len(view)
 
-    def _unasked(self, page: int, data: memoryview, precious: bool) -> bool:
-        """Takes a page that nobody asked for to its list; False when it is there already, or frames
-        are wanted elsewhere.
-        """
-        physical = self.memory.physical
-        if physical.buddy.free_frames < self.memory.pageout.low:
-            return False
-        adopted = self.memory.residency.adopt(self.section, page)
-        if adopted is None:
-            return False
-        segment, frame = adopted
-        physical.ram.frame(frame)[:] = data
-        if precious:
-            self.memory.writeback.mark(segment, 1 << page % SEGMENT_PAGES, written=False)
-        self.memory.residency.deactivate(segment, frame)
-        self.counts["unasked"] += 1
-        return True
+    def _take(self, page: int, data: memoryview, precious: bool) -> bool:
+        """Takes a page, asked for or not; False when it is there already or cannot be had."""
+        if self._asked.answer(page, data):
+            return True
+        taken = self._resident.take_in(self.section, page, data, precious)
+        self.counts["unasked"] += taken
+        return taken
 
-    async def lock_request(
-        self,
-        offset: int,
-        length: int,
-        give: Return = Return.NONE,
-        flush: bool = False,
-        lock: Access | None = None,
-    ) -> None:
-        """Changes locks (None: as they are), returns resident pages, then drops them with `flush`;
-        then sends lock_completed.
+    def _unavailable(self, message: DataUnavailable) -> None:
+        first, count = self._pages(message.offset, message.length)
+        self._silent = 0
+        for page in self._asked.pages(first, first + count):
+            self._asked.answer(page, memoryview(bytes(PAGE_SIZE)))
 
-        What is modified while others are returned stays. StatusError INVALID_PARAMETER, or that of
-        a return that failed; then nothing is dropped.
-        """
-        first, count = self._pages(offset, length)
-        given(give, Return, f"{self.section.name}: the pages to give back")
-        given(Access.NONE if lock is None else lock, Access, f"{self.section.name}: a lock")
+    def _fail(self, message: DataError) -> None:
+        first, count = self._pages(message.offset, message.length)
+        text = named(message.text, f"{self.section.name}: an error of its pager")
+        self._silent = 0
+
+        def error(page: int) -> StatusError:
+            return self._error(Status.IO_DEVICE_ERROR, f"its pager cannot give page {page}: {text}")
+
+        self._asked.fail(first, first + count, error)
+
+    def _returned(self, message: DataReturned) -> None:
+        """A run has been kept, or not. An answer to what was not asked, or twice, is ignored."""
+        numbers(number=message.number)
+        text = named(message.text, f"{self.section.name}: an error of its pager")
+        returning = self._returning.pop(message.number, None)
+        if returning is None:
+            self.counts["ignored"] += 1
+            return
+        if message.status:
+            returning.error = StatusError(_status(message.status), text)
+        else:
+            self._silent = 0
+            end = returning.page + (returning.length >> PAGE_SHIFT)
+            self.section.precious.difference_update(range(returning.page, end))
+        returning.done.signal()
+
+    def _begin_lock(self, message: LockRequest) -> Outcome:
+        """Changes locks at once; what has to be returned and dropped is by a thread of its own."""
+        name = self.section.name
+        first, count = self._pages(message.offset, message.length)
+        given(message.give, Return, f"{name}: the pages to give back")
+        lock = message.lock
+        given(Access.NONE if lock is None else lock, Access, f"{name}: a lock")
+        if self._locking >= MOST_MESSAGES:
+            text = f"its pager has {MOST_MESSAGES} lock requests under way"
+            raise self._error(Status.INSUFFICIENT_RESOURCES, text)
         if lock is not None:
             self.locks = with_run(self.locks, first, first + count, lock)
             for view in self.section.views:
                 view.forget(first, first + count)
             self._unlocked.signal()
             self._unlocked = Event()
-        writeback = self.memory.writeback
-        if give == Return.ALL:
-            for page in resident_pages(self.memory, self.section, first, first + count):
-                await want_back(self.memory, self.section, page)
-        if give != Return.NONE:
-            await writeback.flush(self.section, first, first + count)
-        if flush:
-            await writeback.purge(self.section, first, first + count, dirty=give == Return.NONE)
-        self._post(lambda: self.pager.lock_completed(self, offset, length))
+        outcome = Outcome(done=Event())
+        self._locking += 1
+        self._scheduler.start(self._finish_lock(message, outcome), f"lock request of {name}")
+        return outcome
+
+    async def _finish_lock(self, message: LockRequest, outcome: Outcome) -> None:
+        first, count = message.offset >> PAGE_SHIFT, message.length >> PAGE_SHIFT
+        status, text = 0, ""
+        try:
+            await self._resident.give_back(
+                self.section, first, first + count, message.give, bool(message.flush)
+            )
+        except StatusError as error:
+            outcome.error, status, text = error, error.status, error.text
+        finally:
+            self._locking -= 1
+        self._post(LockCompleted(message.offset, message.length, status, text))
+        assert outcome.done is not None
+        outcome.done.signal()
+
+    def _change(self, message: ChangeAttributes) -> None:
+        size, strategy = message.cluster_size, message.copy_strategy
+        if strategy is not None:
+            given(strategy, CopyStrategy, f"{self.section.name}: a copy strategy")
+        if size is not None:
+            self.traits = replace(self.traits, cluster=self._cluster(size))
+            self._clustered = True
+        if message.may_cache is not None:
+            self.may_cache = message.may_cache
+        if strategy is not None:
+            self.traits = replace(self.traits, eager=strategy == CopyStrategy.NONE)
+
+    def _cluster(self, size: int) -> int:
+        """Pages of a cluster of `size` bytes. StatusError INVALID_PARAMETER."""
+        numbers(cluster_size=size)
+        pages = max(size, PAGE_SIZE) >> PAGE_SHIFT
+        if size < 0 or size & PAGE_SIZE - 1 or pages & pages - 1 or pages > SEGMENT_PAGES:
+            raise self._error(
+                Status.INVALID_PARAMETER,
+                f"a cluster of {size} bytes is not a power of two of up to {SEGMENT_PAGES} pages",
+            )
+        return pages
+
+    def _destroy(self, message: Destroy) -> None:
+        text = named(message.text, f"{self.section.name}: why its pager gives it up")
+        self.dead = self._error(Status.IO_DEVICE_ERROR, f"its pager has given it up: {text}")
+        self._asked.end(self.dead)
+        self._unlocked.signal()
+
+    # -- locks ------------------------------------------------------------------------------------
 
     def prohibits(self, page: int, write: bool) -> bool:
         """See `octavo.memory.pages.section.Gate`."""
@@ -382,62 +397,9 @@ class MemoryObject:
         while self.prohibits(page, write):
             self._check_alive()
             event = self._unlocked
-            self._post(lambda: self.pager.data_unlock(self, page << PAGE_SHIFT, PAGE_SIZE, wanted))
-            if not await self.memory.scheduler.wait(event, self.timeout):
-                raise self._timed_out(
-                    f"{self.section.name}: its pager has not unlocked page {page}"
-                )
-
-    def change_attributes(
-        self,
-        cluster_size: int | None = None,
-        may_cache: bool | None = None,
-        copy_strategy: CopyStrategy | None = None,
-    ) -> None:
-        """Sets the bytes that one data_request may ask for (0: a page), whether pages stay without
-        a view, and how copies are made.
-
-        StatusError INVALID_PARAMETER for a cluster that is not a power of two of pages, or more
-        than a segment.
-        """
-        given(
-            CopyStrategy.DELAY if copy_strategy is None else copy_strategy,
-            CopyStrategy,
-            f"{self.section.name}: a copy strategy",
-        )
-        if cluster_size is not None:
-            numbers(cluster_size=cluster_size)
-            pages = max(cluster_size, PAGE_SIZE) >> PAGE_SHIFT
-            if (
-                cluster_size & PAGE_SIZE - 1
-                or pages & pages - 1
-                or not 0 < pages <= SEGMENT_PAGES
-                or cluster_size < 0
-            ):
-                raise StatusError(
-                    Status.INVALID_PARAMETER,
-                    f"{self.section.name}: a cluster of {cluster_size} bytes is not a "
-                    f"power of two of up to {SEGMENT_PAGES} pages",
-                )
-            self._clustered, self.traits = True, replace(self.traits, cluster=pages)
-        if may_cache is not None:
-            self.may_cache = may_cache
-        if copy_strategy is not None:
-            self.traits = replace(self.traits, eager=copy_strategy == CopyStrategy.NONE)
-
-    def destroy(self, text: str) -> None:
-        """The pager gives the object up: whoever waits, and whoever comes, gets an error.
-
-        StatusError INVALID_PARAMETER.
-        """
-        named(text, f"{self.section.name}: why its pager gives it up")
-        self.dead = StatusError(
-            Status.IO_DEVICE_ERROR, f"{self.section.name}: its pager has given it up: {text}"
-        )
-        for request in self.requests:
-            request.error = self.dead
-            request.event.signal()
-        self._unlocked.signal()
+            self._post(DataUnlock(page << PAGE_SHIFT, PAGE_SIZE, wanted))
+            if not await self._scheduler.wait(event, self.timeout):
+                raise self._timed_out(f"has not unlocked page {page}")
 
     # -- the end ----------------------------------------------------------------------------------
 
@@ -447,24 +409,25 @@ class MemoryObject:
 
         What is modified meanwhile, through another view, stays.
         """
-        try:
-            await self.memory.writeback.flush(self.section)
-        except StatusError as error:
-            self.memory.writeback.errors.note(self.section, error)
-        else:
-            await self.memory.writeback.purge(self.section, 0, dirty=False)
+        await self._resident.put_away(self.section)
 
     async def end(self) -> None:
         """The object ends: modified pages are returned if the pager takes them, and it is told."""
         if self.dead is None:
             await self.let_go()
-        self.section.size = 0
-        await self.memory.writeback.purge(self.section, 0)
-        self.memory.writeback.errors.forget(self.section)
-        self._post(lambda: self.pager.terminate(self))
+        await self._resident.drop_all(self.section)
+        self._post(Terminate())
 
     def statistics(self) -> dict[str, int]:
         """Requests, messages, pages supplied, unasked, ignored, returned; timeouts, and messages
         that the pager refused.
         """
         return dict(self.counts)
+
+
+def _status(number: int) -> Status:
+    """The status of a number that a pager gave; IO_DEVICE_ERROR for one that there is not."""
+    try:
+        return Status(number)
+    except ValueError:
+        return Status.IO_DEVICE_ERROR

@@ -1,0 +1,100 @@
+"""What an external pager is asked for and has not answered yet.
+
+A request is open from `open` to `close`, while a thread waits for it; answers come page by page, in
+any order. Each page is answered once; what comes then is nobody's answer.
+
+A pager of single pages may think about each for a while: it is not asked for one again before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from octavo.status import StatusError
+from octavo.threads.wait import Event
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """Pages [page, page + len(buffers)) that were asked for. Bit i of masks: page `page` + i."""
+
+    page: int
+    buffers: list[memoryview]  # one a page
+    need: int
+    answered: int = 0
+    supplied: int = 0
+    error: StatusError | None = None
+    event: Event = field(default_factory=Event)
+
+    def within(self, first: int, end: int) -> range:
+        """Its pages among [first, end)."""
+        return range(max(first, self.page), min(end, self.page + len(self.buffers)))
+
+    def look(self) -> None:
+        """Wakes who waits when all that is needed has been answered, or cannot be."""
+        if self.error is not None or self.need & ~self.answered == 0:
+            self.event.signal()
+
+
+class Asked:
+    """The open requests of one memory object."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self._until: dict[int, float] = {}  # single pages, and when they may be asked for again
+
+    def open(self, page: int, buffers: list[memoryview], need: range) -> Request:
+        """A request from `page` on, a buffer a page; somebody waits for its pages `need`."""
+        request = Request(page, buffers, (1 << need.stop) - (1 << need.start))
+        self.requests.append(request)
+        return request
+
+    def close(self, request: Request) -> None:
+        """Nobody waits for it any more."""
+        self.requests.remove(request)
+
+    def singly(self, request: Request, need: range, now: float, until: float) -> list[int]:
+        """The pages of a request, from 0, that a pager of single pages is to be asked for now, who
+        waits first; it may think about them until then.
+        """
+        order = (*need, *(i for i in range(len(request.buffers)) if i not in need))
+        out = [i for i in order if self._until.get(request.page + i, 0) <= now]
+        self._until.update((request.page + i, until) for i in out)
+        return out
+
+    def pages(self, first: int, end: int) -> list[int]:
+        """The pages among [first, end) that somebody asks for, ascending."""
+        return sorted({page for request in self.requests for page in request.within(first, end)})
+
+    def answer(self, page: int, data: memoryview) -> bool:
+        """Fills a page that was asked for; False when it was not, or was answered before."""
+        self._until.pop(page, None)
+        for request in self.requests:
+            i = page - request.page
+            if 0 <= i < len(request.buffers) and not request.answered >> i & 1:
+                request.buffers[i][:] = data
+                request.answered |= 1 << i
+                request.supplied |= 1 << i
+                request.look()
+                return True
+        return False
+
+    def fail(self, first: int, end: int, error: Callable[[int], StatusError]) -> None:
+        """The pages among [first, end) do not come: who waits for one gets the error made for it,
+        the others are left out.
+        """
+        for request in self.requests:
+            for page in request.within(first, end):
+                self._until.pop(page, None)
+                bit = 1 << page - request.page
+                request.answered |= bit
+                if request.need & bit & ~request.supplied:
+                    request.error = error(page)
+            request.look()
+
+    def end(self, error: StatusError) -> None:
+        """Nothing more comes: who waits gets the error."""
+        for request in self.requests:
+            request.error = error
+            request.event.signal()
