@@ -55,7 +55,7 @@ preempt: .venv/test
 .venv/octavo: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Octavo needs Python 3.11 or later; set PYTHON=python3.11, say" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -e .
+	$(BIN)/pip install -q -e '.[kernels]'
 	touch $@
 
 .venv/test: .venv/octavo

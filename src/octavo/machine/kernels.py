@@ -22,6 +22,10 @@ together and from the value of every constant that they use, wherever that is de
 (`octavo.machine.abi` has those that others share): neither a changed callee nor a changed constant
 leaves a stale caller. A name that is neither a number nor a kernel of these modules is refused.
 
+Numba is an extra of the package. Where it is not installed, `compile_kernels` gives the interpreted
+functions, on memoryviews of the arrays: they do the same, 50 to 200 times slower. What would take
+them longer than some ten seconds asks for the compiler in a sentence, by `need_compiler`.
+
 With NUMBA_DISABLE_JIT=1 `compile_kernels` gives the interpreted functions, and a negative index,
 which wraps around in Python and lies outside of the array when compiled, is an AssertionError
 there.
@@ -37,12 +41,18 @@ Source: rule 4 of docs/principles.md. Numba has no atomics; these are LLVM's, se
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from types import CodeType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any, Protocol, TypeVar
+
+from octavo.printing import counted
+from octavo.status import Status, StatusError
+
+MOST_INTERPRETED = 1 << 21  # references in one call: 2 to 12 s, at 0.8 to 5.5 us each
 
 
 class Ints(Protocol):
@@ -188,30 +198,58 @@ class _Checked:
         return len(self.view)
 
 
-def _on_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Called with arrays, works on views of them: their elements are Python's integers, which do
-    not overflow.
+def _on_arrays(modules: tuple[ModuleType, ...], view: Callable[[Any], Any]) -> SimpleNamespace:
+    """The interpreted kernels; called with arrays, they work on views of them: their elements are
+    Python's integers, which do not overflow.
     """
 
-    def call(*arguments: Any) -> Any:
-        return function(
-            *(_Checked(a) if hasattr(a, "__array_interface__") else a for a in arguments)
-        )
+    def on(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            return function(
+                *(view(a) if hasattr(a, "__array_interface__") else a for a in arguments)
+            )
 
-    return call
+        return call
+
+    kernels = vars(interpreted(*modules))
+    return SimpleNamespace(**{name: on(f) if callable(f) else f for name, f in kernels.items()})
+
+
+@functools.cache
+def has_compiler() -> bool:
+    """True when Numba can be imported, which takes 0.3 s at the first call."""
+    try:
+        import_module("numba")
+    except ImportError:  # it is not installed, or not for this Python or NumPy
+        return False
+    return True
+
+
+def need_compiler(references: int, what: str) -> None:
+    """Looks whether so many references may be left to the interpreter where there is no compiler.
+
+    StatusError NOT_SUPPORTED, which says how it can be had.
+    """
+    if references > MOST_INTERPRETED and not has_compiler():
+        raise StatusError(
+            Status.NOT_SUPPORTED,
+            f"{what} of {counted(references, 'reference')} needs compiled kernels: "
+            "pip install 'octavo[kernels]'",
+        )
 
 
 def compile_kernels(*modules: ModuleType) -> SimpleNamespace:
-    """The kernels of the modules, lowest first, compiled together at the first call. `compiled`
-    says whether they are.
+    """The kernels of the modules, lowest first, compiled together at the first call, or interpreted
+    where there is no compiler. `compiled` says whether they are.
     """
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
-        kernels = interpreted(*modules)
-        return SimpleNamespace(
-            **{name: _on_arrays(f) if callable(f) else f for name, f in vars(kernels).items()}
-        )
+        return _on_arrays(modules, _Checked)
     if modules not in _compiled:
-        _compiled[modules] = _compile(modules)
+        _compiled[modules] = (
+            _compile(modules)
+            if has_compiler()
+            else _on_arrays(modules, lambda array: memoryview(array.data))
+        )
     return _compiled[modules]
 
 
@@ -234,7 +272,7 @@ def _compile(modules: tuple[ModuleType, ...]) -> SimpleNamespace:
 
     from octavo.machine import atomics
 
-    numba: Any = import_module("numba")  # 0.3 s, which most starts do not need to spend
+    numba: Any = import_module("numba")
     mark = digest(*modules)
     done: dict[str, Any] = {**atomics.build(), "_index": numba.types.uintp}
     suppliers = _suppliers(modules)

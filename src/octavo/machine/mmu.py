@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from octavo.machine import mmukernels as k
-from octavo.machine.kernels import compile_kernels
+from octavo.machine.kernels import compile_kernels, need_compiler
 from octavo.machine.paging import PageTableFormat
 from octavo.machine.ram import Ram
 from octavo.status import Status, StatusError
@@ -110,8 +110,12 @@ class SoftMmu:
             self.load(cpu, root)
 
     def run(self, cpu: int, refs: References | Sequence[int], start: int = 0) -> PageFault | None:
-        """Runs references from `start` on; None when all went through, else the first fault."""
+        """Runs references from `start` on; None when all went through, else the first fault.
+
+        StatusError NOT_SUPPORTED for more than the interpreter may have, where Numba is missing.
+        """
         end = len(refs)
+        need_compiler(end - start, "a run")
         with self._locks[cpu]:
             if end - start >= COMPILE_FROM or isinstance(refs, np.ndarray):
                 at = int(

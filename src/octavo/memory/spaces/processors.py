@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from octavo.arguments import invalid, whole
+from octavo.machine.kernels import need_compiler
 from octavo.machine.mmu import PageFault, References, SoftMmu
 from octavo.machine.mmukernels import EXECUTE, FAULT_FETCH, FAULT_WRITE, READ, WRITE
 from octavo.memory.spaces.bulk import Bulk
@@ -22,6 +23,7 @@ class Processors:
         """See `VirtualMemory.run`."""
         _check(refs)
         whole(cpu, "the CPU to run on", 0, len(self.mmu.states) - 1)
+        need_compiler(len(refs), "a run")
         at = faults = 0
         while True:
             space.check_alive()

@@ -222,7 +222,7 @@ class VirtualMemory:
 
         StatusError of the first fault that cannot be resolved; those before it have been made.
         INVALID_PARAMETER for a CPU that is not there, and for references that are not a row of
-        int64.
+        int64; NOT_SUPPORTED for more of them than the interpreter may have, where Numba is missing.
         """
         given(space, AddressSpace, "a space to run in")
         return await self._processors.run(space, refs, cpu)

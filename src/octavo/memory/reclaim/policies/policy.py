@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from octavo.arguments import invalid, label, shown, whole
-from octavo.machine.kernels import Ints, compile_kernels, interpreted
+from octavo.machine.kernels import Ints, compile_kernels, interpreted, need_compiler
 from octavo.machine.ram import MAX_FRAMES
 from octavo.memory.reclaim.policies import MODULES, lists, replay
 from octavo.status import Status, StatusError
@@ -138,7 +138,8 @@ class Policy:
         key that each has evicted (-1: none).
 
         StatusError INVALID_PARAMETER for keys that are no row of int64, for a policy in use, and
-        for more pages than frames.
+        for more pages than frames; NOT_SUPPORTED for more keys than the interpreter may have, where
+        Numba is missing.
         """
         if not isinstance(keys, np.ndarray) or keys.dtype != np.int64 or keys.ndim != 1:
             raise invalid(
@@ -156,6 +157,7 @@ class Policy:
                 f"{self.name}: a replay needs an empty policy, a capacity within its "
                 "frames, and keys from 0 on",
             )
+        need_compiler(len(keys), f"{self.name}: a replay")
         bits = max(4, (2 * self.capacity).bit_length())
         index = np.zeros(1 << bits, np.int64)
         victims = np.full(len(keys), -1, np.int64)
