@@ -429,7 +429,9 @@ class Volume:
 
     def statistics(self) -> dict[str, object]:
         """What the file system and its device have done."""
-        return self.core.statistics()
+        from octavo.statistics import of
+
+        return of(self.core.statistics())
 
 
 def _bytes(path: str, data: Any) -> bytes:

@@ -157,6 +157,16 @@ class System:
         return self._kernel
 
     @property
+    def kernel_made(self) -> bool:
+        """True once `kernel` was used: looking at it makes it."""
+        return self._kernel is not None
+
+    @property
+    def virtual_made(self) -> bool:
+        """True once `virtual` was used: looking at it makes it."""
+        return self._virtual is not None
+
+    @property
     def virtual(self) -> VirtualMemory:
         """Address spaces, the soft MMU and page files; made when first asked for."""
         if self._virtual is None:
@@ -286,12 +296,14 @@ class System:
 
     def statistics(self) -> dict[str, object]:
         """What every part of the system has done, as nested dictionaries."""
+        from octavo.statistics import of
+
         return {
-            "memory": self.memory.statistics(),
-            "cache": self.cache.statistics(),
-            "kernel": self._kernel.statistics() if self._kernel is not None else None,
-            "virtual": self._virtual.statistics() if self._virtual is not None else None,
-            "scheduler": self.scheduler.statistics(),
+            "memory": of(self.memory.statistics()),
+            "cache": of(self.cache.statistics()),
+            "kernel": of(self._kernel.statistics()) if self._kernel is not None else None,
+            "virtual": of(self._virtual.statistics()) if self._virtual is not None else None,
+            "scheduler": of(self.scheduler.statistics()),
             "volumes": {letter: volume.statistics() for letter, volume in self.volumes.items()},
         }
 

@@ -100,7 +100,7 @@ class PoolMachine(RuleBasedStateMachine):
         """Chains, lists, tags, quota and frames."""
         self.pool.check()
         self.physical.check()
-        assert self.pool.statistics()["allocations"] == len(self.model)
+        assert self.pool.statistics().allocations == len(self.model)
         assert {row[0]: row[1] for row in self.pool.leaks()} == {
             t: sum(1 for _, tag in self.model.values() if tag == t)
             for t in {tag for _, tag in self.model.values()}
@@ -115,7 +115,7 @@ class PoolMachine(RuleBasedStateMachine):
             self.pool.free(address)
         self.trim()
         statistics = self.pool.statistics()
-        assert (statistics["free"], statistics["expanded"], statistics["bytes"]) == (
+        assert (statistics.free, statistics.expanded, statistics.bytes) == (
             16,
             0,
             0,
@@ -155,9 +155,9 @@ def test_expansion_runs_of_3_and_4_pages() -> None:
     three, four = pages.allocate(3), pages.allocate(4)
     before = physical.available
     pages.free(three, 3)
-    assert physical.available == before and pages.statistics()["expanded"] == 7
+    assert physical.available == before and pages.statistics().expanded == 7
     pages.free(four, 4)
-    assert physical.available == before + 4 and pages.statistics()["expanded"] == 3
+    assert physical.available == before + 4 and pages.statistics().expanded == 3
     assert pages.allocate(3) == three
     with pytest.raises(StatusError, match="were not allocated so"):
         pages.free(three, 2)
@@ -297,7 +297,7 @@ def test_the_kth_frame_fails() -> None:
         pool.trim()
         assert isinstance(pool.pages, RegionPages)
         pool.pages.reap()
-        assert pool.statistics()["free"] == 4 and physical.available == frames - 4 - len(
+        assert pool.statistics().free == 4 and physical.available == frames - 4 - len(
             space.tables.tables
         )
 
@@ -389,7 +389,7 @@ def test_special_pool_is_not_left_unseen(place: str, size: int) -> None:
         pool.free(address)
         with pytest.raises(StatusError, match="nothing is mapped"):
             pool.space.write(address, b"x")  # after it was freed
-    assert pool.specials is not None and pool.specials.ptes.statistics()["clusters"] == 1
+    assert pool.specials is not None and pool.specials.ptes.statistics().clusters == 1
     pool.check()
 
 
@@ -596,13 +596,13 @@ def test_pages_to_the_last(initial: int, most: int, expansion: int, seed: int) -
     while address := pages.allocate(1):
         model[address] = (1, pages.space.read(address, PAGE_SIZE))
     assert full and pages.allocate(1) == 0
-    assert sum(n for n, _ in model.values()) + pages.statistics()["free"] <= limit
+    assert sum(n for n, _ in model.values()) + pages.statistics().free <= limit
     for address, (count, data) in model.items():
         assert pages.space.read(address, count * PAGE_SIZE) == data
         pages.free(address, count)
     pages.reap()
     pages.check()
-    assert (pages.statistics()["free"], pages.statistics()["expanded"]) == (initial, 0)
+    assert (pages.statistics().free, pages.statistics().expanded) == (initial, 0)
     if initial:
         assert pages.allocate(initial)
 
@@ -617,7 +617,7 @@ def test_special_pool_to_the_last_system_pte() -> None:
         while True:
             got.append(pool.allocate(20, "Spec"))
             pool.space.write(got[-1], got[-1].to_bytes(8, "little") * 2)
-    assert len(got) == (200 - 33) // 3 and pool.statistics()["allocations"] == len(got)
+    assert len(got) == (200 - 33) // 3 and pool.statistics().allocations == len(got)
     pool.check()
     physical.check()
     pool.free(got.pop(7))
@@ -626,5 +626,5 @@ def test_special_pool_to_the_last_system_pte() -> None:
     for address in got:
         assert pool.space.read(address, 16) == address.to_bytes(8, "little") * 2
         pool.free(address)
-    assert pool.specials.ptes.statistics()["largest"] == 200 - 33
+    assert pool.specials.ptes.statistics().largest == 200 - 33
     pool.check()

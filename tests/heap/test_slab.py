@@ -96,7 +96,7 @@ class SlabMachine(RuleBasedStateMachine):
         before = self.physical.buddy.free_frames
         freed = self.cache.reap()
         assert self.physical.buddy.free_frames == before + freed
-        assert self.cache.statistics()["empty_slabs"] == 0
+        assert self.cache.statistics().empty_slabs == 0
 
     @invariant()
     def agrees(self) -> None:
@@ -207,9 +207,7 @@ def test_colours_move_slabs_apart() -> None:
     """Objects of successive slabs begin at different offsets, as far as the slack allows."""
     cache = SlabCaches(make_memory()).create("big", 1352, 8)
     starts = {cache.allocate() % PAGE_SIZE for _ in range(24)}
-    assert (
-        cache.statistics()["colours"] > 1 and len(starts) > cache.statistics()["objects_per_slab"]
-    )
+    assert cache.statistics().colours > 1 and len(starts) > cache.statistics().objects_per_slab
 
 
 @pytest.mark.parametrize("verify", [False, True])
@@ -561,7 +559,7 @@ def test_no_object_is_lost_or_given_twice(threads: int) -> None:
     assert all(r >= 0 for r in results), results
     held = [int(g) for m in mine for g in m if g]
     assert len(held) == len(set(held)) == sum(results) == cache.objects
-    frames = cache.statistics()["slabs"] << cache.state[slabkernels.ORDER]
+    frames = cache.statistics().slabs << cache.state[slabkernels.ORDER]
     physical.pfns.counts[State.FREE] -= frames
     physical.pfns.counts[State.ACTIVE] += frames
     physical.pfns.wired += frames

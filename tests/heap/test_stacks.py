@@ -18,6 +18,7 @@ from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.paging import FORMATS
 from octavo.memory.frames.physical import PhysicalMemory
 from octavo.memory.spaces.addressspace import Free
+from octavo.statistics import SystemPtesStatistics
 from octavo.status import Status, StatusError
 from tests.heap.test_slab import make_memory
 from tests.machines import Machine, emptied, fails
@@ -82,13 +83,9 @@ def test_exectos_cases() -> None:
     runs = [ptes.reserve(n) for n in (1, 5, 100, 7, 1)]
     for index in (runs[3], runs[0], runs[4], runs[2], runs[1]):
         ptes.release(index)
-    assert ptes.statistics() == {
-        "count": 22000,
-        "free": 21967,
-        "clusters": 1,
-        "largest": 21967,
-        "failures": 0,
-    }
+    assert ptes.statistics() == SystemPtesStatistics(
+        count=22000, free=21967, clusters=1, largest=21967, failures=0
+    )
     ptes = SystemPtes(43, 33)
     high = ptes.reserve(1)  # 42
     middle = ptes.reserve(1)  # 41
@@ -160,7 +157,7 @@ def test_growth_in_steps_to_the_limit() -> None:
     with pytest.raises(StatusError, match="deep: stack overflow"):
         stacks.space.touch(stack.limit - PAGE_SIZE)
     stacks.free(stack)
-    assert stacks.statistics()["cached"] == 1 and stack.committed == 2
+    assert stacks.statistics().cached == 1 and stack.committed == 2
     physical.check()
 
 
@@ -173,7 +170,7 @@ def test_cached_stacks_are_zeroed_again() -> None:
     for stack in made:
         stacks.space.write(stack.limit, b"secret")
         stacks.free(stack)
-    assert stacks.statistics()["cached"] == MOST_CACHED
+    assert stacks.statistics().cached == MOST_CACHED
     again = stacks.allocate(PAGE_SIZE)
     assert stacks.reused == 1 and stacks.space.read(again.limit, PAGE_SIZE) == bytes(PAGE_SIZE)
     assert stacks.reap() == MOST_CACHED - 1
@@ -196,7 +193,7 @@ def test_running_out_of_either() -> None:
         for stack in live:
             stacks.free(stack)
         stacks.reap()
-        assert stacks.statistics()["frames"] == 0 and stacks.ptes.statistics()["clusters"] == 1
+        assert stacks.statistics().frames == 0 and stacks.ptes.statistics().clusters == 1
         stacks.space.close()
         assert physical.available == frames
     _, stacks = make_stacks("x86-64", 256, 40)
@@ -261,7 +258,7 @@ class StacksMachine(RuleBasedStateMachine):
     def reap(self) -> None:
         """No stack is cached then."""
         self.stacks.reap()
-        assert not self.stacks.statistics()["cached"]
+        assert not self.stacks.statistics().cached
 
     @invariant()
     def agrees(self) -> None:
@@ -309,7 +306,7 @@ def test_a_stale_stack_is_not_its_next_owners() -> None:
     fails(Status.INVALID_PARAMETER, stacks.free, two)
     stacks.check()
     stacks.reap()
-    assert stacks.statistics()["frames"] == 0
+    assert stacks.statistics().frames == 0
     physical.check()
 
 
@@ -338,7 +335,7 @@ def test_a_stack_written_after_it_was_freed_is_named() -> None:
                 "freed",
             ):
                 look()
-        assert not stacks.live and stacks.statistics()["cached"] == 1
+        assert not stacks.live and stacks.statistics().cached == 1
         stacks.space.write(at, b"\0")
     assert stacks.allocate(2 * PAGE_SIZE, 8 * PAGE_SIZE, "two").top == stack.top
     stacks.check()
@@ -401,7 +398,7 @@ def test_stacks_to_the_last_system_pte(ptes: int) -> None:
     for stack in model:
         stacks.free(stack)
     stacks.reap()
-    assert stacks.ptes.statistics()["largest"] == ptes - 33
+    assert stacks.ptes.statistics().largest == ptes - 33
 
 
 def test_system_ptes_to_the_last() -> None:

@@ -29,7 +29,7 @@ LONG_FUNCTIONS: set[str] = set()
 
 # From the lowest layer up. A module may import from its own layer and from those before it.
 LAYERS = [
-    ["status", "version", "printing", "arguments"],
+    ["status", "version", "printing", "arguments", "statistics"],
     ["machine"],
     ["threads"],
     ["memory.runs", "memory.frames"],

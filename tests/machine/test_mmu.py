@@ -27,6 +27,7 @@ from octavo.machine.mmu import PageFault, References, SoftMmu, reference
 from octavo.machine.pagetables import PageTables, Translation
 from octavo.machine.paging import FORMATS
 from octavo.machine.ram import Ram
+from octavo.statistics import MmuStatistics
 
 ARCHES = list(FORMATS)
 HIGH = {
@@ -198,9 +199,9 @@ def test_the_dirty_bit_needs_a_walk_of_its_own() -> None:
     mmu.translate(0, 0x5000, k.WRITE)
     entry = tables.translate(0x5000)
     assert entry is not None and entry.entry & DIRTY
-    assert mmu.statistics() == {"hits": [0], "walks": [2], "shootdowns": 0}
+    assert mmu.statistics() == MmuStatistics(hits=[0], walks=[2], shootdowns=0)
     mmu.translate(0, 0x5004, k.WRITE)
-    assert mmu.statistics()["hits"] == [1]
+    assert mmu.statistics().hits == [1]
 
 
 def test_loading_another_root_keeps_global_pages() -> None:

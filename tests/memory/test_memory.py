@@ -20,6 +20,7 @@ from octavo.machine.ram import Ram
 from octavo.memory.manager import MemoryManager
 from octavo.memory.pages.section import VIEW_SIZE, DirtyRun, NoRoomError, PagerTraits, Section
 from octavo.memory.reclaim.pageout import MOST_QUIET_SECONDS
+from octavo.statistics import of
 from octavo.status import Status, StatusError
 from octavo.testing.bytespager import BytesPager
 from octavo.threads.scheduler import Scheduler
@@ -207,7 +208,7 @@ def test_pages_are_brought_in_by_clusters() -> None:
     assert pager.requests == [(0, 128)]
     scheduler.run(cache.copy_read(section, 600_000, 10_000))
     assert pager.requests[-1] == (146, 3)
-    assert not any(cache.memory.writeback.statistics().values()), "nothing was written"
+    assert not any(of(cache.memory.writeback.statistics()).values()), "nothing was written"
 
 
 @pytest.mark.parametrize("into", [False, True])

@@ -31,7 +31,7 @@ def test_a_path_that_meets_no_wait_is_no_thread() -> None:
             return 7
 
     assert scheduler.run(work()) == 7
-    assert scheduler.statistics()["switches"] == 0
+    assert scheduler.statistics().switches == 0
 
 
 def test_a_call_that_blocks_goes_to_a_worker() -> None:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from octavo.cache.readahead import ReadAhead
 from octavo.cache.views import Views
@@ -33,6 +34,9 @@ from octavo.memory.manager import MemoryManager
 from octavo.memory.pages.section import VIEW_SHIFT, VIEW_SIZE, Pins, Section, Segment
 from octavo.status import StatusError
 from octavo.threads.wait import marks, preemption_point
+
+if TYPE_CHECKING:
+    from octavo.statistics import CacheStatistics
 
 MOST_GATHERED = 4  # views
 PAGE_MASK = PAGE_SIZE - 1
@@ -405,18 +409,20 @@ class CacheManager:
         if segment is not None and size & PAGE_MASK and size == section.size:
             self.memory.faults.clear_behind_end(segment)
 
-    def statistics(self) -> dict[str, int]:
+    def statistics(self) -> CacheStatistics:
         """Views mapped, hits and misses by view, read-ahead pages and those of them that were used,
         throttled writes.
         """
-        return {
-            "views": len(self.views),
-            "hits": self.hits,
-            "misses": self.misses,
-            "read_ahead_pages": self.ahead_pages,
-            "read_ahead_hits": self.ahead_hits,
-            "throttled": self.writers.throttled,
-        }
+        from octavo.statistics import CacheStatistics
+
+        return CacheStatistics(
+            views=len(self.views),
+            hits=self.hits,
+            misses=self.misses,
+            read_ahead_pages=self.ahead_pages,
+            read_ahead_hits=self.ahead_hits,
+            throttled=self.writers.throttled,
+        )
 
     def check(self) -> None:
         """Views and segments agree."""

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from octavo.fs.base import Problem, Space
 from octavo.memory.pages.section import Section
 from octavo.storage.device import Device
+
+if TYPE_CHECKING:
+    from octavo.statistics import VolumeStatistics
 
 
 class FileInfo(Protocol):
@@ -91,4 +94,4 @@ class FileSystemVolume(Protocol):
         self, progress: Callable[[int, int], None] | None = None, repair: bool = False
     ) -> list[Problem]: ...
     async def unmount(self, discard: bool = False) -> None: ...
-    def statistics(self) -> dict[str, object]: ...
+    def statistics(self) -> VolumeStatistics: ...

@@ -12,6 +12,7 @@ from `RegionPages` as the nonpaged pool's do. Another `PoolPages` is all that ha
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from octavo.heap.kernelspace import KernelSpace
 from octavo.heap.pool import Pool
@@ -24,6 +25,9 @@ from octavo.machine.paging import PageTableFormat
 from octavo.memory.manager import MemoryManager
 from octavo.memory.reclaim.sources import Turn
 from octavo.status import StatusError
+
+if TYPE_CHECKING:
+    from octavo.statistics import KernelStatistics
 
 REAP_SECONDS = 5.0  # GNU Mach's
 Place = tuple[int, int]  # address, pages
@@ -98,17 +102,19 @@ class KernelMemory:
                 done += part.reap(frames - done)
         return done
 
-    def statistics(self) -> dict[str, object]:
+    def statistics(self) -> KernelStatistics:
         """What each part has and has done."""
-        return {
-            "page_tables": len(self.space.tables.tables),
-            "faults": self.space.faults,
-            "system_ptes": self.ptes.statistics(),
-            "stacks": self.stacks.statistics(),
-            "nonpaged": self.nonpaged.statistics(),
-            "paged": self.paged.statistics(),
-            "caches": {name: cache.statistics() for name, cache in self.caches.caches.items()},
-        }
+        from octavo.statistics import KernelStatistics
+
+        return KernelStatistics(
+            page_tables=len(self.space.tables.tables),
+            faults=self.space.faults,
+            system_ptes=self.ptes.statistics(),
+            stacks=self.stacks.statistics(),
+            nonpaged=self.nonpaged.statistics(),
+            paged=self.paged.statistics(),
+            caches={name: cache.statistics() for name, cache in self.caches.caches.items()},
+        )
 
     def check(self) -> None:
         """Every part is right."""

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from octavo.arguments import MOST_CPUS, hexed, invalid, shown, whole
 from octavo.heap.hostlock import locked
@@ -34,6 +35,9 @@ from octavo.heap.specialpool import PATTERN, SpecialPool
 from octavo.machine.abi import PAGE_SIZE
 from octavo.status import Status, StatusError
 from octavo.threads.workers import HostLock
+
+if TYPE_CHECKING:
+    from octavo.statistics import PoolStatistics
 
 __all__ = [
     "LOOKASIDE_DEPTH",
@@ -298,15 +302,17 @@ class Pool:
         return sorted(rows, key=lambda row: -row[2])
 
     @locked
-    def statistics(self) -> dict[str, object]:
+    def statistics(self) -> PoolStatistics:
         """Pages, allocations and bytes."""
-        return {
-            **self.pages.statistics(),
-            "allocations": len(self.live),
-            "bytes": sum(e.size for e in self.live.values()),
-            "lookaside_hits": self.blocks.lookaside_hits,
-            "tags": {tag: vars(counts) for tag, counts in sorted(self.tags.items())},
-        }
+        from octavo.statistics import PoolStatistics, TagStatistics, of
+
+        return PoolStatistics(
+            **of(self.pages.statistics()),
+            allocations=len(self.live),
+            bytes=sum(e.size for e in self.live.values()),
+            lookaside_hits=self.blocks.lookaside_hits,
+            tags={tag: TagStatistics(**vars(counts)) for tag, counts in sorted(self.tags.items())},
+        )
 
     @locked
     def check(self) -> None:

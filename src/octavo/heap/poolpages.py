@@ -15,7 +15,7 @@ expansion's addresses are `SystemPtes` clusters.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from octavo.arguments import hexed, invalid, shown, whole
 from octavo.heap.hostlock import locked
@@ -24,6 +24,9 @@ from octavo.heap.systemptes import SystemPtes
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.status import StatusError
 from octavo.threads.workers import HostLock
+
+if TYPE_CHECKING:
+    from octavo.statistics import PoolPagesStatistics
 
 LISTS = 4
 KEPT = 3
@@ -44,7 +47,7 @@ class PoolPages(Protocol):
     def free(self, address: int, count: int) -> None:
         """Gives them back, whole."""
 
-    def statistics(self) -> dict[str, int]:
+    def statistics(self) -> PoolPagesStatistics:
         """Pages in all, backed and free."""
 
     def check(self) -> None:
@@ -196,15 +199,17 @@ class RegionPages:
         return done
 
     @locked
-    def statistics(self) -> dict[str, int]:
+    def statistics(self) -> PoolPagesStatistics:
         """Pages backed in both parts, allocated and free, and the limit."""
-        return {
-            "initial": self.initial,
-            "expanded": self.expanded,
-            "most": self.most,
-            "allocated": sum(self.allocated.values()),
-            "free": sum(self._free.values()),
-        }
+        from octavo.statistics import PoolPagesStatistics
+
+        return PoolPagesStatistics(
+            initial=self.initial,
+            expanded=self.expanded,
+            most=self.most,
+            allocated=sum(self.allocated.values()),
+            free=sum(self._free.values()),
+        )
 
     @locked
     def check(self) -> None:

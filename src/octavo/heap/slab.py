@@ -254,12 +254,12 @@ class SlabCaches:
             s = cache.statistics()
             flags = ("V" if cache.verify else "") + ("C" if cache.constructor else "") or "-"
             lines.append(
-                f"{cache.name:<20}{flags:>6}{s['object_size']:>7}{s['slab_size'] >> 10:>6}k"
-                f"{s['objects_per_slab']:>6}{s['objects']:>9}{s['capacity']:>9}"
-                f"{s['memory'] >> 10:>9}k{s['reclaimable'] >> 10:>9}k"
+                f"{cache.name:<20}{flags:>6}{s.object_size:>7}{s.slab_size >> 10:>6}k"
+                f"{s.objects_per_slab:>6}{s.objects:>9}{s.capacity:>9}"
+                f"{s.memory >> 10:>9}k{s.reclaimable >> 10:>9}k"
             )
-            total += s["memory"] >> 10
-            reclaimable += s["reclaimable"] >> 10
+            total += s.memory >> 10
+            reclaimable += s.reclaimable >> 10
         lines.append(f"total: {total}k, reclaimable: {reclaimable}k")
         return lines
 

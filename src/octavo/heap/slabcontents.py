@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from octavo.heap import slabkernels as k
 from octavo.heap.slabguards import FREE_TAG, GIVEN_TAG, Guards, SlabError
 from octavo.machine.abi import HOLDER, PAGE_SHIFT, PAGE_SIZE, USE
 from octavo.memory.frames.physical import PhysicalMemory
+
+if TYPE_CHECKING:
+    from octavo.statistics import SlabStatistics
 
 LARGEST = 128 << 10
 MOST_PER_SLAB = 0xFFFE
@@ -202,23 +206,25 @@ class SlabContents:
             s[base + k.COUNT] for base in range(k.MAGAZINES, len(s), k.MAGAZINE_WORDS)
         )
 
-    def statistics(self) -> dict[str, int]:
+    def statistics(self) -> SlabStatistics:
         """Sizes in bytes, counts of slabs and objects, memory in bytes."""
+        from octavo.statistics import SlabStatistics
+
         s = self.state
         slab = PAGE_SIZE << s[k.ORDER]
-        return {
-            "object_size": self.size,
-            "buffer_size": self.buffer,
-            "slab_size": slab,
-            "objects_per_slab": s[k.PER],
-            "colours": s[k.COLOURS],
-            "slabs": s[k.SLABS],
-            "empty_slabs": s[k.EMPTIES],
-            "objects": self.objects,
-            "capacity": s[k.SLABS] * s[k.PER],
-            "memory": s[k.SLABS] * slab,
-            "reclaimable": s[k.EMPTIES] * slab,
-        }
+        return SlabStatistics(
+            object_size=self.size,
+            buffer_size=self.buffer,
+            slab_size=slab,
+            objects_per_slab=s[k.PER],
+            colours=s[k.COLOURS],
+            slabs=s[k.SLABS],
+            empty_slabs=s[k.EMPTIES],
+            objects=self.objects,
+            capacity=s[k.SLABS] * s[k.PER],
+            memory=s[k.SLABS] * slab,
+            reclaimable=s[k.EMPTIES] * slab,
+        )
 
     def check(self) -> None:
         """Every slab is on the list where it belongs, and its free list has as many objects as it

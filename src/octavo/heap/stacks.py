@@ -20,6 +20,7 @@ modified list.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from octavo.arguments import invalid, named, shown, whole
 from octavo.heap.hostlock import locked
@@ -29,6 +30,9 @@ from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.frames.physical import ZERO_PAGE
 from octavo.status import Status, StatusError
 from octavo.threads.workers import HostLock
+
+if TYPE_CHECKING:
+    from octavo.statistics import StacksStatistics
 
 STEP = 4  # pages
 MOST_CACHED = 8  # of one shape
@@ -100,7 +104,7 @@ class KernelStacks:
     def _make(self, pages: int, limit: int, name: str) -> Stack:
         index = self.ptes.reserve(limit + 1)
         if not index:
-            largest = self.ptes.statistics()["largest"]
+            largest = self.ptes.statistics().largest
             raise StatusError(
                 Status.INSUFFICIENT_RESOURCES,
                 f"{name}: no {limit + 1} system PTEs in a row are left; the largest "
@@ -208,19 +212,21 @@ class KernelStacks:
         return done
 
     @locked
-    def statistics(self) -> dict[str, int]:
+    def statistics(self) -> StacksStatistics:
         """Stacks in use and cached, their frames, and what has happened."""
+        from octavo.statistics import StacksStatistics
+
         kept = [stack for stacks in self.cached.values() for stack in stacks]
         frames = sum(len(s.frames) for s in [*self.live.values(), *kept])
-        return {
-            "live": len(self.live),
-            "cached": len(kept),
-            "frames": frames,
-            "made": self.made,
-            "reused": self.reused,
-            "grown": self.grown,
-            "overflows": self.overflows,
-        }
+        return StacksStatistics(
+            live=len(self.live),
+            cached=len(kept),
+            frames=frames,
+            made=self.made,
+            reused=self.reused,
+            grown=self.grown,
+            overflows=self.overflows,
+        )
 
     @locked
     def check(self) -> None:

@@ -11,9 +11,13 @@ exact size is taken without touching its neighbour, which the original got wrong
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from typing import TYPE_CHECKING
 
 from octavo.arguments import invalid, shown, whole
 from octavo.heap.hostlock import locked, make_lock
+
+if TYPE_CHECKING:
+    from octavo.statistics import SystemPtesStatistics
 
 RESERVED = 33
 
@@ -102,16 +106,18 @@ class SystemPtes:
         )
 
     @locked
-    def statistics(self) -> dict[str, int]:
+    def statistics(self) -> SystemPtesStatistics:
         """Entries in all and free, clusters, the largest of them, and requests that failed."""
+        from octavo.statistics import SystemPtesStatistics
+
         largest = self._sizes[-1][0] if self._sizes else 0
-        return {
-            "count": self.count,
-            "free": self.free,
-            "clusters": len(self._clusters),
-            "largest": largest,
-            "failures": self.failures,
-        }
+        return SystemPtesStatistics(
+            count=self.count,
+            free=self.free,
+            clusters=len(self._clusters),
+            largest=largest,
+            failures=self.failures,
+        )
 
     @locked
     def check(self) -> None:

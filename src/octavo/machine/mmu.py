@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,9 @@ from octavo.machine.kernels import compile_kernels, need_compiler
 from octavo.machine.paging import PageTableFormat
 from octavo.machine.ram import Ram
 from octavo.status import Status, StatusError
+
+if TYPE_CHECKING:
+    from octavo.statistics import MmuStatistics
 
 TLB_SLOTS = 1024
 COMPILE_FROM = 20_000
@@ -173,10 +177,12 @@ class SoftMmu:
             with lock:
                 k.forget_all(view, 1)
 
-    def statistics(self) -> dict[str, object]:
+    def statistics(self) -> MmuStatistics:
         """TLB hits and walks of each CPU, and shoot-downs."""
-        return {
-            "hits": [v[k.HITS] for v in self.views],
-            "walks": [v[k.WALKS] for v in self.views],
-            "shootdowns": self.shootdowns,
-        }
+        from octavo.statistics import MmuStatistics
+
+        return MmuStatistics(
+            hits=[v[k.HITS] for v in self.views],
+            walks=[v[k.WALKS] for v in self.views],
+            shootdowns=self.shootdowns,
+        )

@@ -13,6 +13,7 @@ usable frame runs and never learns of more.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from octavo.arguments import invalid, whole
 from octavo.machine.abi import HOLDER, PAGE_SIZE, State
@@ -26,6 +27,9 @@ from octavo.memory.pages.transfers import Transfers
 from octavo.memory.pages.writeback import WriteBack
 from octavo.memory.reclaim.pageout import Pageout
 from octavo.threads.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from octavo.statistics import MemoryStatistics
 
 ZEROED_AT_BOOT = 64
 
@@ -129,18 +133,20 @@ class MemoryManager:
             return f"frame {pfn:#x}: {state}, PFN database"
         return f"frame {pfn:#x}: {state}"
 
-    def statistics(self) -> dict[str, object]:
+    def statistics(self) -> MemoryStatistics:
         """Frames by state, faults, page-ins, write-back and pageout."""
-        return {
-            "limit": self.limit,
-            "in_use": self.frames_in_use,
-            "physical_lowest": self.physical.lowest_available,
-            "states": self.pfns.pages_by_state(),
-            "buddy": self.physical.buddy.statistics(),
-            "faults": self.faults.statistics(),
-            "writeback": self.writeback.statistics(),
-            "pageout": self.pageout.statistics(),
-        }
+        from octavo.statistics import MemoryStatistics
+
+        return MemoryStatistics(
+            limit=self.limit,
+            in_use=self.frames_in_use,
+            physical_lowest=self.physical.lowest_available,
+            states=self.pfns.pages_by_state(),
+            buddy=self.physical.buddy.statistics(),
+            faults=self.faults.statistics(),
+            writeback=self.writeback.statistics(),
+            pageout=self.pageout.statistics(),
+        )
 
     def check(self) -> None:
         """The ledger balances."""

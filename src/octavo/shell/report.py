@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING
 
 from octavo.arguments import given
 from octavo.machine.abi import State
 from octavo.printing import counted
 from octavo.system import System
 
-Table = dict[str, Any]
+if TYPE_CHECKING:
+    from octavo.statistics import (
+        DeviceStatistics,
+        PoolStatistics,
+        VirtualStatistics,
+        WriteBackStatistics,
+    )
 
+_MORE = (
+    "More: memory buddy, memory slab, memory pool, memory spaces, memory sections, "
+    "memory paging, memory stat, memory PFN, memory picture FILE.png"
+)
 # looking takes no frames
 _NO_KERNEL = (
     "The kernel's own memory has not been made: it is at its first use, by system.kernel in Python."
@@ -41,28 +51,30 @@ def frames_by_state(system: System) -> list[str]:
 
 def memory_report(system: System) -> list[str]:
     """Limit, states, faults, clusters, write-back, pageout, free blocks."""
-    data = cast(Table, given(system, System, "a system").memory.statistics())
-    faults, writeback, pageout = data["faults"], data["writeback"], data["pageout"]
-    lines = [
-        f"Memory: {data['in_use']} of {counted(data['limit'], 'frame')} in use "
-        f"({data['in_use'] * 4} of {data['limit'] * 4} KiB)",
+    data = given(system, System, "a system").memory.statistics()
+    faults, pageout = data.faults, data.pageout
+    return [
+        f"Memory: {data.in_use} of {counted(data.limit, 'frame')} in use "
+        f"({data.in_use * 4} of {data.limit * 4} KiB)",
         *frames_by_state(system),
-        f"Faults: {faults['hard']} hard, {faults['soft']} soft, {faults['collided']} "
-        f"collided, {counted(faults['new'], 'new page')}",
-        f"Page-ins: {counted(faults['pages_in'], 'page')} in "
-        f"{counted(faults['hard'], 'request')}; clusters of",
-        *_clusters(faults["page_ins"]),
-        f"Page-outs: {counted(writeback['written'], 'page')} in "
-        f"{counted(writeback['returns'], 'batch', 'batches')}, {writeback['dirty']} dirty now, "
-        f"{writeback['failed']} failed",
-        f"Pageout: {counted(pageout['trimmed'], 'page')} trimmed from views, "
-        f"{counted(pageout['repurposed'], 'standby page')} reused, "
-        f"{counted(pageout['stalls'], 'stall')}",
-        "Free blocks by order: " + " ".join(str(n) for n in data["buddy"]["blocks"]),
-        "More: memory buddy, memory slab, memory pool, memory spaces, memory sections, "
-        "memory paging, memory stat, memory PFN, memory picture FILE.png",
+        f"Faults: {faults.hard} hard, {faults.soft} soft, {faults.collided} "
+        f"collided, {counted(faults.new, 'new page')}",
+        f"Page-ins: {counted(faults.pages_in, 'page')} in "
+        f"{counted(faults.hard, 'request')}; clusters of",
+        *_clusters(faults.page_ins),
+        _page_outs(data.writeback),
+        f"Pageout: {counted(pageout.trimmed, 'page')} trimmed from views, "
+        f"{counted(pageout.repurposed, 'standby page')} reused, {counted(pageout.stalls, 'stall')}",
+        "Free blocks by order: " + " ".join(map(str, data.buddy.blocks)),
+        _MORE,
     ]
-    return lines
+
+
+def _page_outs(data: WriteBackStatistics) -> str:
+    return (
+        f"Page-outs: {counted(data.written, 'page')} in "
+        f"{counted(data.returns, 'batch', 'batches')}, {data.dirty} dirty now, {data.failed} failed"
+    )
 
 
 def buddy_report(system: System) -> list[str]:
@@ -70,29 +82,27 @@ def buddy_report(system: System) -> list[str]:
     it is.
     """
     segments = system.memory.physical.buddy.segments
-    orders = range(segments[0].max_order + 1)
     lines = [
         f"{'Segment':<11}{'frames':>9}{'free':>9}{'min':>6}{'low':>6}{'high':>6}  free "
-        "blocks of order" + "".join(f"{k:>6}" for k in orders)
+        "blocks of order" + "".join(f"{k:>6}" for k in range(segments[0].max_order + 1))
     ]
     for s in segments:
-        data = cast(Table, s.statistics())
-        marks = data["watermarks"]
-        head = (
-            f"{s.name:<11}{data['frames']:>9}{data['free_frames']:>9}"
-            f"{marks['min']:>6}{marks['low']:>6}{marks['high']:>6}"
-        )
-        lines.append(head + " " * 22 + "".join(f"{n:>6}" for n in data["blocks"]))
+        data = s.statistics()
+        marks = data.watermarks
         lines.append(
-            f"{'':<11}{'usable for an order, %':<58}"
-            + "".join(f"{100 * part:>6.0f}" for part in data["usable"])
+            f"{s.name:<11}{data.frames:>9}{data.free_frames:>9}"
+            f"{marks.min:>6}{marks.low:>6}{marks.high:>6}"
+            + " " * 22
+            + "".join(f"{n:>6}" for n in data.blocks)
         )
+        parts = "".join(f"{100 * part:>6.0f}" for part in data.usable)
+        lines.append(f"{'':<11}{'usable for an order, %':<58}" + parts)
     return lines
 
 
 def slab_report(system: System) -> list[str]:
     """Slab caches, as slabinfo has them."""
-    if system.statistics()["kernel"] is None:
+    if not system.kernel_made:
         return [_NO_KERNEL]
     lines = system.kernel.caches.slabinfo()
     return (
@@ -104,77 +114,67 @@ def slab_report(system: System) -> list[str]:
 
 def pool_report(system: System) -> list[str]:
     """Pools by tag, system PTEs and stacks."""
-    if system.statistics()["kernel"] is None:
+    if not system.kernel_made:
         return [_NO_KERNEL]
     kernel = system.kernel
-    lines = []
-    for pool in (kernel.nonpaged, kernel.paged):
-        data = cast(Table, pool.statistics())
-        lines.append(
-            f"{pool.name}: {counted(data['initial'], 'page')}, {data['expanded']} more of "
-            f"{data['most'] - data['initial']}; "
-            f"{counted(data['bytes'], 'byte')} in {data['allocations']}"
-        )
-        for tag, counts in data["tags"].items():
-            held = counts["allocations"] - counts["frees"]
-            lines.append(
-                f"  {tag:<5}{counts['allocations']:>9} allocated{counts['frees']:>9} "
-                f"freed{held:>9} held{counted(counts['bytes'], 'byte', width=11)}, "
-                f"{counts['peak']} at most"
-            )
     ptes, stacks = kernel.ptes.statistics(), kernel.stacks.statistics()
-    lines.append(
-        f"System PTEs: {ptes['free']} of {ptes['count']} free in "
-        f"{counted(ptes['clusters'], 'cluster')}, {counted(ptes['failures'], 'request')} failed"
-    )
-    lines.append(
-        f"Stacks: {stacks['live']} in use, {stacks['cached']} cached, "
-        f"{counted(stacks['frames'], 'frame')}; grown {counted(stacks['grown'], 'time')}, "
-        f"{counted(stacks['overflows'], 'overflow')}"
-    )
+    return [
+        *_pool(kernel.nonpaged.name, kernel.nonpaged.statistics()),
+        *_pool(kernel.paged.name, kernel.paged.statistics()),
+        f"System PTEs: {ptes.free} of {ptes.count} free in "
+        f"{counted(ptes.clusters, 'cluster')}, {counted(ptes.failures, 'request')} failed",
+        f"Stacks: {stacks.live} in use, {stacks.cached} cached, "
+        f"{counted(stacks.frames, 'frame')}; grown {counted(stacks.grown, 'time')}, "
+        f"{counted(stacks.overflows, 'overflow')}",
+    ]
+
+
+def _pool(name: str, data: PoolStatistics) -> list[str]:
+    lines = [
+        f"{name}: {counted(data.initial, 'page')}, {data.expanded} more of "
+        f"{data.most - data.initial}; {counted(data.bytes, 'byte')} in {data.allocations}"
+    ]
+    for tag, counts in data.tags.items():
+        held = counts.allocations - counts.frees
+        lines.append(
+            f"  {tag:<5}{counts.allocations:>9} allocated{counts.frees:>9} "
+            f"freed{held:>9} held{counted(counts.bytes, 'byte', width=11)}, {counts.peak} at most"
+        )
     return lines
 
 
 def stat_report(system: System) -> list[str]:
     """One name and number a line, as /proc/vmstat has them."""
-    data = cast(Table, system.memory.statistics())
-    rows = [(f"nr_{name}", count) for name, count in data["states"].items()]
-    faults, writeback, pageout = data["faults"], data["writeback"], data["pageout"]
-    rows += [
-        ("pgfault", faults["hard"] + faults["soft"] + faults["new"]),
-        ("pgmajfault", faults["hard"]),
-        ("pgpgin", faults["pages_in"]),
+    data = system.memory.statistics()
+    standby = system.memory.physical.standby.by_priority()
+    rows = [
+        *((f"nr_{name}", count) for name, count in data.states.items()),
+        ("pgfault", data.faults.hard + data.faults.soft + data.faults.new),
+        ("pgmajfault", data.faults.hard),
+        ("pgpgin", data.faults.pages_in),
+        ("pgpgout", data.writeback.written),
+        ("nr_dirty", data.writeback.dirty),
+        ("pgsteal", data.pageout.repurposed),
+        ("pgscan", data.pageout.trimmed),
+        ("allocstall", data.pageout.stalls),
+        *((f"nr_standby_{i}", count) for i, count in enumerate(standby)),
+        *(_space_rows(system.virtual.statistics()) if system.virtual_made else []),
     ]
-    rows += [
-        ("pgpgout", writeback["written"]),
-        ("nr_dirty", writeback["dirty"]),
-        ("pgsteal", pageout["repurposed"]),
-        ("pgscan", pageout["trimmed"]),
-    ]
-    rows += [("allocstall", pageout["stalls"])]
-    rows += [
-        (f"nr_standby_{i}", count)
-        for i, count in enumerate(system.memory.physical.standby.by_priority())
-    ]
-    virtual = cast(Table, system.statistics()["virtual"])
-    if virtual is not None:
-        gone, files = virtual["eviction"], virtual["page_files"]
-        rows += [
-            ("nr_committed", virtual["committed"]),
-            ("nr_commit_limit", virtual["limit"]),
-            ("nr_working_set_frames", virtual["working_set_frames"]),
-        ]
-        rows += [
-            ("pswpin", files["read"]),
-            ("pswpout", files["written"]),
-            ("pgunmap", gone["unmapped"]),
-            ("pgdropzero", gone["dropped"]),
-        ]
-        rows += [
-            ("oom_kill", virtual["balance"]["ended"]),
-            ("tlb_shootdown", virtual["mmu"]["shootdowns"]),
-        ]
     return [f"{name} {value}" for name, value in rows]
+
+
+def _space_rows(data: VirtualStatistics) -> list[tuple[str, int]]:
+    return [
+        ("nr_committed", data.committed),
+        ("nr_commit_limit", data.limit),
+        ("nr_working_set_frames", data.working_set_frames),
+        ("pswpin", data.page_files.read),
+        ("pswpout", data.page_files.written),
+        ("pgunmap", data.eviction.unmapped),
+        ("pgdropzero", data.eviction.dropped),
+        ("oom_kill", data.balance.ended),
+        ("tlb_shootdown", data.mmu.shootdowns),
+    ]
 
 
 def _clusters(sizes: dict[int, int]) -> list[str]:
@@ -192,28 +192,28 @@ def _clusters(sizes: dict[int, int]) -> list[str]:
 
 def cache_report(system: System) -> list[str]:
     """Views, hits, read-ahead, throttling, and each volume's device."""
-    data = given(system, System, "a system").cache.statistics()
-    looked = data["hits"] + data["misses"]
-    rate = f"{data['hits'] * 100 / looked:.1f} %" if looked else "no reads"
-    ahead = data["read_ahead_pages"]
-    used = f"{data['read_ahead_hits'] * 100 / ahead:.1f} % of them used" if ahead else "none used"
-    lines = [
-        f"Cache: {data['views']} of {counted(system.cache.views.most, 'view')} mapped; "
+    cache = given(system, System, "a system").cache
+    data = cache.statistics()
+    looked, ahead, used = data.hits + data.misses, data.read_ahead_pages, data.read_ahead_hits
+    rate = f"{data.hits * 100 / looked:.1f} %" if looked else "no reads"
+    share = f"{used * 100 / ahead:.1f} % of them used" if ahead else "none used"
+    return [
+        f"Cache: {data.views} of {counted(cache.views.most, 'view')} mapped; "
         f"{counted(looked, 'read')} by view, hit rate {rate}",
-        f"Read-ahead: {counted(ahead, 'page')} fetched ahead, "
-        f"{counted(data['read_ahead_hits'], 'hit')} ({used})",
+        f"Read-ahead: {counted(ahead, 'page')} fetched ahead, {counted(used, 'hit')} ({share})",
         f"Dirty: {counted(system.memory.writeback.dirty, 'page')}, limit "
-        f"{system.cache.writers.most_dirty}; writers throttled "
-        f"{counted(data['throttled'], 'time')}",
+        f"{cache.writers.most_dirty}; writers throttled {counted(data.throttled, 'time')}",
+        *(
+            _device(letter, volume.core.statistics().device)
+            for letter, volume in system.volumes.items()
+        ),
     ]
-    for letter, volume in system.volumes.items():
-        device = cast(Table, volume.statistics()["device"])
-        lines.append(
-            f"Device of {letter} {counted(device['reads'], 'read')} "
-            f"({device['read_bytes'] >> 10} KiB), {counted(device['writes'], 'write')} "
-            f"({device['write_bytes'] >> 10} KiB), "
-            f"{counted(device['flushes'], 'flush', 'flushes')}, "
-            f"{counted(device['errors'], 'error')}, "
-            f"{counted(device['waits'], 'wait')}"
-        )
-    return lines
+
+
+def _device(letter: str, data: DeviceStatistics) -> str:
+    return (
+        f"Device of {letter} {counted(data.reads, 'read')} ({data.read_bytes >> 10} KiB), "
+        f"{counted(data.writes, 'write')} ({data.write_bytes >> 10} KiB), "
+        f"{counted(data.flushes, 'flush', 'flushes')}, {counted(data.errors, 'error')}, "
+        f"{counted(data.waits, 'wait')}"
+    )

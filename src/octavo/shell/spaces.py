@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from octavo.machine.abi import ACCESSED, DIRTY, PAGE_SHIFT, PAGE_SIZE, PRESENT
 from octavo.memory.pagers.pagefile import is_paged
@@ -12,7 +13,10 @@ from octavo.memory.spaces.vad import Vad
 from octavo.printing import counted
 from octavo.system import System
 
-Table = dict[str, Any]
+if TYPE_CHECKING:
+    from octavo.memory.spaces.view import SectionObject
+    from octavo.statistics import SpaceStatistics, VirtualStatistics
+
 NO_SPACES = (
     "No address space has been made: they are by the command vm, or by "
     "system.virtual.create in Python."
@@ -21,37 +25,41 @@ NO_SPACES = (
 
 def spaces_report(system: System) -> list[str]:
     """Each space: its working set, and its allocations with where their pages are."""
-    if system.statistics()["virtual"] is None:
+    if not system.virtual_made:
         return [NO_SPACES]
     virtual = system.virtual
-    data = cast(Table, virtual.statistics())
-    files = data["page_files"]
-    lines = [
-        f"Commit: {data['committed']} of {counted(data['limit'], 'page')}; page files: "
-        f"{files['slots'] - files['free']} of {counted(files['slots'], 'page')} used, "
-        f"{files['written']} written, {files['read']} read in "
-        f"{counted(files['requests'], 'request')}"
-    ]
-    lines.append(
-        f"Working sets: {counted(data['working_sets'], 'page')}, shared ones counted in "
-        f"each space; {counted(data['working_set_frames'], 'frame')}"
-    )
+    data = virtual.statistics()
+    lines = _totals(data)
     for space in virtual.spaces:
-        own, most = data["spaces"][space.name], "-" if space.maximum is None else space.maximum
-        lines.append(
-            f"{space.name}: {counted(own['committed'], 'page')} committed, "
-            f"{own['resident']} in frames ({own['shared']} of sections), {own['paged']} in "
-            "page files; "
-            f"minimum {space.minimum}, maximum {most}, {len(space.locked)} locked; "
-            f"{counted(own['tables'], 'page table')}, {counted(own['faults'], 'fault')}, "
-            f"{own['copied']} copied"
-        )
+        lines.append(_space_line(space, data.spaces[space.name]))
         lines.append(
             f"  {'addresses':<33}{'protection':<20}{'pages':>7}{'frames':>8}"
             f"{'shared':>8}{'dirty':>7}{'used':>6}{'paged':>7}  what"
         )
         lines += [_span_line(space, vad, span) for vad in space.vads.all for span in vad.spans]
     return lines
+
+
+def _totals(data: VirtualStatistics) -> list[str]:
+    files = data.page_files
+    return [
+        f"Commit: {data.committed} of {counted(data.limit, 'page')}; page files: "
+        f"{files.slots - files.free} of {counted(files.slots, 'page')} used, "
+        f"{files.written} written, {files.read} read in {counted(files.requests, 'request')}",
+        f"Working sets: {counted(data.working_sets, 'page')}, shared ones counted in "
+        f"each space; {counted(data.working_set_frames, 'frame')}",
+    ]
+
+
+def _space_line(space: AddressSpace, data: SpaceStatistics) -> str:
+    most = "-" if space.maximum is None else space.maximum
+    return (
+        f"{space.name}: {counted(data.committed, 'page')} committed, "
+        f"{data.resident} in frames ({data.shared} of sections), {data.paged} in page files; "
+        f"minimum {space.minimum}, maximum {most}, {len(space.locked)} locked; "
+        f"{counted(data.tables, 'page table')}, {counted(data.faults, 'fault')}, "
+        f"{data.copied} copied"
+    )
 
 
 def _span_line(space: AddressSpace, vad: Vad, span: Span) -> str:
@@ -100,7 +108,7 @@ def describe(space: AddressSpace, vad: Vad) -> str:
 
 def sections_report(system: System) -> list[str]:
     """Section objects: what they show, how much of it is in memory."""
-    if system.statistics()["virtual"] is None:
+    if not system.virtual_made:
         return [NO_SPACES]
     found = list(system.virtual.sections.all)
     if not found:
@@ -110,33 +118,34 @@ def sections_report(system: System) -> list[str]:
         f"{'views':>7}{'pages in':>10}{'dirty':>7}{'slots':>7}"
     ]
     for made in found:
-        kind = (
-            "device"
-            if made.frame
-            else "external"
-            if made.control
-            else "page file"
-            if made.paged
-            else "file"
-        )
         slots = len(system.virtual.sections.pager.slots(made.section)) if made.paged else 0
-        protect = made.protect.name or f"{int(made.protect):#x}"
-        lines.append(
-            f"{made.name[-27:]:<28}{kind:<11}{protect:<20}{made.size >> 10:>10}"
-            f"{len(made.views):>7}{made.section.resident():>10}{made.section.dirty:>7}{slots:>7}"
-        )
+        lines.append(_section_line(made, slots))
         if made.control is not None:
-            lines.append(
-                "  "
-                + ", ".join(f"{name} {count}" for name, count in made.control.statistics().items())
-            )
+            counts = asdict(made.control.statistics()).items()
+            lines.append("  " + ", ".join(f"{name} {count}" for name, count in counts))
     return lines
+
+
+def _section_line(made: SectionObject, slots: int) -> str:
+    kind = (
+        "device"
+        if made.frame
+        else "external"
+        if made.control
+        else "page file"
+        if made.paged
+        else "file"
+    )
+    protect = made.protect.name or f"{int(made.protect):#x}"
+    return (
+        f"{made.name[-27:]:<28}{kind:<11}{protect:<20}{made.size >> 10:>10}"
+        f"{len(made.views):>7}{made.section.resident():>10}{made.section.dirty:>7}{slots:>7}"
+    )
 
 
 def paging_report(system: System) -> list[str]:
     """Page lists by priority, the replacement policy's lists, working-set manager, events."""
-    physical, pageout = system.memory.physical, system.memory.pageout
-    conditions = pageout.conditions
+    physical, conditions = system.memory.physical, system.memory.pageout.conditions
     conditions.look(physical.available)
     state = (
         "low"
@@ -152,27 +161,23 @@ def paging_report(system: System) -> list[str]:
         f"{physical.modified.count} modified; standby by priority 0 to 7: "
         + " ".join(map(str, physical.standby.by_priority())),
     ]
-    if system.statistics()["virtual"] is None:
+    if not system.virtual_made:
         return [*lines, NO_SPACES]
     virtual = system.virtual
-    data = cast(Table, virtual.statistics())
-    policy, gone, balance = data["replacement"], data["eviction"], data["balance"]
-    lines.append(
-        f"Replacement: {policy['policy']} over {counted(policy['pages'], 'page')}, on its "
-        f"lists {policy['lists']}; "
-        f"accessed bits taken {counted(policy['harvests'], 'time')}"
-    )
-    left = (
-        f"{counted(gone['unmapped'], 'page')} unmapped, {gone['dropped']} dropped as zeros, "
-        f"{gone['evicted']} written to page files"
-    )
-    lines.append(f"Eviction: {left}; {gone['kept']} touched meanwhile, {gone['spared']} held")
-    lines.append(
-        f"Balance-set manager: {counted(balance['passes'], 'pass', 'passes')}, "
-        f"{counted(balance['trimmed'], 'page')} trimmed; "
-        f"spaces ended for want of memory: {balance['ended']}"
-    )
-    return [*lines, *virtual.balance.log]
+    return [*lines, *_replacement(virtual.statistics()), *virtual.balance.log]
+
+
+def _replacement(data: VirtualStatistics) -> list[str]:
+    policy, gone, balance = data.replacement, data.eviction, data.balance
+    return [
+        f"Replacement: {policy.policy} over {counted(policy.pages, 'page')}, on its "
+        f"lists {policy.lists}; accessed bits taken {counted(policy.harvests, 'time')}",
+        f"Eviction: {counted(gone.unmapped, 'page')} unmapped, {gone.dropped} dropped as zeros, "
+        f"{gone.evicted} written to page files; {gone.kept} touched meanwhile, {gone.spared} held",
+        f"Balance-set manager: {counted(balance.passes, 'pass', 'passes')}, "
+        f"{counted(balance.trimmed, 'page')} trimmed; "
+        f"spaces ended for want of memory: {balance.ended}",
+    ]
 
 
 def explain_address(system: System, space: AddressSpace, address: int) -> list[str]:
@@ -197,30 +202,20 @@ def explain_address(system: System, space: AddressSpace, address: int) -> list[s
             f"  page {number} of {vad.view.object.name}, byte "
             f"{number * PAGE_SIZE + address % PAGE_SIZE}"
         )
+    return [*lines, *_explain_entry(system, space, page, protect is not None)]
+
+
+def _explain_entry(system: System, space: AddressSpace, page: int, committed: bool) -> list[str]:
     entry = space.tables.get(page << PAGE_SHIFT)
     if not entry:
-        lines.append(
-            "  no page-table entry: "
-            + (
-                "never touched, or taken out again"
-                if protect is not None
-                else "it would be refused"
-            )
-        )
-    elif is_paged(entry):
+        why = "never touched, or taken out again" if committed else "it would be refused"
+        return [f"  no page-table entry: {why}"]
+    if is_paged(entry):
         file, slot = space.pages.files.place(entry)
-        lines.append(f"  in page file {space.pages.files.stores[file].name}, page {slot}")
-    else:
-        bits = [
-            name
-            for bit, name in (
-                (PRESENT, "present"),
-                (2, "writable"),
-                (ACCESSED, "accessed"),
-                (DIRTY, "dirty"),
-            )
-            if entry & bit
-        ]
-        lines.append(f"  entry {entry:#x}: {', '.join(bits) or 'held, no access now'}")
-        lines.append("  " + system.explain(space.pages.frame_of(entry)))
-    return lines
+        return [f"  in page file {space.pages.files.stores[file].name}, page {slot}"]
+    names = ((PRESENT, "present"), (2, "writable"), (ACCESSED, "accessed"), (DIRTY, "dirty"))
+    bits = [name for bit, name in names if entry & bit]
+    return [
+        f"  entry {entry:#x}: {', '.join(bits) or 'held, no access now'}",
+        "  " + system.explain(space.pages.frame_of(entry)),
+    ]

@@ -12,18 +12,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from octavo.arguments import given, invalid, shown
 from octavo.memory.pagers.medium import Extent
 from octavo.status import Status, StatusError
+
+if TYPE_CHECKING:
+    from octavo.statistics import DeviceStatistics
 
 SECTOR = 512
 LARGEST_DEVICE = (1 << 64) - 1  # bytes
 
 
 @dataclass
-class DeviceStatistics:
+class DeviceCounts:
     """What a device has done: requests and bytes; `waits` counts the requests that had to wait for
     the host.
     """
@@ -51,7 +55,7 @@ class Device(ABC):
         self.size = size
         self.read_only = read_only
         self.removable = removable
-        self.counts = DeviceStatistics()
+        self.counts = DeviceCounts()
 
     async def read(self, extents: Sequence[Extent]) -> None:
         """Fills the buffers from the device."""
@@ -134,9 +138,11 @@ class Device(ABC):
         """
         self.closed = True
 
-    def statistics(self) -> dict[str, int]:
+    def statistics(self) -> DeviceStatistics:
         """Requests and bytes since the device was opened."""
-        return asdict(self.counts)
+        from octavo.statistics import DeviceStatistics
+
+        return DeviceStatistics(**vars(self.counts))
 
 
 def given_device(value: object, what: str) -> Device:

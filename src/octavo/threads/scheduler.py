@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import random
 
     from octavo.threads.preemption import Preemption
+    from octavo.statistics import SchedulerStatistics
 
 T = TypeVar("T")
 
@@ -347,14 +348,16 @@ class Scheduler:
         """The hash of every event so far; "" in real time."""
         return self._hash.hexdigest() if self._hash is not None else ""
 
-    def statistics(self) -> dict[str, int]:
+    def statistics(self) -> SchedulerStatistics:
         """Context switches, ready threads, timers and host calls in flight."""
-        return {
-            "switches": self.switches,
-            "ready": len(self.ready),
-            "timers": len(self._timers),
-            "calls": self.workers.outstanding,
-        }
+        from octavo.statistics import SchedulerStatistics
+
+        return SchedulerStatistics(
+            switches=self.switches,
+            ready=len(self.ready),
+            timers=len(self._timers),
+            calls=self.workers.outstanding,
+        )
 
     def close(self) -> None:
         """Drops all threads, for good; what they were doing ends where they wait."""

@@ -197,7 +197,7 @@ def test_pool_sizes() -> None:
         segment = Buddy(pfns)
         segment.add(1, frames)
         found = CpuPages(segment, 1).statistics()
-        assert (found["size"], found["transfer"]) == (size, transfer)
+        assert (found.size, found.transfer) == (size, transfer)
 
 
 def test_an_order_by_setting() -> None:

@@ -20,6 +20,7 @@ from octavo.memory.pagers.external.memoryobject import MOST_MESSAGES, MOST_TIMEO
 from octavo.memory.pagers.external.pager import Control, Outcome, serve
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.view import SectionObject
+from octavo.statistics import of
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Queue, Waiters, park, wake_all
 from tests.books import PAGES, Book
@@ -192,7 +193,7 @@ class World:
         run(self.machine.scheduler.sleep(20))
         self.machine.check()
         assert self.section.control is not None
-        counts = {k: n for k, n in self.section.control.statistics().items() if k != "ignored"}
+        counts = {k: n for k, n in of(self.section.control.statistics()).items() if k != "ignored"}
         return [*told, counts, self.book.log, self.book.returns, bytes(self.book.data)]
 
 
@@ -271,17 +272,17 @@ def test_answers_to_a_return() -> None:
     with pytest.raises(StatusError, match="no shelf") as error:
         full = m.DataReturned(1, Status.DISK_FULL, "no shelf")
         machine.run(go([m.DataReturned(9), full, m.DataReturned(1)]))
-    assert error.value.status == Status.DISK_FULL and kept.counts["ignored"] == 2
-    assert kept.section.dirty == 4 and kept.counts["returned"] == 0
+    assert error.value.status == Status.DISK_FULL and kept.counts.ignored == 2
+    assert kept.section.dirty == 4 and kept.counts.returned == 0
     with pytest.raises(StatusError, match="no such status") as error:
         machine.run(go([m.DataReturned(2, 5, "no such status")]))
     assert error.value.status == Status.IO_DEVICE_ERROR and kept.section.dirty == 4
     with pytest.raises(StatusError, match="has not taken page 0 back"):
         machine.run(go([]))
     kept.receive(m.DataReturned(3))  # late
-    assert kept.counts["ignored"] == 3 and kept.section.dirty == 4
+    assert kept.counts.ignored == 3 and kept.section.dirty == 4
     machine.run(go([m.DataReturned(4)]))
-    assert not kept.section.dirty and kept.counts["returned"] == 4
+    assert not kept.section.dirty and kept.counts.returned == 4
     assert [x.number for x in taken(machine, kept) if isinstance(x, m.DataReturn)] == [1, 2, 3, 4]
     machine.check()
 

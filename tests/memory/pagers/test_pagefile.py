@@ -20,6 +20,7 @@ from octavo.memory.spaces.addressspace import AddressSpace, Allocate
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.pageins import CLUSTER
 from octavo.memory.spaces.protect import Protect
+from octavo.statistics import EvictionStatistics
 from octavo.status import Status, StatusError
 from octavo.storage.image import ImageDisk
 from octavo.threads.scheduler import Scheduler
@@ -127,13 +128,9 @@ def test_second_chance() -> None:
         assert (entry & (1 | ACCESSED) == 1) == (page % 2 == 0)
     assert machine.scheduler.run(machine.virtual.eviction.evict(32)) == 32 and store.requests
     assert machine.space.pages.resident == 0
-    assert machine.virtual.eviction.statistics() == {
-        "unmapped": 0,
-        "dropped": 0,
-        "evicted": 64,
-        "kept": 0,
-        "spared": 0,
-    }
+    assert machine.virtual.eviction.statistics() == EvictionStatistics(
+        unmapped=0, dropped=0, evicted=64, kept=0, spared=0
+    )
     machine.check()
 
 
@@ -203,7 +200,7 @@ def test_several_files_fill_one_after_the_other_and_say_when_they_are_full() -> 
         machine.write(base + page * PAGE_SIZE, b"%d" % page)
     for page in range(limit):
         assert machine.read(base + page * PAGE_SIZE, 4).rstrip(b"\0") == b"%d" % page
-    assert machine.virtual.files.statistics()["free"] < 60
+    assert machine.virtual.files.statistics().free < 60
     machine.check()
 
 

@@ -92,7 +92,7 @@ def test_a_pager_of_single_pages_is_served_by_splitting() -> None:
         and set(asked) == {(page, 1) for page in range(len(asked))}
     )
     assert (
-        len(asked) < 50 and world.kept.counts["unasked"] > 10
+        len(asked) < 50 and world.kept.counts.unasked > 10
     )  # what comes late is not asked for again
     world.machine.check()
 
@@ -121,7 +121,7 @@ def test_answers_of_all_kinds(manner: str) -> None:
     if manner == "partial":
         assert len(world.book.requests()) == 40
     if manner == "late":
-        assert world.kept.counts["unasked"] > 0
+        assert world.kept.counts.unasked > 0
 
 
 def test_unavailable_pages_are_zeros() -> None:
@@ -177,7 +177,7 @@ def test_who_never_answers_is_given_up(manner: str) -> None:
         with pytest.raises(StatusError):
             world.read(1)
     if manner != "wrong":  # which shows that it lives
-        assert world.kept.counts["timeouts"] == MOST_TIMEOUTS
+        assert world.kept.counts.timeouts == MOST_TIMEOUTS
         start = clock.now()
         with pytest.raises(StatusError, match="is not asked any more"):
             world.read(5)
@@ -326,11 +326,11 @@ def test_a_lock_request_that_fails() -> None:
     world.machine.run(world.control.lock_request(0, PAGE_SIZE * 8, Return.DIRTY, flush=True))
     world.machine.run(world.machine.scheduler.sleep(0.1))
     assert ("completed", 0, 8) in world.book.log and world.kept.section.resident() == 10
-    assert world.kept.counts["refused"] == 0
+    assert world.kept.counts.refused == 0
     world.book.manner, asked = "failing", len(world.book.requests())
     with pytest.raises(StatusError):
         world.read(2)
-    assert world.kept.counts["refused"] == len(world.book.requests()) - asked > 0
+    assert world.kept.counts.refused == len(world.book.requests()) - asked > 0
     world.machine.check()
 
 
@@ -543,7 +543,7 @@ def test_a_pager_that_needs_memory_itself(privileged: bool) -> None:
             machine.write(hog + page * PAGE_SIZE, b"x")
     assert error.value.status == Status.NO_MEMORY
     assert (world.book.data[:4] == b"kept") == privileged
-    assert not (privileged and world.kept.counts["timeouts"])
+    assert not (privileged and world.kept.counts.timeouts)
     machine.check()
 
 

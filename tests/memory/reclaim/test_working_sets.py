@@ -241,7 +241,7 @@ def test_shared_pages_count_once() -> None:
         for page in range(10):
             machine.touch(base + page * PAGE_SIZE, WRITE, space)
     data = machine.virtual.statistics()
-    assert data["working_sets"] == 30 and data["working_set_frames"] == 10
+    assert data.working_sets == 30 and data.working_set_frames == 10
     machine.check()
 
 

@@ -125,7 +125,7 @@ class History:
         self.machine.check()
         files = self.machine.virtual.files.statistics()
         assert (
-            files["free"] == files["slots"]
+            files.free == files.slots
             and not self.machine.virtual.charged
             and not self.machine.memory.pfns.wired
         )

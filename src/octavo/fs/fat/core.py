@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import struct
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 from octavo.cache.manager import CacheManager
 from octavo.fs.fat.bpb import DIRTY_FLAG, Geometry
@@ -38,6 +39,9 @@ from octavo.memory.pages.section import Section
 from octavo.status import Status, StatusError
 from octavo.storage.device import Device
 from octavo.threads.wait import Mutex
+
+if TYPE_CHECKING:
+    from octavo.statistics import VolumeStatistics
 
 FSINFO_LEAD, FSINFO_MIDDLE = 0x41615252, 0x61417272
 UNKNOWN = 0xFFFFFFFF
@@ -380,10 +384,12 @@ class Core:
             await self.pager.barrier()
             self.flagged = False
 
-    def statistics(self) -> dict[str, object]:
+    def statistics(self) -> VolumeStatistics:
         """Nodes, contention for the mutex, and what the device did."""
-        return {
-            "nodes": len(self.nodes),
-            "contended": self.mutex.contended,
-            "device": self.device.statistics(),
-        }
+        from octavo.statistics import VolumeStatistics
+
+        return VolumeStatistics(
+            nodes=len(self.nodes),
+            contended=self.mutex.contended,
+            device=self.device.statistics(),
+        )

@@ -20,6 +20,8 @@ scale down with small segments, where GNU Mach refuses to start below 2000 pages
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from octavo.machine.abi import NEXT, PREV, STATE, State
@@ -44,6 +46,9 @@ from octavo.memory.frames.buddykernels import (
 )
 from octavo.memory.frames.pfn import PfnDatabase
 from octavo.status import Status, StatusError
+
+if TYPE_CHECKING:
+    from octavo.statistics import SegmentStatistics
 
 MAX_ORDER = 10
 COLOURS = 64
@@ -224,24 +229,24 @@ class Buddy:
         total = sum(blocks)
         return 0.0 if not total else 1.0 - (1.0 + self.free_frames / (1 << order)) / total
 
-    def statistics(self) -> dict[str, object]:
+    def statistics(self) -> SegmentStatistics:
         """Free frames, watermarks, free blocks by order (the columns of /proc/buddyinfo); for each
         order, what part of the free memory it can use, and the fragmentation index.
         """
+        from octavo.statistics import SegmentStatistics, Watermarks
+
         free, orders = self.free_frames, range(self.max_order + 1)
-        return {
-            "free_frames": free,
-            "frames": self.frames,
-            "blocks": self.blocks,
-            "usable": [
+        return SegmentStatistics(
+            free_frames=free,
+            frames=self.frames,
+            blocks=self.blocks,
+            usable=[
                 sum(n << k for k, n in enumerate(self.blocks) if k >= order) / free if free else 0.0
                 for order in orders
             ],
-            "fragmentation": [self.fragmentation(order) for order in orders],
-            "watermarks": dict(
-                zip(("min", "low", "high"), self.zone[MIN : HIGH + 1].tolist(), strict=True)
-            ),
-        }
+            fragmentation=[self.fragmentation(order) for order in orders],
+            watermarks=Watermarks(*self.zone[MIN : HIGH + 1].tolist()),
+        )
 
     def check(self) -> None:
         """Blocks are aligned, disjoint, free to the last frame, counted, and no two buddies are

@@ -7,6 +7,8 @@ else looks at them.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from octavo.machine.abi import STATE, State
@@ -22,6 +24,9 @@ from octavo.memory.frames.pagepools import (
     TAKEN,
     TRANSFER,
 )
+
+if TYPE_CHECKING:
+    from octavo.statistics import CpuPagesStatistics
 
 
 class CpuPages:
@@ -78,15 +83,17 @@ class CpuPages:
         counts[State.ACTIVE] += taken
         counts[State.POOLED] = pooled
 
-    def statistics(self) -> dict[str, object]:
+    def statistics(self) -> CpuPagesStatistics:
         """Frames in each pool, their capacity, and how often the lock was taken."""
+        from octavo.statistics import CpuPagesStatistics
+
         bases = range(0, self.cpus * POOL_WORDS, POOL_WORDS)
-        return {
-            "pooled": [self.state[base + COUNT] for base in bases],
-            "size": self.state[SIZE],
-            "transfer": self.state[TRANSFER],
-            "refills": [self.state[base + REFILLS] for base in bases],
-        }
+        return CpuPagesStatistics(
+            pooled=[self.state[base + COUNT] for base in bases],
+            size=self.state[SIZE],
+            transfer=self.state[TRANSFER],
+            refills=[self.state[base + REFILLS] for base in bases],
+        )
 
     def check(self) -> None:
         """Every pooled frame is in one pool, once, and in the state that says so."""

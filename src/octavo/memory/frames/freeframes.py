@@ -12,11 +12,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from octavo.machine.abi import State
 from octavo.memory.frames.buddy import MAX_ORDER, Buddy, Run
 from octavo.memory.frames.buddykernels import FREE
 from octavo.memory.frames.pfn import PfnDatabase
+
+if TYPE_CHECKING:
+    from octavo.statistics import FreeFramesStatistics
 
 Bounds = tuple[str, int, int]  # name, first frame, end
 
@@ -130,13 +134,15 @@ class FreeFrames:
                 return first
         return 0
 
-    def statistics(self) -> dict[str, object]:
+    def statistics(self) -> FreeFramesStatistics:
         """Free frames and free blocks by order in all, and the figures of each segment."""
-        return {
-            "free_frames": self.free_frames,
-            "blocks": self.blocks,
-            "segments": {s.name: s.statistics() for s in self.segments},
-        }
+        from octavo.statistics import FreeFramesStatistics
+
+        return FreeFramesStatistics(
+            free_frames=self.free_frames,
+            blocks=self.blocks,
+            segments={s.name: s.statistics() for s in self.segments},
+        )
 
     def check(self) -> None:
         """Every segment is right, and together they hold every free frame."""

@@ -16,7 +16,7 @@ again when it leaves again.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from octavo.machine.abi import PAGE_SHIFT, PRESENT
 from octavo.printing import counted
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Waiters, marks, preemption_point
+
+if TYPE_CHECKING:
+    from octavo.statistics import PageFilesStatistics
 
 PAGED = 1 << 2
 MOST_FILES = 16
@@ -242,18 +245,20 @@ class PageFiles:
                 self.free += 1
         self.read += len(buffers)
 
-    def statistics(self) -> dict[str, int]:
+    def statistics(self) -> PageFilesStatistics:
         """Slots in all and free, pages written and read, requests and errors."""
+        from octavo.statistics import PageFilesStatistics
+
         slots = sum(map(len, self._taken))
-        return {
-            "slots": slots,
-            "free": self.free,
-            "written": self.written,
-            "read": self.read,
-            "requests": self.requests,
-            "errors": self.errors,
-            "grown": self.grown,
-        }
+        return PageFilesStatistics(
+            slots=slots,
+            free=self.free,
+            written=self.written,
+            read=self.read,
+            requests=self.requests,
+            errors=self.errors,
+            grown=self.grown,
+        )
 
     def check(self, entries: Sequence[int]) -> None:
         """Every slot is used by as many of the entries as it counts, or is being written."""

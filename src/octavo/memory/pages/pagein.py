@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Coroutine, Generator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from octavo.machine.abi import (
     PAGE_SHIFT,
@@ -32,6 +32,9 @@ from octavo.memory.pages.transfers import Transfers
 from octavo.memory.pages.writeback import WriteBack
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Event, Waiters, marks, preemption_point
+
+if TYPE_CHECKING:
+    from octavo.statistics import FaultStatistics
 
 
 class Room(Protocol):
@@ -275,13 +278,15 @@ class Faults:
             read.event = Event()
         await read.event.wait()
 
-    def statistics(self) -> dict[str, object]:
+    def statistics(self) -> FaultStatistics:
         """Faults by kind, and page-ins by cluster size in pages."""
-        return {
-            "hard": self.hard,
-            "soft": self.soft,
-            "collided": self.collided,
-            "new": self.new,
-            "page_ins": dict(sorted(self.page_ins.items())),
-            "pages_in": sum(size * n for size, n in self.page_ins.items()),
-        }
+        from octavo.statistics import FaultStatistics
+
+        return FaultStatistics(
+            hard=self.hard,
+            soft=self.soft,
+            collided=self.collided,
+            new=self.new,
+            page_ins=dict(sorted(self.page_ins.items())),
+            pages_in=sum(size * n for size, n in self.page_ins.items()),
+        )

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from octavo.machine.abi import SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.memory.frames.pfn import runs_of
@@ -25,6 +26,9 @@ from octavo.memory.pages.writeerrors import WriteErrors
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 from octavo.threads.wait import Event, marks, preemption_point
+
+if TYPE_CHECKING:
+    from octavo.statistics import WriteBackStatistics
 
 BATCH_PAGES = 1024  # pages that one data_return carries at most
 PIN_SECONDS = 100e-6  # how often a purge looks whether a view is free again
@@ -267,15 +271,17 @@ class WriteBack:
                 if gone := self.residency.drop(segment, mask):
                     self._unmark(section, gone)
 
-    def statistics(self) -> dict[str, int]:
+    def statistics(self) -> WriteBackStatistics:
         """Pages dirty, in flight, written and failed; data_returns made."""
-        return {
-            "dirty": self.dirty,
-            "in_flight": self.in_flight,
-            "written": self.written,
-            "failed": self.failed,
-            "returns": self.returns,
-        }
+        from octavo.statistics import WriteBackStatistics
+
+        return WriteBackStatistics(
+            dirty=self.dirty,
+            in_flight=self.in_flight,
+            written=self.written,
+            failed=self.failed,
+            returns=self.returns,
+        )
 
     def check(self) -> None:
         """Masks, section counts and the total of dirty pages agree."""

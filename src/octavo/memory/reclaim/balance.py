@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from octavo.memory.frames.physical import RESERVE, PhysicalMemory
 from octavo.memory.reclaim.eviction import Eviction
@@ -33,6 +33,9 @@ from octavo.memory.reclaim.workingset import WorkingSet
 from octavo.printing import keep
 from octavo.threads.scheduler import Scheduler
 from octavo.threads.wait import marks, preemption_point
+
+if TYPE_CHECKING:
+    from octavo.statistics import BalanceStatistics
 
 PERIOD_SECONDS = 1.0
 PLENTY = 800  # pages, on a machine large enough
@@ -138,14 +141,16 @@ class BalanceSetManager(Generic[S]):
         """Private pages that ending a space would give back."""
         return space.pages.resident - space.pages.of_sections + space.pages.paged
 
-    def statistics(self) -> dict[str, object]:
+    def statistics(self) -> BalanceStatistics:
         """Passes, pages trimmed from spaces over their maximum, and what was ended for want of
         memory.
         """
-        return {
-            "passes": self.passes,
-            "trimmed": self.trimmed,
-            "plenty": self.plenty,
-            "minimum": self.minimum,
-            "ended": self.ended,
-        }
+        from octavo.statistics import BalanceStatistics
+
+        return BalanceStatistics(
+            passes=self.passes,
+            trimmed=self.trimmed,
+            plenty=self.plenty,
+            minimum=self.minimum,
+            ended=self.ended,
+        )

@@ -11,7 +11,12 @@ of less than 12 MiB low is an eighth of memory.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from octavo.threads.wait import Event
+
+if TYPE_CHECKING:
+    from octavo.statistics import ConditionsStatistics
 
 PLENTY = 400  # pages
 _SMALL, _LARGE, _MOST = 0x8000, 0x40000, 0x4000  # pages: 128 MiB, 1 GiB; 64 MiB
@@ -54,12 +59,14 @@ class MemoryConditions:
                 else:
                     event.clear()
 
-    def statistics(self) -> dict[str, int]:
+    def statistics(self) -> ConditionsStatistics:
         """Thresholds in pages, whether each condition holds, and how often one has changed."""
-        return {
-            "low": self.low,
-            "high": self.high,
-            "is_low": self.low_memory.signalled,
-            "is_high": self.high_memory.signalled,
-            "changes": self.changes,
-        }
+        from octavo.statistics import ConditionsStatistics
+
+        return ConditionsStatistics(
+            low=self.low,
+            high=self.high,
+            is_low=self.low_memory.signalled,
+            is_high=self.high_memory.signalled,
+            changes=self.changes,
+        )

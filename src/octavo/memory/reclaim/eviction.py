@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from octavo.machine.abi import ACCESSED, DIRTY, PAGE_SHIFT, PRESENT, State
 from octavo.memory.pagers.pagefile import PageFiles, is_paged
@@ -31,6 +32,8 @@ from octavo.memory.reclaim.workingset import WorkingSet
 from octavo.status import StatusError
 from octavo.threads.wait import marks, preemption_point
 
+if TYPE_CHECKING:
+    from octavo.statistics import EvictionStatistics
 BATCH = 32
 
 
@@ -241,14 +244,16 @@ class Eviction:
             return False
         return bool(replacement.sharers(victim.frame))
 
-    def statistics(self) -> dict[str, int]:
+    def statistics(self) -> EvictionStatistics:
         """Pages taken out of the tables, dropped as zeros, written and freed; victims that stayed:
         touched meanwhile, or held.
         """
-        return {
-            "unmapped": self.unmapped,
-            "dropped": self.dropped,
-            "evicted": self.evicted,
-            "kept": self.kept,
-            "spared": self.spared,
-        }
+        from octavo.statistics import EvictionStatistics
+
+        return EvictionStatistics(
+            unmapped=self.unmapped,
+            dropped=self.dropped,
+            evicted=self.evicted,
+            kept=self.kept,
+            spared=self.spared,
+        )

@@ -16,6 +16,7 @@ page gets dirty.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from octavo.memory.frames.physical import RESERVE
 from octavo.memory.pages.residency import Residency
@@ -27,6 +28,9 @@ from octavo.memory.reclaim.sources import Need, Source, Sources, Turn
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 from octavo.threads.wait import Event, marks, preemption_point
+
+if TYPE_CHECKING:
+    from octavo.statistics import PageoutStatistics
 
 # pages to trim at least, once trimming is needed; more with more memory: trimmed pages are not lost
 TRIM_PAGES = 64
@@ -219,13 +223,15 @@ class Pageout:
             self._zero.clear()
             self.physical.zero_some(self.zeroed_target - self.physical.zeroed.count)
 
-    def statistics(self) -> dict[str, int]:
+    def statistics(self) -> PageoutStatistics:
         """Pages trimmed, and times that a thread had to wait for pageout."""
-        return {
-            "trimmed": self.trimmed,
-            "stalls": self.stalls,
-            "repurposed": self.physical.repurposed,
-        }
+        from octavo.statistics import PageoutStatistics
+
+        return PageoutStatistics(
+            trimmed=self.trimmed,
+            stalls=self.stalls,
+            repurposed=self.physical.repurposed,
+        )
 
 
 def _ones_from(mask: int, i: int) -> int:

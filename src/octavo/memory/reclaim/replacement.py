@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import count
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,9 @@ from octavo.memory.reclaim.policies import lists
 from octavo.memory.reclaim.policies.lists import key_of
 from octavo.memory.reclaim.policies.policy import Policy
 from octavo.memory.reclaim.workingset import WorkingSet
+
+if TYPE_CHECKING:
+    from octavo.statistics import ReplacementStatistics
 
 COMPILE_FROM = 4096  # pages in frames
 SMALL = 64  # once the kernels are compiled
@@ -185,6 +189,8 @@ class Replacement:
                 found += 1
         return found
 
-    def statistics(self) -> dict[str, object]:
+    def statistics(self) -> ReplacementStatistics:
         """The policy's lists, and how often accessed bits were looked at."""
-        return {**self.policy.statistics(), "harvests": self.harvests}
+        from octavo.statistics import ReplacementStatistics, of
+
+        return ReplacementStatistics(**of(self.policy.statistics()), harvests=self.harvests)

@@ -7,6 +7,8 @@ Committed pages are charged when they are committed, so that a promise to keep t
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from octavo.arguments import given, invalid, label, whole
 from octavo.machine.abi import PAGE_SHIFT
 from octavo.machine.mmu import References, SoftMmu
@@ -39,6 +41,9 @@ from octavo.memory.spaces.roster import Roster
 from octavo.memory.spaces.sectionobjects import SectionObjects
 from octavo.memory.spaces.viewfaults import ViewFaults
 from octavo.status import Status, StatusError
+
+if TYPE_CHECKING:
+    from octavo.statistics import VirtualStatistics
 
 CLOSE_SECONDS = 0.001  # how often closing looks whether all has ended
 
@@ -264,33 +269,35 @@ class VirtualMemory:
         while self.sections.ending:
             await self.memory.scheduler.sleep(CLOSE_SECONDS)
 
-    def statistics(self) -> dict[str, object]:
+    def statistics(self) -> VirtualStatistics:
         """Commit in pages, and for each space what is committed, resident and copied."""
+        from octavo.statistics import SpaceStatistics, VirtualStatistics
+
         spaces = {
-            s.name: {
-                "committed": s.charge,
-                "resident": s.pages.resident,
-                "copied": s.pages.copied,
-                "shared": s.pages.of_sections,
-                "paged": s.pages.paged,
-                "tables": len(s.tables.tables),
-                "faults": s.faults,
-            }
+            s.name: SpaceStatistics(
+                committed=s.charge,
+                resident=s.pages.resident,
+                copied=s.pages.copied,
+                shared=s.pages.of_sections,
+                paged=s.pages.paged,
+                tables=len(s.tables.tables),
+                faults=s.faults,
+            )
             for s in self.spaces
         }
-        return {
-            "limit": self.limit,
-            "committed": self.charged,
-            "spaces": spaces,
-            "working_sets": sum(s.pages.resident for s in self.spaces),
-            "working_set_frames": self.replacement.policy.count,  # each shared one once
-            "mmu": self.mmu.statistics(),
-            "page_files": self.files.statistics(),
-            "replacement": self.replacement.statistics(),
-            "eviction": self.eviction.statistics(),
-            "balance": self.balance.statistics(),
-            "conditions": self.memory.pageout.conditions.statistics(),
-        }
+        return VirtualStatistics(
+            limit=self.limit,
+            committed=self.charged,
+            spaces=spaces,
+            working_sets=sum(s.pages.resident for s in self.spaces),
+            working_set_frames=self.replacement.policy.count,  # each shared one once
+            mmu=self.mmu.statistics(),
+            page_files=self.files.statistics(),
+            replacement=self.replacement.statistics(),
+            eviction=self.eviction.statistics(),
+            balance=self.balance.statistics(),
+            conditions=self.memory.pageout.conditions.statistics(),
+        )
 
     def check(self) -> None:
         """Charges add up; every entry leads to a frame of private memory inside a committed span,

@@ -22,6 +22,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from octavo.arguments import given, invalid, named, numbers, octets
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES
@@ -57,9 +58,26 @@ from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 from octavo.threads.wait import Event, Queue
 
+if TYPE_CHECKING:
+    from octavo.statistics import MemoryObjectStatistics
+
 TIMEOUT_SECONDS = 5.0
 MOST_TIMEOUTS = 3  # in a row
 MOST_MESSAGES = 1024  # that a pager has not looked at, and lock requests under way
+
+
+@dataclass
+class MemoryObjectCounts:
+    """What has happened: see `octavo.statistics.MemoryObjectStatistics`."""
+
+    requests: int = 0
+    messages: int = 0
+    supplied: int = 0
+    unasked: int = 0
+    ignored: int = 0
+    timeouts: int = 0
+    returned: int = 0
+    refused: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -91,19 +109,7 @@ class MemoryObject:
         self.may_cache = True
         self.dead: StatusError | None = None
         self.locks = [(0, self.section.pages, Access.NONE)]  # runs of pages
-        self.counts = dict.fromkeys(
-            (
-                "requests",
-                "messages",
-                "supplied",
-                "unasked",
-                "ignored",
-                "timeouts",
-                "returned",
-                "refused",
-            ),
-            0,
-        )
+        self.counts = MemoryObjectCounts()
         self.messages: Queue[ToPager] = Queue(MOST_MESSAGES)
         self._asked = Asked()
         self._ready, self._unlocked = Event(), Event()
@@ -116,7 +122,7 @@ class MemoryObject:
 
     def _post(self, message: ToPager) -> bool:
         """Sends a message; False when the pager has too many that it has not looked at."""
-        self.counts["messages"] += 1
+        self.counts.messages += 1
         return self.messages.try_put(message)
 
     # -- pages come -------------------------------------------------------------------------------
@@ -127,15 +133,14 @@ class MemoryObject:
         """See `octavo.memory.pages.section.Pager`. StatusError IO_TIMEOUT, or what it said."""
         self._check_alive()
         request = self._asked.open(page, pages_of(buffers), need)
-        self.counts["requests"] += 1
+        self.counts.requests += 1
+        late = f"has not answered for page {page + need.start} within {self.timeout:g} s"
         try:
             if not await self._scheduler.wait(self._ready, self.timeout):
                 raise self._timed_out("is not ready")
             self._ask(request, need)
             if not await self._scheduler.wait(request.event, self.timeout):
-                raise self._timed_out(
-                    f"has not answered for page {page + need.start} within {self.timeout:g} s"
-                )
+                raise self._timed_out(late)
         finally:
             self._asked.close(request)
         if request.error is not None:
@@ -175,7 +180,7 @@ class MemoryObject:
             )
 
     def _timed_out(self, what: str) -> StatusError:
-        self.counts["timeouts"] += 1
+        self.counts.timeouts += 1
         self._silent += 1
         return self._error(Status.IO_TIMEOUT, f"its pager {what}")
 
@@ -199,7 +204,7 @@ class MemoryObject:
             # An answer that comes from now on is nobody's: the pages are dirty, and go once more.
             self._returning.pop(number, None)
             out.append(returning.error)
-            self.counts["returned"] += 0 if returning.error else returning.length >> PAGE_SHIFT
+            self.counts.returned += 0 if returning.error else returning.length >> PAGE_SHIFT
         return out
 
     def _give_back(self, run: DirtyRun) -> tuple[int, _Returning]:
@@ -244,7 +249,7 @@ class MemoryObject:
             case Destroy():
                 self._destroy(message)
             case Refused():
-                self.counts["refused"] += 1
+                self.counts.refused += 1
             case _:
                 raise invalid(f"{self.section.name}: its pager says nothing that is known")
         return Outcome()
@@ -271,13 +276,13 @@ class MemoryObject:
         for i in range(count):
             part = view[i << PAGE_SHIFT : i + 1 << PAGE_SHIFT]
             if not self._take(first + i, part, message.precious):
-                self.counts["ignored"] += 1
+                self.counts.ignored += 1
                 return i << PAGE_SHIFT
             if lock:
                 self.locks = with_run(self.locks, first + i, first + i + 1, lock)
             if message.precious:  # who waits for the page runs later, and sees it
                 self.section.precious.add(first + i)
-            self.counts["supplied"] += 1
+            self.counts.supplied += 1
         return len(view)
 
     def _take(self, page: int, data: memoryview, precious: bool) -> bool:
@@ -285,7 +290,7 @@ class MemoryObject:
         if self._asked.answer(page, data):
             return True
         taken = self._resident.take_in(self.section, page, data, precious)
-        self.counts["unasked"] += taken
+        self.counts.unasked += taken
         return taken
 
     def _unavailable(self, message: DataUnavailable) -> None:
@@ -310,7 +315,7 @@ class MemoryObject:
         text = named(message.text, f"{self.section.name}: an error of its pager")
         returning = self._returning.pop(message.number, None)
         if returning is None:
-            self.counts["ignored"] += 1
+            self.counts.ignored += 1
             return
         if message.status:
             returning.error = StatusError(_status(message.status), text)
@@ -322,10 +327,9 @@ class MemoryObject:
 
     def _begin_lock(self, message: LockRequest) -> Outcome:
         """Changes locks at once; what has to be returned and dropped is by a thread of its own."""
-        name = self.section.name
+        name, lock = self.section.name, message.lock
         first, count = self._pages(message.offset, message.length)
         given(message.give, Return, f"{name}: the pages to give back")
-        lock = message.lock
         given(Access.NONE if lock is None else lock, Access, f"{name}: a lock")
         if self._locking >= MOST_MESSAGES:
             text = f"its pager has {MOST_MESSAGES} lock requests under way"
@@ -418,11 +422,13 @@ class MemoryObject:
         await self._resident.drop_all(self.section)
         self._post(Terminate())
 
-    def statistics(self) -> dict[str, int]:
+    def statistics(self) -> MemoryObjectStatistics:
         """Requests, messages, pages supplied, unasked, ignored, returned; timeouts, and messages
         that the pager refused.
         """
-        return dict(self.counts)
+        from octavo.statistics import MemoryObjectStatistics
+
+        return MemoryObjectStatistics(**vars(self.counts))
 
 
 def _status(number: int) -> Status:

@@ -115,9 +115,8 @@ class Control:
         """Changes locks (None: as they are), returns resident pages, then drops them with `flush`;
         then lock_completed is called.
 
-        What is modified while others are returned stays. StatusError INVALID_PARAMETER, or that of
-        a return that failed; then nothing is dropped. INSUFFICIENT_RESOURCES when too many are
-        under way.
+        What is modified meanwhile stays. StatusError INVALID_PARAMETER, INSUFFICIENT_RESOURCES (too
+        many are under way), or that of a return that failed; then nothing is dropped.
         """
         outcome = self._tell(LockRequest(offset, length, give, flush, lock))
         if outcome.done is not None:
@@ -202,9 +201,7 @@ async def serve(
     messages: Queue[ToPager],
     tell: Callable[[FromPager], Outcome],
 ) -> None:
-    """Calls the pager's methods, a message after the other, until the last; tells what it has
-    failed at.
-    """
+    """Calls a method for each message, one after the other, until Terminate; tells what fails."""
     while True:
         message = await messages.get()
         if isinstance(message, DataReturn):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,9 @@ from octavo.machine.kernels import Ints, compile_kernels, interpreted, need_comp
 from octavo.machine.ram import MAX_FRAMES
 from octavo.memory.reclaim.policies import MODULES, lists, replay
 from octavo.status import Status, StatusError
+
+if TYPE_CHECKING:
+    from octavo.statistics import PolicyStatistics
 
 COMPILE_FROM = 20_000  # references
 
@@ -176,10 +180,12 @@ class Policy:
             )
         return int(misses), victims[: int(misses)]
 
-    def statistics(self) -> dict[str, object]:
+    def statistics(self) -> PolicyStatistics:
         """Name, frames, and the lengths of its lists."""
+        from octavo.statistics import PolicyStatistics
+
         counts = [self.words[lists.FIRST_LIST + 3 * i + 2] for i in range(lists.LISTS)]
-        return {"policy": self.name, "pages": self.count, "lists": counts}
+        return PolicyStatistics(policy=self.name, pages=self.count, lists=counts)
 
     def check(self) -> None:
         """Lists are linked and counted, frames and ghosts are on them once, and the table finds
