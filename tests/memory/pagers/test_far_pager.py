@@ -15,7 +15,7 @@ import pytest
 
 from octavo.machine.abi import PAGE_SIZE
 from octavo.memory.pagers.external import messages as m
-from octavo.memory.pagers.external.asked import Asked
+from octavo.memory.pagers.external.asked import MOST_THINKING, Asked
 from octavo.memory.pagers.external.memoryobject import MOST_MESSAGES, MOST_TIMEOUTS, MemoryObject
 from octavo.memory.pagers.external.pager import Control, Outcome, serve
 from octavo.memory.spaces.advice import Advice
@@ -329,6 +329,17 @@ def test_a_pager_of_single_pages_may_think_about_one_for_a_while() -> None:
     assert not asked.answer(9, memoryview(bytes(PAGE_SIZE))) and asked.pages(0, 9) == [7, 8]
     asked.close(request)
     assert not asked.answer(7, memoryview(bytes(PAGE_SIZE))) and not asked.pages(0, 99)
+
+
+def test_pages_that_are_never_answered_for_are_forgotten() -> None:
+    """What is remembered of them does not grow with the pages that were ever asked for."""
+    asked, page = Asked(), memoryview(bytearray(PAGE_SIZE))
+    for number in range(4 * MOST_THINKING):
+        request = asked.open(number, [page], range(1))
+        assert asked.singly(request, range(1), now=number, until=number + 1.5) == [0]
+        assert asked.singly(request, range(1), now=number, until=number + 1.5) == []
+        asked.close(request)
+    assert asked.thinking <= MOST_THINKING + 1
 
 
 def test_a_message_that_cannot_be_changes_nothing() -> None:

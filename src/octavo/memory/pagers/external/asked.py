@@ -3,7 +3,9 @@
 A request is open from `open` to `close`, while a thread waits for it; answers come page by page, in
 any order. Each page is answered once; what comes then is nobody's answer.
 
-A pager of single pages may think about each for a while: it is not asked for one again before.
+A pager of single pages may think about each for a while: it is not asked for one again before. Of
+those that it never answers for, MOST_THINKING are remembered, and as many as it has just been asked
+for.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from dataclasses import dataclass, field
 
 from octavo.status import StatusError
 from octavo.threads.wait import Event
+
+MOST_THINKING = 4096  # pages
 
 
 @dataclass(slots=True, eq=False)
@@ -44,6 +48,11 @@ class Asked:
         self.requests: list[Request] = []
         self._until: dict[int, float] = {}  # single pages, and when they may be asked for again
 
+    @property
+    def thinking(self) -> int:
+        """Pages that a pager of single pages may be thinking about."""
+        return len(self._until)
+
     def open(self, page: int, buffers: list[memoryview], need: range) -> Request:
         """A request from `page` on, a buffer a page; somebody waits for its pages `need`."""
         request = Request(page, buffers, (1 << need.stop) - (1 << need.start))
@@ -58,6 +67,8 @@ class Asked:
         """The pages of a request, from 0, that a pager of single pages is to be asked for now, who
         waits first; it may think about them until then.
         """
+        if len(self._until) > MOST_THINKING:
+            self._until = {page: time for page, time in self._until.items() if time > now}
         order = (*need, *(i for i in range(len(request.buffers)) if i not in need))
         out = [i for i in order if self._until.get(request.page + i, 0) <= now]
         self._until.update((request.page + i, until) for i in out)
