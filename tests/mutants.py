@@ -51,6 +51,7 @@ LAYERS: list[tuple[str, str]] = [
     ("machine/pagetables", "pagetables loader mmu"),
     ("machine/firmware", "map machine"),
     ("machine/raw", "rawmaps map"),
+    ("machine/kernels", "kernels without_numba policies allocators"),
     ("machine/", "machine map mmu allocators threads"),
     ("threads/", "threads devices pagers"),
     ("memory/reclaim/policies/", "policies working_sets"),
