@@ -60,7 +60,7 @@ def plain(hint: typing.Any, value: typing.Any, data: bytes) -> typing.Any:
     if bytes in kinds:
         return data
     if typing.get_origin(hint) is tuple:
-        return tuple(m.Stretch(*stretch) for stretch in value)
+        return tuple(m.Alike(*part) for part in value)
     if value is None and NoneType in kinds:
         return None
     kind = next(k for k in kinds if k is not NoneType)
@@ -203,7 +203,7 @@ MANNERS += ["failing", "precious", "locked", "keeps nothing", "never ready", "ag
 
 @pytest.mark.parametrize("manner", MANNERS)
 def test_a_far_pager_works_as_a_near_one(manner: str) -> None:
-    """What is read, what is said, which pages come back in which stretches, and what is counted is
+    """What is read, what is said, which pages come back in which parts, and what is counted is
     the same.
     """
     near, far = World(manner, False).story(), World(manner, True).story()
@@ -214,11 +214,11 @@ def test_a_far_pager_works_as_a_near_one(manner: str) -> None:
 
 def test_every_message_goes_through_bytes() -> None:
     """Each kind, each field with a value that is not the first of its kind."""
-    stretches = (m.Stretch(PAGE_SIZE, True, False), m.Stretch(2 * PAGE_SIZE, False, True))
+    parts = (m.Alike(PAGE_SIZE, True, False), m.Alike(2 * PAGE_SIZE, False, True))
     given = [
         m.Init(PAGE_SIZE, 5),
         m.DataRequest(PAGE_SIZE, 2, m.Access.ALL),
-        m.DataReturn(7, PAGE_SIZE, b"x" * 3, stretches),
+        m.DataReturn(7, PAGE_SIZE, b"x" * 3, parts),
         m.DataUnlock(1, 2, m.Access.WRITE),
         m.LockCompleted(1, 2, 3, "four"),
         m.Terminate(),

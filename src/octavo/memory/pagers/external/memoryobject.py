@@ -213,10 +213,10 @@ class MemoryObject:
         returning = _Returning(run.page, len(data))
         self._numbers += 1
         number = self._numbers
-        stretches = self._resident.stretches(self.section, run.page, len(data) >> PAGE_SHIFT)
+        parts = self._resident.parts(self.section, run.page, len(data) >> PAGE_SHIFT)
         if self.dead is not None:
             returning.error = self.dead
-        elif self._post(DataReturn(number, run.page << PAGE_SHIFT, data, stretches)):
+        elif self._post(DataReturn(number, run.page << PAGE_SHIFT, data, parts)):
             self._returning[number] = returning
             return number, returning
         else:

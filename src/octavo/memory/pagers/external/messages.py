@@ -12,7 +12,7 @@ lengths are bytes, whole pages, in the object.
 
 Source: Mach 3's memory object interface (Young et al. 1987; GNU Mach's mach/memory_object.defs).
 Departures: `DataReturned` acknowledges a return, so that a page stays modified until its pager has
-it, and one DataReturn has a whole run, with what is said of each stretch of pages that are alike;
+it, and one DataReturn has a whole run, with what is said of each row of pages that are alike;
 `Refused` tells the object that its pager has failed at a message; no supply_completed, for
 `receive` tells at once how much was taken; memory_object_copy is not sent (copy strategy CALL is
 refused).
@@ -69,7 +69,7 @@ class DataRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class Alike:
     """`length` bytes of pages that are alike: not `dirty`, they are precious pages that nobody has
     modified; `kept` when the kernel goes on to use its copy of them.
     """
@@ -81,14 +81,14 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class DataReturn:
-    """Bytes to be kept, from `offset` on, in `stretches` one after the other. `number` is for the
+    """Bytes to be kept, from `offset` on, in `parts` one after the other. `number` is for the
     answer, `DataReturned`; each has another.
     """
 
     number: int
     offset: int
     data: bytes
-    stretches: tuple[Stretch, ...]
+    parts: tuple[Alike, ...]
 
 
 @dataclass(frozen=True, slots=True)

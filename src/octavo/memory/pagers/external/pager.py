@@ -231,10 +231,10 @@ async def _call(pager: ExternalPager, control: Control, message: ToPager) -> Non
 
 
 async def _give(pager: ExternalPager, control: Control, message: DataReturn) -> DataReturned:
-    """Gives a run to the pager, a call for each stretch, up to the first that it does not take."""
+    """Gives a run to the pager, a call for each part, up to the first that it does not take."""
     at = 0
     try:
-        for part in message.stretches:
+        for part in message.parts:
             data = message.data[at : at + part.length]
             await pager.data_return(control, message.offset + at, data, part.dirty, part.kept)
             at += part.length

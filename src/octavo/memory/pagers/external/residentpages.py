@@ -8,7 +8,7 @@ for any other section.
 from __future__ import annotations
 
 from octavo.machine.abi import PAGE_SHIFT, SEGMENT_PAGES, SEGMENT_SHIFT
-from octavo.memory.pagers.external.messages import Return, Stretch
+from octavo.memory.pagers.external.messages import Alike, Return
 from octavo.memory.pages.pagein import Faults
 from octavo.memory.pages.residency import Residency
 from octavo.memory.pages.section import Section
@@ -32,8 +32,8 @@ class ResidentPages:
         """Pages that one object may have modified at a time."""
         return max(LEAST_QUOTA, self._physical.available // QUOTA_PART)
 
-    def stretches(self, section: Section, page: int, count: int) -> tuple[Stretch, ...]:
-        """What is said of `count` pages of a segment from `page` on: a stretch for each row of
+    def parts(self, section: Section, page: int, count: int) -> tuple[Alike, ...]:
+        """What is said of `count` pages of a segment from `page` on: a part for each row of
         pages that are alike.
         """
         link, segment = self._physical.ram.link, section.segments[page >> SEGMENT_SHIFT]
@@ -47,7 +47,7 @@ class ResidentPages:
                 rows[-1] = (rows[-1][0] + 1, *kind)
             else:
                 rows.append((1, *kind))
-        return tuple(Stretch(pages << PAGE_SHIFT, dirty, kept) for pages, dirty, kept in rows)
+        return tuple(Alike(pages << PAGE_SHIFT, dirty, kept) for pages, dirty, kept in rows)
 
     def pages(self, section: Section, first: int, end: int) -> list[int]:
         """The pages among [first, end) that are in memory now, ascending."""
