@@ -135,7 +135,7 @@ def test_system_ptes(threads: int) -> None:
 
     at_once(threads, work)
     ptes.check()
-    assert ptes.free == 395 and ptes.statistics()["clusters"] == 1
+    assert ptes.free == 395 and ptes.statistics().clusters == 1
 
 
 @pytest.mark.parametrize("threads", THREADS)

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     import hashlib
     import random
 
-    from octavo.threads.preemption import Preemption
     from octavo.statistics import SchedulerStatistics
+    from octavo.threads.preemption import Preemption
 
 T = TypeVar("T")
 
