@@ -19,7 +19,7 @@ from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.fault import STALE, Fault
 from octavo.memory.spaces.protect import Protect
 from octavo.memory.spaces.virtual import VirtualMemory
-from octavo.status import Status
+from octavo.status import Status, StatusError
 from tests.machines import Machine, MemoryFile, fails
 from tests.places import SOURCE
 
@@ -63,6 +63,24 @@ def test_a_soft_fault_looks_once(kind: int) -> None:
     assert [seen[name] for name in ONCE] == [1] * len(ONCE), seen
     assert seen["_activate"] + seen["activate"] == 1 and seen.total() <= 60, seen.total()
     assert calls(lambda: machine.touch(base + PAGE_SIZE, kind)).total() <= 15
+    machine.check()
+
+
+def test_a_page_that_could_not_be_entered_stands_by_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A soft fault that fails when its page is active leaves it on its list, as it was."""
+    machine = Machine()
+    base = standing_by(machine, 4)
+
+    def refuse(*_: object) -> int:
+        raise StatusError(Status.IN_PAGE_ERROR, "there is no table")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(machine.space.pages, "map_page", refuse)
+        with pytest.raises(StatusError, match="there is no table"):
+            machine.touch(base, READ)
+    assert machine.memory.physical.standby.count == 4
+    machine.check()
+    machine.touch(base, READ)
     machine.check()
 
 
