@@ -106,19 +106,14 @@ class Store:
         self.data = bytearray(self.size)
         self.inside = 0.0
 
-    async def read(self, extents: Any) -> None:
+    async def submit(self, requests: Any) -> None:
         """Copies."""
         start = time.perf_counter()
-        for offset, buffers in extents:
-            for i, buffer in enumerate(buffers):
-                buffer[:] = self.data[offset + i * PAGE_SIZE : offset + (i + 1) * PAGE_SIZE]
-        self.inside += time.perf_counter() - start
-
-    async def write(self, extents: Any) -> None:
-        """Copies."""
-        start = time.perf_counter()
-        for offset, buffers in extents:
-            self.data[offset : offset + len(buffers) * PAGE_SIZE] = b"".join(buffers)
+        for op, place, frames in requests:
+            if op == 0:
+                frames.fill(memoryview(self.data)[place : place + frames.length])
+            else:
+                self.data[place : place + frames.length] = frames.read()
         self.inside += time.perf_counter() - start
 
 
@@ -166,13 +161,11 @@ class CopyPager:
         self.data = bytearray(os.urandom(1 << 12)) * pages
         self.inside = 0.0
 
-    async def data_request(self, section: Any, page: int, buffers: Any, need: range) -> None:
+    async def data_request(self, section: Any, page: int, frames: Any, need: range) -> None:
         """Copies."""
         start = time.perf_counter()
         at = page * PAGE_SIZE
-        for buffer in buffers:
-            buffer[:] = self.data[at : at + len(buffer)]
-            at += len(buffer)
+        frames.fill(memoryview(self.data)[at : at + frames.length])
         self.inside += time.perf_counter() - start
 
     async def data_return(self, runs: Any) -> list[Any]:

@@ -57,6 +57,8 @@ def adapt() -> None:
     vars(section).setdefault("ORDINARY", None)  # traits were attributes of sections
     if "sources" not in inspect.signature(plan.plan_copy).parameters:
         vars(plan)["plan_copy"] = of_one_source(plan.plan_copy)
+    if there("octavo.machine.frames") is None:
+        take_buffers()
 
 
 def put(name: str, parts: list[ModuleType]) -> None:
@@ -101,6 +103,42 @@ def of_one_source(plan_copy: Any) -> Any:
         return plan_copy(source, path, target, to, recursive)
 
     return plan
+
+
+class Buffers:
+    """The buffers that older trees gave to pagers and stores, as frames."""
+
+    def __init__(self, buffers: Sequence[memoryview]) -> None:
+        self.buffers = buffers
+        self.length = sum(map(len, buffers))
+
+    def fill(self, data: memoryview) -> None:
+        """Copies into the buffers."""
+        for buffer in self.buffers:
+            buffer[:] = data[: len(buffer)]
+            data = data[len(buffer) :]
+
+    def read(self) -> bytes:
+        """The bytes."""
+        return b"".join(self.buffers)
+
+
+def take_buffers() -> None:
+    """Has the stores and pagers of benchmarks understand trees whose requests were buffers."""
+    faults = import_module("benchmarks.faults")
+    submit, request = faults.Store.submit, faults.CopyPager.data_request
+
+    def verb(op: int) -> Any:
+        def call(store: Any, extents: Any) -> Any:
+            return submit(store, [(op, place, Buffers(buffers)) for place, buffers in extents])
+
+        return call
+
+    def data_request(pager: Any, section: Any, page: int, buffers: Any, need: range) -> Any:
+        return request(pager, section, page, Buffers(buffers), need)
+
+    faults.Store.read, faults.Store.write = verb(0), verb(1)
+    faults.CopyPager.data_request = data_request
 
 
 if __name__ == "__main__":

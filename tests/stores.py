@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from octavo.machine.abi import PAGE_SIZE
-from octavo.memory.pagers.medium import Extent
+from octavo.memory.pagers.medium import Request
 from octavo.testing.bufferdisk import BufferDisk
 from octavo.testing.faulty import FaultyDevice
 from octavo.testing.modelled import DiskModel, ModelledDisk
@@ -24,23 +24,23 @@ class Store(ModelledDisk):
         disk = BufferDisk(name, bytearray(pages * PAGE_SIZE))
         super().__init__(FaultyDevice(disk, self._fails), scheduler, MODEL)
         self.data = disk.buffer
-        self.requests: list[
-            tuple[str, int, int]
-        ] = []  # verb, page, buffers of those that went well
+        self.requests: list[tuple[str, int, int]] = []  # verb, page, pages of those that went well
 
     def _fails(self, verb: str, number: int) -> bool:
         return self.fail_reads if verb == "read" else self.fail_writes
 
-    def _note(self, verb: str, extents: Sequence[Extent]) -> None:
-        self.requests += [(verb, offset // PAGE_SIZE, len(buffers)) for offset, buffers in extents]
+    def _note(self, verb: str, requests: Sequence[Request]) -> None:
+        self.requests += [
+            (verb, place // PAGE_SIZE, frames.length // PAGE_SIZE) for _, place, frames in requests
+        ]
 
-    async def _read(self, extents: Sequence[Extent]) -> None:
-        await super()._read(extents)
-        self._note("read", extents)
+    async def _read(self, requests: Sequence[Request]) -> None:
+        await super()._read(requests)
+        self._note("read", requests)
 
-    async def _write(self, extents: Sequence[Extent]) -> None:
-        await super()._write(extents)
-        self._note("write", extents)
+    async def _write(self, requests: Sequence[Request]) -> None:
+        await super()._write(requests)
+        self._note("write", requests)
 
 
 def make(

@@ -95,6 +95,7 @@ class System:
         policy: str | None = None,
         cluster: int | None = None,
         codepage: str | int = 437,
+        shared: bool = False,
     ) -> None:
         self.log: list[str] = []
         self.volumes: dict[str, Volume] = {}
@@ -110,12 +111,12 @@ class System:
         seed = 0 if seed is None else whole(seed, "a seed", -LARGEST, LARGEST)
         self.say(f"Octavo {VERSION}" + (f", virtual time, seed {seed}" if clock.virtual else ""))
         ranges = load_firmware_map(firmware_map) if isinstance(firmware_map, str) else firmware_map
-        self.plan = plan_boot(ranges, arch, limit)
+        self.plan = plan_boot(ranges, arch, limit, shared)
         for line in self.plan.log():
             self.say(line)
         self.plan.check_host(available_bytes())
         self.scheduler = Scheduler(clock, seed)
-        self.ram = Ram(self.plan.frames)
+        self.ram = Ram(self.plan.frames, shared=self.plan.shared)
         bounds = [(s.name, s.first, s.end) for s in self.plan.segments]
         self.memory = MemoryManager(
             self.ram,
@@ -384,6 +385,7 @@ def boot(
     policy: str | None = None,
     cluster: int | None = None,
     codepage: str | int = 437,
+    shared: bool = False,
 ) -> System:
     """Boots a system with at most `memory` ("16M", or bytes; None: all of the map) and mounts the
     images in `disks`.
@@ -393,12 +395,13 @@ def boot(
     with each line of the boot log. `profile` is how address spaces page ("nt", "mach", "linux":
     `octavo.memory.reclaim.profiles`), `policy` and `cluster` change its replacement policy and its
     pages a fault. `codepage` is that of FAT's short names: 437, 850, 932 or Python's name.
+    With `shared`, memory is a file, `ram.fd`, that a driver in another process can map.
     StatusError as `System` and `System.attach`.
     """
     if not isinstance(disks, Sequence) or isinstance(disks, str | bytes):
         raise invalid(f"{shown(disks)} are no disks: give a list of paths")
     system = System(
-        memory, arch, firmware_map, seed, pageout, echo, profile, policy, cluster, codepage
+        memory, arch, firmware_map, seed, pageout, echo, profile, policy, cluster, codepage, shared
     )
     try:
         for path in disks:

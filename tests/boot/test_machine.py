@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from pathlib import Path
@@ -18,8 +19,8 @@ from octavo.machine.firmware import FirmwareRange, MemoryKind
 from octavo.machine.host import available_bytes
 from octavo.machine.mapsources import load_firmware_map, parse_text, read_sysfs, recorded_maps
 from octavo.machine.paging import FORMATS
-from octavo.machine.ram import Ram
-from octavo.status import StatusError
+from octavo.machine.ram import MAX_FRAMES, Ram
+from octavo.status import Status, StatusError
 
 GIB = 1 << 30
 
@@ -42,8 +43,58 @@ def test_shared_ram_can_be_mapped_by_another_process() -> None:
     assert os.pread(ram.fd, 1, 4096) == b"\x07"
     os.pwrite(ram.fd, b"\x09", 4097)
     assert ram.bytes[4097] == 9
+    for size in (4096, 0, 12288):  # nobody who has it can take frames away
+        with pytest.raises(PermissionError):
+            os.ftruncate(ram.fd, size)
     ram.close()
-    assert Ram(2).fd == -1
+    assert ram.fd == Ram(2).fd == -1
+
+
+FILES = 3  # `fd`, the mapping and the descriptor that Python keeps with it
+
+
+def memory_files() -> int:
+    """Memory files of this process that are open or mapped."""
+    names = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+    return sum("octavo-ram" in line for line in [*names, *Path("/proc/self/maps").open()])
+
+
+def test_a_boot_plan_says_whether_memory_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only if a driver outside of the process is asked for; it is given back at the end, also when
+    a boot fails or a machine is dropped.
+    """
+    assert not plan_boot(load_firmware_map("pc-8m"), "x86-64", 4 << 20).shared
+    with octavo.boot("4M") as system:
+        assert system.ram.fd == -1 and not any("memory file" in line for line in system.log)
+    before = memory_files()
+    with octavo.boot("4M", shared=True) as system:
+        assert system.plan.shared and os.fstat(system.ram.fd).st_size == system.ram.frames << 12
+        assert (
+            any("memory file" in line for line in system.log) and memory_files() == before + FILES
+        )
+        system.attach_ram_disk().write_bytes("a", b"abc")
+        assert b"abc" in os.pread(system.ram.fd, system.ram.frames << 12, 0)
+        system.check()
+    assert system.ram.fd == -1
+    del system
+    gc.collect()
+    assert memory_files() == before
+    Ram(2, shared=True)  # is dropped
+    gc.collect()
+    assert memory_files() == before
+    made: list[Ram] = []
+    with pytest.raises(StatusError, match="the host cannot give .* smaller memory limit"):
+        while len(made) < 64:  # of 4 TiB
+            made.append(Ram(MAX_FRAMES, shared=True))
+    assert memory_files() == before + FILES * len(made)
+    del made
+    gc.collect()
+    assert memory_files() == before
+    monkeypatch.delattr(os, "memfd_create")
+    with pytest.raises(StatusError, match="this host has no memory files") as caught:
+        octavo.boot("4M", shared=True)
+    assert caught.value.status == Status.NOT_SUPPORTED
+    octavo.boot("4M").close()
 
 
 def test_a_paper_machine_has_no_bytes() -> None:

@@ -16,6 +16,7 @@ from octavo.shell.shell import Shell
 from octavo.status import Status, StatusError
 from octavo.storage.ramdisk import RamDisk
 from octavo.system import System
+from tests.lent import Lent
 
 VOLUME: list[Callable[[Volume], object]] = [
     lambda v: v.read_bytes("a"), lambda v: v.write_bytes("b", b"x"),
@@ -140,12 +141,12 @@ def test_a_volume_that_was_unmounted(discard: bool, filled: Path) -> None:
 def test_a_ram_disk_that_was_unmounted_is_no_way_into_others_frames() -> None:
     """Its frames are somebody else's by then."""
     with octavo.boot(memory="8M") as system:
-        disk = RamDisk("ram", 64 << 10, system.memory)
+        disk, lent = RamDisk("ram", 64 << 10, system.memory), Lent()
         frame = system.memory.ram.frame(disk.first)
         disk.close()
         assert "ram: is closed" in refused(
-            lambda: system.scheduler.run(disk.write([(0, [memoryview(bytearray(b"x" * 512))])]))
+            lambda: system.scheduler.run(disk.submit([lent.write(0, b"x" * 512)]))
         )
-        refused(lambda: system.scheduler.run(disk.read([(0, [memoryview(bytearray(512))])])))
+        refused(lambda: system.scheduler.run(disk.submit([lent.read(0, 512)])))
         refused(lambda: system.scheduler.run(disk.flush()))
         assert bytes(frame[:1]) == b"\0"

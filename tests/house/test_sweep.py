@@ -34,6 +34,7 @@ from octavo.heap.kernelmemory import KernelMemory
 from octavo.images import plan_volume
 from octavo.machines import load_firmware_map
 from octavo.memory.manager import MemoryManager
+from octavo.memory.pagers.medium import FLUSH
 from octavo.memory.spaces.sectionobjects import SectionObjects
 from octavo.policies import NAMES, Policy
 from octavo.printing import printable
@@ -164,10 +165,9 @@ CALLS = [
         set_attributes=("d", "r", "h", {1: [""], 2: [""]}), check=(None, {0: REPORT}),
     ),
     *calls(
-        ImageDisk, lambda w: w.disk, resize=(4 << 20,), read=([], {0: EMPTY}),
-        write=([], {0: EMPTY}),
+        ImageDisk, lambda w: w.disk, resize=(4 << 20,), submit=([FLUSH],),
     ),
-    *calls(RamDisk, lambda w: w.ram_disk, read=([], {0: EMPTY}), write=([], {0: EMPTY})),
+    *calls(RamDisk, lambda w: w.ram_disk, submit=([FLUSH],)),
     *calls(RawFile, lambda w: RawFile(w.disk), grow=(1,)),
     *calls(
         MemoryManager, lambda w: w.system.memory,
@@ -197,13 +197,13 @@ INTERNAL = {
         "StandbyLists FreeFrames Buddy Ram MemoryConditions"
     ),
     "for file systems, which have looked at places and "
-    "lengths": "CacheManager Views RegionMap RegionPager",
+    "lengths": "CacheManager Views RegionMap RegionPager MemoryManager.zeros",
     "for the kernel's allocators, which have looked at sizes and "
     "addresses": "PoolBlocks SpecialPool KernelSpace SlabCache",
     "a part of a volume, which has looked at paths and has its "
     "mutex": "FatVolume FatTable Directory FreeSlots Geometry Entry",
     "for drivers, events, mutexes and traces": "Workers VirtualClock Scheduler.call "
-    "Scheduler.make_ready Scheduler.note",
+    "Scheduler.make_ready Scheduler.note Scheduler.add Scheduler.remove Sources Timers",
     "called while the system boots": "BootPlan",
     "for the parts of a space, with pages that they have looked up": (
         "AddressSpace.commit_reserved AddressSpace.gap AddressSpace.undo_write AddressSpace.whole"
@@ -282,6 +282,7 @@ BOOT: tuple[object, ...] = (
     None,
     None,
     437,
+    False,
 )
 SEEDS: list[object] = [None, -1, 2**63]
 NAMED = [
@@ -320,7 +321,7 @@ NAMED = [
     Named(
         "octavo.machines",
         "plan_boot",
-        lambda w: (load_firmware_map("pc-6g"), "x86-64", SIZE),
+        lambda w: (load_firmware_map("pc-6g"), "x86-64", SIZE, False),
         {2: [None]},
     ),
     Named("octavo.policies", "Policy", lambda w: ("lru", 5, 5)),
@@ -355,10 +356,10 @@ NOT_CALLED = {  # names of docs/api.md with nothing to sweep: why, and which
     "an enumeration or an exception, as Python makes them": (
         "Status StatusError PoolError SlabError MemoryKind Access Advice Allocate "
         "Attribute CopyStrategy Free Inherit Lock MemoryType OutOfMemory PageState"
-        " Protect Return"
+        " Protect Return Op"
     ),
     "a record, which is looked at by whoever takes it": "BootPlan FirmwareMap FirmwareRange "
-    "MemoryInformation Profile",
+    "MemoryInformation Profile Frames Request",
     "a class to derive from, or what a parameter must be": "Device ExternalPager Plan",
     "a value, or a call without arguments": "__version__ recorded_maps NAMES FLASH HARD_DISK "
     "EXECUTE READ WRITE",

@@ -16,6 +16,7 @@ from octavo.cache.manager import CacheManager
 from octavo.cache.readahead import ReadAhead
 from octavo.machine.abi import PAGE_SIZE, State
 from octavo.machine.clock import VirtualClock
+from octavo.machine.frames import Frames
 from octavo.machine.ram import Ram
 from octavo.memory.manager import MemoryManager
 from octavo.memory.pages.section import VIEW_SIZE, DirtyRun, NoRoomError, PagerTraits, Section
@@ -248,13 +249,11 @@ def test_only_the_pages_asked_for_are_obligatory() -> None:
     section = Section("s", pager, None, 1 << 18)
     original = pager.data_request
 
-    async def only_small(
-        section: Section, page: int, buffers: list[memoryview], need: range
-    ) -> None:
-        if sum(map(len, buffers)) > PAGE_SIZE:
+    async def only_small(section: Section, page: int, frames: Frames, need: range) -> None:
+        if frames.length > PAGE_SIZE:
             pager.requests.append((page, -1))
             raise StatusError(Status.IO_DEVICE_ERROR, "too large")
-        await original(section, page, buffers, need)
+        await original(section, page, frames, need)
 
     pager.data_request = only_small  # type: ignore[method-assign]  # a pager in a bad mood
     assert scheduler.run(cache.copy_read(section, 0, 100, ReadAhead())) == b"x" * 100

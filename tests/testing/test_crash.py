@@ -27,6 +27,7 @@ from octavo.threads.scheduler import Scheduler
 from tests.crashes.explorer import KINDS, Explorer, explore
 from tests.crashes.model import whole
 from tests.crashes.scripts import DESIGNED, designed
+from tests.lent import Lent
 
 A, B, C = (bytes([n]) * 512 for n in (1, 2, 3))
 
@@ -40,16 +41,17 @@ def recorded() -> tuple[RecordingDevice, FaultyDevice, bytearray]:
         BufferDisk("disk", image), lambda verb, n: (verb, n) in (("flush", 1), ("write", 2))
     )
     device, scheduler = RecordingDevice(faulty), Scheduler(VirtualClock(), 1)
+    lent = Lent()
 
     async def work() -> None:
-        await device.write([(0, [memoryview(A)])])
+        await device.submit([lent.write(0, A)])
         with pytest.raises(StatusError):
-            await device.write([(1024, [memoryview(B), memoryview(C)])])
+            await device.submit([lent.write(1024, B, C)])
         with pytest.raises(StatusError):
             await device.flush()
-        await device.write([(512, [memoryview(C)]), (1024, [memoryview(B), memoryview(C)])])
+        await device.submit([lent.write(512, C), lent.write(1024, B, C)])
         await device.flush()
-        await device.write([(0, [memoryview(B)])])
+        await device.submit([lent.write(0, B)])
 
     scheduler.run(work())
     scheduler.close()

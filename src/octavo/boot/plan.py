@@ -49,6 +49,7 @@ class BootPlan:
     database: Run
     usable: Sequence[Run]
     notes: Sequence[str] = ()  # of the firmware map's reader
+    shared: bool = False  # RAM is a memory file, for a driver outside of the process
 
     @property
     def managed(self) -> int:
@@ -112,6 +113,8 @@ class BootPlan:
         if self.low_page:
             lines.append(f"Low page: frame {self.low_page:#x}, for starting processors")
         lines.append(f"Memory: {_mib(self.managed)} managed of {_mib(self.found)} found")
+        if self.shared:
+            lines.append("Memory: a memory file, which drivers' processes can map")
         return lines
 
 
@@ -123,14 +126,18 @@ def _mib(frames: int) -> str:
     return f"{frames / 256:.1f} MiB"
 
 
-def plan_boot(ranges: Sequence[FirmwareRange], arch: str, memory: int | None) -> BootPlan:
-    """The plan for a firmware map and a memory limit in bytes (None: all there is).
+def plan_boot(
+    ranges: Sequence[FirmwareRange], arch: str, memory: int | None, shared: bool = False
+) -> BootPlan:
+    """The plan for a firmware map and a memory limit in bytes (None: all there is). `shared` when a
+    driver outside of the process is to reach the memory.
 
     StatusError INVALID_PARAMETER for what one of them cannot be, INSUFFICIENT_RESOURCES when the
     map has not so much memory.
     """
     paging = page_table_format(label(arch, "an architecture"))
     _look_at(ranges)
+    given(shared, bool, "whether memory is shared")
     if memory is not None:
         whole(memory, "the memory limit in bytes", 0, ADDRESS_LIMIT)
     limit = _limit(paging)
@@ -175,6 +182,7 @@ def plan_boot(ranges: Sequence[FirmwareRange], arch: str, memory: int | None) ->
         database,
         usable,
         notes,
+        shared,
     )
 
 

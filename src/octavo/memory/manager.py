@@ -12,11 +12,13 @@ usable frame runs and never learns of more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from octavo.arguments import invalid, whole
-from octavo.machine.abi import HOLDER, PAGE_SIZE, State
+from octavo.machine.abi import HOLDER, PAGE_SHIFT, PAGE_SIZE, State
+from octavo.machine.frames import Frames
 from octavo.machine.ram import Ram
 from octavo.memory.frames.freeframes import Bounds
 from octavo.memory.frames.pfn import PfnDatabase
@@ -112,6 +114,25 @@ class MemoryManager:
             )
         self.pfns.hold(first, count, 0)
         self.physical.buddy.free(first, count, State.ACTIVE)
+
+    @asynccontextmanager
+    async def zeros(self, length: int) -> AsyncIterator[Frames]:
+        """`length` bytes of zeros that a driver can write from: one frame, lent for the
+        `async with` block. StatusError NO_MEMORY when none comes free.
+        """
+        while (runs := self.physical.try_take_zeroed(1, State.ACTIVE)) is None:
+            await self.pageout.relieve(1)
+        frame = runs[0][0]
+        self.pfns.hold(frame, 1, self._contiguous)
+        try:
+            address, whole_frames = frame << PAGE_SHIFT, length >> PAGE_SHIFT
+            runs = [(address, PAGE_SIZE)] * whole_frames
+            if length % PAGE_SIZE:
+                runs.append((address, length % PAGE_SIZE))
+            yield Frames(self.ram, runs, length)
+        finally:
+            self.pfns.hold(frame, 1, 0)
+            self.physical.free([frame], State.ACTIVE)
 
     def explain(self, pfn: int) -> str:
         """Why a frame is here: its state and who owns it, in words.

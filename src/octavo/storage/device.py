@@ -1,11 +1,13 @@
 """What a storage device is to the rest of the system.
 
-A request is a list of extents: a byte offset on the device and the buffers that go there one after
-the other. Buffers are frames of RAM: no device copies. Offsets and lengths are multiples of the
-sector size, within the device.
+    submit(requests) --> _read, _write or _flush        what a driver has: all that it is told
 
-A device fails a request whole, with one StatusError; the caller splits when it must know which part
-was at fault.
+A driver gets requests: places on the device and frames of RAM, as numbers
+(`octavo.memory.pagers.medium`). No device copies: it reads into the frames and writes from them,
+wherever it runs. Places and lengths are multiples of the sector size, within the device.
+
+A device fails what it was given at once as a whole, with one StatusError; the caller splits when it
+must know which part was at fault.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from octavo.arguments import given, invalid, shown
-from octavo.memory.pagers.medium import Extent
+from octavo.memory.pagers.medium import FLUSH, Op, Request
 from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:
@@ -57,77 +59,75 @@ class Device(ABC):
         self.removable = removable
         self.counts = DeviceCounts()
 
-    async def read(self, extents: Sequence[Extent]) -> None:
-        """Fills the buffers from the device."""
-        length = self._admit(extents, "read")
-        self.counts.reads += 1
-        try:
-            await self._read(extents)
-        except StatusError:
-            self.counts.errors += 1
-            raise
-        self.counts.read_bytes += length
+    async def submit(self, requests: Sequence[Request]) -> None:
+        """Serves requests of one operation, in any order; returns when all are done. They count as
+        one in `statistics`.
 
-    async def write(self, extents: Sequence[Extent]) -> None:
-        """Writes the buffers to the device."""
-        if self.read_only:
-            raise StatusError(
-                Status.MEDIA_WRITE_PROTECTED, f"{self.name}: is opened for reading only"
-            )
-        length = self._admit(extents, "write")
-        self.counts.writes += 1
+        StatusError as a whole: FILE_CLOSED, MEDIA_WRITE_PROTECTED, IO_DEVICE_ERROR beyond the end,
+        INVALID_PARAMETER for what are no requests, and what the driver raises.
+        """
+        op, length = self._admit(requests)
+        counts = self.counts
         try:
-            await self._write(extents)
+            if op == Op.READ:
+                counts.reads += 1
+                await self._read(requests)
+                counts.read_bytes += length
+            elif op == Op.WRITE:
+                counts.writes += 1
+                await self._write(requests)
+                counts.write_bytes += length
+            else:
+                counts.flushes += 1
+                await self._flush()
         except StatusError:
-            self.counts.errors += 1
+            counts.errors += 1
             raise
-        self.counts.write_bytes += length
 
     async def flush(self) -> None:
         """Returns when all that was written is on stable storage."""
-        self._check_open()
-        self.counts.flushes += 1
-        try:
-            await self._flush()
-        except StatusError:
-            self.counts.errors += 1
-            raise
+        await self.submit((FLUSH,))
 
-    def _check_open(self) -> None:
+    def _admit(self, requests: Sequence[Request]) -> tuple[Op, int]:
+        """The operation, and the bytes in all."""
         if self.closed:
             raise StatusError(
                 Status.FILE_CLOSED,
                 f"{self.name}: is closed: its volume was unmounted, or the system was ended",
             )
-
-    def _admit(self, extents: Sequence[Extent], verb: str) -> int:
-        if self.closed:
-            self._check_open()
-        try:
-            return self._length(extents, verb)
-        except (TypeError, ValueError):
-            raise invalid(
-                f"{self.name}: {shown(extents)} are no places on a device, each with its buffers"
-            ) from None
-
-    def _length(self, extents: Sequence[Extent], verb: str) -> int:
         total = 0
-        for offset, buffers in extents:
-            length = sum(map(len, buffers)) if len(buffers) > 1 else len(buffers[0])
-            if offset < 0 or offset + length > self.size:
-                raise StatusError(
-                    Status.IO_DEVICE_ERROR,
-                    f"{self.name}: cannot {verb} bytes {offset} to {offset + length}: the "
-                    f"device ends at byte {self.size}",
-                )
-            total += length
-        return total
+        try:
+            wanted = requests[0].op
+            if self.read_only and wanted == Op.WRITE:
+                text = f"{self.name}: is opened for reading only"
+                raise StatusError(Status.MEDIA_WRITE_PROTECTED, text)
+            for op, place, frames in requests:
+                if place < 0 or place + frames.length > self.size or op != wanted:
+                    raise self._refusal(wanted, op, place, frames.length)
+                total += frames.length
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            raise invalid(
+                f"{self.name}: {shown(requests)} are no requests: operations, places and frames"
+            ) from None
+        return wanted, total
+
+    def _refusal(self, wanted: Op, op: Op, place: int, length: int) -> StatusError:
+        """Why a request is not served."""
+        if op != wanted:
+            return invalid(
+                f"{self.name}: cannot {wanted.name.lower()} and {op.name.lower()} at once"
+            )
+        return StatusError(
+            Status.IO_DEVICE_ERROR,
+            f"{self.name}: cannot {op.name.lower()} bytes {place} to {place + length}: the "
+            f"device ends at byte {self.size}",
+        )
 
     @abstractmethod
-    async def _read(self, extents: Sequence[Extent]) -> None: ...
+    async def _read(self, requests: Sequence[Request]) -> None: ...
 
     @abstractmethod
-    async def _write(self, extents: Sequence[Extent]) -> None: ...
+    async def _write(self, requests: Sequence[Request]) -> None: ...
 
     @abstractmethod
     async def _flush(self) -> None: ...

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from octavo.arguments import given, invalid, shown, whole
-from octavo.memory.pagers.medium import Extent
+from octavo.memory.pagers.medium import Request
 from octavo.status import Status, StatusError
 from octavo.storage.device import SECTOR, Device
 from octavo.storage.hosterrors import host_error, lock, require_storage
@@ -85,17 +85,18 @@ class ImageDisk(Device):
             if error.errno not in _CANNOT_RESERVE:
                 raise host_error(error, f"{self.name}: the host cannot give it room") from None
 
-    async def _read(self, extents: Sequence[Extent]) -> None:
-        for offset, buffers in extents:
+    async def _read(self, requests: Sequence[Request]) -> None:
+        for _, place, frames in requests:
+            buffers = frames.buffers()
             if self._nowait:
-                offset, buffers = self._read_now(offset, buffers)
+                place, buffers = self._read_now(place, buffers)
                 if not buffers:
                     continue
             self.counts.waits += 1
-            await self._blocking("read", partial(_all, os.preadv, self._fd, buffers, offset))
+            await self._blocking("read", partial(_all, os.preadv, self._fd, buffers, place))
 
-    def _read_now(self, offset: int, buffers: list[memoryview]) -> Extent:
-        """Reads what the host has at hand; returns what is left to read."""
+    def _read_now(self, offset: int, buffers: list[memoryview]) -> tuple[int, list[memoryview]]:
+        """Reads what the host has at hand; returns what is left to read, and where."""
         try:
             done = os.preadv(self._fd, buffers[:MOST_BUFFERS], offset, self._nowait)
         except OSError as error:
@@ -106,10 +107,10 @@ class ImageDisk(Device):
             return offset, []
         return offset + done, _skip(buffers, done)
 
-    async def _write(self, extents: Sequence[Extent]) -> None:
+    async def _write(self, requests: Sequence[Request]) -> None:
         def work() -> None:
-            for offset, buffers in extents:
-                _all(os.pwritev, self._fd, buffers, offset)
+            for _, place, frames in requests:
+                _all(os.pwritev, self._fd, frames.buffers(), place)
 
         await self._blocking("write", work)
 

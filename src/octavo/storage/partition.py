@@ -19,7 +19,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from octavo.memory.pagers.medium import Extent
+from octavo.memory.pagers.medium import Request
 from octavo.storage.device import SECTOR, Device
 
 _PLAIN = (0x01, 0x04, 0x06, 0x0B, 0x0C, 0x0E)
@@ -46,14 +46,14 @@ class Partition(Device):
         self.kind = kind
         self.unit = unit
 
-    def _shift(self, extents: Sequence[Extent]) -> list[Extent]:
-        return [(self.start + offset, buffers) for offset, buffers in extents]
+    def _shift(self, requests: Sequence[Request]) -> list[Request]:
+        return [Request(op, self.start + place, frames) for op, place, frames in requests]
 
-    async def _read(self, extents: Sequence[Extent]) -> None:
-        await self.device.read(self._shift(extents))
+    async def _read(self, requests: Sequence[Request]) -> None:
+        await self.device.submit(self._shift(requests))
 
-    async def _write(self, extents: Sequence[Extent]) -> None:
-        await self.device.write(self._shift(extents))
+    async def _write(self, requests: Sequence[Request]) -> None:
+        await self.device.submit(self._shift(requests))
 
     async def _flush(self) -> None:
         await self.device.flush()

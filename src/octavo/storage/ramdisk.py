@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from octavo.arguments import given, label, whole
 from octavo.machine.abi import PAGE_SIZE
 from octavo.memory.manager import MemoryManager
-from octavo.memory.pagers.medium import Extent
+from octavo.memory.pagers.medium import Request
 from octavo.status import Status, StatusError
 from octavo.storage.device import LARGEST_DEVICE, Device
 
@@ -37,17 +37,15 @@ class RamDisk(Device):
         super().__init__(name, self.pages * PAGE_SIZE, False, False)
         self._bytes = memory.ram.frame(self.first, self.pages)
 
-    async def _read(self, extents: Sequence[Extent]) -> None:
-        for offset, buffers in extents:
-            for buffer in buffers:
-                buffer[:] = self._bytes[offset : offset + len(buffer)]
-                offset += len(buffer)
+    async def _read(self, requests: Sequence[Request]) -> None:
+        for _, place, frames in requests:
+            frames.fill(self._bytes[place : place + frames.length])
 
-    async def _write(self, extents: Sequence[Extent]) -> None:
-        for offset, buffers in extents:
-            for buffer in buffers:
-                self._bytes[offset : offset + len(buffer)] = buffer
-                offset += len(buffer)
+    async def _write(self, requests: Sequence[Request]) -> None:
+        for _, place, frames in requests:
+            for buffer in frames.buffers():
+                self._bytes[place : place + len(buffer)] = buffer
+                place += len(buffer)
 
     async def _flush(self) -> None:
         pass

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from octavo.arguments import invalid, label, octets, room
-from octavo.memory.pagers.medium import Extent
+from octavo.memory.pagers.medium import Request
 from octavo.storage.device import SECTOR, Device
 
 
@@ -33,17 +33,15 @@ class BufferDisk(Device):
         super().__init__(name, len(buffer), read_only, removable)
         self.buffer = buffer
 
-    async def _read(self, extents: Sequence[Extent]) -> None:
-        for offset, buffers in extents:
-            for buffer in buffers:
-                buffer[:] = self.buffer[offset : offset + len(buffer)]
-                offset += len(buffer)
+    async def _read(self, requests: Sequence[Request]) -> None:
+        for _, place, frames in requests:
+            frames.fill(memoryview(self.buffer)[place : place + frames.length])
 
-    async def _write(self, extents: Sequence[Extent]) -> None:
-        for offset, buffers in extents:
-            for buffer in buffers:
-                self.buffer[offset : offset + len(buffer)] = buffer
-                offset += len(buffer)
+    async def _write(self, requests: Sequence[Request]) -> None:
+        for _, place, frames in requests:
+            for buffer in frames.buffers():
+                self.buffer[place : place + len(buffer)] = buffer
+                place += len(buffer)
 
     async def _flush(self) -> None:
         pass

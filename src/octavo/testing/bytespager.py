@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from octavo.arguments import given
 from octavo.machine.abi import PAGE_SIZE
+from octavo.machine.frames import Frames
 from octavo.memory.pages.section import ORDINARY, DirtyRun, Section
 from octavo.status import StatusError
 from octavo.testing.faulty import FaultPlan
@@ -37,19 +38,14 @@ class BytesPager:
     def _fails(self, verb: str, number: int) -> bool:
         return verb in self.broken or (verb == "read" and number == self.fail_at)
 
-    async def data_request(
-        self, section: Section, page: int, buffers: list[memoryview], need: range
-    ) -> None:
+    async def data_request(self, section: Section, page: int, frames: Frames, need: range) -> None:
         """Copies from the bytearray; behind its end there are zeros."""
-        self.requests.append((page, sum(map(len, buffers)) // PAGE_SIZE))
+        self.requests.append((page, frames.length // PAGE_SIZE))
         if self.slow:
             await self.scheduler.sleep(0.001)
         self.faults.step("read")
         at = page * PAGE_SIZE
-        for buffer in buffers:
-            part = self.data[at : at + len(buffer)]
-            buffer[:] = bytes(part).ljust(len(buffer), b"\0")
-            at += len(buffer)
+        frames.fill(bytes(self.data[at : at + frames.length]).ljust(frames.length, b"\0"))
 
     async def data_return(self, runs: Sequence[DirtyRun]) -> list[StatusError | None]:
         """Copies into the bytearray, which grows as it must."""
@@ -61,9 +57,7 @@ class BytesPager:
             return [error] * len(runs)
         for run in runs:
             at = run.page * PAGE_SIZE
-            for buffer in run.buffers:
-                if at + len(buffer) > len(self.data):
-                    self.data.extend(bytes(at + len(buffer) - len(self.data)))
-                self.data[at : at + len(buffer)] = buffer
-                at += len(buffer)
+            data = run.frames.read()
+            self.data.extend(bytes(max(0, at + len(data) - len(self.data))))
+            self.data[at : at + len(data)] = data
         return [None] * len(runs)

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 from typing import NamedTuple
 
-from octavo.memory.pagers.medium import Extent
+from octavo.memory.pagers.medium import Request
 from octavo.storage.device import SECTOR, Device, given_device
 
 
@@ -74,12 +74,12 @@ class RecordingDevice(Device):
         """The epoch, and the number of the next write in it."""
         return len(self.epochs) - 1, len(self.epochs[-1])
 
-    async def _read(self, extents: Sequence[Extent]) -> None:
-        await self.device.read(extents)
+    async def _read(self, requests: Sequence[Request]) -> None:
+        await self.device.submit(requests)
 
-    async def _write(self, extents: Sequence[Extent]) -> None:
-        issued = [(offset, b"".join(buffers)) for offset, buffers in extents]
-        await self.device.write(extents)
+    async def _write(self, requests: Sequence[Request]) -> None:
+        issued = [(place, frames.read()) for _, place, frames in requests]
+        await self.device.submit(requests)
         self._note(issued)
 
     def _note(self, writes: Iterable[tuple[int, bytes]]) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from octavo.arguments import invalid, shown
-from octavo.memory.pagers.medium import Extent
+from octavo.memory.pagers.medium import Request
 from octavo.status import Status, StatusError
 from octavo.storage.device import Device, given_device
 
@@ -68,13 +68,13 @@ class FaultyDevice(FaultPlan, Device):
         dark = self._last_write is not None and self.numbers["write"] >= self._last_write
         self.step(verb, dark)
 
-    async def _read(self, extents: Sequence[Extent]) -> None:
+    async def _read(self, requests: Sequence[Request]) -> None:
         self._step("read")
-        await self.device.read(extents)
+        await self.device.submit(requests)
 
-    async def _write(self, extents: Sequence[Extent]) -> None:
+    async def _write(self, requests: Sequence[Request]) -> None:
         self._step("write")
-        await self.device.write(extents)
+        await self.device.submit(requests)
 
     async def _flush(self) -> None:
         self._step("flush")

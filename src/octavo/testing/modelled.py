@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from octavo.arguments import LONGEST_SECONDS, given, invalid
-from octavo.memory.pagers.medium import Extent
+from octavo.memory.pagers.medium import Request
 from octavo.storage.device import Device, given_device
 from octavo.threads.scheduler import Scheduler
 from octavo.threads.wait import Mutex
@@ -71,28 +71,27 @@ class ModelledDisk(Device):
         self._head = 0
         self._queue = Mutex("queue of a disk")
 
-    async def _take(self, extents: Sequence[Extent]) -> None:
+    async def _take(self, requests: Sequence[Request]) -> None:
         seconds = 0.0
-        for offset, buffers in extents:
-            length = sum(map(len, buffers))
+        for _, place, frames in requests:
             seconds += (
                 self.model.overhead
-                + (self.model.seek if offset != self._head else 0)
-                + length / self.model.rate
+                + (self.model.seek if place != self._head else 0)
+                + frames.length / self.model.rate
             )
-            self._head = offset + length
+            self._head = place + frames.length
         self.busy += seconds
         await self.scheduler.sleep(seconds)
 
-    async def _read(self, extents: Sequence[Extent]) -> None:
+    async def _read(self, requests: Sequence[Request]) -> None:
         async with self._queue:
-            await self._take(extents)
-            await self.device.read(extents)
+            await self._take(requests)
+            await self.device.submit(requests)
 
-    async def _write(self, extents: Sequence[Extent]) -> None:
+    async def _write(self, requests: Sequence[Request]) -> None:
         async with self._queue:
-            await self._take(extents)
-            await self.device.write(extents)
+            await self._take(requests)
+            await self.device.submit(requests)
 
     async def _flush(self) -> None:
         await self.device.flush()

@@ -4,11 +4,13 @@ A kernel thread is a coroutine. `run` drives one from ordinary code: it is sent 
 and only if it waits does it become a thread that the loop schedules beside the others (rule 5: a
 path that meets no I/O costs one `send`).
 
-Real time: ready threads run in order; blocking host calls go to `Workers`; the loop sleeps until a
-completion or a timer. Virtual time: no host threads. A call takes a modelled latency and is made
-when its time comes; ready threads run in an order drawn from the seed; the clock jumps to the next
-timer. Every step goes into a hash: one seed, one hash (rule 6). With `cpus`, for tests, threads are
-pre-empted at marked points as well (`octavo.threads.preemption`).
+Real time: ready threads run in order; blocking host calls go to `Workers`; when nothing is ready,
+the loop sleeps until one of its sources has a completion (`octavo.threads.sources`: workers,
+timers, descriptors, and what is added). Virtual time: no host threads, no descriptors. A call takes
+a modelled latency and is made when its time comes; ready threads run in an order drawn from the
+seed; the clock jumps to the next time at which a source has something. Every step goes into a hash:
+one seed, one hash (rule 6). With `cpus`, for tests, threads are pre-empted at marked points as well
+(`octavo.threads.preemption`).
 
 Kernel threads that serve for ever (writers) are daemons: they keep no run alive, and they run only
 while somebody is in `run` or `pump`. One host thread owns a scheduler.
@@ -16,18 +18,19 @@ while somebody is in `run` or `pump`. One host thread owns a scheduler.
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, nullcontext
+from math import inf
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from octavo.arguments import LONGEST_SECONDS
 from octavo.machine.clock import Clock, VirtualClock
 from octavo.status import Status, StatusError
+from octavo.threads.sources import Source, Sources
 from octavo.threads.wait import Event, Waiters, marks, park, preemption_point
-from octavo.threads.workers import Completion, HostLock, Workers
+from octavo.threads.workers import Completion, HostLock
 
 if TYPE_CHECKING:
     import hashlib
@@ -39,8 +42,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 VIRTUAL_CALL_SECONDS = 100e-6  # a blocking host call in virtual time takes up to twice this
-IDLE_TIMERS = 100_000  # timers that may pass in virtual time while the awaited thread makes no step
+IDLE_JUMPS = 100_000  # of virtual time while the awaited thread makes no step
 TRACE_LENGTH = 4096
+GLANCE = 64  # steps after which a busy loop looks at timers and descriptors
 
 
 class Thread:
@@ -134,11 +138,10 @@ class Scheduler:
         self.clock = clock
         self.random = _generator(seed) if clock.virtual else None
         self.ready: deque[Thread] = deque()
-        self.workers = Workers()
+        self.sources = Sources(clock)
+        self.timers, self.workers = self.sources.timers, self.sources.workers
         self.trace: deque[str] = deque(maxlen=TRACE_LENGTH)
         self.switches = 0
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._sequence = 0
         self._running = False
         self.closed = False
         self.lock: HostLock | None = None  # held while threads run: see `share`
@@ -204,7 +207,7 @@ class Scheduler:
     async def sleep(self, seconds: float) -> None:
         """Returns `seconds` later. StatusError INVALID_PARAMETER for what is no time."""
         event = Event()
-        self._at(self._deadline(seconds), event.signal)
+        self.timers.at(self._deadline(seconds), event.signal)
         await event.wait()
 
     async def wait(self, event: Event, seconds: float) -> bool:
@@ -220,7 +223,7 @@ class Scheduler:
         deadline = self._deadline(seconds)
         relay: Any = _Relay()
         event.waiters.append(relay)
-        self._at(deadline, relay.woken.signal)
+        self.timers.at(deadline, relay.woken.signal)
         await relay.woken.wait()
         if relay in event.waiters:
             event.waiters.remove(relay)
@@ -240,7 +243,7 @@ class Scheduler:
         if self.random is not None:
             self.note(label)
             latency = VIRTUAL_CALL_SECONDS * (1 + self.random.random())
-            self._at(self.clock.now() + latency, completion.finish)
+            self.timers.at(self.clock.now() + latency, completion.finish)
         else:
             self.workers.submit(completion)
         await park(waiters)
@@ -248,6 +251,21 @@ class Scheduler:
             raise completion.error
         result: T = completion.result
         return result
+
+    def add(self, source: Source) -> None:
+        """Takes completions from a source from now on.
+
+        StatusError FILE_CLOSED after `close`, INVALID_PARAMETER, INSUFFICIENT_RESOURCES (see
+        `Sources.add`).
+        """
+        self.check_open()
+        self.sources.add(source)
+
+    def remove(self, source: Source) -> None:
+        """Ends a source; who waits for it gets StatusError FILE_CLOSED."""
+        self.sources.remove(
+            source, StatusError(Status.FILE_CLOSED, f"{source.name}: was removed while waited for")
+        )
 
     def note(self, what: str) -> None:
         """Puts an event into the trace; only in virtual time, where it means something."""
@@ -280,8 +298,8 @@ class Scheduler:
                 waiters = coroutine.send(None)
             except StopIteration as stop:
                 result: T = stop.value
-                if self.workers.outstanding:
-                    self.workers.collect(0)
+                if self.workers.pending:
+                    self.workers.collect()
                 if self.ready:
                     self._drain()
                 return result
@@ -338,9 +356,8 @@ class Scheduler:
             try:
                 self._drain()
                 if not self.clock.virtual:
-                    self._fire(self.clock.now())
-                    self._collect(timeout)
-                    self._drain()
+                    self._collect(0 if self.ready else max(timeout, 0))
+                self._drain()
             finally:
                 self._leave()
 
@@ -355,26 +372,23 @@ class Scheduler:
         return SchedulerStatistics(
             switches=self.switches,
             ready=len(self.ready),
-            timers=len(self._timers),
-            calls=self.workers.outstanding,
+            timers=len(self.timers),
+            calls=self.workers.pending,
         )
 
     def close(self) -> None:
-        """Drops all threads, for good; what they were doing ends where they wait."""
+        """Drops all threads, for good; what they were doing ends where they wait. All sources are
+        closed.
+        """
         self.closed = self._running = True
-        self.workers.stop()
-        self._timers.clear()
+        self.sources.close(_ended())
         while self.ready:
             self.ready.popleft().coroutine.close()
 
     def check_open(self) -> None:
         """StatusError FILE_CLOSED after `close`."""
         if self.closed:
-            raise StatusError(
-                Status.FILE_CLOSED,
-                "the system was ended, as leaving its `with` block does: open the image, "
-                "or boot, once more",
-            )
+            raise _ended()
 
     def _refusal(self, coroutine: Coroutine[Waiters, None, Any]) -> AssertionError:
         """Why a coroutine is not run."""
@@ -406,10 +420,6 @@ class Scheduler:
             Status.INVALID_PARAMETER,
             f"a time to wait is a number of seconds below {LONGEST_SECONDS}",
         )
-
-    def _at(self, when: float, action: Callable[[], None]) -> None:
-        self._sequence += 1
-        heapq.heappush(self._timers, (when, self._sequence, action))
 
     def _step(self, thread: Thread) -> None:
         self.switches += 1
@@ -444,7 +454,7 @@ class Scheduler:
             self._step(self._next())
 
     def _loop(self, until: Thread) -> None:
-        idle = 0
+        idle = steps = 0
         finished = until.finished
         while not finished.signalled:
             if self.ready:
@@ -452,50 +462,46 @@ class Scheduler:
                 if thread is until:
                     idle = 0
                 self._step(thread)
-                if not self.clock.virtual and self.workers.outstanding:
-                    self.workers.collect(0)
+                steps += 1
+                if not self.clock.virtual:
+                    if self.workers.pending:
+                        self.workers.collect()
+                    if not steps % GLANCE:
+                        self.sources.collect(0)
                 continue
-            idle += 1
-            if not self._idle() or idle > IDLE_TIMERS:
+            idle += self.clock.virtual
+            if not self._idle() or idle > IDLE_JUMPS:
                 until.coroutine.close()
                 raise RuntimeError(
                     f"deadlock: thread {until.name!r} waits for something that nobody will signal"
                 )
 
     def _idle(self) -> bool:
-        """Waits for a completion or a timer; False when neither can come."""
-        if self.clock.virtual:
-            return self._jump()
-        if not self._timers and not self.workers.outstanding:
-            return False
-        wait = max(0.0, self._timers[0][0] - self.clock.now()) if self._timers else None
-        self._collect(wait)
-        self._fire(self.clock.now())
-        return True
+        """Waits until a source has something; False when none can."""
+        return self._jump() if self.clock.virtual else self._collect()
 
-    def _collect(self, timeout: float | None) -> None:
-        """Waits for completions; what threads change may be others' meanwhile."""
+    def _collect(self, seconds: float = inf) -> bool:
+        """As `Sources.collect`; what threads change may be others' meanwhile."""
         lock = self.lock if self._held else None
         if lock is not None:
             lock.release()
         try:
-            self.workers.collect(timeout)
+            return self.sources.collect(seconds)
         finally:
             if lock is not None:
                 lock.acquire()
 
     def _jump(self) -> bool:
-        """Virtual time goes on to the next timer; False when there is none."""
+        """Virtual time goes on to the first time at which a source has something; False when there
+        is none.
+        """
         assert isinstance(self.clock, VirtualClock)
-        if not self._timers:
+        due = self.sources.due
+        if due == inf:
             return False
-        self.clock.advance(max(self._timers[0][0], self.clock.now()))
-        self._fire(self.clock.now())
+        self.clock.advance(max(due, self.clock.now()))
+        self.sources.deliver({})
         return True
-
-    def _fire(self, now: float) -> None:
-        while self._timers and self._timers[0][0] <= now:
-            heapq.heappop(self._timers)[2]()
 
 
 @contextmanager
@@ -529,6 +535,15 @@ def interruption_point() -> None:
     if error is not None:
         Scheduler.interrupted = None
         raise error
+
+
+def _ended() -> StatusError:
+    """What is said of everything that belonged to a scheduler that was closed."""
+    return StatusError(
+        Status.FILE_CLOSED,
+        "the system was ended, as leaving its `with` block does: open the image, or boot, "
+        "once more",
+    )
 
 
 def _check_coroutine(value: object) -> None:

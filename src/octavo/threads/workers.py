@@ -6,12 +6,19 @@ Workers are started when first needed, at most `WORKERS`, and are daemons: they 
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable
+from math import inf
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
+from octavo.status import StatusError
+
 WORKERS = 4
+RINGS = 64  # bytes of rings that are read at once
+_ONE = (1).to_bytes(8, sys.byteorder)  # what an eventfd takes
 
 Call = Callable[[], Any]
 
@@ -53,18 +60,31 @@ class Completion:
 
 
 class Workers:
-    """A pool that runs completions and queues them for the scheduler's thread."""
+    """A pool that runs completions and queues them for the scheduler's thread: the one source of
+    completions (`octavo.threads.sources`) that can be waited for without a descriptor.
+
+    `fd` is there once somebody has armed it. A worker writes to it only while the loop sleeps on
+    it, or is about to: whoever of the two comes later sees what the other has done, `_asleep` or
+    the completion in `_finished`.
+    """
+
+    name = "host calls"
+    due = inf
 
     def __init__(self) -> None:
-        self.outstanding = 0
+        self.fd = -1
+        self.pending = 0  # calls under way
+        self._bell = -1  # where a worker writes: the same, or the other end of a pipe
         self._jobs: SimpleQueue[Completion | None] = SimpleQueue()
         self._finished: SimpleQueue[Completion] = SimpleQueue()
         self._threads = 0
+        self._asleep = self._rung = False
+        self._ringing = threading.Lock()  # nobody writes to a descriptor that is closed meanwhile
 
     def submit(self, completion: Completion) -> None:
         """Starts a call on some worker."""
-        self.outstanding += 1
-        if self._threads < min(WORKERS, self.outstanding):
+        self.pending += 1
+        if self._threads < min(WORKERS, self.pending):
             self._threads += 1
             threading.Thread(
                 target=self._serve, name=f"octavo-worker-{self._threads}", daemon=True
@@ -75,27 +95,66 @@ class Workers:
         while (completion := self._jobs.get()) is not None:
             completion.run()
             self._finished.put(completion)
+            if self._asleep:
+                self._ring()
 
-    def collect(self, timeout: float | None) -> bool:
-        """Delivers finished calls, waiting up to `timeout` seconds (None: no limit) for the first;
-        True when there was any.
+    def _ring(self) -> None:
+        with self._ringing:
+            if self._asleep:
+                self._rung = True
+                os.write(self._bell, _ONE)
+
+    def wait(self, seconds: float) -> None:
+        """Waits up to `seconds` for a finished call, and delivers those that there are: for a loop
+        that waits for nothing else.
         """
-        if timeout == 0 and self._finished.empty():
-            return False  # the usual case of a look in passing, without an exception
         try:
-            completion = self._finished.get(timeout != 0, timeout)
+            completion = self._finished.get(seconds > 0, None if seconds == inf else seconds)
         except Empty:
-            return False
+            return
         while True:
-            self.outstanding -= 1
+            self.pending -= 1
             completion.done(completion)
-            try:
-                completion = self._finished.get_nowait()
-            except Empty:
-                return True
+            if self._finished.empty():  # the scheduler's thread is the only one that takes
+                return
+            completion = self._finished.get_nowait()
 
-    def stop(self) -> None:
-        """Ends the host threads once they have finished what they have."""
+    def arm(self) -> bool:
+        """From now on a worker that has finished writes to `fd`."""
+        if self.fd < 0:
+            self.fd, self._bell = _bell()
+        self._asleep = True
+        return self._finished.empty()
+
+    def collect(self) -> None:
+        """Delivers finished calls."""
+        self._asleep = False
+        if self._rung:
+            self._rung = False
+            try:
+                os.read(self.fd, RINGS)
+            except BlockingIOError:  # set just before the ring, which is heard the next time
+                self._rung = True
+        if not self._finished.empty():
+            self.wait(0)
+
+    def close(self, error: StatusError) -> None:
+        """Ends the host threads once they have finished what they have; nobody hears of it."""
         for _ in range(self._threads):
             self._jobs.put(None)
         self._threads = 0
+        with self._ringing:
+            self._asleep = False
+            for fd in {self.fd, self._bell} - {-1}:
+                os.close(fd)
+            self.fd = self._bell = -1
+
+
+def _bell() -> tuple[int, int]:
+    """A descriptor to read from and one to write to that wakes who polls the first."""
+    if hasattr(os, "eventfd"):
+        fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        return fd, fd
+    reader, writer = os.pipe()  # more rings than a pipe holds wait for the loop, which reads them
+    os.set_blocking(reader, False)
+    return reader, writer

@@ -19,7 +19,7 @@ import octavo
 from octavo.files import File, Volume
 from octavo.fs.fat.names import checksum
 from octavo.fs.fat.volume import FatVolume
-from octavo.memory.pagers.medium import Extent
+from octavo.memory.pagers.medium import Request
 from octavo.status import Status, StatusError
 from octavo.storage.image import ImageDisk
 from octavo.system import System
@@ -270,11 +270,11 @@ def test_one_files_failure_takes_no_others_data(image: Path) -> None:
     bad: list[range] = []
 
     class Scratched(FaultyDevice):
-        async def _write(self, extents: Sequence[Extent]) -> None:
-            written = [range(at, at + sum(map(len, buffers))) for at, buffers in extents]
+        async def _write(self, requests: Sequence[Request]) -> None:
+            written = [range(at, at + frames.length) for _, at, frames in requests]
             if any(w.start < b.stop and b.start < w.stop for w in written for b in bad):
                 raise StatusError(Status.IO_DEVICE_ERROR, "a scratch")
-            await super()._write(extents)
+            await super()._write(requests)
 
     device = Scratched(ImageDisk(image, system.scheduler))
     volume = system.attach_device(device)

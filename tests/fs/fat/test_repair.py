@@ -17,7 +17,7 @@ import pytest
 import octavo
 from octavo.cli.main import run as octavo_run
 from octavo.fs.fat.findings import MOST_PROBLEMS
-from octavo.memory.pagers.medium import Extent
+from octavo.memory.pagers.medium import Request
 from octavo.status import Status, StatusError
 from octavo.storage.image import ImageDisk
 from octavo.testing.faulty import FaultyDevice
@@ -143,10 +143,10 @@ def test_what_cannot_be_read_is_not_given_up(bits: int, tmp_path: Path) -> None:
     system = octavo.boot("4M")
 
     class Scratched(FaultyDevice):
-        async def _read(self, extents: Sequence[Extent]) -> None:
-            if any(at <= place < at + sum(map(len, buffers)) for at, buffers in extents):
+        async def _read(self, requests: Sequence[Request]) -> None:
+            if any(at <= place < at + frames.length for _, at, frames in requests):
                 raise StatusError(Status.IO_DEVICE_ERROR, "a scratch")
-            await super()._read(extents)
+            await super()._read(requests)
 
     volume = system.attach_device(Scratched(ImageDisk(image, system.scheduler)))
     free = volume.space().free

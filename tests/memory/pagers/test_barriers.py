@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.clock import VirtualClock
-from octavo.memory.pagers.medium import Extent
+from octavo.machine.frames import Frames
+from octavo.machine.ram import Ram
+from octavo.memory.pagers.medium import Op, Request
 from octavo.memory.pagers.region import RegionPager, whole_device
 from octavo.memory.pages.section import DirtyRun, Section
-from octavo.testing.bytespager import BytesPager
 from octavo.threads.scheduler import Scheduler
-from tests.machines import Machine
 
 
 class SlowMedium:
@@ -22,17 +22,13 @@ class SlowMedium:
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler, self.log = scheduler, list[str]()
 
-    async def read(self, extents: Sequence[Extent]) -> None:
-        """Reads zeros."""
-
-    async def write(self, extents: Sequence[Extent]) -> None:
+    async def submit(self, requests: Sequence[Request]) -> None:
         """Writes in the end."""
+        if requests[0].op == Op.FLUSH:
+            self.log.append("flushed")
+            return
         await self.scheduler.sleep(1)
         self.log.append("written")
-
-    async def flush(self) -> None:
-        """Flushes."""
-        self.log.append("flushed")
 
 
 def test_a_write_that_ends_after_a_barrier_needs_another() -> None:
@@ -41,7 +37,7 @@ def test_a_write_that_ends_after_a_barrier_needs_another() -> None:
     medium = SlowMedium(scheduler)
     pager = RegionPager(medium)
     section = Section("all", pager, whole_device(medium), PAGE_SIZE)
-    run = DirtyRun(section, 0, [memoryview(bytearray(PAGE_SIZE))])
+    run = DirtyRun(section, 0, Frames.of(Ram(2), [1]))
 
     async def main() -> None:
         await pager.data_return([run])
@@ -57,35 +53,3 @@ def test_a_write_that_ends_after_a_barrier_needs_another() -> None:
 
     scheduler.run(main())
     assert medium.log == ["written", "flushed", "written", "flushed"]
-
-
-def test_pages_that_are_led_go_out_as_they_were() -> None:
-    """What is put into such a page while it is written may point to what is not on the medium yet:
-    it goes out with the next write, after what leads it.
-    """
-    machine = Machine()
-    scheduler, data = machine.scheduler, bytearray(PAGE_SIZE)
-    pager = BytesPager(scheduler, data)
-    section = Section("directory", pager, None, PAGE_SIZE)
-    led: list[bytes] = []
-
-    async def lead() -> None:
-        led.append(bytes(data[:3]))
-
-    section.leads = lead
-
-    async def main() -> None:
-        await machine.cache.copy_write(section, 0, b"one")
-        thread = scheduler.spawn(machine.cache.flush(section), "flush")
-        await scheduler.sleep(0.0005)
-        await machine.cache.copy_write(section, 0, b"two")
-        await scheduler.sleep(0.0007)
-        assert data[:3] == b"one"
-        await thread.join()
-        await machine.cache.flush(section)
-
-    machine.run(main())
-    assert data[:3] == b"two" and led[-1] == b"one"
-    machine.run(machine.cache.drop(section))
-    machine.check()
-    scheduler.close()

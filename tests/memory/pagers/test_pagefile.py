@@ -15,6 +15,7 @@ from octavo.machine.abi import ACCESSED, PAGE_SIZE, State
 from octavo.machine.clock import VirtualClock
 from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import WRITE
+from octavo.memory.pagers.medium import Op, Request
 from octavo.memory.pagers.pagefile import MOST_FILES, PageFiles, is_paged
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate
 from octavo.memory.spaces.advice import Advice
@@ -282,14 +283,14 @@ def test_only_the_page_that_was_touched_is_obligatory() -> None:
     base, _ = machine.space.allocate(0, 300 * PAGE_SIZE, COMMIT)
     for page in range(300):
         machine.write(base + page * PAGE_SIZE, b"%d" % page)
-    real = store.read
+    real = store.submit
 
-    async def read(extents: Sequence[tuple[int, list[memoryview]]]) -> None:
-        if any(len(buffers) > 1 for _, buffers in extents):
+    async def submit(requests: Sequence[Request]) -> None:
+        if any(op == Op.READ and frames.length > PAGE_SIZE for op, _, frames in requests):
             raise StatusError(Status.IO_DEVICE_ERROR, "no clusters today")
-        await real(extents)
+        await real(requests)
 
-    store.read = read  # type: ignore[method-assign]  # a device in a bad mood
+    store.submit = submit  # type: ignore[method-assign]  # a device in a bad mood
     assert [machine.read(base + p * PAGE_SIZE, 2).rstrip(b"\0") for p in range(100)] == [
         b"%d" % p for p in range(100)
     ]

@@ -14,6 +14,7 @@ import pytest
 
 import octavo
 from octavo.machine.abi import PAGE_SIZE
+from octavo.machine.frames import Frames
 from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import READ, WRITE
 from octavo.memory.spaces.addressspace import AddressSpace, Allocate, Free
@@ -261,12 +262,10 @@ def test_clusters_are_clipped() -> None:
     assert file.pager.requests == [(10, 8), (0, 10)]
     original = file.pager.data_request
 
-    async def small_only(
-        section: object, page: int, buffers: list[memoryview], need: range
-    ) -> None:
-        if sum(map(len, buffers)) > PAGE_SIZE:
+    async def small_only(section: object, page: int, frames: Frames, need: range) -> None:
+        if frames.length > PAGE_SIZE:
             raise StatusError(Status.IO_DEVICE_ERROR, "a bad sector among them")
-        await original(file.section, page, buffers, need)
+        await original(file.section, page, frames, need)
 
     machine.run(file.truncate(PAGE_SIZE))
     machine.run(file.truncate(20 * PAGE_SIZE))

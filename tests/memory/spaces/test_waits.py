@@ -4,7 +4,7 @@ meanwhile, and nothing is lost or told wrongly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import octavo
 from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.mmukernels import WRITE
 from octavo.memory.pagers.external.messages import Access, Return
+from octavo.memory.pagers.medium import Op, Request
 from octavo.memory.pagers.pagefile import is_paged
 from octavo.memory.spaces.addressspace import Allocate, Free
 from octavo.memory.spaces.advice import Advice
@@ -321,13 +322,14 @@ def test_a_slot_that_is_read_from_is_nobody_elses() -> None:
     base, _ = space.allocate(0, 2 * PAGE_SIZE, COMMIT)
     machine.write(base, b"old")
     machine.run(machine.virtual.eviction.evict(200))
-    entry, read = space.tables.get(base), store.read
+    entry, submit = space.tables.get(base), store.submit
 
-    async def slowly(extents: Any) -> None:
-        await read(extents)
-        await machine.scheduler.sleep(1)
+    async def slowly(requests: Sequence[Request]) -> None:
+        await submit(requests)
+        if requests[0].op == Op.READ:
+            await machine.scheduler.sleep(1)
 
-    store.read = slowly  # type: ignore[method-assign]
+    store.submit = slowly  # type: ignore[method-assign]
 
     async def anew() -> None:
         space.allocate(base, PAGE_SIZE, Allocate.RESET)

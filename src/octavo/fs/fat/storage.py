@@ -253,7 +253,8 @@ class Storage(Core):
         await self._modify()
         runs = await self._allocate(1)
         try:
-            await self.pager.zero(self.geometry.place(runs[0][0]), self.geometry.cluster)
+            async with self.cache.memory.zeros(self.geometry.cluster) as zeros:
+                await self.pager.write(self.geometry.place(runs[0][0]), zeros)
             await self.table.link(self._cluster_at(node.regions.last_place()), runs)
         except StatusError:
             self._let_go(runs)

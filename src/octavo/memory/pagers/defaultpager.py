@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES, SEGMENT_SHIFT
+from octavo.machine.frames import Frames
 from octavo.memory.frames.physical import PhysicalMemory
 from octavo.memory.pagers.pagefile import PageFiles
 from octavo.memory.pages.section import (
@@ -24,7 +25,6 @@ from octavo.memory.pages.section import (
     PagerTraits,
     Section,
     Segment,
-    pages_of,
 )
 from octavo.memory.pages.writeback import WriteBack
 from octavo.printing import counted
@@ -49,24 +49,22 @@ class DefaultPager:
         assert isinstance(section.token, dict)
         return section.token
 
-    async def data_request(
-        self, section: Section, page: int, buffers: list[memoryview], need: range
-    ) -> None:
+    async def data_request(self, section: Section, page: int, frames: Frames, need: range) -> None:
         """Reads what is in slots, in runs; the rest is zeros."""
         slots = self.slots(section)
-        pages = pages_of(buffers)
+        pages = frames.length >> PAGE_SHIFT
         i = 0
-        while i < len(pages):
+        while i < pages:
             entry = slots.get(page + i)
             count = 1
             if entry is None:
-                pages[i][:] = bytes(PAGE_SIZE)
+                frames.part(i << PAGE_SHIFT, PAGE_SIZE).clear()
             else:
-                while i + count < len(pages) and slots.get(page + i + count) == entry + (
+                while i + count < pages and slots.get(page + i + count) == entry + (
                     count << PAGE_SHIFT
                 ):
                     count += 1
-                await self.files.fetch(entry, pages[i : i + count])
+                await self.files.fetch(entry, frames.part(i << PAGE_SHIFT, count << PAGE_SHIFT))
             i += count
 
     async def data_return(self, runs: Sequence[DirtyRun]) -> list[StatusError | None]:
@@ -74,11 +72,12 @@ class DefaultPager:
         return [await self._keep(run) for run in runs]
 
     async def _keep(self, run: DirtyRun) -> StatusError | None:
-        files, slots, pages = self.files, self.slots(run.section), pages_of(run.buffers)
+        files, slots, pages = self.files, self.slots(run.section), run.frames.pages()
         places = self._places(run, len(pages))
         try:
             if places:
-                await files.write(files.runs(places.values()), [pages[i] for i in places])
+                kept = Frames.of(run.frames.ram, [pages[i] for i in places])
+                await files.write(files.runs(places.values()), kept)
         except StatusError as failure:
             for entry in places.values():
                 files.use(entry, -1)

@@ -1,5 +1,5 @@
 """Page files: where private pages go that are not in memory. Slots of a page each, on anything that
-stores extents.
+serves requests.
 
     entry of a page that is in a page file    slot << 12 | file << 4 | PAGED (bit 2), not present
 
@@ -22,6 +22,8 @@ import numpy as np
 
 from octavo.arguments import invalid, numbers, shown
 from octavo.machine.abi import PAGE_SHIFT, PRESENT
+from octavo.machine.frames import Frames
+from octavo.memory.pagers.medium import Op, Request
 from octavo.printing import counted
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Waiters, marks, preemption_point
@@ -34,7 +36,6 @@ MOST_FILES = 16
 GROWTH = 64
 MOST_SLOTS = 1 << 20  # what an entry of 32 bits can name
 
-Extents = Sequence[tuple[int, list[memoryview]]]
 SlotRun = tuple[int, int, int]  # file, first slot, slots
 
 
@@ -49,11 +50,8 @@ class PageStore(Protocol):
     name: str
     size: int
 
-    def read(self, extents: Extents) -> Coroutine[Waiters, None, None]:
-        """Fills the buffers from their byte offsets. Raises StatusError."""
-
-    def write(self, extents: Extents) -> Coroutine[Waiters, None, None]:
-        """Keeps the buffers at their byte offsets. Raises StatusError."""
+    def submit(self, requests: Sequence[Request]) -> Coroutine[Waiters, None, None]:
+        """See `octavo.memory.pagers.medium.Medium`."""
 
 
 class PageFiles:
@@ -82,8 +80,8 @@ class PageFiles:
         StatusError INVALID_PARAMETER_2 (initial), _3 (maximum), TOO_MANY_PAGING_FILES,
         INVALID_PARAMETER for a store without room or what is none.
         """
-        if not isinstance(getattr(store, "size", None), int) or any(
-            not callable(getattr(store, call, None)) for call in ("read", "write")
+        if not isinstance(getattr(store, "size", None), int) or not callable(
+            getattr(store, "submit", None)
         ):
             raise invalid(f"{shown(store)} cannot be a page file: it has no bytes")
         numbers(
@@ -192,25 +190,24 @@ class PageFiles:
             self._taken[file][slot] = 0
             self.free += 1
 
-    async def write(self, runs: Sequence[SlotRun], buffers: Sequence[memoryview]) -> None:
+    async def write(self, runs: Sequence[SlotRun], frames: Frames) -> None:
         """Writes pages into the slots of runs, each used once for that, one request for each file.
         StatusError, and what was written is not known.
         """
         at = 0
-        by_file: dict[int, list[tuple[int, list[memoryview]]]] = {}
+        by_file: dict[int, list[Request]] = {}
         for file, first, size in runs:
-            by_file.setdefault(file, []).append(
-                (first << PAGE_SHIFT, list(buffers[at : at + size]))
-            )
+            part = frames.part(at << PAGE_SHIFT, size << PAGE_SHIFT)
+            by_file.setdefault(file, []).append(Request(Op.WRITE, first << PAGE_SHIFT, part))
             at += size
         ticket = object()
         self._transfers[ticket] = runs
         try:
-            for file, extents in by_file.items():
+            for file, requests in by_file.items():
                 self.requests += 1
                 if marks.on:
                     await preemption_point()
-                await self.stores[file].write(extents)
+                await self.stores[file].submit(requests)
         except StatusError:
             self.errors += 1
             raise
@@ -218,19 +215,20 @@ class PageFiles:
             del self._transfers[ticket]
         self.written += at
 
-    async def fetch(self, entry: int, buffers: list[memoryview]) -> None:
+    async def fetch(self, entry: int, frames: Frames) -> None:
         """Reads consecutive slots from an entry's on, which nobody else gets before that ends.
         StatusError IN_PAGE_ERROR.
         """
         file, slot = self.place(entry)
         self.requests += 1
-        ticket, end = object(), slot + len(buffers)
-        self._transfers[ticket] = [(file, slot, len(buffers))]
+        count = frames.length >> PAGE_SHIFT
+        ticket, end = object(), slot + count
+        self._transfers[ticket] = [(file, slot, count)]
         self._uses[file][slot:end] += 1
         try:
             if marks.on:
                 await preemption_point()
-            await self.stores[file].read([(slot << PAGE_SHIFT, buffers)])
+            await self.stores[file].submit([Request(Op.READ, slot << PAGE_SHIFT, frames)])
         except StatusError as error:
             self.errors += 1
             raise StatusError(
@@ -243,7 +241,7 @@ class PageFiles:
             for left in np.flatnonzero(self._uses[file][slot:end] == 0).tolist():
                 self._taken[file][slot + left] = 0
                 self.free += 1
-        self.read += len(buffers)
+        self.read += count
 
     def statistics(self) -> PageFilesStatistics:
         """Slots in all and free, pages written and read, requests and errors."""

@@ -19,14 +19,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
-from octavo.memory.pagers.medium import Extent, Medium, merge
+from octavo.machine.frames import Frames, Runs
+from octavo.memory.pagers.medium import FLUSH, Medium, Op, Request, merge
 from octavo.memory.pagers.regionmap import RegionMap
 from octavo.memory.pages.section import ORDINARY, DirtyRun, Section
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Mutex, marks, preemption_point
 
 MOST_BYTES = 4 << 20  # of one write to the device
-MOST_BUFFERS = 1024
+MOST_RUNS = 1024
 
 
 @dataclass(slots=True, eq=False)
@@ -59,7 +60,7 @@ class RegionPager:
                 self.unsettled = False  # what is written from here on is not covered
                 self.loose.clear()
                 try:
-                    await self.device.flush()
+                    await self.device.submit((FLUSH,))
                 except StatusError as error:
                     text = (
                         f"{error.text}: what was written since the last flush may be lost: "
@@ -69,30 +70,32 @@ class RegionPager:
         if self.lost is not None:
             raise self.lost
 
-    async def zero(self, place: int, length: int) -> None:
-        """Writes zeros at a place of the device that no section shows yet."""
+    async def write(self, place: int, frames: Frames) -> None:
+        """Writes frames at a place of the device that no section shows yet."""
         try:
-            await self.device.write([(place, [memoryview(bytes(length))])])
+            await self.device.submit([Request(Op.WRITE, place, frames)])
         finally:
             self.unsettled = True
 
-    async def data_request(
-        self, section: Section, page: int, buffers: list[memoryview], need: range
-    ) -> None:
+    async def data_request(self, section: Section, page: int, frames: Frames, need: range) -> None:
         """Reads from the device; zeros where the region map ends."""
         if marks.on:
             await preemption_point()
-        regions = _mapping(section).regions
-        length = sum(map(len, buffers)) if len(buffers) > 1 else len(buffers[0])
-        pieces = regions.locate(page << PAGE_SHIFT, length)
-        there = min(length, regions.total - (page << PAGE_SHIFT))
-        if there < length:
-            buffers = _zero_tail(buffers, max(0, there))
+        mapping, offset = section.token, page << PAGE_SHIFT
+        assert isinstance(mapping, Mapping)
+        regions = mapping.regions
+        there = regions.total - offset
+        if there < frames.length:
+            frames = _zero_tail(frames, max(0, there))
             if there <= 0:
                 return
-        extents = [(pieces[0][0], buffers)] if len(pieces) == 1 else _carve(pieces, buffers)
+        pieces = regions.locate(offset, frames.length)
+        if len(pieces) == 1:
+            requests = [Request(Op.READ, pieces[0][0], frames)]
+        else:
+            requests = _carve(Op.READ, pieces, frames)
         try:
-            await self.device.read(extents)
+            await self.device.submit(requests)
         except StatusError as error:
             raise StatusError(error.status, f"{section.name}: {error.text}") from None
 
@@ -120,70 +123,58 @@ class RegionPager:
         return out
 
     async def _write(self, runs: Sequence[DirtyRun]) -> None:
-        extents = [extent for run in runs for extent in self._extents(run)]
+        requests = [request for run in runs for request in self._requests(run)]
         try:
-            await self.device.write(merge(extents, MOST_BYTES, MOST_BUFFERS))
+            await self.device.submit(merge(requests, MOST_BYTES, MOST_RUNS))
         finally:  # not before: a barrier that began meanwhile does not cover what ends now
             self.unsettled = True
             self.loose.update(run.section for run in runs)
 
-    def _extents(self, run: DirtyRun) -> list[Extent]:
-        mapping = _mapping(run.section)
-        length = sum(map(len, run.buffers))
-        pieces = mapping.regions.locate(run.page << PAGE_SHIFT, length)
-        extents = _carve(pieces, run.buffers)
+    def _requests(self, run: DirtyRun) -> list[Request]:
+        mapping = run.section.token
+        assert isinstance(mapping, Mapping)
+        pieces = mapping.regions.locate(run.page << PAGE_SHIFT, run.frames.length)
+        requests = _carve(Op.WRITE, pieces, run.frames)
         if mapping.mirrors:
-            extents += [
-                (place + d, b)
-                for place, b in extents
+            requests += [
+                Request(Op.WRITE, place + d, frames)
+                for _, place, frames in requests
                 if place >= mapping.mirror_from
                 for d in mapping.mirrors
             ]
-        return extents
-
-
-def _mapping(section: Section) -> Mapping:
-    assert isinstance(section.token, Mapping)
-    return section.token
+        return requests
 
 
 def _named(run: DirtyRun, error: StatusError) -> StatusError:
     return StatusError(error.status, f"{run.section.name}: {error.text}")
 
 
-def _carve(pieces: list[tuple[int, int]], buffers: list[memoryview]) -> list[Extent]:
-    """Deals the buffers out to the (place, length) pieces, in order."""
-    if len(pieces) == 1 and pieces[0][1] == sum(map(len, buffers)):
-        return [(pieces[0][0], buffers)]
-    out: list[Extent] = []
-    rest = iter(buffers)
-    buffer = memoryview(b"")
+def _carve(op: Op, pieces: list[tuple[int, int]], frames: Frames) -> list[Request]:
+    """Deals the frames out to the (place, length) pieces, in order; what is left over belongs
+    nowhere.
+    """
+    if len(pieces) == 1 and pieces[0][1] == frames.length:
+        return [Request(op, pieces[0][0], frames)]
+    out: list[Request] = []
+    rest = iter(frames.runs)
+    address = size = 0
     for place, length in pieces:
-        taken = []
-        while length:
-            if not buffer:
-                buffer = next(rest)
-            part = buffer[:length]
-            taken.append(part)
-            buffer = buffer[len(part) :]
-            length -= len(part)
-        out.append((place, taken))
+        runs: Runs = []
+        left = length
+        while left:
+            if not size:
+                address, size = next(rest)
+            taken = min(size, left)
+            runs.append((address, taken))
+            address, size, left = address + taken, size - taken, left - taken
+        out.append(Request(op, place, Frames(frames.ram, runs, length)))
     return out
 
 
-def _zero_tail(buffers: list[memoryview], start: int) -> list[memoryview]:
-    """Fills what lies behind byte `start` with zeros; returns the buffers up to there."""
-    out = []
-    for buffer in buffers:
-        if start >= len(buffer):
-            out.append(buffer)
-            start -= len(buffer)
-            continue
-        if start:
-            out.append(buffer[:start])
-        buffer[start:] = bytes(len(buffer) - start)
-        start = 0
-    return out
+def _zero_tail(frames: Frames, start: int) -> Frames:
+    """Fills what lies behind byte `start` with zeros; returns the frames up to there."""
+    frames.part(start, frames.length - start).clear()
+    return frames.part(0, start)
 
 
 def whole_device(device: Medium) -> Mapping:

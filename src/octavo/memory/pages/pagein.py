@@ -24,6 +24,7 @@ from octavo.machine.abi import (
     SEGMENT_SHIFT,
     State,
 )
+from octavo.machine.frames import whole
 from octavo.memory.frames.buddy import Run
 from octavo.memory.frames.physical import RESERVE
 from octavo.memory.pages.residency import Residency
@@ -149,12 +150,12 @@ class Faults:
             return first
         self.hard += 1
         self.page_ins[count] += 1
-        buffers = [self.physical.ram.frame(*run) for run in runs]
+        frames = whole(self.physical.ram, runs, count)
         section = segment.section
         request = section.pager.data_request(
             section,
             (segment.index << SEGMENT_SHIFT) + start,
-            buffers,
+            frames,
             range(first - start, need - start),
         )
         try:

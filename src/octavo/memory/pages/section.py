@@ -14,8 +14,8 @@ Segments come with the first page or view and go with the last one. The USE word
 entry counts the page-table entries that lead to it; the section knows its views in address spaces
 (`Mapped`), so each of these entries can be found.
 
-The pager sees frames, not copies: `data_request` fills buffers that *are* the frames, `data_return`
-writes from them. Both work in clusters. Neither may touch the section it serves (that would be a
+The pager gets frames, by their numbers: `data_request` fills them, `data_return` writes from them,
+and neither copies. Both work in clusters. Neither may touch the section it serves (that would be a
 page fault inside paging I/O).
 
 Source: Mach's external memory management (data_request, data_return; Young et al. 1987) and NT's
@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, PRIORITY, SEGMENT_PAGES, SEGMENT_SHIFT
+from octavo.machine.frames import Frames
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Event, Waiters
 
@@ -39,11 +40,11 @@ VIEW_SIZE = 1 << VIEW_SHIFT  # bytes: 512 KiB
 
 @dataclass(frozen=True, slots=True)
 class DirtyRun:
-    """Consecutive dirty pages of a section, `page` on; `buffers` are their bytes, whole frames."""
+    """Consecutive dirty pages of a section, `page` on; `frames` are their bytes."""
 
     section: Section
     page: int
-    buffers: list[memoryview]
+    frames: Frames
 
 
 class NoRoomError(StatusError):
@@ -96,9 +97,9 @@ class Pager(Protocol):
         """How its sections are to be treated, from now on."""
 
     def data_request(
-        self, section: Section, page: int, buffers: list[memoryview], need: range
+        self, section: Section, page: int, frames: Frames, need: range
     ) -> Coroutine[Waiters, None, int | None]:
-        """Fills the buffers (whole frames) with the section's bytes from `page` on; zeros beyond
+        """Fills the frames, which are whole, with the section's bytes from `page` on; zeros beyond
         what it has.
 
         Pages `need` (indexes from 0) are those that somebody waits for; the others may be left out.
@@ -260,8 +261,3 @@ def mask_runs(mask: int) -> list[tuple[int, int]]:
         out.append((first, end))
         mask &= -1 << end
     return out
-
-
-def pages_of(buffers: list[memoryview]) -> list[memoryview]:
-    """Buffers of whole frames, cut into pages."""
-    return [b[at : at + PAGE_SIZE] for b in buffers for at in range(0, len(b), PAGE_SIZE)]

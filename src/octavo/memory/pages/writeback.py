@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from octavo.machine.abi import SEGMENT_PAGES, SEGMENT_SHIFT
+from octavo.machine.frames import whole
 from octavo.memory.frames.pfn import runs_of
 from octavo.memory.pages.residency import Residency
 from octavo.memory.pages.section import DirtyRun, NoRoomError, Pager, Section, Segment, mask_runs
@@ -188,12 +189,7 @@ class WriteBack:
         self.in_flight_sections[section] = None
         self.in_flight += len(frames)
         ram = self.residency.physical.ram
-        buffers = [ram.frame(*run) for run in runs_of(frames)]
-        if section.leads is not None:
-            # What they point to is on the medium now. Others go on changing these pages while the
-            # write is under way, and what is put into them then may point to what is not.
-            buffers = [memoryview(bytes(buffer)) for buffer in buffers]
-        return DirtyRun(section, page, buffers)
+        return DirtyRun(section, page, whole(ram, runs_of(frames), len(frames)))
 
     def _end(self, pick: Pick, kept: int) -> None:
         lost = _mask(pick) & ~kept

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from octavo.machine.abi import ACCESSED, DIRTY, PAGE_SHIFT, PRESENT, State
+from octavo.machine.frames import Frames
 from octavo.memory.pagers.pagefile import PageFiles, is_paged
 from octavo.memory.pages.residency import Residency
 from octavo.memory.pages.transfers import Transfers
@@ -195,7 +196,7 @@ class Eviction:
         try:
             with self.transfers.page_out():
                 if victims:
-                    await files.write(runs, [ram.frame(victim.frame) for victim in victims])
+                    await files.write(runs, Frames.of(ram, [victim.frame for victim in victims]))
         except StatusError:
             for victim, slot in zip(victims, slots, strict=True):
                 self._restore(victim)

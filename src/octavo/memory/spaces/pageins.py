@@ -11,6 +11,7 @@ obligatory. Who wants a page that is being read waits for that.
 from __future__ import annotations
 
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
+from octavo.machine.frames import Frames
 from octavo.machine.ram import Ram
 from octavo.memory.pagers.pagefile import PageFiles
 from octavo.memory.pages.transfers import Transfers
@@ -61,7 +62,7 @@ class PageIns:
         space.coming.update(dict.fromkeys(addresses, event))
         try:
             with self.transfers.under_way():
-                await files.fetch(entry - (before << PAGE_SHIFT), [ram.frame(f) for f in frames])
+                await files.fetch(entry - (before << PAGE_SHIFT), Frames.of(ram, frames))
             return frames, before
         except StatusError:
             frame = frames.pop(before)
@@ -70,7 +71,7 @@ class PageIns:
             if not frames:
                 raise
             with self.transfers.under_way():
-                await files.fetch(entry, [ram.frame(frame)])
+                await files.fetch(entry, Frames.of(ram, [frame]))
             return [frame], 0
         finally:
             for address in addresses:

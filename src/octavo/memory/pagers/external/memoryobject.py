@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from octavo.arguments import given, invalid, named, numbers, octets
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES
+from octavo.machine.frames import Frames
 from octavo.memory.pagers.external.asked import Asked, Request
 from octavo.memory.pagers.external.messages import (
     Access,
@@ -51,7 +52,7 @@ from octavo.memory.pagers.external.messages import (
 )
 from octavo.memory.pagers.external.pager import Outcome
 from octavo.memory.pagers.external.residentpages import ResidentPages
-from octavo.memory.pages.section import DirtyRun, PagerTraits, Section, pages_of
+from octavo.memory.pages.section import DirtyRun, PagerTraits, Section
 from octavo.memory.runs import run_at, with_run
 from octavo.printing import counted
 from octavo.status import Status, StatusError
@@ -128,11 +129,12 @@ class MemoryObject:
     # -- pages come -------------------------------------------------------------------------------
 
     async def data_request(
-        self, section: Section, page: int, buffers: list[memoryview], need: range
+        self, section: Section, page: int, frames: Frames, need: range
     ) -> int | None:
         """See `octavo.memory.pages.section.Pager`. StatusError IO_TIMEOUT, or what it said."""
         self._check_alive()
-        request = self._asked.open(page, pages_of(buffers), need)
+        pages = [frames.ram.frame(pfn) for pfn in frames.pages()]
+        request = self._asked.open(page, pages, need)
         self.counts.requests += 1
         late = f"has not answered for page {page + need.start} within {self.timeout:g} s"
         try:
@@ -209,7 +211,7 @@ class MemoryObject:
 
     def _give_back(self, run: DirtyRun) -> tuple[int, _Returning]:
         """Sends the bytes of a run; returns the number of the message and where its answer goes."""
-        data = b"".join(run.buffers)
+        data = run.frames.read()
         returning = _Returning(run.page, len(data))
         self._numbers += 1
         number = self._numbers
