@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from octavo.cli.output import complain_at_end, print_json, show, tell
-from octavo.cli.verb import Verb, add_json, size
+from octavo.cli.verb import Verb, add_json, add_options, option, size
 from octavo.machine.mapsources import recorded_maps
 from octavo.machine.paging import FORMATS
 from octavo.memory.reclaim.policies import MODULES
@@ -16,98 +16,111 @@ from octavo.status import StatusError
 from octavo.system import DEFAULT_ARCH, DEFAULT_MAP, DEFAULT_MEMORY, System
 from octavo.system import boot as boot_system
 
-
-def _arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "images", metavar="IMAGE", nargs="*", help="disk images; with none, a RAM disk is made"
-    )
-    parser.add_argument(
+_OPTIONS = (
+    option("images", metavar="IMAGE", nargs="*", help="disk images; with none, a RAM disk is made"),
+    option(
         "-m",
         "--memory",
         default=DEFAULT_MEMORY,
         help="memory limit, such as 16M; 'all' for all that the map has (default 64M)",
-    )
-    parser.add_argument(
+    ),
+    option(
         "--arch", choices=FORMATS, default=DEFAULT_ARCH, help="page-table format (default x86-64)"
-    )
-    parser.add_argument(
-        "--firmware-map", metavar="MAP", default=DEFAULT_MAP,
+    ),
+    option(
+        "--firmware-map",
+        metavar="MAP",
+        default=DEFAULT_MAP,
         help="a file (dmesg text, JSON, ranges), 'host', or a recorded one: "
         f"{', '.join(recorded_maps())} (default {DEFAULT_MAP})",
-    )  # fmt: skip
-    parser.add_argument(
+    ),
+    option(
         "--profile", choices=PROFILES, default="nt", help="how address spaces page (default nt)"
-    )
-    parser.add_argument(
+    ),
+    option(
         "--policy",
         choices=MODULES,
         help="which pages leave address spaces, if not as the profile says",
-    )
-    parser.add_argument(
+    ),
+    option(
         "--cluster",
         type=int,
         metavar="PAGES",
         help="most pages that a fault on a mapped file brings in, if not as the profile says",
-    )
-    parser.add_argument(
+    ),
+    option(
         "--page-file",
         metavar="FILE",
         action="append",
         default=[],
         help="a file or device whose contents are lost: it becomes a page file",
-    )
-    parser.add_argument(
+    ),
+    option(
         "-c",
         dest="commands",
         metavar="COMMANDS",
         action="append",
         help="run these shell commands, separated by ';', up to one that fails, and exit with "
         "its status; may be given several times",
-    )
-    parser.add_argument(
+    ),
+    option(
         "-k",
         "--keep-going",
         action="store_true",
         help="with -c, run all the commands; the exit code is the last status",
-    )
-    parser.add_argument("-q", "--quiet", action="store_true", help="do not print the boot log")
-    parser.add_argument("--read-only", action="store_true", help="change nothing in the images")
-    parser.add_argument(
-        "--seed", type=int, help="run in virtual time: one seed, one trace of events"
-    )
+    ),
+    option("-q", "--quiet", action="store_true", help="do not print the boot log"),
+    option("--read-only", action="store_true", help="change nothing in the images"),
+    option("--seed", type=int, help="run in virtual time: one seed, one trace of events"),
+)
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    add_options(parser, _OPTIONS)
     add_json(parser)
 
 
 def boot(arguments: Namespace) -> int:
     """Boots on a firmware map, mounts images, and runs the shell."""
-    limit = None if arguments.memory == "all" else size(arguments, arguments.memory)
-    json, output = arguments.json, list[str]()
-    paging = arguments.profile, arguments.policy, arguments.cluster, arguments.codepage
-    system = boot_system(
-        limit,
-        arguments.images,
-        arguments.arch,
-        arguments.firmware_map,
-        arguments.read_only,
-        arguments.seed,
-        True,
-        None if json or arguments.quiet else show,
-        *paging,
-    )
+    system = _start(arguments)
     status = 1
     try:
         for path in arguments.page_file:
             system.add_page_file(path)
         if not arguments.images:
             system.attach_ram_disk()
-        shell = Shell(system, output.append) if json else Shell(system, print, tell)
-        status = _run(shell, arguments)
-        if json:
-            _report(system, output, status)
-        elif arguments.seed is not None:
-            print(f"Event trace: {system.scheduler.trace_hash()}")
+        status = _session(system, arguments)
     finally:
         status = _close(system, status)
+    return status
+
+
+def _start(arguments: Namespace) -> System:
+    """A system as the command line wants it, its images mounted."""
+    return boot_system(
+        None if arguments.memory == "all" else size(arguments, arguments.memory),
+        arguments.images,
+        arguments.arch,
+        arguments.firmware_map,
+        arguments.read_only,
+        arguments.seed,
+        echo=None if arguments.json or arguments.quiet else show,
+        profile=arguments.profile,
+        policy=arguments.policy,
+        cluster=arguments.cluster,
+        codepage=arguments.codepage,
+    )
+
+
+def _session(system: System, arguments: Namespace) -> int:
+    """Runs the shell and tells what it led to; returns the last status."""
+    output: list[str] = []
+    shell = Shell(system, output.append) if arguments.json else Shell(system, print, tell)
+    status = _run(shell, arguments)
+    if arguments.json:
+        _report(system, output, status)
+    elif arguments.seed is not None:
+        print(f"Event trace: {system.scheduler.trace_hash()}")
     return status
 
 
@@ -115,10 +128,8 @@ def _run(shell: Shell, arguments: Namespace) -> int:
     if arguments.commands is not None:
         return shell.run("; ".join(arguments.commands), arguments.keep_going)
     if arguments.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        for line in sys.stdin:
-            shell.execute(
-                line.removeprefix("\ufeff")
-            )  # a byte order mark, also where files were joined
+        for line in sys.stdin:  # a byte order mark is there also where files were joined
+            shell.execute(line.removeprefix("\ufeff"))
             if shell.done:
                 break
         return shell.status

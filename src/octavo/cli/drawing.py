@@ -59,6 +59,14 @@ _LABEL = 30  # height of a segment's two lines
 MOST_STRETCHES = 400
 _MOST_NAME = 50  # characters of the map's name
 _SAMPLES = (12, 20, 30, 40)  # powers of two
+_SCALE = (
+    f"Scale: heights grow with the logarithm of the size: {_LEAST} for 4 KiB, {_STEP} more for "
+    "each doubling. Hatched bands are gaps, all of one height."
+)
+_BRACKETS = (
+    "Brackets are segments: memory that differs in who can reach it. Addresses are those of a "
+    "stretch's first byte."
+)
 
 Stretch = tuple[int, int, str, str]  # start, end, label, colour
 Place = tuple[int, int, float, float]  # start, end, top, bottom
@@ -85,16 +93,21 @@ def draw_maps(name: str, plan: BootPlan, layout: list[Region]) -> str:
         f"{shown}, {plan.arch.name}: {human(plan.managed << PAGE_SHIFT)} managed, PFN "
         f"database of {human(plan.database[1] * PAGE_SIZE)}"
     )
-    head = (
+    parts = [_text(20, 26, title, 15, "bold"), *left, *segments, *right, *legend]
+    return f"{_head(bottom)}{''.join(parts)}</svg>\n"
+
+
+def _head(height: float) -> str:
+    """The beginning of a drawing: its size, the hatching of gaps, its ground."""
+    return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_LEFT + _GAP + _WIDTH + 130}" '
-        f'height="{bottom:.0f}" font-family="sans-serif" font-size="11">'
+        f'height="{height:.0f}" font-family="sans-serif" font-size="11">'
         '<defs><pattern id="hole" width="6" height="6" patternUnits="userSpaceOnUse" '
         'patternTransform="rotate(45)">'
         '<rect width="6" height="6" fill="#fff"/><rect width="2" height="6" '
         'fill="#ddd"/></pattern></defs>'
-        f'<rect width="100%" height="100%" fill="#fff"/>{_text(20, 26, title, 15, "bold")}'
+        '<rect width="100%" height="100%" fill="#fff"/>'
     )
-    return head + "".join([*left, *segments, *right, *legend]) + "</svg>\n"
 
 
 def _text(
@@ -151,32 +164,45 @@ def _column(x: int, title: str, stretches: list[Stretch]) -> tuple[list[str], li
     """One column, highest address on top: its elements, where each stretch is, and where the column
     ends.
     """
-    left_out = len(stretches) - MOST_STRETCHES
-    if left_out > 0:
-        stretches = sorted(sorted(stretches, key=lambda s: s[0] - s[1])[:MOST_STRETCHES])
-        title += f" (the {left_out} smallest of {left_out + MOST_STRETCHES} ranges are not shown)"
-    parts = [_text(x, 52, title, 13, "bold")]
+    stretches, left_out = _largest(stretches)
+    parts = [_text(x, 52, title + left_out, 13, "bold")]
     places: list[Place] = []
     y, above = float(_TOP), None
-    for start, end, label, colour in reversed(stretches):
+    for stretch in reversed(stretches):
+        start, end, _, _ = stretch
         if above is not None and end < above:
             parts.append(
                 f'<rect x="{x}" y="{y:.1f}" width="{_WIDTH}" height="{_HOLE}" fill="url(#hole)"/>'
             )
             y += _HOLE
+        parts += _box_of(stretch, x, y)
         height = _height(end - start)
-        middle = y + height / 2 + 4
-        parts += [
-            _box(x, y, _WIDTH, height, colour),
-            _text(x + 8, middle, label),
-            _text(x + _WIDTH - 8, middle, human(end - start), anchor="end"),
-        ]
-        parts.append(
-            _text(x - 6, y + height - 2, f"{start:#x}", 10, anchor="end", font="monospace")
-        )
         places.append((start, end, y, y + height))
         y, above = y + height, start
     return parts, places, y
+
+
+def _largest(stretches: list[Stretch]) -> tuple[list[Stretch], str]:
+    """As many as a drawing has room for, the largest, and words on those that are left out."""
+    left_out = len(stretches) - MOST_STRETCHES
+    if left_out <= 0:
+        return stretches, ""
+    largest = sorted(stretches, key=lambda s: s[0] - s[1])[:MOST_STRETCHES]
+    words = f" (the {left_out} smallest of {left_out + MOST_STRETCHES} ranges are not shown)"
+    return sorted(largest), words
+
+
+def _box_of(stretch: Stretch, x: int, y: float) -> list[str]:
+    """A stretch whose upper left corner is at (x, y): its box, label, size and address."""
+    start, end, label, colour = stretch
+    height = _height(end - start)
+    middle = y + height / 2 + 4
+    return [
+        _box(x, y, _WIDTH, height, colour),
+        _text(x + 8, middle, label),
+        _text(x + _WIDTH - 8, middle, human(end - start), anchor="end"),
+        _text(x - 6, y + height - 2, f"{start:#x}", 10, anchor="end", font="monospace"),
+    ]
 
 
 def _segments(plan: BootPlan, places: list[Place]) -> tuple[list[str], float]:
@@ -207,32 +233,28 @@ def _legend(plan: BootPlan, y: float) -> tuple[list[str], float]:
     """What heights, bands, brackets and colours mean; returns its elements and where the drawing
     ends.
     """
-    scale = (
-        f"Scale: heights grow with the logarithm of the size: {_LEAST} for 4 KiB, {_STEP} "
-        "more for each doubling. Hatched bands are gaps, all of one height."
-    )
-    parts = [
-        _text(20, y, scale),
-        _text(
-            20,
-            y + 18,
-            "Brackets are segments: memory that differs in who can reach it. Addresses are "
-            "those of a stretch's first byte.",
-        ),
-    ]
-    y += 30
-    parts.append(_text(20, y + 14, "Heights", weight="bold"))
+    heights, below = _heights(y + 30)
+    kinds = _kinds(plan, below)
+    return [_text(20, y, _SCALE), _text(20, y + 18, _BRACKETS), *heights, *kinds], below + 36
+
+
+def _heights(y: float) -> tuple[list[str], float]:
+    """Samples of sizes, and where they end."""
+    parts = [_text(20, y + 14, "Heights", weight="bold")]
     for i, power in enumerate(_SAMPLES):
         parts += [
             _box(120 + i * 130, y, 40, _height(1 << power), "#eee"),
             _text(168 + i * 130, y + 14, human(1 << power)),
         ]
-    y += _height(1 << _SAMPLES[-1]) + 14
-    parts.append(_text(20, y + 12, "Kinds", weight="bold"))
-    kinds = sorted({r.kind for r in plan.ranges})
-    for i, kind in enumerate(kinds):
+    return parts, y + _height(1 << _SAMPLES[-1]) + 14
+
+
+def _kinds(plan: BootPlan, y: float) -> list[str]:
+    """The colours of the kinds of memory that a map has."""
+    parts = [_text(20, y + 12, "Kinds", weight="bold")]
+    for i, kind in enumerate(sorted({r.kind for r in plan.ranges})):
         parts += [
             _box(120 + i * 110, y, 16, 16, _KINDS[kind]),
             _text(142 + i * 110, y + 12, kind.name.lower()),
         ]
-    return parts, y + 36
+    return parts

@@ -41,37 +41,36 @@ def ls(arguments: Namespace) -> int:
     with Images(codepage=arguments.codepage) as images:
         for target in wanted:
             with failures.apart():
-                for directory, entries in _listing(
-                    images.volume(target), target.path, arguments.recursive, failures
-                ):
+                listing = _listing(images.volume(target), target, arguments.recursive, failures)
+                for directory, entries in listing:
                     if arguments.json:
-                        records += [
-                            info_record(e, f"/{directory}/{e.name}".replace("//", "/"))
-                            for e in entries
-                        ]
-                        continue
-                    if headed:
-                        show(f"{target.image}:/{directory}:")
-                    _print_entries(entries, arguments.long)
-                    if headed:
-                        print()
+                        records += _records(directory, entries)
+                    else:
+                        heading = f"{target.image}:/{directory}:" if headed else ""
+                        _print_entries(entries, arguments.long, heading)
     if arguments.json:
         print_json(records)
     return failures.code
 
 
 def _listing(
-    volume: Volume, path: str, recursive: bool, failures: Failures
+    volume: Volume, target: Target, recursive: bool, failures: Failures
 ) -> Iterable[tuple[str, list[FileInfo]]]:
     """(directory, entries) for all that a target names."""
+    path = target.path
     info = volume.stat(path)
     if not info.is_directory:
         return [(path.strip("/").rpartition("/")[0], [info])]
     return volume.walk(path, failures) if recursive else [(path.strip("/"), volume.entries(path))]
 
 
-def _print_entries(entries: list[FileInfo], long: bool) -> None:
-    lines = []
+def _records(directory: str, entries: list[FileInfo]) -> list[dict[str, object]]:
+    return [info_record(e, f"/{directory}/{e.name}".replace("//", "/")) for e in entries]
+
+
+def _print_entries(entries: list[FileInfo], long: bool, heading: str) -> None:
+    """Prints a directory; with a heading, an empty line ends it."""
+    lines = [heading] if heading else []
     for entry in sorted(entries, key=lambda e: e.name):
         name = entry.name + "/" if entry.is_directory else entry.name
         lines.append(
@@ -80,6 +79,8 @@ def _print_entries(entries: list[FileInfo], long: bool) -> None:
             if long
             else name
         )
+    if heading:
+        lines.append("")
     if lines:
         print("\n".join(map(printable, lines)))
 
@@ -137,10 +138,8 @@ def _mv_arguments(parser: ArgumentParser) -> None:
 
 def mv(arguments: Namespace) -> int:
     """Moves or renames within an image."""
-    wanted, to = (
-        [parse_image_target(s) for s in arguments.sources],
-        parse_image_target(arguments.target),
-    )
+    wanted = [parse_image_target(s) for s in arguments.sources]
+    to = parse_image_target(arguments.target)
     with Images([*wanted, to], codepage=arguments.codepage) as images:
         volume = images.volume(to)
         into = volume.is_dir(to.path)
@@ -154,12 +153,15 @@ def mv(arguments: Namespace) -> int:
                         Status.NOT_SAME_DEVICE,
                         f"{source.text}: is in another image than {to.text}; use cp and rm",
                     )
-                name = source.path.rstrip("/").rpartition("/")[2]
-                volume.rename(
-                    source.path,
-                    f"{to.path.rstrip('/')}/{name}" if into and not _same(source, to) else to.path,
-                )
+                volume.rename(source.path, _new_path(source, to, into))
     return failures.code
+
+
+def _new_path(source: Target, to: Target, into: bool) -> str:
+    """Where a path goes: to the target, or `into` it under its own name."""
+    if not into or _same(source, to):
+        return to.path
+    return f"{to.path.rstrip('/')}/{source.path.rstrip('/').rpartition('/')[2]}"
 
 
 def _same(source: Target, to: Target) -> bool:
@@ -190,19 +192,22 @@ def rm(arguments: Namespace) -> int:
                 volume = images.volume(target)
                 if not volume.stat(target.path).is_directory:
                     volume.remove(target.path, arguments.force)
-                elif not split_path(target.path) and arguments.recursive and not arguments.force:
-                    raise StatusError(
-                        Status.ACCESS_DENIED,
-                        f"{target.text}: is the whole volume: rm -rf empties it",
-                    )
-                elif arguments.recursive:
-                    volume.rmtree(target.path, failures, arguments.force)
                 else:
-                    raise StatusError(
-                        Status.FILE_IS_A_DIRECTORY,
-                        f"{target.text}: is a directory: use -r to remove it",
-                    )
+                    _check_tree(target, arguments.recursive, arguments.force)
+                    volume.rmtree(target.path, failures, arguments.force)
     return failures.code
+
+
+def _check_tree(target: Target, recursive: bool, force: bool) -> None:
+    """StatusError for a directory that these options do not remove."""
+    if not recursive:
+        raise StatusError(
+            Status.FILE_IS_A_DIRECTORY, f"{target.text}: is a directory: use -r to remove it"
+        )
+    if not split_path(target.path) and not force:
+        raise StatusError(
+            Status.ACCESS_DENIED, f"{target.text}: is the whole volume: rm -rf empties it"
+        )
 
 
 def _mkdir_arguments(parser: ArgumentParser) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 
-from octavo.cli.output import print_json, progress, show
+from octavo.cli.output import Advance, print_json, progress, show
 from octavo.cli.target import Images, parse_image
-from octavo.cli.verb import Verb, add_json, size, wrong
+from octavo.cli.verb import Verb, add_json, add_options, option, size, wrong
+from octavo.fs.base import Problem
 from octavo.fs.fat.mkfs import Plan, clean_label, make_fat, plan_volume
 from octavo.printing import counted
 from octavo.status import Status, StatusError
@@ -18,68 +20,72 @@ from octavo.system import System
 _TYPES = {"fat": 0, "fat12": 12, "fat16": 16, "fat32": 32}
 
 
-def _mkfs_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("image", metavar="IMAGE", help="the image to make")
-    parser.add_argument("-s", "--size", help="size of a new image, such as 1440K, 64M, 1G")
-    parser.add_argument(
+_MKFS_OPTIONS = (
+    option("image", metavar="IMAGE", help="the image to make"),
+    option("-s", "--size", help="size of a new image, such as 1440K, 64M, 1G"),
+    option(
         "-t",
         "--type",
         choices=_TYPES,
         default="fat",
         help="fat (the default) is what fits the size",
-    )
-    parser.add_argument("-n", "--label", default="", help="volume label, at most 11 characters")
-    parser.add_argument(
+    ),
+    option("-n", "--label", default="", help="volume label, at most 11 characters"),
+    option(
         "--cluster",
         metavar="SIZE",
         help="bytes in a cluster: a power of two from 512 to 256K; sectors have 4096 bytes with "
         "more than 64K",
-    )
-    parser.add_argument(
+    ),
+    option(
         "-f",
         "--force",
         action="store_true",
         help="overwrite an image that exists; all in it is lost",
-    )
+    ),
+)
+
+
+def _mkfs_arguments(parser: ArgumentParser) -> None:
+    add_options(parser, _MKFS_OPTIONS)
 
 
 def mkfs(arguments: Namespace) -> int:
     """Makes an image with an empty FAT volume."""
+    path, asked, label = arguments.image, arguments.size, arguments.label
+    exists = _may_overwrite(arguments)
+    try:
+        length = _length(path) if asked is None else size(arguments, asked)
+        cluster = size(arguments, arguments.cluster) if arguments.cluster else 0
+        plan = plan_volume(length, _TYPES[arguments.type], cluster)
+        clean_label(label)
+        if exists:
+            resized = length if asked is not None and os.path.isfile(path) else None
+            _make_volume(path, plan, label, resized, False)
+        else:
+            make_file(path, lambda fd: _make_volume(path, plan, label, length, True))
+    except OSError as error:
+        raise host_error(error, path) from None
+    clusters = f"{counted(plan.clusters, 'cluster')} of {plan.cluster} bytes"
+    show(f"{path}: FAT{plan.bits}, {length >> 10} KiB, {clusters}")
+    return 0
+
+
+def _may_overwrite(arguments: Namespace) -> bool:
+    """True when the image exists, and is to be overwritten; False for a new one, whose size is
+    given. StatusError for what must stay.
+    """
     path: str = arguments.image
-    exists = os.path.exists(path)
-    if exists and not arguments.force:
+    if not os.path.exists(path):
+        if arguments.size is None:
+            wrong(arguments, "a new image needs a size, such as --size 64M")
+        return False
+    if not arguments.force:
         raise StatusError(
             Status.OBJECT_NAME_COLLISION, f"{path}: exists already: --force overwrites it"
         )
-    if exists:
-        require_storage(path)
-    elif arguments.size is None:
-        wrong(arguments, "a new image needs a size, such as --size 64M")
-    try:
-        length = size(arguments, arguments.size) if arguments.size is not None else _length(path)
-        plan = plan_volume(
-            length,
-            _TYPES[arguments.type],
-            size(arguments, arguments.cluster) if arguments.cluster else 0,
-        )
-        clean_label(arguments.label)
-        if exists:
-            _make_volume(
-                path,
-                plan,
-                arguments.label,
-                length if arguments.size is not None and os.path.isfile(path) else None,
-                False,
-            )
-        else:
-            make_file(path, lambda fd: _make_volume(path, plan, arguments.label, length, True))
-    except OSError as error:
-        raise host_error(error, path) from None
-    show(
-        f"{path}: FAT{plan.bits}, {length >> 10} KiB, {counted(plan.clusters, 'cluster')} "
-        f"of {plan.cluster} bytes"
-    )
-    return 0
+    require_storage(path)
+    return True
 
 
 def _make_volume(path: str, plan: Plan, label: str, length: int | None, blank: bool) -> None:
@@ -118,28 +124,38 @@ def check(arguments: Namespace) -> int:
     with Images([target] if arguments.repair else [], codepage=arguments.codepage) as images:
         volume = images.volume(target)
         space = volume.space()
-        with progress("Checking", (space.total - space.free) // space.unit, "clusters") as advance:
-            done = 0
-
-            def on_progress(count: int, total: int) -> None:
-                nonlocal done
-                if advance is not None:
-                    advance("", count - done)
-                done = count
-
-            problems = volume.check(on_progress, arguments.repair)
+        units = (space.total - space.free) // space.unit
+        with progress("Checking", units, "clusters") as advance:
+            problems = volume.check(_steps(advance), arguments.repair)
         kind = volume.kind
     if arguments.json:
         print_json(
             {"image": target.image, "type": kind, "problems": [p._asdict() for p in problems]}
         )
     else:
-        for problem in problems:
-            show(str(problem))
-        left = sum(not p.mended for p in problems)
-        found = counted(len(problems), "problem") + (f", {left} left" if arguments.repair else "")
-        show(f"{target.image}: {kind}, {found if problems else 'clean'}")
+        _tell(f"{target.image}: {kind}", problems, arguments.repair)
     return int(not all(p.mended for p in problems))
+
+
+def _steps(advance: Advance | None) -> Callable[[int, int], None]:
+    """What a check calls with the units done so far, for a bar that wants those done since."""
+    done = 0
+
+    def on_progress(count: int, total: int) -> None:
+        nonlocal done
+        if advance is not None:
+            advance("", count - done)
+        done = count
+
+    return on_progress
+
+
+def _tell(what: str, problems: list[Problem], repair: bool) -> None:
+    for problem in problems:
+        show(str(problem))
+    left = sum(not p.mended for p in problems)
+    found = counted(len(problems), "problem") + (f", {left} left" if repair else "")
+    show(f"{what}, {found if problems else 'clean'}")
 
 
 VERBS = {

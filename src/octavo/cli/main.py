@@ -122,13 +122,18 @@ def main() -> None:
     raise SystemExit(code)
 
 
+def _exit_code(argv: list[str]) -> int:
+    """As `run`, also where argparse ends the program: after --help, or a wrong call."""
+    try:
+        return run(argv)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
 def run_whole(argv: list[str]) -> int:
     """Runs one command line, tells its error, and has all output written; returns the exit code."""
     try:
-        try:
-            code = run(argv)
-        except SystemExit as stop:  # argparse, after --help or a wrong call
-            code = int(stop.code or 0)
+        code = _exit_code(argv)
         sys.stdout.flush()
     except StatusError as error:
         complain_at_end(error)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from octavo.boot.layout import Region, compute_layout, minimum_pages
 from octavo.boot.loader import Descriptor, LoaderMap, LoaderType
 from octavo.boot.plan import BootPlan, plan_boot
-from octavo.boot.segments import FALLBACK, reach
+from octavo.boot.segments import FALLBACK, Segment, reach
 from octavo.cli.drawing import draw_maps, human
 from octavo.cli.output import print_json
 from octavo.cli.verb import Verb, add_json, size, wrong
@@ -27,6 +28,18 @@ _USES = {
     "kernel": "what the kernel must always see",
     "dma": "ISA devices",
 }
+
+
+class _Prospect(NamedTuple):
+    """What a firmware map leads to. `unmapped` and `without` say why there are no mappings, and why
+    there is no layout; empty where there are.
+    """
+
+    plan: BootPlan
+    loader: LoaderMap
+    unmapped: str
+    layout: list[Region]
+    without: str
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -57,35 +70,26 @@ def show_map(arguments: Namespace) -> int:
             f"--svg {arguments.svg!r}: give the name of a file; /dev/stdout is the standard output",
         )
     limit = size(arguments, arguments.memory) if arguments.memory else None
-    ranges = load_firmware_map(arguments.map)
-    plan = plan_boot(ranges, arguments.arch, limit)
+    found = _look_at(arguments.map, arguments.arch, limit)
+    if arguments.svg:
+        write_file(arguments.svg, draw_maps(arguments.map, found.plan, found.layout).encode())
+    if arguments.json:
+        print_json(_as_data(found))
+        return 0
+    print("\n".join(_as_lines(found)))
+    if arguments.svg:
+        print(f"\nDrawn: {arguments.svg}")
+    return 0
+
+
+def _look_at(source: str, arch: str, limit: int | None) -> _Prospect:
+    """What a map leads to under a memory limit in bytes (None: all there is)."""
+    ranges = load_firmware_map(source)
+    plan = plan_boot(ranges, arch, limit)
     loader = LoaderMap.from_firmware(plan.arch, ranges)
     unmapped = _place_kernel(loader)
-    layout, without = _layout(
-        plan, 1 if unmapped else (loader.next - loader.window.start) >> PAGE_SHIFT
-    )
-    if arguments.svg:
-        write_file(arguments.svg, draw_maps(arguments.map, plan, layout).encode())
-    if arguments.json:
-        missing = {"mappings": unmapped, "layout": without}
-        print_json(
-            _as_data(plan, loader, layout)
-            | {"missing": {what: why for what, why in missing.items() if why}}
-        )
-    else:
-        print(
-            "\n".join(
-                [
-                    *plan.log(),
-                    *_segments(plan),
-                    *_loader(loader, unmapped),
-                    *_regions(layout, without),
-                ]
-            )
-        )
-        if arguments.svg:
-            print(f"\nDrawn: {arguments.svg}")
-    return 0
+    image = 1 if unmapped else (loader.next - loader.window.start) >> PAGE_SHIFT
+    return _Prospect(plan, loader, unmapped, *_layout(plan, image))
 
 
 def _place_kernel(loader: LoaderMap) -> str:
@@ -113,6 +117,15 @@ def _layout(plan: BootPlan, image: int) -> tuple[list[Region], str]:
         return compute_layout(plan.arch, plan.managed, plan.frames - 1, image), ""
     except StatusError as error:
         return [], error.text
+
+
+def _as_lines(found: _Prospect) -> list[str]:
+    return [
+        *found.plan.log(),
+        *_segments(found.plan),
+        *_loader(found.loader, found.unmapped),
+        *_regions(found.layout, found.without),
+    ]
 
 
 def _segments(plan: BootPlan) -> list[str]:
@@ -166,40 +179,51 @@ def _descriptors(items: Iterable[Descriptor]) -> list[str]:
     return out
 
 
-def _as_data(plan: BootPlan, loader: LoaderMap, layout: list[Region]) -> dict[str, object]:
+def _as_data(found: _Prospect) -> dict[str, object]:
+    missing = {"mappings": found.unmapped, "layout": found.without}
+    return {
+        **_plan_data(found.plan),
+        "kernel": found.loader.kernel or None,
+        "descriptors": [_descriptor_data(d) for d in found.loader.items],
+        "layout": [{"name": r.name, "start": r.start, "end": r.end} for r in found.layout],
+        "missing": {what: why for what, why in missing.items() if why},
+    }
+
+
+def _plan_data(plan: BootPlan) -> dict[str, object]:
     return {
         "arch": plan.arch.name,
         "notes": list(plan.notes),
         "ranges": [
             {"start": r.start, "end": r.end, "kind": r.kind.name.lower()} for r in plan.ranges
         ],
-        "segments": [
-            {
-                "name": s.name,
-                "first": s.first,
-                "end": s.end,
-                "usable": s.usable,
-                "watermarks": dict(zip(("min", "low", "high"), watermarks(s.usable), strict=True)),
-            }
-            for s in plan.segments
-        ],
+        "segments": [_segment_data(s) for s in plan.segments],
         "reach": reach(plan.segments),
         "database": {"first": plan.database[0], "frames": plan.database[1], "entries": plan.frames},
         "managed": plan.managed,
         "found": plan.found,
         "beyond": plan.beyond,
         "outside": plan.outside,
-        "kernel": loader.kernel or None,
-        "descriptors": [
-            {
-                "type": d.type.name.lower(),
-                "first": d.first,
-                "count": d.count,
-                "virtual": d.virtual or None,
-            }
-            for d in loader.items
-        ],
-        "layout": [{"name": r.name, "start": r.start, "end": r.end} for r in layout],
+    }
+
+
+def _segment_data(segment: Segment) -> dict[str, object]:
+    marks = zip(("min", "low", "high"), watermarks(segment.usable), strict=True)
+    return {
+        "name": segment.name,
+        "first": segment.first,
+        "end": segment.end,
+        "usable": segment.usable,
+        "watermarks": dict(marks),
+    }
+
+
+def _descriptor_data(item: Descriptor) -> dict[str, object]:
+    return {
+        "type": item.type.name.lower(),
+        "first": item.first,
+        "count": item.count,
+        "virtual": item.virtual or None,
     }
 
 

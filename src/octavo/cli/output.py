@@ -15,6 +15,8 @@ from octavo.printing import escaped, keep, printable
 from octavo.status import StatusError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from octavo.fs.protocol import FileInfo
 
 SLOW_BYTES = 8 << 20  # work on fewer bytes shows no progress bar
@@ -104,32 +106,31 @@ def info_record(info: FileInfo, path: str) -> dict[str, object]:
     }
 
 
+def _bar(unit: str) -> Progress:
+    from rich import progress as rich
+    from rich.console import Console
+
+    amount = (
+        [rich.DownloadColumn(), rich.TransferSpeedColumn()]
+        if unit == "bytes"
+        else [rich.MofNCompleteColumn()]
+    )
+    return rich.Progress(
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        *amount,
+        rich.TextColumn("{task.fields[name]}", markup=False),
+        console=Console(stderr=True),
+    )
+
+
 @contextmanager
 def progress(title: str, total: int, unit: str = "bytes") -> Iterator[Advance | None]:
     """A progress bar on standard error; None where that is no terminal or the work is short."""
     if not sys.stderr.isatty() or (unit == "bytes" and total < SLOW_BYTES):
         yield None
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TransferSpeedColumn,
-    )
-
-    amount = (
-        [DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]
-    )
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        *amount,
-        TextColumn("{task.fields[name]}", markup=False),
-        console=Console(stderr=True),
-    )
+    bar = _bar(unit)
     with bar:
         task = bar.add_task(title, total=total, name="")
         yield lambda name, count: bar.update(task, advance=count, name=printable(name[-40:]))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
-from typing import NamedTuple, NoReturn
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, NoReturn
 
 from octavo.fs.fat.names import CODE_PAGE
 from octavo.status import StatusError
@@ -20,6 +20,24 @@ class Verb(NamedTuple):
     examples: str
     add_arguments: Callable[[ArgumentParser], None]
     run: Callable[[Namespace], int]
+
+
+class Option(NamedTuple):
+    """An argument of a verb, as argparse's `add_argument` takes it."""
+
+    names: tuple[str, ...]
+    how: dict[str, Any]
+
+
+def option(*names: str, **how: Any) -> Option:
+    """An argument, for tables of them."""
+    return Option(names, how)
+
+
+def add_options(parser: ArgumentParser, options: Iterable[Option]) -> None:
+    """Adds the arguments of a table."""
+    for names, how in options:
+        parser.add_argument(*names, **how)
 
 
 def wrong(arguments: Namespace, text: str) -> NoReturn:
