@@ -25,9 +25,9 @@ FIRMWARE_KEEPS = (
 )
 
 
-def normalise(ranges: Iterable[FirmwareRange], limit: int) -> list[FirmwareRange]:
-    """The map of addresses below `limit` (bytes), as disjoint ascending ranges."""
-    events: dict[int, list[int]] = {}
+def _edges(ranges: Iterable[FirmwareRange], limit: int) -> dict[int, list[int]]:
+    """The kinds that begin at an address, and, negative, those that end there; in whole pages."""
+    edges: dict[int, list[int]] = {}
     for item in ranges:
         if item.kind.ram:
             start, end = -(-item.start // PAGE_SIZE) * PAGE_SIZE, item.end // PAGE_SIZE * PAGE_SIZE
@@ -35,17 +35,22 @@ def normalise(ranges: Iterable[FirmwareRange], limit: int) -> list[FirmwareRange
             start, end = item.start // PAGE_SIZE * PAGE_SIZE, -(-item.end // PAGE_SIZE) * PAGE_SIZE
         end = min(end, limit)
         if start < end:
-            events.setdefault(start, []).append(item.kind)
-            events.setdefault(end, []).append(-item.kind)
+            edges.setdefault(start, []).append(item.kind)
+            edges.setdefault(end, []).append(-item.kind)
+    return edges
+
+
+def normalise(ranges: Iterable[FirmwareRange], limit: int) -> list[FirmwareRange]:
+    """The map of addresses below `limit` (bytes), as disjoint ascending ranges."""
+    events = _edges(ranges, limit)
     depth = [0] * (max(MemoryKind) + 1)
     out: list[FirmwareRange] = []
     place, kind = 0, 0
     for address in sorted(events):
         if kind and address > place:
-            if out and out[-1].end == place and out[-1].kind == kind:
-                out[-1] = FirmwareRange(out[-1].start, address, MemoryKind(kind))
-            else:
-                out.append(FirmwareRange(place, address, MemoryKind(kind)))
+            joins = bool(out) and out[-1].end == place and out[-1].kind == kind
+            start = out.pop().start if joins else place
+            out.append(FirmwareRange(start, address, MemoryKind(kind)))
         for change in events[address]:
             depth[abs(change)] += 1 if change > 0 else -1
         place = address

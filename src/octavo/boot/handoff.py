@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -79,18 +79,19 @@ def hand_off(ram: Ram, loader_map: LoaderMap, kernel_pages: int) -> Handoff:
     block = _take(LoaderMap(out.format, out.items), pages, kernel, "the loader block")
     out.place(kernel_pages, kernel, [(LoaderType.DATA, block, pages)])
     tables = PageTables(ram, out.format, _allocator(out, limit))
-    for item in [d for d in out.items if d.virtual]:
-        code = item.type in (LoaderType.PROGRAM, LoaderType.TEMPORARY, LoaderType.PERMANENT)
-        kernel_side = item.virtual >= out.window.start
-        tables.map_pages(
-            item.virtual,
-            item.first,
-            item.count,
-            WRITABLE | (0 if code else NO_EXECUTE) | (GLOBAL if kernel_side else 0),
-        )
-    tables.map_self()
+    _map_all(out, tables)
     _write_block(ram, out, tables, block, pages)
     return Handoff(out, tables, block << PAGE_SHIFT)
+
+
+def _map_all(loader_map: LoaderMap, tables: PageTables) -> None:
+    """Enters what has an address into the tables, and the tables themselves."""
+    for item in [d for d in loader_map.items if d.virtual]:
+        code = item.type in (LoaderType.PROGRAM, LoaderType.TEMPORARY, LoaderType.PERMANENT)
+        kernel_side = item.virtual >= loader_map.window.start
+        flags = WRITABLE | (0 if code else NO_EXECUTE) | (GLOBAL if kernel_side else 0)
+        tables.map_pages(item.virtual, item.first, item.count, flags)
+    tables.map_self()
 
 
 def _take(loader_map: LoaderMap, pages: int, below: int, what: str) -> int:
@@ -128,22 +129,11 @@ def _write_block(
         )
     body = b"".join(_DESCRIPTOR.pack(d.type, 0, d.first, d.count, d.virtual) for d in items)
 
-    def header(checksum: int) -> bytes:
-        number = _NAMES.index(loader_map.format.name)
-        return _HEADER.pack(
-            MAGIC,
-            VERSION,
-            size,
-            number,
-            len(items),
-            loader_map.kernel,
-            image,
-            tables.root,
-            checksum,
-            0,
-        )
-
-    data = header(zlib.crc32(header(0) + body)) + body
+    number = _NAMES.index(loader_map.format.name)
+    kernel, root = loader_map.kernel, tables.root
+    fields = MAGIC, VERSION, size, number, len(items), kernel, image, root
+    checksum = zlib.crc32(_HEADER.pack(*fields, 0, 0) + body)
+    data = _HEADER.pack(*fields, checksum, 0) + body
     ram.bytes[block << PAGE_SHIFT : (block << PAGE_SHIFT) + size] = data
 
 
@@ -151,42 +141,55 @@ def read_block(ram: Ram, address: int) -> LoaderBlock:
     """The loader block at a physical address. StatusError REVISION_MISMATCH or INVALID_PARAMETER
     that names the field that is wrong.
     """
-    where = f"loader block at {address:#x}"
+    try:
+        return _believe(*_read_whole(ram, address))
+    except StatusError as error:
+        where = f"loader block at {address:#x}"
+        raise StatusError(error.status, f"{where}: {error.text}") from None
+
+
+def _read_whole(ram: Ram, address: int) -> tuple[bytes, bytes]:
+    """Header and body of a block. StatusError where the header does not hold for them."""
     if not 0 <= address <= (ram.frames << PAGE_SHIFT) - _HEADER.size:
-        raise StatusError(Status.INVALID_PARAMETER, f"{where}: outside RAM")
+        raise _wrong("outside RAM")
     head = bytes(ram.bytes[address : address + _HEADER.size])
-    magic, version, size, number, count, kernel, image, root, checksum, _ = _HEADER.unpack(head)
+    magic, version, size, _, count, _, _, _, checksum, _ = _HEADER.unpack(head)
     if magic != MAGIC:
-        raise StatusError(Status.INVALID_PARAMETER, f"{where}: the magic is {magic!r}")
+        raise _wrong(f"the magic is {magic!r}")
     if version != VERSION:
         raise StatusError(
-            Status.REVISION_MISMATCH, f"{where}: version {version}, and this kernel knows {VERSION}"
+            Status.REVISION_MISMATCH, f"version {version}, and this kernel knows {VERSION}"
         )
-    if (
-        count > MOST_DESCRIPTORS
-        or size != _HEADER.size + count * _DESCRIPTOR.size
-        or address + size > ram.frames << PAGE_SHIFT
-    ):
-        raise StatusError(
-            Status.INVALID_PARAMETER, f"{where}: size {size} and {count} descriptors do not agree"
-        )
+    whole = _HEADER.size + count * _DESCRIPTOR.size
+    if count > MOST_DESCRIPTORS or size != whole or address + size > ram.frames << PAGE_SHIFT:
+        raise _wrong(f"size {size} and {count} descriptors do not agree")
     body = bytes(ram.bytes[address + _HEADER.size : address + size])
     if zlib.crc32(head[:48] + bytes(4) + head[52:] + body) != checksum:
-        raise StatusError(Status.INVALID_PARAMETER, f"{where}: the checksum is wrong")
+        raise _wrong("the checksum is wrong")
+    return head, body
+
+
+def _believe(head: bytes, body: bytes) -> LoaderBlock:
+    """What a block says. StatusError where no machine can be so."""
+    _, _, _, number, _, kernel, image, root, _, _ = _HEADER.unpack(head)
     if number >= len(_NAMES):
-        raise StatusError(Status.INVALID_PARAMETER, f"{where}: format {number} is unknown")
-    types = {t.value for t in LoaderType}
-    descriptors = []
-    for i, (kind, _, first, pages, virtual) in enumerate(_DESCRIPTOR.iter_unpack(body)):
-        if (
-            kind not in types
-            or not pages
-            or first + pages > FORMATS[_NAMES[number]].physical_limit >> PAGE_SHIFT
-            or virtual % PAGE_SIZE
-        ):
-            raise StatusError(Status.INVALID_PARAMETER, f"{where}: descriptor {i} is not possible")
-        descriptors.append(Descriptor(first, pages, LoaderType(kind), virtual))
+        raise _wrong(f"format {number} is unknown")
+    end = FORMATS[_NAMES[number]].physical_limit >> PAGE_SHIFT
+    descriptors = tuple(_descriptors(body, end))
     for a, b in pairwise(descriptors):
         if a.end > b.first:
-            raise StatusError(Status.INVALID_PARAMETER, f"{where}: {a} overlaps {b}")
-    return LoaderBlock(_NAMES[number], kernel, image, root, tuple(descriptors))
+            raise _wrong(f"{a} overlaps {b}")
+    return LoaderBlock(_NAMES[number], kernel, image, root, descriptors)
+
+
+def _descriptors(body: bytes, end: int) -> Iterator[Descriptor]:
+    """The descriptors of a block; all lie below frame `end`."""
+    types = {t.value for t in LoaderType}
+    for i, (kind, _, first, pages, virtual) in enumerate(_DESCRIPTOR.iter_unpack(body)):
+        if kind not in types or not pages or first + pages > end or virtual % PAGE_SIZE:
+            raise _wrong(f"descriptor {i} is not possible")
+        yield Descriptor(first, pages, LoaderType(kind), virtual)
+
+
+def _wrong(text: str) -> StatusError:
+    return StatusError(Status.INVALID_PARAMETER, text)

@@ -82,28 +82,34 @@ def minimum_pages(arch: PageTableFormat) -> int:
 def region_sizes(arch: PageTableFormat, pages: int, highest: int) -> Sizes:
     """The sizes for `pages` usable frames, the highest of them `highest`."""
     database = -(-(highest + 1) * ENTRY_BYTES // PAGE_SIZE)
-    ptes = 44000 if pages > 65536 else 22000 if pages > 8192 else 11000
-    if arch.virtual_bits == 32:
-        m = max(0, (pages - 1024) // 256)
-        nonpaged = 512 if pages <= 65536 else min(64 + 8 * m, 128 * MIB_PAGES)
-        most = 256 + 100 * m if pages < 126976 else max(256 + 100 * 491, 256 + 50 * m)
-        most = max(min(most, 256 * MIB_PAGES), nonpaged)
-        unit = 512 if arch.name == "pae" else 1024
-        paged = min(max(most * (4 if arch.name == "pae" else 2), 32 * MIB_PAGES), 188 * MIB_PAGES)
-        expansion = min(
-            most - nonpaged,
-            (_SHORT_WINDOWS["expansion"][1] - _SHORT_WINDOWS["expansion"][0]) >> PAGE_SHIFT,
-        )
-        return Sizes(
-            nonpaged, expansion, -(-paged // unit) * unit, 7000 if pages < 4864 else ptes, database
-        )
+    short = arch.virtual_bits == 32
+    few = 4864 if short else 6144
+    steps = ((65536, 44000), (8192, 22000), (few - 1, 11000), (-1, 7000))
+    ptes = next(count for above, count in steps if pages > above)
+    pools = _short_pools(arch, pages) if short else _long_pools(pages)
+    return Sizes(*pools, ptes, database)
+
+
+def _short_pools(arch: PageTableFormat, pages: int) -> tuple[int, int, int]:
+    """Nonpaged pool, its expansion, paged pool: i386 and PAE."""
+    m = max(0, (pages - 1024) // 256)
+    nonpaged = 512 if pages <= 65536 else min(64 + 8 * m, 128 * MIB_PAGES)
+    most = 256 + 100 * m if pages < 126976 else max(256 + 100 * 491, 256 + 50 * m)
+    most = max(min(most, 256 * MIB_PAGES), nonpaged)
+    times, unit = (4, 512) if arch.name == "pae" else (2, 1024)
+    paged = min(max(most * times, 32 * MIB_PAGES), 188 * MIB_PAGES)
+    start, end = _SHORT_WINDOWS["expansion"]
+    expansion = min(most - nonpaged, end - start >> PAGE_SHIFT)
+    return nonpaged, expansion, -(-paged // unit) * unit
+
+
+def _long_pools(pages: int) -> tuple[int, int, int]:
+    """The same in the long modes."""
     k = max(0, (pages - 4096) // 256)
     nonpaged = min(256 + 8 * k, 128 * GIB_PAGES)
     most = min(256 + 100 * k, 128 * GIB_PAGES)
     paged = min(max(48 * MIB_PAGES, 4 * most), 128 * GIB_PAGES)
-    return Sizes(
-        nonpaged, most - nonpaged, -(-paged // 512) * 512, 7000 if pages < 6144 else ptes, database
-    )
+    return nonpaged, most - nonpaged, -(-paged // 512) * 512
 
 
 def compute_layout(
@@ -116,6 +122,14 @@ def compute_layout(
     architecture can hold, and for what is no architecture or number of pages.
     """
     given(arch, PageTableFormat, "an architecture")
+    _check_counts(arch, pages, highest, image_pages)
+    sizes = region_sizes(arch, pages, highest)
+    regions = _short if arch.virtual_bits == 32 else _long
+    return list(regions(arch, sizes, image_pages))
+
+
+def _check_counts(arch: PageTableFormat, pages: int, highest: int, image_pages: int) -> None:
+    """StatusError for numbers of pages that a layout cannot have, or that are no numbers."""
     for count, what in (
         (pages, "the usable frames"),
         (highest, "the highest frame"),
@@ -134,12 +148,6 @@ def compute_layout(
             Status.INVALID_PARAMETER,
             f"frame {highest:#x} lies beyond the {arch.physical_bits} physical bits of {arch.name}",
         )
-    sizes = region_sizes(arch, pages, highest)
-    return list(
-        _short(arch, sizes, image_pages)
-        if arch.virtual_bits == 32
-        else _long(arch, sizes, image_pages)
-    )
 
 
 def _stack(start: int, limit: int, *parts: tuple[str, int]) -> Iterator[Region]:

@@ -199,18 +199,7 @@ class LoaderMap:
         impossible range; the map is unchanged then.
         """
         new = Descriptor(first, count, kind, virtual)
-        if count <= 0 or first < 0 or new.end > self.frames_limit:
-            raise StatusError(
-                Status.INVALID_PARAMETER,
-                f"cannot claim {new}: frames of {self.format.name} go from 0 to "
-                f"{self.frames_limit - 1:#x}",
-            )
-        if virtual and (virtual % PAGE_SIZE or virtual + (count << PAGE_SHIFT) > 1 << 64):
-            raise StatusError(
-                Status.INVALID_PARAMETER,
-                f"cannot map {new} at {virtual:#x}: not a page address with {count} pages "
-                "behind it",
-            )
+        self._refuse_impossible(new)
         hit = [d for d in self.items if d.first < new.end and d.end > first]
         inside = (
             len(hit) == 1
@@ -226,7 +215,29 @@ class LoaderMap:
                     Status.CONFLICTING_ADDRESSES, f"cannot claim {new}: it overlaps {item}"
                 )
         self._refuse_virtual(new, hit)
-        rest = [item.part(item.first, min(item.end, first)) for item in hit] + [
+        self._carve(new, hit)
+
+    def _refuse_impossible(self, new: Descriptor) -> None:
+        """StatusError INVALID_PARAMETER for frames, or addresses, that nothing can have."""
+        if new.count <= 0 or new.first < 0 or new.end > self.frames_limit:
+            raise StatusError(
+                Status.INVALID_PARAMETER,
+                f"cannot claim {new}: frames of {self.format.name} go from 0 to "
+                f"{self.frames_limit - 1:#x}",
+            )
+        virtual, count = new.virtual, new.count
+        if virtual and (virtual % PAGE_SIZE or virtual + (count << PAGE_SHIFT) > 1 << 64):
+            raise StatusError(
+                Status.INVALID_PARAMETER,
+                f"cannot map {new} at {virtual:#x}: not a page address with {count} pages "
+                "behind it",
+            )
+
+    def _carve(self, new: Descriptor, hit: Sequence[Descriptor]) -> None:
+        """Puts a descriptor in, and takes its pages out of those that it hits. StatusError
+        INSUFFICIENT_RESOURCES when there would be too many; nothing is changed then.
+        """
+        rest = [item.part(item.first, min(item.end, new.first)) for item in hit] + [
             item.part(max(item.first, new.end), item.end) for item in hit
         ]
         if len(self.items) + len(rest) + 1 > MOST_DESCRIPTORS:
@@ -296,42 +307,48 @@ class LoaderMap:
     def _place(
         self, kernel_pages: int, kernel_first: int, extra: Sequence[tuple[LoaderType, int, int]]
     ) -> None:
-        window = self.window
         apic = self.find(APIC_FRAME)
         if apic is None or apic.type == LoaderType.PERMANENT:
-            self.claim(APIC_FRAME, 1, LoaderType.PERMANENT, window.apic)
-        address = window.start
+            self.claim(APIC_FRAME, 1, LoaderType.PERMANENT, self.window.apic)
+        address = max(self._place_firmware(), self.window.kernel)
+        self.kernel = address
+        for kind, first, pages in ((LoaderType.PROGRAM, kernel_first, kernel_pages), *extra):
+            self._check_room(address, pages)
+            self.claim(first, pages, kind, address)
+            address += pages << PAGE_SHIFT
+        self.next = address
+
+    def _place_firmware(self) -> int:
+        """Gives the firmware's regions, and temporary ones, their addresses; returns the first one
+        behind those in the window.
+        """
+        address = self.window.start
         placed = []
+        lasting = (LoaderType.PERMANENT, LoaderType.SPECIAL)
+        user_end = _user_end(self.format)
         for item in self.items:
-            if (
-                item.type in (LoaderType.PERMANENT, LoaderType.SPECIAL)
-                and not item.virtual
-                and item.end > LOW_PAGES
-            ):
+            if item.type in lasting and not item.virtual and item.end > LOW_PAGES:
                 mapped = item.part(max(item.first, LOW_PAGES), item.end)
                 placed.append((item, mapped, address))
                 address += mapped.count << PAGE_SHIFT
-            elif item.type == LoaderType.TEMPORARY and item.end << PAGE_SHIFT <= _user_end(
-                self.format
-            ):
+            elif item.type == LoaderType.TEMPORARY and item.end << PAGE_SHIFT <= user_end:
                 placed.append((item, item, item.first << PAGE_SHIFT))
-        address = max(address, window.kernel)
         for item, mapped, virtual in placed:
             self._replace(
                 [item], [item.part(item.first, mapped.first), replace(mapped, virtual=virtual)]
             )
-        self.kernel = address
-        for kind, first, pages in ((LoaderType.PROGRAM, kernel_first, kernel_pages), *extra):
-            if address + (pages << PAGE_SHIFT) > window.end:
-                raise StatusError(
-                    Status.INSUFFICIENT_RESOURCES,
-                    f"the loader's window of {(window.end - window.start) >> 20} MiB at "
-                    f"{window.start:#x} is too small for the firmware's regions, "
-                    f"the kernel and its tables: {pages} pages at {address:#x} do not fit",
-                )
-            self.claim(first, pages, kind, address)
-            address += pages << PAGE_SHIFT
-        self.next = address
+        return address
+
+    def _check_room(self, address: int, pages: int) -> None:
+        """StatusError INSUFFICIENT_RESOURCES when pages at an address leave the window."""
+        window = self.window
+        if address + (pages << PAGE_SHIFT) > window.end:
+            raise StatusError(
+                Status.INSUFFICIENT_RESOURCES,
+                f"the loader's window of {(window.end - window.start) >> 20} MiB at "
+                f"{window.start:#x} is too small for the firmware's regions, "
+                f"the kernel and its tables: {pages} pages at {address:#x} do not fit",
+            )
 
     def check(self) -> None:
         """Sorted, disjoint in both spaces, coalesced, and within the format's reach."""

@@ -81,28 +81,34 @@ class BootPlan:
 
     def log(self) -> list[str]:
         """The boot log's lines on memory."""
-        lines = ["Firmware memory map:"]
-        lines += [
-            f"  {r.start:#018x} - {r.end - 1:#018x}  {r.kind.name.lower()}" for r in self.ranges
-        ]
-        lines += [f"Note: {note}" for note in self.notes]
-        lines.append("Segments:")
-        for s in self.segments:
-            lines.append(
+        return [
+            "Firmware memory map:",
+            *(f"  {r.start:#018x} - {r.end - 1:#018x}  {r.kind.name.lower()}" for r in self.ranges),
+            *(f"Note: {note}" for note in self.notes),
+            "Segments:",
+            *(
                 f"  {s.name:<10} frames {s.first:#x} - {s.end - 1:#x}, {s.usable} usable "
                 f"({_mib(s.usable)})"
-            )
+                for s in self.segments
+            ),
+            *self._log_tables(),
+            *self._log_unused(),
+            f"Memory: {_mib(self.managed)} managed of {_mib(self.found)} found",
+            *["Memory: a memory file, which drivers' processes can map"][: self.shared],
+        ]
+
+    def _log_tables(self) -> list[str]:
         levels = len(self.arch.index_bits)
-        size = self.database[1] * PAGE_SIZE
-        lines.append(
+        first, count = self.database
+        return [
             f"Paging: {self.arch.name}, {levels} levels of {self.arch.entry_size}-byte entries, "
-            f"{self.arch.physical_bits} physical bits, {self.arch.virtual_bits} virtual bits"
-        )
-        lines.append(
-            f"PFN database: {self.frames} entries of {ENTRY_BYTES} bytes, {size >> 10} KiB "
-            f"in frames {self.database[0]:#x} - {sum(self.database) - 1:#x}"
-        )
-        limit = _limit(self.arch)
+            f"{self.arch.physical_bits} physical bits, {self.arch.virtual_bits} virtual bits",
+            f"PFN database: {self.frames} entries of {ENTRY_BYTES} bytes, "
+            f"{count * PAGE_SIZE >> 10} KiB in frames {first:#x} - {first + count - 1:#x}",
+        ]
+
+    def _log_unused(self) -> list[str]:
+        lines, limit = list[str](), _limit(self.arch)
         if self.beyond:
             lines.append(f"Out of reach: {self.beyond >> 20} MiB lie above {limit:#x}")
         if self.outside:
@@ -112,9 +118,6 @@ class BootPlan:
             )
         if self.low_page:
             lines.append(f"Low page: frame {self.low_page:#x}, for starting processors")
-        lines.append(f"Memory: {_mib(self.managed)} managed of {_mib(self.found)} found")
-        if self.shared:
-            lines.append("Memory: a memory file, which drivers' processes can map")
         return lines
 
 
@@ -141,33 +144,14 @@ def plan_boot(
     if memory is not None:
         whole(memory, "the memory limit in bytes", 0, ADDRESS_LIMIT)
     limit = _limit(paging)
-    everything = normalise(ranges, 1 << 64)
     clean = normalise(ranges, limit)
-    beyond = sum(r.end - max(r.start, limit) for r in everything if r.kind.ram and r.end > limit)
-    outside = sum(r.end > limit and not r.kind.ram for r in everything)
+    beyond, outside = _out_of_reach(ranges, limit)
     notes = ranges.notes if isinstance(ranges, FirmwareMap) else ()
     low_page, runs = _leave_low_page(_ram_runs(normalise([*clean, *FIRMWARE_KEEPS], limit)))
     found = sum(count for _, count in runs)
     if found < LEAST_FRAMES:
         raise StatusError(Status.INSUFFICIENT_RESOURCES, _no_memory(arch, found, beyond, notes))
-    wanted = found if memory is None else memory >> PAGE_SHIFT
-    if wanted < LEAST_FRAMES:
-        raise StatusError(
-            Status.INSUFFICIENT_RESOURCES,
-            f"{wanted} frames of memory are below the minimum of {LEAST_FRAMES} (1 MiB)",
-        )
-    if wanted > found:
-        raise StatusError(
-            Status.INSUFFICIENT_RESOURCES,
-            f"the memory limit is {_mib(wanted)}, and the firmware map has only "
-            f"{_mib(found)} of usable memory below {arch}'s limit",
-        )
-    taken: list[Run] = []
-    left = wanted
-    for first, count in runs:
-        if left:
-            taken.append((first, min(count, left)))
-            left -= taken[-1][1]
+    taken = _lowest(runs, _wanted(arch, found, memory))
     frames = sum(taken[-1])
     database, usable = _place_database(taken, frames)
     return BootPlan(
@@ -184,6 +168,42 @@ def plan_boot(
         notes,
         shared,
     )
+
+
+def _out_of_reach(ranges: Sequence[FirmwareRange], limit: int) -> tuple[int, int]:
+    """Bytes of RAM from `limit` on, and the number of other ranges that reach there."""
+    above = [r for r in normalise(ranges, 1 << 64) if r.end > limit]
+    ram = sum(r.end - max(r.start, limit) for r in above if r.kind.ram)
+    return ram, sum(not r.kind.ram for r in above)
+
+
+def _wanted(arch: str, found: int, memory: int | None) -> int:
+    """How many of the frames that were found a limit in bytes takes. StatusError
+    INSUFFICIENT_RESOURCES for too few, and for more than there are.
+    """
+    wanted = found if memory is None else memory >> PAGE_SHIFT
+    if wanted < LEAST_FRAMES:
+        raise StatusError(
+            Status.INSUFFICIENT_RESOURCES,
+            f"{wanted} frames of memory are below the minimum of {LEAST_FRAMES} (1 MiB)",
+        )
+    if wanted > found:
+        raise StatusError(
+            Status.INSUFFICIENT_RESOURCES,
+            f"the memory limit is {_mib(wanted)}, and the firmware map has only "
+            f"{_mib(found)} of usable memory below {arch}'s limit",
+        )
+    return wanted
+
+
+def _lowest(runs: Sequence[Run], count: int) -> list[Run]:
+    """The lowest `count` frames of the runs."""
+    taken: list[Run] = []
+    for first, size in runs:
+        if count:
+            taken.append((first, min(size, count)))
+            count -= taken[-1][1]
+    return taken
 
 
 def _look_at(ranges: object) -> None:
