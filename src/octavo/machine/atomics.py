@@ -7,6 +7,7 @@ Numba has none; these are LLVM's cmpxchg and atomic store, through its extension
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -17,18 +18,11 @@ def build() -> dict[str, Any]:
     """The three functions, compiled when they are first called."""
     numba: Any = import_module("numba")
     types: Any = numba.types
-    swap, put = _intrinsics(
-        types, import_module("numba.core.cgutils"), import_module("numba.extending").intrinsic
-    )
-    sched_yield = types.ExternalFunction("sched_yield", types.int32())
-
-    def locked(words: Any, at: Any) -> None:
-        spins = 0
-        while swap(words, at, 0, 1) != 0:
-            spins += 1
-            if spins == SPINS_BEFORE_YIELD:
-                sched_yield()
-                spins = 0
+    extending: Any = import_module("numba.extending")
+    pointer = _pointers(import_module("numba.core.cgutils"))
+    swap = _swap(types, pointer, extending.intrinsic)
+    put = _put(types, pointer, extending.intrinsic)
+    locked = _locked(swap, types.ExternalFunction("sched_yield", types.int32()))
 
     def unlocked(words: Any, at: Any) -> None:
         put(words, at, 0)
@@ -44,13 +38,32 @@ def build() -> dict[str, Any]:
     }
 
 
-def _intrinsics(types: Any, cgutils: Any, intrinsic: Any) -> tuple[Any, Any]:
-    """Compare-and-swap and store with release, as Numba intrinsics."""
-    int32 = types.int32
+def _locked(swap: Any, sched_yield: Any) -> Callable[..., None]:
+    """What `lock` does: spins, and yields the processor now and then."""
+
+    def locked(words: Any, at: Any) -> None:
+        spins = 0
+        while swap(words, at, 0, 1) != 0:
+            spins += 1
+            if spins == SPINS_BEFORE_YIELD:
+                sched_yield()
+                spins = 0
+
+    return locked
+
+
+def _pointers(cgutils: Any) -> Callable[..., Any]:
+    """Code for the address of an array's word."""
 
     def pointer(context: Any, builder: Any, kind: Any, value: Any, index: Any) -> Any:
         array = context.make_array(kind)(context, builder, value)
         return cgutils.get_item_pointer(context, builder, kind, array, [index])
+
+    return pointer
+
+
+def _swap(types: Any, pointer: Callable[..., Any], intrinsic: Any) -> Any:
+    """Compare-and-swap of a word, as a Numba intrinsic."""
 
     @intrinsic  # type: ignore[untyped-decorator]  # Numba has no types
     def swap(typing: Any, words: Any, at: Any, old: Any, new: Any) -> Any:
@@ -64,6 +77,12 @@ def _intrinsics(types: Any, cgutils: Any, intrinsic: Any) -> tuple[Any, Any]:
 
         return words.dtype(words, types.intp, words.dtype, words.dtype), code
 
+    return swap
+
+
+def _put(types: Any, pointer: Callable[..., Any], intrinsic: Any) -> Any:
+    """Store with release of a word, as a Numba intrinsic."""
+
     @intrinsic  # type: ignore[untyped-decorator]  # Numba has no types
     def put(typing: Any, words: Any, at: Any, value: Any) -> Any:
         """Store with release."""
@@ -73,6 +92,6 @@ def _intrinsics(types: Any, cgutils: Any, intrinsic: Any) -> tuple[Any, Any]:
             builder.store_atomic(arguments[2], place, "release", 4)
             return context.get_dummy_value()
 
-        return types.void(words, types.intp, int32), code
+        return types.void(words, types.intp, types.int32), code
 
-    return swap, put
+    return put

@@ -210,23 +210,23 @@ def read_entry(dialect: Dialect, text: str) -> Entry | None:
         return None
     entry = {key: value or "" for key, value in found.groupdict().items()}
     start = int(entry["start"], 16)
-    end = (
-        int(entry["last"], 16) + 1
-        if entry.get("last")
-        else int(entry["end"], 16)
-        if entry.get("end")
-        else start + int(entry["size"], 16)
-    )
     kind, word = _entry_kind(entry), entry.get("kind", "")
     ends = found.end() == len(text) and dialect.slot != "efi"
     return Entry(
         start,
-        end,
+        _end_of(entry, start),
         kind,
         word,
         int(entry.get("number") or 0),
         ends and (kind is None or word.strip(" (").lower() == "acpi"),
     )
+
+
+def _end_of(entry: dict[str, str], start: int) -> int:
+    """The address behind an entry, which states it, or its last byte, or its size."""
+    if entry.get("last"):
+        return int(entry["last"], 16) + 1
+    return int(entry["end"], 16) if entry.get("end") else start + int(entry["size"], 16)
 
 
 def _entry_kind(entry: dict[str, str]) -> MemoryKind | None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 from octavo.machine.firmware import (
     ADDRESS_LIMIT,
@@ -87,8 +88,8 @@ class RangeList:
     def line(self, number: int, text: str) -> None:
         """Looks at a line."""
         self._lines += 1
-        if self._lines > _MOST_LINES:
-            self._error = self._error or StatusError(
+        if self._lines > _MOST_LINES and self._error is None:
+            self._error = StatusError(
                 Status.INVALID_PARAMETER,
                 f"{self.where}, line {number}: a list of more than {_MOST_LINES} lines is "
                 "no firmware map",
@@ -96,35 +97,25 @@ class RangeList:
         text = text.split("#", 1)[0].strip()
         if not text or self._error or "/proc/iomem" in text:
             return
-        place = f"{self.where}, line {number}"
         try:
-            if found := re.fullmatch(_IOMEM, text, re.I):
-                self._iomem(
-                    int(found[1], 16),
-                    _checked(int(found[1], 16), int(found[2], 16)),
-                    found[3] or "",
-                    number,
-                )
-            elif found := _LINE.fullmatch(text):
-                add_range(
-                    self._ranges,
-                    self._remarks,
-                    number_of(found[1]),
-                    number_of(found[2]),
-                    found[3],
-                    number,
-                )
-            else:
-                other = (
-                    ""
-                    if self._ranges
-                    else ", and no line of a boot log's map, such as 'BIOS-e820: ...', anywhere"
-                )
-                raise StatusError(
-                    Status.INVALID_PARAMETER, f"expected 'START-END KIND', got {text[:60]!r}{other}"
-                )
+            self._range(number, text)
         except StatusError as error:
-            self._error = StatusError(error.status, f"{place}: {error.text}")
+            self._error = StatusError(error.status, f"{self.where}, line {number}: {error.text}")
+
+    def _range(self, number: int, text: str) -> None:
+        """Takes a line of either form. StatusError for any other."""
+        if found := re.fullmatch(_IOMEM, text, re.I):
+            start, last = int(found[1], 16), int(found[2], 16)
+            self._iomem(start, _checked(start, last), found[3] or "", number)
+        elif found := _LINE.fullmatch(text):
+            start, last = number_of(found[1]), number_of(found[2])
+            add_range(self._ranges, self._remarks, start, last, found[3], number)
+        else:
+            anywhere = ", and no line of a boot log's map, such as 'BIOS-e820: ...', anywhere"
+            other = "" if self._ranges else anywhere
+            raise StatusError(
+                Status.INVALID_PARAMETER, f"expected 'START-END KIND', got {text[:60]!r}{other}"
+            )
 
     def _iomem(self, start: int, end: int, name: str, number: int) -> None:
         low, high = self._parent
@@ -232,25 +223,29 @@ def parse_json(text: str, where: str, more: bool = False) -> FirmwareMap:
     out: list[FirmwareRange] = []
     remarks = Remarks(where)
     for i, item in enumerate(items if isinstance(items, list) else []):
-        place = f"{where}: range {i}"
         try:
-            start, end, kind = item["start"], item["end"], item["kind"]
-        except (KeyError, TypeError):
-            raise StatusError(
-                Status.INVALID_PARAMETER,
-                f"{place}: needs start, end (numbers, end exclusive) and kind",
-            ) from None
-        if not isinstance(kind, str):
-            raise StatusError(
-                Status.INVALID_PARAMETER, f'{place}: the kind is no text, such as "usable"'
-            )
-        try:
-            add_range(out, remarks, _json_number(start), _json_number(end), kind, inclusive=False)
+            start, end, kind = _json_range(item)
+            add_range(out, remarks, start, end, kind, inclusive=False)
         except StatusError as error:
-            raise StatusError(error.status, f"{place}: {error.text}") from None
+            raise StatusError(error.status, f"{where}: range {i}: {error.text}") from None
     if not out:
         raise no_range(where)
     return FirmwareMap(out, remarks.sentences())
+
+
+def _json_range(item: Any) -> tuple[int, int, str]:
+    """Start, end and kind of a range. StatusError where it lacks one, or has it as nobody writes
+    it.
+    """
+    try:
+        start, end, kind = item["start"], item["end"], item["kind"]
+    except (KeyError, TypeError):
+        raise StatusError(
+            Status.INVALID_PARAMETER, "needs start, end (numbers, end exclusive) and kind"
+        ) from None
+    if not isinstance(kind, str):
+        raise StatusError(Status.INVALID_PARAMETER, 'the kind is no text, such as "usable"')
+    return _json_number(start), _json_number(end), kind
 
 
 def _items(text: str, where: str, more: bool) -> object:
@@ -265,21 +260,26 @@ def _items(text: str, where: str, more: bool) -> object:
         if rest and not (items is None and rest.startswith("{")):
             raise json.JSONDecodeError("there is more behind its end", text, len(text) - len(rest))
     except (json.JSONDecodeError, RecursionError) as error:
-        if more:
-            raise StatusError(
-                Status.FILE_TOO_LARGE,
-                f"{where}: JSON of more than {MOST_HEAD >> 20} MiB is no firmware map",
-            ) from None
-        if isinstance(error, RecursionError):
-            raise StatusError(
-                Status.INVALID_PARAMETER,
-                f"{where}: not valid JSON: too many lists and objects lie in each other",
-            ) from None
-        raise StatusError(
-            Status.INVALID_PARAMETER,
-            f"{where}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}",
-        ) from None
+        raise _no_json(error, where, more) from None
     return items
+
+
+def _no_json(error: json.JSONDecodeError | RecursionError, where: str, more: bool) -> StatusError:
+    """Why a text is no JSON; `more` when it is only the beginning of it."""
+    if more:
+        return StatusError(
+            Status.FILE_TOO_LARGE,
+            f"{where}: JSON of more than {MOST_HEAD >> 20} MiB is no firmware map",
+        )
+    if isinstance(error, RecursionError):
+        return StatusError(
+            Status.INVALID_PARAMETER,
+            f"{where}: not valid JSON: too many lists and objects lie in each other",
+        )
+    return StatusError(
+        Status.INVALID_PARAMETER,
+        f"{where}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}",
+    )
 
 
 def _whole_number(digits: str) -> int | str:

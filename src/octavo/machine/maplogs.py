@@ -184,13 +184,8 @@ class MapLog:
         return True
 
     def _add(self, line: int, dialect: Dialect, item: FirmwareRange, number: int) -> None:
-        if (
-            self._boot.guest
-            and "firmware" not in self._boot.tables
-            and dialect.slot in ("firmware", "efi")
-            and dialect.name != "Xen"
-        ):
-            self._begin(self._boot.guest)  # a machine's own map: no guest has started
+        if self._boot.guest and self._is_machines(dialect):
+            self._begin(self._boot.guest)
         table = self._boot.tables.get(dialect.slot)
         if table and table.ranges[-1] == item and table.numbers[-1] == number:
             return  # two consoles say everything twice
@@ -206,6 +201,11 @@ class MapLog:
         table.numbers.append(number)
         if len(table.ranges) > MAX_RANGES:
             raise too_many(f"{self.where}, line {line}")
+
+    def _is_machines(self, dialect: Dialect) -> bool:
+        """True for the first line of a machine's own map: no guest has started."""
+        own = dialect.slot in ("firmware", "efi") and dialect.name != "Xen"
+        return own and "firmware" not in self._boot.tables
 
     def _start(self, number: int, slot: str) -> None:
         """A start, in front of a table for `slot`, ends a boot that has ranges; those of a
@@ -249,27 +249,32 @@ class MapLog:
         """
         self._give_up()
         self._settle()
-        boot, says, more = self._boot, Remarks(self.where), []
-        if not boot.tables and self._before is None:
-            if boot.odd or boot.named:
-                raise StatusError(Status.INVALID_PARAMETER, boot.odd or boot.named)
+        if not self._boot.tables and self._before is None:
+            if text := self._boot.odd or self._boot.named:
+                raise StatusError(Status.INVALID_PARAMETER, text)
             return None
-        if not boot.tables and self._before:
-            more = [*boot.remarks.sentences(), *([boot.named] if boot.named else [])]
-            last, boot = boot, self._before
+        boot, said = self._last_with_map()
+        ranges = _choose(boot.tables, boot.remarks).ranges
+        return FirmwareMap(ranges, [*said, *boot.remarks.sentences()])
+
+    def _last_with_map(self) -> tuple[_Boot, list[str]]:
+        """The last boot that has a map, and what is to be said where the log has others."""
+        says, last = Remarks(self.where), self._boot
+        if not last.tables and self._before:
             says.add(
                 "no line of a map stands behind this start, the last in the log; this is "
-                f"the map before it, which begins in line {boot.first_line}",
+                f"the map before it, which begins in line {self._before.first_line}",
                 last.start,
             )
-        elif self._boots > 1:
+            named = [last.named] if last.named else []
+            return self._before, [*says.sentences(), *last.remarks.sentences(), *named]
+        if self._boots > 1:
             says.add(
                 f"the log has {self._boots} boots; this is the map of the last one, which "
                 "begins here",
-                boot.first_line,
+                last.first_line,
             )
-        ranges = _choose(boot.tables, boot.remarks).ranges
-        return FirmwareMap(ranges, [*says.sentences(), *more, *boot.remarks.sentences()])
+        return last, list(says.sentences())
 
 
 def _begins_again(table: _Table, dialect: Dialect, item: FirmwareRange, number: int) -> bool:
@@ -295,19 +300,8 @@ def _choose(tables: dict[str, _Table], remarks: Remarks) -> _Table:
             user.line,
         )
         return user
-    if "efi" in tables:
-        efi = _larger(tables)
-        if "efi before" in tables and efi is tables["efi"]:
-            remarks.add("the efi lines begin again here, and those before are not read", efi.line)
-        gap = _gap(efi, firmware)
-        if not gap:
-            return efi
-        if firmware is None:
-            remarks.add(
-                f"the efi lines are no whole set ({gap}); what they do not tell of is left out"
-            )
-            return efi
-        remarks.add(f"the efi lines are no whole set ({gap}); the {firmware.name} map is taken")
+    if efi := _efi(tables, firmware, remarks):
+        return efi
     kernel = tables.get("kernel")
     if kernel and (firmware is None or _first_uncovered(_ram(kernel), firmware.ranges) is not None):
         remarks.add(
@@ -322,6 +316,23 @@ def _choose(tables: dict[str, _Table], remarks: Remarks) -> _Table:
             f"the hypervisor's map is taken, not that of its guest (line {tables['firmware'].line})"
         )
     return firmware
+
+
+def _efi(tables: dict[str, _Table], firmware: _Table | None, remarks: Remarks) -> _Table | None:
+    """The EFI lines, where they are a whole set, or there is no firmware's map."""
+    if "efi" not in tables:
+        return None
+    efi = _larger(tables)
+    if "efi before" in tables and efi is tables["efi"]:
+        remarks.add("the efi lines begin again here, and those before are not read", efi.line)
+    gap = _gap(efi, firmware)
+    if not gap:
+        return efi
+    if firmware is None:
+        remarks.add(f"the efi lines are no whole set ({gap}); what they do not tell of is left out")
+        return efi
+    remarks.add(f"the efi lines are no whole set ({gap}); the {firmware.name} map is taken")
+    return None
 
 
 def _larger(tables: dict[str, _Table]) -> _Table:

@@ -62,24 +62,26 @@ def load_firmware_map(source: str) -> FirmwareMap:
         return read_sysfs()
     if not _can_be_name(source):
         raise StatusError(Status.OBJECT_NAME_INVALID, f"{source!r} can be no name of a file")
-    path = os.path.join(_RECORDED, source + ".txt")
-    if "/" in source or not os.path.isfile(path):
-        path = source
-    form, _, rest = source.partition(":")
-    if form not in FORMS or os.path.exists(path):
-        form, rest = "", path
+    path, form, where = _meant(source)
     try:
-        return (
-            read_sysfs(rest)
-            if os.path.isdir(rest)
-            else _read_file(rest, form, source if path != source else rest)
-        )
+        return read_sysfs(path) if os.path.isdir(path) else _read_file(path, form, where)
     except OSError as error:
         reason = error.strerror or str(error)
         raise StatusError(
             Status.OBJECT_NAME_NOT_FOUND,
             f"{source}: {reason}; give a file, 'host', or one of {', '.join(recorded_maps())}",
         ) from None
+
+
+def _meant(source: str) -> tuple[str, str, str]:
+    """The file that is meant, the form that is named in front of it, and its name for messages."""
+    recorded = os.path.join(_RECORDED, source + ".txt")
+    if "/" not in source and os.path.isfile(recorded):
+        return recorded, "", source
+    form, _, rest = source.partition(":")
+    if form in FORMS and not os.path.exists(source):
+        return rest, form, rest
+    return source, "", source
 
 
 def _can_be_name(text: str) -> bool:
@@ -183,14 +185,19 @@ def _read_text(blocks: Iterator[str], where: str) -> FirmwareMap:
     found = log.result()
     if found is None and is_json(first):
         return parse_json(first, where, more)
-    if found is None and log.start and ranges.nothing:
+    found = _listed(log, ranges) if found is None else found
+    return FirmwareMap(found, (*remarks.sentences(), *found.notes))
+
+
+def _listed(log: MapLog, ranges: RangeList) -> FirmwareMap:
+    """The map of a list. StatusError for none, and for a log without a map."""
+    if log.start and ranges.nothing:
         raise StatusError(
             Status.INVALID_PARAMETER,
-            f"{where}, line {log.start}: a machine starts here, and its log has no line of "
+            f"{log.where}, line {log.start}: a machine starts here, and its log has no line of "
             "a map, such as 'BIOS-e820: ...'; give the whole log of its kernel",
         )
-    found = ranges.result() if found is None else found
-    return FirmwareMap(found, (*remarks.sentences(), *found.notes))
+    return ranges.result()
 
 
 def _read_lines(number: int, piece: str, log: MapLog, ranges: RangeList) -> None:

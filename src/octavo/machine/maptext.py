@@ -158,28 +158,31 @@ def open_unpacked(path: str) -> Iterator[IO[bytes]]:
         if not magic:
             yield file
             return
-        try:
-            with io.BufferedReader(_Unpacked(path, file, magic), _BLOCK) as unpacked:
-                if _look(path, unpacked):
-                    raise StatusError(
-                        Status.INVALID_PARAMETER,
-                        f"{path}: what is packed in it is packed again; unpack it once first",
-                    )
-                yield unpacked
-        except EOFError:
-            raise StatusError(
-                Status.INVALID_PARAMETER, f"{path}: the packed data is damaged: it ends too early"
-            ) from None
-        except (zlib.error, lzma.LZMAError) as error:
-            raise StatusError(
-                Status.INVALID_PARAMETER, f"{path}: the packed data is damaged: {error}"
-            ) from None
-        except OSError as error:
-            if error.errno is not None:
-                raise
-            raise StatusError(
-                Status.INVALID_PARAMETER, f"{path}: the packed data is damaged: {error}"
-            ) from None
+        reader = io.BufferedReader(_Unpacked(path, file, magic), _BLOCK)
+        with _damage_told(path), reader as unpacked:
+            if _look(path, unpacked):
+                raise StatusError(
+                    Status.INVALID_PARAMETER,
+                    f"{path}: what is packed in it is packed again; unpack it once first",
+                )
+            yield unpacked
+
+
+@contextmanager
+def _damage_told(path: str) -> Iterator[None]:
+    """A `with` block in which damaged packed data is a StatusError."""
+    try:
+        yield
+        return
+    except EOFError:
+        why = "it ends too early"
+    except (zlib.error, lzma.LZMAError) as error:
+        why = str(error)
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        why = str(error)
+    raise StatusError(Status.INVALID_PARAMETER, f"{path}: the packed data is damaged: {why}")
 
 
 def _look(path: str, file: Any) -> bytes:

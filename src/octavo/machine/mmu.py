@@ -73,6 +73,18 @@ def _packed(address: int, kind: int = k.READ) -> int:
     return (address & ~3 | kind) - ((1 << 64) if address >> 63 else 0)
 
 
+def _new_state(layout: PageTableFormat, slots: int) -> npt.NDArray[np.int64]:
+    """The registers of a CPU, and its empty TLB."""
+    state = np.zeros(k.TLB + slots * 2, np.int64)
+    state[k.LEVELS] = len(layout.index_bits)
+    state[k.BITS] = layout.index_bits[-1]
+    state[k.WIDTH] = layout.virtual_bits
+    state[k.WP] = 1
+    state[k.SLOTS] = slots
+    state[k.TLB :: 2] = k.EMPTY
+    return state
+
+
 class SoftMmu:
     """`cpus` virtual CPUs over the tables in `ram`."""
 
@@ -86,19 +98,10 @@ class SoftMmu:
             ram.array.view(np.int64) if wide else ram.array.view(np.int32)
         )
         self._entries = ram.bytes.cast("q" if wide else "i")
-        self.states = [np.zeros(k.TLB + slots * 2, np.int64) for _ in range(cpus)]
+        self.states = [_new_state(layout, slots) for _ in range(cpus)]
         self.views = [memoryview(state.data) for state in self.states]
         self._locks = [threading.Lock() for _ in range(cpus)]
         self.shootdowns = 0
-        for state in self.states:
-            state[[k.LEVELS, k.BITS, k.WIDTH, k.WP, k.SLOTS]] = (
-                len(layout.index_bits),
-                9 if wide else 10,
-                layout.virtual_bits,
-                1,
-                slots,
-            )
-            state[k.TLB :: 2] = k.EMPTY
 
     def load(self, cpu: int, root: int, user: bool = True) -> None:
         """Gives a CPU the tables whose root is in frame `root`, and a mode; its TLB keeps global

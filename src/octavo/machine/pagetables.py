@@ -78,6 +78,12 @@ class PageTables:
             raise StatusError(
                 Status.INSUFFICIENT_RESOURCES, "no frame is left for the root page table"
             )
+        self._near, self._near_at = -1, 0  # what the lowest table that was walked to last maps, and
+        # where it begins in `words`: an address is looked at several times in a row
+        self._learn(layout)
+
+    def _learn(self, layout: PageTableFormat) -> None:
+        """What walks need of the format, in the form in which they need it."""
         self._levels = len(layout.index_bits)
         shifts = [PAGE_SHIFT + sum(layout.index_bits[i + 1 :]) for i in range(self._levels)]
         self._steps = [
@@ -85,8 +91,6 @@ class PageTables:
         ]
         self._canonical = layout.virtual_bits if layout.virtual_bits > 32 else 0
         self._reach, self._last = shifts[-2], self._steps[-1][1]
-        self._near, self._near_at = -1, 0  # what the lowest table that was walked to last maps, and
-        # where it begins in `words`: an address is looked at several times in a row
 
     def _new_table(self, low: bool) -> int:
         frame = self.allocate(low)
@@ -411,27 +415,20 @@ class PageTables:
         level = self._levels - 1 - depth
         shift = PAGE_SHIFT + sum(self.format.index_bits[depth + 1 :])
         start = table << self._per
-        for index, entry in enumerate(
-            self.words[start : start + (1 << self.format.index_bits[depth])]
-        ):
-            if not entry & PRESENT or (
-                depth == 0 and (entry & FRAME_MASK) >> PAGE_SHIFT == self.root
-            ):
-                continue
+        entries = self.words[start : start + (1 << self.format.index_bits[depth])]
+        for index, entry in enumerate(entries):
             address = prefix | index << shift
-            if (
-                self.format.name == "pae"
-                and level == 1
-                and PAE_SELF <= address < PAE_SELF + (8 << 20)
-            ):
+            frame = (entry & FRAME_MASK) >> PAGE_SHIFT
+            if not entry & PRESENT or self._is_self(frame, depth, address):
                 continue
-            if level and (not entry & LARGE or (depth == 0 and self.format.name == "pae")):
-                yield from self._leaves((entry & FRAME_MASK) >> PAGE_SHIFT, depth + 1, address)
+            if level and self._leads_on(entry, depth):
+                yield from self._leaves(frame, depth + 1, address)
             else:
                 pages = 1 << (shift - PAGE_SHIFT)
-                yield (
-                    self._extend(address),
-                    (entry & FRAME_MASK) >> PAGE_SHIFT & -pages,
-                    pages,
-                    entry & ~FRAME_MASK,
-                )
+                yield self._extend(address), frame & -pages, pages, entry & ~FRAME_MASK
+
+    def _is_self(self, frame: int, depth: int, address: int) -> bool:
+        """True for an entry through which the tables see themselves."""
+        if self.format.name == "pae":
+            return depth == 1 and PAE_SELF <= address < PAE_SELF + (8 << 20)
+        return depth == 0 and frame == self.root

@@ -23,7 +23,7 @@ docs/specs/fw_cfg.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from octavo.machine.firmware import (
     ADDRESS_LIMIT,
@@ -140,6 +140,18 @@ def parse_multiboot2(data: bytes) -> list[FirmwareRange]:
     if len(data) < 16 or struct.unpack_from("<I", data)[0] != len(data):
         raise _MismatchError("the total size at byte 0 is not the file's")
     maps: dict[int, list[FirmwareRange]] = {}
+    for kind, body in _tags(data):
+        if kind in (6, 17) and len(body) >= 8:
+            entry, _ = struct.unpack_from("<II", body)
+            parse = _multiboot2_mmap if kind == 6 else _parse_uefi
+            maps[kind] = parse(body[8:], entry)
+    if not maps:
+        raise _MismatchError("there is no memory map tag (6 or 17)")
+    return maps.get(17) or maps[6]
+
+
+def _tags(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(type, contents) of the tags of Multiboot 2, up to the one that ends them."""
     at = 8
     while at + 8 <= len(data):
         kind, size = struct.unpack_from("<II", data, at)
@@ -148,17 +160,9 @@ def parse_multiboot2(data: bytes) -> list[FirmwareRange]:
                 f"tag {kind} at byte {at} has size {size}, and {len(data) - at} bytes are left"
             )
         if kind == 0:
-            break
-        body = data[at + 8 : at + size]
-        if kind in (6, 17) and len(body) >= 8:
-            entry, _ = struct.unpack_from("<II", body)
-            maps[kind] = (
-                _multiboot2_mmap(body[8:], entry) if kind == 6 else _parse_uefi(body[8:], entry)
-            )
+            return
+        yield kind, data[at + 8 : at + size]
         at += size + 7 & ~7
-    if not maps:
-        raise _MismatchError("there is no memory map tag (6 or 17)")
-    return maps.get(17) or maps[6]
 
 
 def _multiboot2_mmap(data: bytes, size: int) -> list[FirmwareRange]:
