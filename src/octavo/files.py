@@ -329,22 +329,29 @@ class Volume:
         seen: set[int] = set()
         while pending:
             here, number = pending.pop()
-            try:
-                entries = self.entries(here)  # refuses a directory that contains itself
-            except StatusError as error:
-                if on_error is None:
-                    raise
-                on_error(error)
-                continue
-            if number and number in seen:
-                if on_error is not None:
-                    text = f"{here}: is in two places: what is in it was listed once; run check"
-                    on_error(StatusError(Status.FILE_CORRUPT_ERROR, text))
+            entries = self._listed(here, bool(number) and number in seen, on_error)
+            if entries is None:
                 continue
             seen.add(number)
             yield here, entries
             prefix = here + "/" if here else ""
             pending += [(prefix + e.name, e.number) for e in reversed(entries) if e.is_directory]
+
+    def _listed(self, path: str, again: bool, on_error: Report | None) -> list[FileInfo] | None:
+        """The entries of a directory of a walk; None, which is told, where it cannot be read, or is
+        reached `again`.
+        """
+        try:
+            entries = self.entries(path)  # refuses a directory that contains itself
+        except StatusError as error:
+            if on_error is None:
+                raise
+            on_error(error)
+            return None
+        if again and on_error is not None:
+            text = f"{path}: is in two places: what is in it was listed once; run check"
+            on_error(StatusError(Status.FILE_CORRUPT_ERROR, text))
+        return None if again else entries
 
     def mkdir(self, path: str, parents: bool = False) -> None:
         """Makes a directory; with `parents`, those above it too, and none of them needs to be

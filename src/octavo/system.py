@@ -117,17 +117,18 @@ class System:
         self.plan.check_host(available_bytes())
         self.scheduler = Scheduler(clock, seed)
         self.ram = Ram(self.plan.frames, shared=self.plan.shared)
-        bounds = [(s.name, s.first, s.end) for s in self.plan.segments]
-        self.memory = MemoryManager(
-            self.ram,
-            self.plan.frames,
-            self.plan.usable,
-            self.plan.database,
-            self.scheduler,
-            pageout,
-            bounds,
-        )
+        self.memory = self._make_memory(pageout)
         self.cache = CacheManager(self.memory)
+        self._say_what_there_is(pageout)
+
+    def _make_memory(self, pageout: bool) -> MemoryManager:
+        plan = self.plan
+        bounds = [(s.name, s.first, s.end) for s in plan.segments]
+        return MemoryManager(
+            self.ram, plan.frames, plan.usable, plan.database, self.scheduler, pageout, bounds
+        )
+
+    def _say_what_there_is(self, pageout: bool) -> None:
         available = self.memory.physical.available
         self.say(
             f"Memory manager: {counted(available, 'frame')} available "

@@ -58,17 +58,20 @@ def memory(shell: Session, arguments: list[str]) -> None:
             "memory picture needs the name of a file to write, such as memory picture FILE.png"
         )
     if what and what not in _VIEWS:
-        try:
-            pfn = int(what, 0)
-        except ValueError:
-            raise UsageError(
-                f"{arguments[0]!r} is neither a frame number, such as 0x1234 or 4660, nor "
-                f"one of {', '.join(_VIEWS)}"
-            ) from None
-        shell.out(shell.system.explain(pfn))
+        shell.out(shell.system.explain(_frame(arguments[0])))
         return
     for line in _VIEWS.get(what, report.memory_report)(shell.system):
         shell.out(line)
+
+
+def _frame(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is neither a frame number, such as 0x1234 or 4660, nor "
+            f"one of {', '.join(_VIEWS)}"
+        ) from None
 
 
 def _picture(shell: Session, path: str) -> None:

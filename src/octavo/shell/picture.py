@@ -131,9 +131,7 @@ def picture(pfns: PfnDatabase, segments: Sequence[Segment]) -> tuple[Raster, Gri
         grid.left + grid.width * grid.zoom + _RIGHT,
         bottom + _MARGIN + -(-len(shown) // across) * _ROW + _MARGIN,
     )
-    cells = np.full(grid.rows * grid.width, _PAPER, np.uint8)
-    cells[: -(-pfns.frames // grid.share)] = found[:: grid.share] + _KINDS
-    drawn = cells.reshape(grid.rows, grid.width).repeat(grid.zoom, 0).repeat(grid.zoom, 1)
+    drawn = _pixels(grid, found)
     raster.pixels[grid.top : bottom, grid.left : grid.left + drawn.shape[1]] = drawn
     _title(raster, grid)
     _axis(raster, grid)
@@ -143,6 +141,13 @@ def picture(pfns: PfnDatabase, segments: Sequence[Segment]) -> tuple[Raster, Gri
         raster.fill(x, y, LINE, LINE, i + _KINDS)
         raster.text(x + _ROW, y, f"{LEGEND[i][0]} {counts[i]}"[: _COLUMN // LETTER - 3], _INK)
     return raster, grid
+
+
+def _pixels(grid: Grid, found: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The cells of frames that are these kinds, in pixels."""
+    cells = np.full(grid.rows * grid.width, _PAPER, np.uint8)
+    cells[: -(-grid.frames // grid.share)] = found[:: grid.share] + _KINDS
+    return cells.reshape(grid.rows, grid.width).repeat(grid.zoom, 0).repeat(grid.zoom, 1)
 
 
 def _size(count: int) -> str:

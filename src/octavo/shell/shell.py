@@ -84,14 +84,10 @@ class Shell(Session):
         told = name + ": "  # in front of an error
         if re.fullmatch(r"[a-z]:", name):
             name, words, told = "cd", ["cd", words[0]], ""
-        found = [name] if name in COMMANDS else [c for c in COMMANDS if c.startswith(name)]
         try:
-            if len(found) != 1:
-                what = f"could be {', '.join(found)}" if found else "no such command; try help"
-                raise UsageError(what)
+            name = _find(name)
             if quote := _open_quote(line):
                 raise UsageError(f"the quote {quote} has no end")
-            name = found[0]
             told = told and name + ": "
             self.status = COMMANDS[name].run(self, words[1:]) or 0
         except StatusError as error:
@@ -101,6 +97,14 @@ class Shell(Session):
             self.err(f"{told}{error}")
             self.status = 2
         return self.status
+
+
+def _find(name: str) -> str:
+    """The command that a name, or its beginning, means. UsageError for none, and for several."""
+    found = [name] if name in COMMANDS else [c for c in COMMANDS if c.startswith(name)]
+    if len(found) != 1:
+        raise UsageError(f"could be {', '.join(found)}" if found else "no such command; try help")
+    return found[0]
 
 
 def split_words(line: str) -> list[str]:

@@ -130,16 +130,7 @@ def _step(plan: Plan, above: Step, path: str, item: Item, name: str) -> Step:
     copied.
     """
     source, target = above.source, plan.target
-    if item.size > target.largest and not item.directory:
-        raise StatusError(
-            Status.FILE_TOO_LARGE,
-            f"{source.shown(path)}: has {counted(item.size, 'byte')}, and a file there has "
-            f"at most {target.largest}",
-        )
-    try:
-        name = target.fit(name)
-    except StatusError as error:
-        raise StatusError(error.status, f"{source.shown(path)}: {error.text}") from None
+    name = _fitting(target, source.shown(path), item, name)
     key = target.key(name)
     there = above.names.get(key)
     to = target.join(above.to, name)
@@ -150,6 +141,20 @@ def _step(plan: Plan, above: Step, path: str, item: Item, name: str) -> Step:
         step.names = target.names(to)
     above.names[key] = source.shown(path)
     return step
+
+
+def _fitting(target: Tree, source: str, item: Item, name: str) -> str:
+    """The name that a file or directory gets. StatusError for one that the target cannot have."""
+    if item.size > target.largest and not item.directory:
+        raise StatusError(
+            Status.FILE_TOO_LARGE,
+            f"{source}: has {counted(item.size, 'byte')}, and a file there has "
+            f"at most {target.largest}",
+        )
+    try:
+        return target.fit(name)
+    except StatusError as error:
+        raise StatusError(error.status, f"{source}: {error.text}") from None
 
 
 def _replaceable(
