@@ -175,12 +175,8 @@ class MapLog:
         if entry.start == entry.end or (entry.start, entry.end) == (0, ADDRESS_LIMIT):
             self._boot.remarks.add("a range of size zero is left out", line)
             return True
-        self._add(
-            line,
-            dialect,
-            FirmwareRange(entry.start, entry.end, entry.kind or MemoryKind.RESERVED),
-            entry.number,
-        )
+        item = FirmwareRange(entry.start, entry.end, entry.kind or MemoryKind.RESERVED)
+        self._add(line, dialect, item, entry.number)
         return True
 
     def _add(self, line: int, dialect: Dialect, item: FirmwareRange, number: int) -> None:
@@ -300,16 +296,8 @@ def _choose(tables: dict[str, _Table], remarks: Remarks) -> _Table:
             user.line,
         )
         return user
-    if efi := _efi(tables, firmware, remarks):
-        return efi
-    kernel = tables.get("kernel")
-    if kernel and (firmware is None or _first_uncovered(_ram(kernel), firmware.ranges) is not None):
-        remarks.add(
-            f"the firmware's own map is not {'whole ' if firmware else ''}in the log; this "
-            "is what the kernel made of it",
-            kernel.line,
-        )
-        return kernel
+    if better := _efi(tables, firmware, remarks) or _kernel(tables, firmware, remarks):
+        return better
     assert firmware is not None, "a boot has a table"
     if "hypervisor" in tables and "firmware" in tables:
         remarks.add(
@@ -333,6 +321,19 @@ def _efi(tables: dict[str, _Table], firmware: _Table | None, remarks: Remarks) -
         return efi
     remarks.add(f"the efi lines are no whole set ({gap}); the {firmware.name} map is taken")
     return None
+
+
+def _kernel(tables: dict[str, _Table], firmware: _Table | None, remarks: Remarks) -> _Table | None:
+    """What the kernel made of the firmware's map, where that lacks some of it."""
+    kernel = tables.get("kernel")
+    if kernel is None or (firmware and _first_uncovered(_ram(kernel), firmware.ranges) is None):
+        return None
+    remarks.add(
+        f"the firmware's own map is not {'whole ' if firmware else ''}in the log; this "
+        "is what the kernel made of it",
+        kernel.line,
+    )
+    return kernel
 
 
 def _larger(tables: dict[str, _Table]) -> _Table:

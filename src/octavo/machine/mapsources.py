@@ -52,16 +52,9 @@ def load_firmware_map(source: str) -> FirmwareMap:
     The form of a file is found out; a binary one can be named in front of it: "uefi:map.bin" (e820,
     uefi, multiboot1, multiboot2).
     """
-    if not isinstance(source, str):
-        raise StatusError(
-            Status.INVALID_PARAMETER,
-            f"a firmware map is named by a text, not by {type(source).__name__}: give "
-            "'host', a file, or a recorded map's name",
-        )
+    _check_name(source)
     if source == "host":
         return read_sysfs()
-    if not _can_be_name(source):
-        raise StatusError(Status.OBJECT_NAME_INVALID, f"{source!r} can be no name of a file")
     path, form, where = _meant(source)
     try:
         return read_sysfs(path) if os.path.isdir(path) else _read_file(path, form, where)
@@ -82,6 +75,18 @@ def _meant(source: str) -> tuple[str, str, str]:
     if form in FORMS and not os.path.exists(source):
         return rest, form, rest
     return source, "", source
+
+
+def _check_name(source: object) -> None:
+    """StatusError for what can name no map."""
+    if not isinstance(source, str):
+        raise StatusError(
+            Status.INVALID_PARAMETER,
+            f"a firmware map is named by a text, not by {type(source).__name__}: give "
+            "'host', a file, or a recorded map's name",
+        )
+    if not _can_be_name(source):
+        raise StatusError(Status.OBJECT_NAME_INVALID, f"{source!r} can be no name of a file")
 
 
 def _can_be_name(text: str) -> bool:

@@ -136,10 +136,7 @@ def picture(pfns: PfnDatabase, segments: Sequence[Segment]) -> tuple[Raster, Gri
     _title(raster, grid)
     _axis(raster, grid)
     _segments(raster, grid, segments)
-    for at, i in enumerate(shown):
-        x, y = _MARGIN + at % across * _COLUMN, bottom + _MARGIN + at // across * _ROW
-        raster.fill(x, y, LINE, LINE, i + _KINDS)
-        raster.text(x + _ROW, y, f"{LEGEND[i][0]} {counts[i]}"[: _COLUMN // LETTER - 3], _INK)
+    _legend(raster, {i: counts[i] for i in shown}, across, bottom + _MARGIN)
     return raster, grid
 
 
@@ -180,6 +177,14 @@ def _axis(raster: Raster, grid: Grid) -> None:
         text = _size(row * grid.width * grid.share << PAGE_SHIFT)
         raster.text(grid.left - 8 - LETTER * len(text), y, text, _INK)
         raster.fill(grid.left - 6, y, 4, 1, _INK)
+
+
+def _legend(raster: Raster, counts: dict[int, int], across: int, top: int) -> None:
+    """The kinds that there are, `across` in a row, and how many frames are of each."""
+    for at, (i, count) in enumerate(counts.items()):
+        x, y = _MARGIN + at % across * _COLUMN, top + at // across * _ROW
+        raster.fill(x, y, LINE, LINE, i + _KINDS)
+        raster.text(x + _ROW, y, f"{LEGEND[i][0]} {count}"[: _COLUMN // LETTER - 3], _INK)
 
 
 def _segments(raster: Raster, grid: Grid, segments: Sequence[Segment]) -> None:

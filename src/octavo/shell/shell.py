@@ -90,12 +90,9 @@ class Shell(Session):
                 raise UsageError(f"the quote {quote} has no end")
             told = told and name + ": "
             self.status = COMMANDS[name].run(self, words[1:]) or 0
-        except StatusError as error:
-            self.err(f"{told}{error.text}")
-            self.status = 1
-        except UsageError as error:
+        except (StatusError, UsageError) as error:
             self.err(f"{told}{error}")
-            self.status = 2
+            self.status = 2 if isinstance(error, UsageError) else 1
         return self.status
 
 

@@ -257,12 +257,7 @@ def _write_all(fd: int, chunks: Iterable[bytes]) -> None:
 
 def _replace(path: str, chunks: Iterable[bytes], modified: float | None) -> None:
     """Puts a file into the place of another, or writes to a device."""
-    try:
-        there = os.stat(path)
-    except FileNotFoundError:
-        raise StatusError(
-            Status.ACCESS_DENIED, f"{path}: is a link to nothing: remove it first"
-        ) from None
+    there = _behind(path)
     output = next((fd for fd in _OUTPUTS if _is_open_as(there, fd)), -1)
     if output >= 0:
         with interruptible():
@@ -276,6 +271,16 @@ def _replace(path: str, chunks: Iterable[bytes], modified: float | None) -> None
             Status.ACCESS_DENIED,
             f"{path}: is {kind_of(there.st_mode)}: only files and devices are written to",
         )
+
+
+def _behind(path: str) -> os.stat_result:
+    """What stands at a path, at a link's end too. StatusError for a link to nothing."""
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        raise StatusError(
+            Status.ACCESS_DENIED, f"{path}: is a link to nothing: remove it first"
+        ) from None
 
 
 def _is_open_as(there: os.stat_result, fd: int) -> bool:

@@ -163,12 +163,10 @@ class VolumeTree:
     ) -> None:
         """Makes a file of chunks, or puts one into the place of what is there."""
         pieces = iter(chunks)
-        first = next(pieces, b"")
-        second = next(pieces, b"")
+        first, second = next(pieces, b""), next(pieces, b"")
         if not second and len(first) <= CHUNK:
-            (self.volume.write_bytes if replaces else self.volume.create_bytes)(
-                path, first, modified
-            )
+            put = self.volume.write_bytes if replaces else self.volume.create_bytes
+            put(path, first, modified)
             return
         file = self.volume.open_beside(path) if replaces else self.volume.open(path, "xb")
         try:
