@@ -145,9 +145,14 @@ def run_whole(argv: list[str]) -> int:
         give_up(sys.stdout)
         complain(f"{error.filename or 'standard output'}: {error.strerror or error}")
         return 1
+    return _flushed(code)
+
+
+def _flushed(code: int) -> int:
+    """The exit code; 1 instead of 0 where what was printed cannot be written."""
     try:
         sys.stdout.flush()
     except OSError:
         give_up(sys.stdout)
-        code = code or 1
+        return code or 1
     return code

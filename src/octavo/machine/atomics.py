@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 SPINS_BEFORE_YIELD = 200
+_INLINE = {"nogil": True, "forceinline": True, "_nrt": False}
 
 
 def build() -> dict[str, Any]:
@@ -30,12 +31,8 @@ def build() -> dict[str, Any]:
     def swapped(words: Any, at: Any, old: Any, new: Any) -> Any:
         return swap(words, at, old, new) == old
 
-    inline = {"nogil": True, "forceinline": True, "_nrt": False}
-    return {
-        "lock": numba.njit(locked, **inline),
-        "unlock": numba.njit(unlocked, **inline),
-        "compare_swap": numba.njit(swapped, **inline),
-    }
+    functions = {"lock": locked, "unlock": unlocked, "compare_swap": swapped}
+    return {name: numba.njit(f, **_INLINE) for name, f in functions.items()}
 
 
 def _locked(swap: Any, sched_yield: Any) -> Callable[..., None]:

@@ -202,9 +202,7 @@ class PageTables:
         try:
             places = [self._descend(va, level, undo) for va, _, level in pages]
         except StatusError:
-            for at in reversed(undo):
-                self.words[at] = 0
-            self._drop_tables(before)
+            self._take_back(undo, before)
             raise
         flags = self.fit(flags)
         for (va, target, level), table in zip(pages, places, strict=True):
@@ -274,8 +272,12 @@ class PageTables:
     def _user_end(self) -> int:
         return 1 << 31 if not self._canonical else 1 << (self._canonical - 1)
 
-    def _drop_tables(self, keep: int) -> None:
-        """Gives back the tables made after the first `keep`, to which nothing leads any more."""
+    def _take_back(self, written: list[int], keep: int) -> None:
+        """Clears the entries that were written, and gives back the tables made after the first
+        `keep`, to which they led.
+        """
+        for at in written:
+            self.words[at] = 0
         while len(self.tables) > keep:
             frame = self.tables.pop()
             if self.release is not None:
@@ -323,9 +325,7 @@ class PageTables:
         try:
             table = self._descend(address, 0, undo)
         except StatusError:
-            for at in undo:
-                self.words[at] = 0
-            self._drop_tables(before)
+            self._take_back(undo, before)
             raise
         self.words[(table << self._per) + self.format.indices(address)[-1]] = entry
 

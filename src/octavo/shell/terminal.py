@@ -6,7 +6,7 @@ While the prompt waits, the system's kernel threads go on (the lazy writer, abov
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer
 from prompt_toolkit.completion import Completion as Offer
 from prompt_toolkit.document import Document
+from prompt_toolkit.eventloop import InputHookContext
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.shortcuts import clear
 
@@ -61,17 +62,23 @@ def open_history() -> History:
     return InMemoryHistory()
 
 
+def _idle(shell: Shell) -> Callable[[InputHookContext], None]:
+    """What the prompt calls while it waits: kernel threads go on until there is input."""
+
+    def idle(context: InputHookContext) -> None:
+        while not context.input_is_ready():
+            shell.system.scheduler.pump(IDLE_SECONDS)
+
+    return idle
+
+
 def run_terminal(shell: Shell) -> int:
     """Reads and runs lines until exit or the end of input; returns the last status."""
     session: PromptSession[str] = PromptSession(
         history=open_history(), completer=_Completer(shell), complete_while_typing=False
     )
     shell.clear = clear
-
-    def idle(context: object) -> None:
-        while not context.input_is_ready():  # type: ignore[attr-defined]
-            shell.system.scheduler.pump(IDLE_SECONDS)
-
+    idle = _idle(shell)
     while not shell.done:
         try:
             shell.run_lines(session.prompt(shell.prompt, inputhook=idle))

@@ -18,6 +18,10 @@ from octavo.fs.fat.names import UNITS_IN_SLOT, clean_name, exact_short, fold
 from octavo.status import Status, StatusError
 from octavo.transfer.tree import CHUNK, Item, Step
 
+_NONE_BESIDE = (
+    "there is no room for the new file beside the old one, which stays until the new one is there: "
+    "remove the old one first; nothing was copied"
+)
 _ABSENT = (Status.OBJECT_NAME_NOT_FOUND, Status.OBJECT_PATH_NOT_FOUND)
 
 
@@ -129,18 +133,11 @@ class VolumeTree:
         unit, free, taken, most = space.unit, space.free // space.unit, 0, 0
         for step in steps:
             new, old = _cost(step, unit)
-            small = (
-                step.item.size <= CHUNK
-            )  # written over the old one where there is no room beside it
+            # written over the old one where there is no room beside it
+            small = step.item.size <= CHUNK
             peak = taken + new - (old if small else 0)
             if peak > free >= taken + new - old:
-                text = (
-                    "there is no room for the new file beside the old one, which stays until "
-                    "the new one is there: remove the old one first"
-                )
-                raise StatusError(
-                    Status.DISK_FULL, f"{self.shown(step.to)}: {text}; nothing was copied"
-                )
+                raise StatusError(Status.DISK_FULL, f"{self.shown(step.to)}: {_NONE_BESIDE}")
             most, taken = max(most, peak), taken + new - old
         if most > free:
             text = (
