@@ -56,15 +56,15 @@ class Row(NamedTuple):
 
 
 class Side:
-    """One side's arrays: a PFN database, one segment with all frames free, one CPU's pool, one slab
+    """One side's arrays: a PFN database, one zone with all frames free, one CPU's pool, one slab
     cache in RAM.
     """
 
     def __init__(self, link: Any) -> None:
         self.pfns = PfnDatabase(Ram(FRAMES, paper=True), FRAMES, 0)
-        self.segment = Buddy(self.pfns)
-        self.segment.add(1, FRAMES - 1)
-        self.pools = CpuPages(self.segment, 1)
+        self.zone = Buddy(self.pfns)
+        self.zone.add(1, FRAMES - 1)
+        self.pools = CpuPages(self.zone, 1)
         self.link = link
         self.cache = np.zeros(slabkernels.MAGAZINES + slabkernels.MAGAZINE_WORDS, np.int32)
         k = slabkernels
@@ -77,7 +77,7 @@ class Side:
         """Everything that must be the same on both sides."""
         return [
             self.pfns.flat,
-            self.segment.array,
+            self.zone.array,
             self.pools.array,
             self.cache,
             self.held,
@@ -117,7 +117,7 @@ def rows(k: Any, c: Any) -> list[Row]:
     n = ctypes.c_int64
 
     def base(s: Side) -> list[Any]:
-        return [s.pfns.flat, s.segment.array]
+        return [s.pfns.flat, s.zone.array]
 
     return [
         Row(
@@ -206,12 +206,10 @@ def day(k: Any) -> list[str]:
     side = Side(np.zeros(1, np.int32))
     slots = 170_000
     first, orders = np.zeros(slots, np.int32), np.zeros(slots, np.int32)
-    failures = k.churn(
-        side.pfns.flat, side.segment.array, first, orders, 20_000_000, FRAMES // 10, 3
-    )
+    failures = k.churn(side.pfns.flat, side.zone.array, first, orders, 20_000_000, FRAMES // 10, 3)
     side.pfns.table[:, 3] = State.ACTIVE
-    free = side.segment.free_frames
-    blocks = side.segment.blocks
+    free = side.zone.free_frames
+    blocks = side.zone.blocks
     usable = [
         100 * sum(n << j for j, n in enumerate(blocks) if j >= order) / free for order in range(11)
     ]
@@ -234,7 +232,7 @@ def slab_overhead(k: Any, objects: int) -> str:
     cache = SlabCaches(physical).create("thing", 64)
     taken = k.take_objects(
         pfns.flat,
-        physical.buddy.segments[0].array,
+        physical.buddy.zones[0].array,
         physical.links,
         cache.array,
         np.zeros(objects, np.int32),

@@ -123,7 +123,7 @@ class System:
 
     def _make_memory(self, pageout: bool) -> MemoryManager:
         plan = self.plan
-        bounds = [(s.name, s.first, s.end) for s in plan.segments]
+        bounds = [(z.name, z.first, z.end) for z in plan.zones]
         return MemoryManager(
             self.ram, plan.frames, plan.usable, plan.database, self.scheduler, pageout, bounds
         )
@@ -278,7 +278,7 @@ class System:
 
     def explain(self, pfn: int) -> str:
         """Why a frame is here: its state, who has it, which spaces see it where, and which firmware
-        range and segment it lies in.
+        range and zone it lies in.
 
         StatusError INVALID_PARAMETER for what can be no frame's number.
         """
@@ -293,8 +293,8 @@ class System:
             if found
             else "; in no firmware range"
         )
-        segment = next((s for s in self.plan.segments if s.first <= pfn < s.end), None)
-        return text + (f", segment {segment.name}" if segment else "")
+        zone = next((z for z in self.plan.zones if z.first <= pfn < z.end), None)
+        return text + (f", zone {zone.name}" if zone else "")
 
     def statistics(self) -> dict[str, object]:
         """What every part of the system has done, as nested dictionaries."""

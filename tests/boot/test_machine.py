@@ -273,7 +273,7 @@ def test_plans(name: str, arch: str, memory: int | None) -> None:
     assert all(a[0] + a[1] <= b[0] for a, b in zip(runs, runs[1:], strict=False))
     assert plan.frames == sum(runs[-1])
     assert plan.database[1] * PAGE_SIZE >= plan.frames * 32
-    assert sum(s.usable for s in plan.segments) == plan.managed
+    assert sum(s.usable for s in plan.zones) == plan.managed
     assert any("PFN database" in line for line in plan.log())
 
 

@@ -14,7 +14,7 @@ def test_boot(image: Path) -> None:
     out = octavo("boot", image, "--memory", "4M", "-c", "md new; cd new; dir")
     for line in (
         "Firmware memory map:",
-        "Segments:",
+        "Zones:",
         "PFN database:",
         "Memory: 4.0 MiB managed",
         "Volume C: FAT16",

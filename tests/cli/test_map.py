@@ -17,7 +17,7 @@ import pytest
 
 import octavo
 from octavo.boot.plan import plan_boot
-from octavo.boot.segments import Segment
+from octavo.boot.zones import Zone
 from octavo.cli.drawing import MOST_STRETCHES, REGION_COLOURS
 from octavo.cli.main import run
 from octavo.machine.abi import State
@@ -38,7 +38,7 @@ from octavo.storage.image import ImageDisk
 def test_map_of_every_machine(
     name: str, arch: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Text, JSON and drawing agree on the segments, and the drawing is XML."""
+    """Text, JSON and drawing agree on the zones, and the drawing is XML."""
     svg = tmp_path / "out.svg"
     assert run(["map", name, "--arch", arch, "--svg", str(svg), "-m", "7M"]) == 0
     text = capsys.readouterr().out
@@ -93,7 +93,7 @@ def drawing(name: str, arch: str, tmp_path: Path, *more: str) -> ElementTree.Ele
 def test_drawings_of_every_machine(
     name: str, arch: str, limit: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """No text lies over another or outside; the scale is stated; each segment has a bracket that
+    """No text lies over another or outside; the scale is stated; each zone has a bracket that
     spans its RAM; every kind is in the legend.
     """
     root = drawing(name, arch, tmp_path, *limit)
@@ -116,16 +116,16 @@ def test_drawings_of_every_machine(
     ranges = load_firmware_map(name)
     plan = plan_boot(ranges, arch, 7 << 20 if limit else None)
     assert {r.kind.name.lower() for r in plan.ranges} <= set(words)
-    brackets = [p.get("d", "") for p in root.iter(SVG + "path") if p.get("class") == "segment"]
-    assert len(brackets) == len(plan.segments)
+    brackets = [p.get("d", "") for p in root.iter(SVG + "path") if p.get("class") == "zone"]
+    assert len(brackets) == len(plan.zones)
     lower = {
         t.text: float(t.get("y", "0")) + 2
         for t in texts
         if t.get("font-family") == "monospace" and float(t.get("x", "0")) < 200
     }
-    for bracket, segment in zip(brackets, reversed(plan.segments), strict=True):
+    for bracket, zone in zip(brackets, reversed(plan.zones), strict=True):
         end = float(bracket.split("V")[1].split("H")[0])
-        assert abs(end + 1 - lower[f"{segment.first << 12:#x}"]) < 0.2, (segment, bracket)
+        assert abs(end + 1 - lower[f"{zone.first << 12:#x}"]) < 0.2, (zone, bracket)
 
 
 def test_a_region_has_one_colour_on_every_architecture(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_region_has_one_colour_on_every_architecture(tmp_path: Path) -> None:
 
 def test_drawings_of_odd_maps(tmp_path: Path) -> None:
     """More ranges than are shown are counted; a name with control characters is XML all the same;
-    small segments keep apart.
+    small zones keep apart.
     """
     many = tmp_path / ("m\x01\x1b" + "n" * 100)
     many.write_text(
@@ -329,7 +329,7 @@ def test_memory_views_in_the_shell(tmp_path: Path) -> None:
         assert "held by slab inode" in say(f"memory {address >> 12:#x}")
         assert (
             "held by kernel stacks; firmware range 0x" in say(f"memory {stack.frames[0]}")
-            and "usable, segment D" in out[0]
+            and "usable, zone D" in out[0]
         )
         path = tmp_path / "frames.png"
         assert "1 frame a cell, 128 cells a row" in say(f'memory picture "{path}"')
@@ -378,7 +378,7 @@ def shows(pixels: np.ndarray, text: str) -> bool:
 
 
 def look_at_picture(system: octavo.System, path: Path) -> None:
-    """Every frame's cell has the colour of its state and owner, by `explain`; addresses, segments
+    """Every frame's cell has the colour of its state and owner, by `explain`; addresses, zones
     and the legend are there.
     """
     pfns = system.memory.pfns
@@ -404,7 +404,7 @@ def look_at_picture(system: octavo.System, path: Path) -> None:
     }
     for text in ("DMA", "DIRECTMAP", "a cell is 1 frame, a row 512 KiB", "8 MiB"):
         assert shows(pixels, text), text
-    x, y = grid.cell(system.plan.segments[1].first)
+    x, y = grid.cell(system.plan.zones[1].first)
     assert (pixels[y, x : grid.left + grid.width * grid.zoom] == 1).all() and not (
         pixels[y - 1, x:] == 1
     ).all()
@@ -412,21 +412,21 @@ def look_at_picture(system: octavo.System, path: Path) -> None:
 
 @pytest.mark.parametrize("frames", [1, 63, 64, 4097, 70000, (1 << 22) + 1, 5 << 22])
 def test_pictures_of_any_size(frames: int) -> None:
-    """Texts lie inside the picture, not over each other and not over the cells; a segment may begin
+    """Texts lie inside the picture, not over each other and not over the cells; a zone may begin
     anywhere.
     """
     pfns = PfnDatabase(Ram(frames, paper=True), frames, 0)
-    segments = [
-        Segment(name, first, frames, 1)
+    zones = [
+        Zone(name, first, frames, 1)
         for name, first in (("DMA", 1), ("DIRECTMAP", 4096), ("DMA32", 5001), ("HIGHMEM", 70001))
         if first < frames
     ]
-    raster, grid = picture(pfns, segments)
+    raster, grid = picture(pfns, zones)
     height, width = raster.pixels.shape
     bottom, right = grid.top + grid.rows * grid.zoom, grid.left + grid.width * grid.zoom
     assert grid.rows * grid.width * grid.share >= frames and right - grid.left >= min(1024, 64 * 16)
     boxes = raster.texts
-    assert len(boxes) >= 3 + len(segments)
+    assert len(boxes) >= 3 + len(zones)
     for x, y, w, h in boxes:
         assert x >= 0 and x + w <= width and y >= 0 and y + h <= height
         assert x + w <= grid.left or x >= right or y + h <= grid.top or y >= bottom

@@ -237,7 +237,7 @@ def test_the_kth_slab_fails(verify: bool) -> None:
 
 
 def test_standby_frames_are_given_up_for_slabs() -> None:
-    """Zeroed frames here: they go back to the free lists when a slab needs them; the segment's
+    """Zeroed frames here: they go back to the free lists when a slab needs them; the zone's
     reserve stays.
     """
     physical = make_memory(64)
@@ -248,7 +248,7 @@ def test_standby_frames_are_given_up_for_slabs() -> None:
     with pytest.raises(StatusError):
         while True:
             cache.allocate()
-    assert physical.buddy.free_frames == physical.buddy.segments[0].zone[MIN]
+    assert physical.buddy.free_frames == physical.buddy.zones[0].state[MIN]
 
 
 KINDS = {
@@ -533,7 +533,7 @@ def test_no_object_is_lost_or_given_twice(threads: int) -> None:
     kernels = compile_kernels(buddykernels, pagepools, slabkernels, smp_kernels)
     physical = make_memory(2000)
     cache = SlabCaches(physical, threads).create("thing", 64)
-    segment = physical.buddy.segments[0]
+    zone = physical.buddy.zones[0]
     owner = np.zeros(physical.ram.frames << 9, np.int32)
     mine = [np.zeros(3000, np.int32) for _ in range(threads)]
     results = [0] * threads
@@ -541,7 +541,7 @@ def test_no_object_is_lost_or_given_twice(threads: int) -> None:
     def work(cpu: int) -> None:
         results[cpu] = kernels.object_worker(
             physical.pfns.flat,
-            segment.array,
+            zone.array,
             physical.links,
             cache.array,
             cpu,

@@ -145,11 +145,11 @@ def test_memory_and_cache(session: Session) -> None:
     for word in ("Memory:", "standby", "Faults:", "Page-ins:", "Page-outs:", "Free blocks"):
         assert word in out
     head, *lines = session("memory buddy").splitlines()
-    assert head.startswith("Segment") and len(lines) == 2 * len(
-        session.shell.system.memory.physical.buddy.segments
+    assert head.startswith("Zone") and len(lines) == 2 * len(
+        session.shell.system.memory.physical.buddy.zones
     )
     for part, name, usable in zip(
-        session.shell.system.memory.physical.buddy.segments, lines[::2], lines[1::2], strict=True
+        session.shell.system.memory.physical.buddy.zones, lines[::2], lines[1::2], strict=True
     ):
         assert (
             name.startswith(part.name)

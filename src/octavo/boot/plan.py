@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from octavo.arguments import given, invalid, label, shown, whole
 from octavo.boot.firmware_map import FIRMWARE_KEEPS, normalise
-from octavo.boot.segments import Segment, segments_of
+from octavo.boot.zones import Zone, zones_of
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.machine.firmware import ADDRESS_LIMIT, FirmwareMap, FirmwareRange, MemoryKind
 from octavo.machine.paging import PageTableFormat, page_table_format
@@ -39,7 +39,7 @@ class BootPlan:
 
     arch: PageTableFormat
     ranges: Sequence[FirmwareRange]
-    segments: Sequence[Segment]
+    zones: Sequence[Zone]
     found: int  # usable frames that the map has, less those that are left alone
     # bytes of RAM that lie above what the page tables, or frame numbers of 30 bits, can name
     beyond: int
@@ -85,11 +85,11 @@ class BootPlan:
             "Firmware memory map:",
             *(f"  {r.start:#018x} - {r.end - 1:#018x}  {r.kind.name.lower()}" for r in self.ranges),
             *(f"Note: {note}" for note in self.notes),
-            "Segments:",
+            "Zones:",
             *(
-                f"  {s.name:<10} frames {s.first:#x} - {s.end - 1:#x}, {s.usable} usable "
-                f"({_mib(s.usable)})"
-                for s in self.segments
+                f"  {z.name:<10} frames {z.first:#x} - {z.end - 1:#x}, {z.usable} usable "
+                f"({_mib(z.usable)})"
+                for z in self.zones
             ),
             *self._log_tables(),
             *self._log_unused(),
@@ -157,7 +157,7 @@ def plan_boot(
     return BootPlan(
         paging,
         clean,
-        segments_of(paging, taken),
+        zones_of(paging, taken),
         found,
         beyond,
         outside,

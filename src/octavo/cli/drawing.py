@@ -4,14 +4,14 @@ bottom.
     title
     Physical memory                      Virtual addresses
     address  +--------------+ ]          address  +--------------+
-             | kind    size | ] segment           | region  size |
+             | kind    size | ] zone              | region  size |
     address  +--------------+ ]          address  +--------------+
     scale, legend
 
 Sizes go from 4 KiB to 128 PiB, so heights grow with the logarithm of a stretch's size: _LEAST for 4
 KiB, _STEP more for each doubling; the drawing says so and shows samples. Gaps are thin, hatched
-bands of one height. A bracket beside the physical column is a segment: stretches are cut where a
-segment begins or ends, so that it reaches exactly as far as its frames.
+bands of one height. A bracket beside the physical column is a zone: stretches are cut where a
+zone begins or ends, so that it reaches exactly as far as its frames.
 
 A kind, and a region, has one colour on every architecture.
 """
@@ -55,7 +55,7 @@ REGION_COLOURS = {
     "hardware": "#c2a5cf",
 }
 _LEFT, _WIDTH, _GAP, _TOP, _LEAST, _STEP, _HOLE = 150, 230, 560, 70, 17, 2.2, 9
-_LABEL = 30  # height of a segment's two lines
+_LABEL = 30  # height of a zone's two lines
 MOST_STRETCHES = 400
 _MOST_NAME = 50  # characters of the map's name
 _SAMPLES = (12, 20, 30, 40)  # powers of two
@@ -64,7 +64,7 @@ _SCALE = (
     "each doubling. Hatched bands are gaps, all of one height."
 )
 _BRACKETS = (
-    "Brackets are segments: memory that differs in who can reach it. Addresses are those of a "
+    "Brackets are zones: memory that differs in who can reach it. Addresses are those of a "
     "stretch's first byte."
 )
 
@@ -86,14 +86,14 @@ def draw_maps(name: str, plan: BootPlan, layout: list[Region]) -> str:
     virtual = [(r.start, r.end, r.name, REGION_COLOURS[r.name]) for r in layout]
     left, places, low = _column(_LEFT, "Physical memory", _physical(plan))
     right, _, deep = _column(_LEFT + _GAP, "Virtual addresses", virtual)
-    segments, lowest = _segments(plan, places)
+    zones, lowest = _zones(plan, places)
     legend, bottom = _legend(plan, max(low, deep, lowest) + 30)
     shown = "".join(c if c.isprintable() else "?" for c in name)[-_MOST_NAME:]
     title = (
         f"{shown}, {plan.arch.name}: {human(plan.managed << PAGE_SHIFT)} managed, PFN "
         f"database of {human(plan.database[1] * PAGE_SIZE)}"
     )
-    parts = [_text(20, 26, title, 15, "bold"), *left, *segments, *right, *legend]
+    parts = [_text(20, 26, title, 15, "bold"), *left, *zones, *right, *legend]
     return f"{_head(bottom)}{''.join(parts)}</svg>\n"
 
 
@@ -139,10 +139,10 @@ def _height(size: int) -> float:
 
 
 def _physical(plan: BootPlan) -> list[Stretch]:
-    """The firmware's ranges, cut where segments begin and end; RAM in no segment is said not to be
+    """The firmware's ranges, cut where zones begin and end; RAM in no zone is said not to be
     managed.
     """
-    spans = [(s.first << PAGE_SHIFT, s.end << PAGE_SHIFT) for s in plan.segments]
+    spans = [(z.first << PAGE_SHIFT, z.end << PAGE_SHIFT) for z in plan.zones]
     cuts = sorted({edge for span in spans for edge in span})
     out = []
     for r in plan.ranges:
@@ -205,15 +205,15 @@ def _box_of(stretch: Stretch, x: int, y: float) -> list[str]:
     ]
 
 
-def _segments(plan: BootPlan, places: list[Place]) -> tuple[list[str], float]:
-    """A bracket beside the stretches of each segment, and its name beside that, as near as the
+def _zones(plan: BootPlan, places: list[Place]) -> tuple[list[str], float]:
+    """A bracket beside the stretches of each zone, and its name beside that, as near as the
     others let it be.
     """
     x = _LEFT + _WIDTH + 8
     parts: list[str] = []
     free = float(_TOP)
-    for s in reversed(plan.segments):
-        inside = [p for p in places if p[0] < s.end << PAGE_SHIFT and p[1] > s.first << PAGE_SHIFT]
+    for z in reversed(plan.zones):
+        inside = [p for p in places if p[0] < z.end << PAGE_SHIFT and p[1] > z.first << PAGE_SHIFT]
         if not inside:
             continue
         top, bottom = min(p[2] for p in inside) + 1, max(p[3] for p in inside) - 1
@@ -223,9 +223,9 @@ def _segments(plan: BootPlan, places: list[Place]) -> tuple[list[str], float]:
             f"M{x - 4} {top:.1f}H{x}V{bottom:.1f}H{x - 4}M{x} "
             f"{(top + bottom) / 2:.1f}L{x + 12} {y + _LABEL / 2:.1f}"
         )
-        parts.append(f'<path class="segment" d="{bracket}" fill="none" stroke="#333"/>')
-        parts.append(_text(x + 16, y + 12, s.name, weight="bold"))
-        parts.append(_text(x + 16, y + 25, f"{human(s.usable << PAGE_SHIFT)} usable", 10))
+        parts.append(f'<path class="zone" d="{bracket}" fill="none" stroke="#333"/>')
+        parts.append(_text(x + 16, y + 12, z.name, weight="bold"))
+        parts.append(_text(x + 16, y + 25, f"{human(z.usable << PAGE_SHIFT)} usable", 10))
     return parts, free
 
 

@@ -1,4 +1,4 @@
-"""Looking at a machine's memory before anything boots: map, segments, mappings, layout."""
+"""Looking at a machine's memory before anything boots: map, zones, mappings, layout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from octavo.boot.layout import Region, compute_layout, minimum_pages
 from octavo.boot.loader import Descriptor, LoaderMap, LoaderType
 from octavo.boot.plan import BootPlan, plan_boot
-from octavo.boot.segments import FALLBACK, Segment, reach
+from octavo.boot.zones import FALLBACK, Zone, reach
 from octavo.cli.drawing import draw_maps, human
 from octavo.cli.output import print_json
 from octavo.cli.verb import Verb, add_json, size, wrong
@@ -122,22 +122,22 @@ def _layout(plan: BootPlan, image: int) -> tuple[list[Region], str]:
 def _as_lines(found: _Prospect) -> list[str]:
     return [
         *found.plan.log(),
-        *_segments(found.plan),
+        *_zones(found.plan),
         *_loader(found.loader, found.unmapped),
         *_regions(found.layout, found.without),
     ]
 
 
-def _segments(plan: BootPlan) -> list[str]:
+def _zones(plan: BootPlan) -> list[str]:
     lines = [
         "Watermarks (frames: ordinary allocation stops at min, pageout starts at low and "
         "ends at high):"
     ]
-    for s in plan.segments:
-        least, low, high = watermarks(s.usable)
-        lines.append(f"  {s.name:<10} min {least}, low {low}, high {high}")
+    for z in plan.zones:
+        least, low, high = watermarks(z.usable)
+        lines.append(f"  {z.name:<10} min {least}, low {low}, high {high}")
     lines.append("What each use can reach:")
-    for use, frames in reach(plan.segments).items():
+    for use, frames in reach(plan.zones).items():
         lines.append(
             f"  {use:<7} {human(frames << PAGE_SHIFT):>10}  {_USES[use]:<32} from "
             f"{', '.join(FALLBACK[use])}"
@@ -197,8 +197,9 @@ def _plan_data(plan: BootPlan) -> dict[str, object]:
         "ranges": [
             {"start": r.start, "end": r.end, "kind": r.kind.name.lower()} for r in plan.ranges
         ],
-        "segments": [_segment_data(s) for s in plan.segments],
-        "reach": reach(plan.segments),
+        # scripts know zones by this key
+        "segments": [_zone_data(z) for z in plan.zones],
+        "reach": reach(plan.zones),
         "database": {"first": plan.database[0], "frames": plan.database[1], "entries": plan.frames},
         "managed": plan.managed,
         "found": plan.found,
@@ -207,13 +208,13 @@ def _plan_data(plan: BootPlan) -> dict[str, object]:
     }
 
 
-def _segment_data(segment: Segment) -> dict[str, object]:
-    marks = zip(("min", "low", "high"), watermarks(segment.usable), strict=True)
+def _zone_data(zone: Zone) -> dict[str, object]:
+    marks = zip(("min", "low", "high"), watermarks(zone.usable), strict=True)
     return {
-        "name": segment.name,
-        "first": segment.first,
-        "end": segment.end,
-        "usable": segment.usable,
+        "name": zone.name,
+        "first": zone.first,
+        "end": zone.end,
+        "usable": zone.usable,
         "watermarks": dict(marks),
     }
 
@@ -229,7 +230,7 @@ def _descriptor_data(item: Descriptor) -> dict[str, object]:
 
 VERBS = {
     "map": Verb(
-        "Show what a machine's firmware map leads to: memory, segments, the loader's "
+        "Show what a machine's firmware map leads to: memory, zones, the loader's "
         "mappings, the kernel's layout.",
         "  octavo map host\n  octavo map pc-6g --arch pae --svg pc.svg\n"
         "  octavo map uefi:memmap.bin --json",

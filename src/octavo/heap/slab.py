@@ -71,12 +71,12 @@ class SlabCache(SlabContents):
     def _take(self, cpu: int) -> int:
         words, link, state = self.pfns.words, self.ram.link, self.state
         for last in (False, True):
-            for segment in self.segments:
+            for zone in self.zones:
                 before = state[k.SLABS]
                 granule = (
-                    self._pop(segment.zone)
+                    self._pop(zone.state)
                     if self.direct
-                    else k.take_object(words, segment.zone, link, state, cpu)
+                    else k.take_object(words, zone.state, link, state, cpu)
                 )
                 count = (state[k.SLABS] - before) << state[k.ORDER]
                 if count:
@@ -91,7 +91,7 @@ class SlabCache(SlabContents):
                     return granule
             if last or not self.physical.reclaim(64 << state[k.ORDER]):
                 break
-        if not self.segments:
+        if not self.zones:
             raise invalid(f"cache {self.name}: was destroyed: it gives no objects")
         raise StatusError(
             Status.NO_MEMORY,
@@ -170,7 +170,7 @@ class SlabCache(SlabContents):
         done = 0
         while done < frames and s[k.EMPTY]:
             slab = s[k.EMPTY]
-            k.reap(words, self.physical.buddy.segment_of(slab).zone, s, 1)
+            k.reap(words, self.physical.buddy.zone_of(slab).state, s, 1)
             done += 1 << s[k.ORDER]
         self._count(-done)
         return done
@@ -179,7 +179,7 @@ class SlabCache(SlabContents):
         """Gives up everything, for good: no object is out."""
         self.reap()
         self.pfns.end_holder(self.holder)
-        self.holder, self.segments = -1, []  # nobody's number, and no memory for slabs
+        self.holder, self.zones = -1, []  # nobody's number, and no memory for slabs
 
 
 class SlabCaches:

@@ -81,7 +81,7 @@ class SlabContents:
         self.state = memoryview(self.array.data)
         self.cpus = cpus
         self._shape(align)
-        self.segments = physical.buddy.reaching("DIRECTMAP") or physical.buddy.segments[::-1]
+        self.zones = physical.buddy.reaching("DIRECTMAP") or physical.buddy.zones[::-1]
 
     def _shape(self, align: int) -> None:
         """Chooses the smallest slab that wastes at most an eighth."""

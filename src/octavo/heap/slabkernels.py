@@ -1,14 +1,14 @@
 """The slab allocator's algorithm, as kernels: objects of one size in blocks of frames, with a
 magazine for each CPU.
 
-`words` is the PFN database, `zone` the segment that slabs come from, `link` RAM as int32, `cache`
-one cache's state. An object is named by its granule: its physical address / 8.
+`words` is the PFN database, `zone` the state of the zone that slabs come from, `link` RAM as int32,
+`cache` one cache's state. An object is named by its granule: its physical address / 8.
 
     cache   0 LOCK       1 SIZE of a buffer, bytes    2 ORDER of a slab     3 PER slab, objects
             4 COLOURS    5 STEP, bytes                6 COLOUR  next slab's
             7 PARTIAL,   8 EMPTY  lists of slabs: some objects out, none out
             9 SLABS     10 EMPTIES                   11 OUT, objects that slabs have given
-           12 HOLDER    13 LINK_AT                   14 PRIVILEGED  may use the segment's reserve
+           12 HOLDER    13 LINK_AT                   14 PRIVILEGED  may use the zone's reserve
            16 ...  magazines, MAGAZINE_WORDS each:
                      0 COUNT   1 CAPACITY   2 TRANSFER   3 FILLS   16 ... granules
 
@@ -88,7 +88,7 @@ def unlink_slab(words: Ints, cache: Ints, which: int, slab: int) -> None:
 
 @kernel
 def grow(words: Ints, zone: Ints, link: Ints, cache: Ints) -> int:
-    """Makes an empty slab; returns its first frame, 0 when the segment has none above its
+    """Makes an empty slab; returns its first frame, 0 when the zone has none above its
     watermark.
     """
     order = cache[ORDER]
@@ -230,7 +230,7 @@ def free_object(words: Ints, link: Ints, cache: Ints, cpu: int, granule: int) ->
 
 @kernel
 def reap(words: Ints, zone: Ints, cache: Ints, most: int) -> int:
-    """Gives up to `most` empty slabs back to the segment; returns how many."""
+    """Gives up to `most` empty slabs back to the zone; returns how many."""
     lock(cache, LOCK)
     done = 0
     while done < most and cache[EMPTY]:

@@ -49,14 +49,14 @@ class MemoryManager:
         database: tuple[int, int],
         scheduler: Scheduler,
         pageout: bool = True,
-        segments: Sequence[Bounds] = (),
+        zones: Sequence[Bounds] = (),
     ) -> None:
         self.ram = ram
         self.scheduler = scheduler
         self.pfns = PfnDatabase(ram, frames, database[0])
         if not ram.paper:
             self.pfns.claim(*database, State.ACTIVE)
-        self.physical = PhysicalMemory(ram, self.pfns, segments)
+        self.physical = PhysicalMemory(ram, self.pfns, zones)
         self._contiguous = self.pfns.new_holder("devices and RAM disks")
         for run in usable:
             self.physical.buddy.add(*run)

@@ -35,7 +35,7 @@ def memory(shell: Session, arguments: list[str]) -> None:
     """memory [buddy | slab | pool | spaces | sections | paging | stat | PFN | picture FILE.png]
 
     Shows what the memory manager has done and holds.
-      buddy     free blocks of each segment by order, watermarks, how much of the free memory each
+      buddy     free blocks of each zone by order, watermarks, how much of the free memory each
                 order can use
       slab      slab caches
       pool      pools by tag, system PTEs, stacks
@@ -45,7 +45,7 @@ def memory(shell: Session, arguments: list[str]) -> None:
       paging    page lists by priority, the replacement policy, evictions, low and high memory
       PFN       why that frame is here, such as 0x1234
       picture   writes a PNG to the host: a cell for each frame, coloured by state and owner, with
-                addresses, segments and a legend
+                addresses, zones and a legend
     """
     if len(arguments) == 2:
         if arguments[0].lower() != "picture":
@@ -77,7 +77,7 @@ def _frame(text: str) -> int:
 def _picture(shell: Session, path: str) -> None:
     from octavo.shell.picture import PALETTE, picture
 
-    raster, grid = picture(shell.system.memory.pfns, shell.system.plan.segments)
+    raster, grid = picture(shell.system.memory.pfns, shell.system.plan.zones)
     write_file(path, raster.png(PALETTE))
     height, width = raster.pixels.shape
     shell.out(

@@ -4,13 +4,13 @@ it.
     title: which frames, how many a cell, how much a row
     address +----------------+
             | cells          |  DMA
-    address |      +---------+        a line between segments, stepped where it falls within a row
+    address |      +---------+        a line between zones, stepped where it falls within a row
             +------+         |  DIRECTMAP
             +----------------+
     legend: colour, name, frames
 
 Rows are a power of two wide, so that blocks of the buddy allocator are rectangles. Cells are
-squares of as many pixels as make the grid GRID wide, up to MOST_ZOOM; a segment's line lies on the
+squares of as many pixels as make the grid GRID wide, up to MOST_ZOOM; a zone's line lies on the
 upper edge of its cells. Where the machine has more frames than MOST_CELLS, a cell shows the first
 of the frames that share it.
 """
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from octavo.boot.segments import Segment
+from octavo.boot.zones import Zone
 from octavo.machine.abi import HOLDER, PAGE_SHIFT, PTE, STATE, State
 from octavo.memory.frames.pfn import ENTRY_BYTES, PfnDatabase
 from octavo.shell.raster import LETTER, LINE, Colour, Raster
@@ -119,7 +119,7 @@ def grid_of(frames: int) -> Grid:
     return Grid(frames, share, width, max(1, min(GRID // width, MOST_ZOOM)))
 
 
-def picture(pfns: PfnDatabase, segments: Sequence[Segment]) -> tuple[Raster, Grid]:
+def picture(pfns: PfnDatabase, zones: Sequence[Zone]) -> tuple[Raster, Grid]:
     """The picture of a machine's frames, and where its cells are."""
     grid = grid_of(pfns.frames)
     found = kinds(pfns)
@@ -135,7 +135,7 @@ def picture(pfns: PfnDatabase, segments: Sequence[Segment]) -> tuple[Raster, Gri
     raster.pixels[grid.top : bottom, grid.left : grid.left + drawn.shape[1]] = drawn
     _title(raster, grid)
     _axis(raster, grid)
-    _segments(raster, grid, segments)
+    _zones(raster, grid, zones)
     _legend(raster, {i: counts[i] for i in shown}, across, bottom + _MARGIN)
     return raster, grid
 
@@ -187,12 +187,12 @@ def _legend(raster: Raster, counts: dict[int, int], across: int, top: int) -> No
         raster.text(x + _ROW, y, f"{LEGEND[i][0]} {count}"[: _COLUMN // LETTER - 3], _INK)
 
 
-def _segments(raster: Raster, grid: Grid, segments: Sequence[Segment]) -> None:
-    """A stepped line where a segment begins, and its name at the right of its first whole row."""
+def _zones(raster: Raster, grid: Grid, zones: Sequence[Zone]) -> None:
+    """A stepped line where a zone begins, and its name at the right of its first whole row."""
     free = grid.top
     end = grid.left + grid.width * grid.zoom
-    for i, segment in enumerate(segments):
-        x, y = grid.cell(segment.first if i else 0)
+    for i, zone in enumerate(zones):
+        x, y = grid.cell(zone.first if i else 0)
         if i:
             line = max(1, grid.zoom // 4)
             raster.fill(x, y, end - x, line, _INK)
@@ -201,6 +201,6 @@ def _segments(raster: Raster, grid: Grid, segments: Sequence[Segment]) -> None:
                 raster.fill(x, y, line, grid.zoom, _INK)
         y = max(y, free)
         if y + LINE <= raster.pixels.shape[0]:
-            raster.text(end + 8, y, segment.name, _INK)
+            raster.text(end + 8, y, zone.name, _INK)
             raster.fill(end + 2, y, 4, 1, _INK)
         free = y + LINE + 4

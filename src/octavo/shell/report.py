@@ -78,19 +78,19 @@ def _page_outs(data: WriteBackStatistics) -> str:
 
 
 def buddy_report(system: System) -> list[str]:
-    """Free blocks of each segment by order, as /proc/buddyinfo has them, and how fragmented
+    """Free blocks of each zone by order, as /proc/buddyinfo has them, and how fragmented
     it is.
     """
-    segments = system.memory.physical.buddy.segments
+    zones = system.memory.physical.buddy.zones
     lines = [
-        f"{'Segment':<11}{'frames':>9}{'free':>9}{'min':>6}{'low':>6}{'high':>6}  free "
-        "blocks of order" + "".join(f"{k:>6}" for k in range(segments[0].max_order + 1))
+        f"{'Zone':<11}{'frames':>9}{'free':>9}{'min':>6}{'low':>6}{'high':>6}  free "
+        "blocks of order" + "".join(f"{k:>6}" for k in range(zones[0].max_order + 1))
     ]
-    for s in segments:
-        data = s.statistics()
+    for z in zones:
+        data = z.statistics()
         marks = data.watermarks
         lines.append(
-            f"{s.name:<11}{data.frames:>9}{data.free_frames:>9}"
+            f"{z.name:<11}{data.frames:>9}{data.free_frames:>9}"
             f"{marks.min:>6}{marks.low:>6}{marks.high:>6}"
             + " " * 22
             + "".join(f"{n:>6}" for n in data.blocks)

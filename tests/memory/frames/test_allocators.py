@@ -1,4 +1,4 @@
-"""Segments, constraints, colours, watermarks and per-CPU pools; the kernels interpreted and
+"""Zones, constraints, colours, watermarks and per-CPU pools; the kernels interpreted and
 compiled; many host threads at once.
 """
 
@@ -30,8 +30,8 @@ FRAMES = 700
 BOUNDS = [("DMA", 0, 128), ("DIRECTMAP", 128, 384), ("HIGHMEM", 384, 700)]
 
 
-class SegmentsMachine(RuleBasedStateMachine):
-    """Three segments and pools of two CPUs on the highest; the model is sets of frames."""
+class ZonesMachine(RuleBasedStateMachine):
+    """Three zones and pools of two CPUs on the highest; the model is sets of frames."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,10 +41,8 @@ class SegmentsMachine(RuleBasedStateMachine):
         self.memory.add(320, 380)
         self.free = {*range(1, 301), *range(320, 700)}
         self.taken: set[int] = set()
-        self.pools = CpuPages(self.memory.segments[2], 2)
-        for cpu in range(
-            2
-        ):  # larger than such a small segment would have, so that transfers happen
+        self.pools = CpuPages(self.memory.zones[2], 2)
+        for cpu in range(2):  # larger than such a small zone would have, so that transfers happen
             self.pools.state[cpu * pagepools.POOL_WORDS + pagepools.SIZE] = 8
             self.pools.state[cpu * pagepools.POOL_WORDS + pagepools.TRANSFER] = 4
 
@@ -56,10 +54,10 @@ class SegmentsMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 200))
     def take(self, count: int) -> None:
-        """Runs, from the highest segment down."""
+        """Runs, from the highest zone down."""
         if count > self.memory.free_frames:
             return
-        have = {s.name: s.free_frames for s in self.memory.segments}
+        have = {s.name: s.free_frames for s in self.memory.zones}
         frames = {
             f
             for first, size in self.memory.take(count, State.ACTIVE)
@@ -84,9 +82,9 @@ class SegmentsMachine(RuleBasedStateMachine):
         first = self.memory.take_block(order, State.ACTIVE, reaching, privileged)
         if first:
             assert first % (1 << order) == 0 and order <= 6
-            segment = self.memory.segment_of(first)
-            assert not reaching or segment in self.memory.reaching(reaching)
-            assert privileged or segment.free_frames >= segment.zone[buddykernels.MIN]
+            zone = self.memory.zone_of(first)
+            assert not reaching or zone in self.memory.reaching(reaching)
+            assert privileged or zone.free_frames >= zone.state[buddykernels.MIN]
             self.got(set(range(first, first + (1 << order))))
 
     @rule(
@@ -97,7 +95,7 @@ class SegmentsMachine(RuleBasedStateMachine):
     )
     def take_constrained(self, count: int, below: int, align: int, boundary: int) -> None:
         """What the model finds by looking at every place, with the same reserve, is found, and the
-        highest of them in the highest segment.
+        highest of them in the highest zone.
         """
         if boundary and count > boundary:
             with pytest.raises(StatusError):
@@ -105,8 +103,8 @@ class SegmentsMachine(RuleBasedStateMachine):
             return
         expected = 0
         for name, start, end in reversed(BOUNDS):
-            segment = next(s for s in self.memory.segments if s.name == name)
-            if segment.free_frames - count < segment.zone[buddykernels.MIN]:
+            zone = next(s for s in self.memory.zones if s.name == name)
+            if zone.free_frames - count < zone.state[buddykernels.MIN]:
                 continue
             top = min(below or end, end)
             fits = [
@@ -130,9 +128,9 @@ class SegmentsMachine(RuleBasedStateMachine):
     @rule(colour=st.integers(0, COLOURS - 1))
     def take_coloured(self, colour: int) -> None:
         """The colour that was asked for, whenever some whole block of all colours is free."""
-        segment = self.memory.segments[2]
-        whole = bool(segment.blocks[6])
-        frame = segment.take_coloured(colour, State.ACTIVE)
+        zone = self.memory.zones[2]
+        whole = bool(zone.blocks[6])
+        frame = zone.take_coloured(colour, State.ACTIVE)
         if frame:
             assert frame % COLOURS == colour or not whole
             self.got({frame})
@@ -156,7 +154,7 @@ class SegmentsMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.taken)
     @rule(data=st.data())
     def give_back(self, data: st.DataObject) -> None:
-        """Any frames, in runs that may lie in two segments."""
+        """Any frames, in runs that may lie in two zones."""
         frames = data.draw(st.sets(st.sampled_from(sorted(self.taken)), min_size=1))
         for first, count in runs_of(sorted(frames)):
             self.memory.free(first, count, State.ACTIVE)
@@ -180,12 +178,12 @@ class SegmentsMachine(RuleBasedStateMachine):
         assert {f for f, s in enumerate(states) if s == State.ACTIVE} == self.taken
 
 
-TestSegments = SegmentsMachine.TestCase
-TestSegments.settings = settings(max_examples=40, stateful_step_count=40)
+TestZones = ZonesMachine.TestCase
+TestZones.settings = settings(max_examples=40, stateful_step_count=40)
 
 
-def test_watermarks_of_known_segments() -> None:
-    """GNU Mach's i386 DIRECTMAP; a small segment has the same shares."""
+def test_watermarks_of_known_zones() -> None:
+    """GNU Mach's i386 DIRECTMAP; a small zone has the same shares."""
     assert watermarks(219136) == (10956, 13148, 21913)
     assert watermarks(4080) == (204, 244, 408) and watermarks(10_000) == (500, 600, 1000)
 
@@ -194,9 +192,9 @@ def test_pool_sizes() -> None:
     """pages / 1024 within 1 to 128, half of it transferred."""
     for frames, size, transfer in ((4080, 3, 2), (219136, 128, 64), (500, 1, 1)):
         pfns = PfnDatabase(Ram(frames + 1, paper=True), frames + 1, 0)
-        segment = Buddy(pfns)
-        segment.add(1, frames)
-        found = CpuPages(segment, 1).statistics()
+        zone = Buddy(pfns)
+        zone.add(1, frames)
+        found = CpuPages(zone, 1).statistics()
         assert (found.size, found.transfer) == (size, transfer)
 
 
@@ -247,12 +245,12 @@ def compiled() -> Any:
     return compile_kernels(buddykernels, pagepools, slabkernels, smp_kernels)
 
 
-def make_segment(frames: int, cpus: int) -> tuple[Buddy, CpuPages]:
-    """A segment of so many frames, all free, and its pools."""
+def make_zone(frames: int, cpus: int) -> tuple[Buddy, CpuPages]:
+    """A zone of so many frames, all free, and its pools."""
     pfns = PfnDatabase(Ram(frames, paper=True), frames, 0)
-    segment = Buddy(pfns)
-    segment.add(1, frames - 1)
-    return segment, CpuPages(segment, cpus)
+    zone = Buddy(pfns)
+    zone.add(1, frames - 1)
+    return zone, CpuPages(zone, cpus)
 
 
 def test_compiled_kernels_decide_as_interpreted_ones(compiled: Any) -> None:
@@ -260,9 +258,9 @@ def test_compiled_kernels_decide_as_interpreted_ones(compiled: Any) -> None:
     end.
     """
 
-    (one, pools_one), (two, pools_two) = make_segment(20_000, 2), make_segment(20_000, 2)
+    (one, pools_one), (two, pools_two) = make_zone(20_000, 2), make_zone(20_000, 2)
     fast = (two.pfns.flat, two.array, pools_two.array)
-    slow = (one.pfns.words, one.zone, pools_one.state)
+    slow = (one.pfns.words, one.state, pools_one.state)
     choose = random.Random(5)
     held: list[tuple[str, int, int]] = []
     for _ in range(4000):
@@ -314,14 +312,14 @@ def test_no_frame_is_lost_or_given_twice(compiled: Any, threads: int) -> None:
     """Host threads without the GIL, one virtual CPU each, on so little memory that pools are filled
     and emptied all the time.
     """
-    segment, pools = make_segment(3000, threads)
+    zone, pools = make_zone(3000, threads)
     owner = np.zeros(3000, np.int32)
     mine = [np.zeros(900, np.int32) for _ in range(threads)]
     results = [0] * threads
 
     def work(cpu: int) -> None:
         results[cpu] = compiled.page_worker(
-            segment.pfns.flat, segment.array, pools.array, cpu, mine[cpu], owner, 400_000, cpu + 1
+            zone.pfns.flat, zone.array, pools.array, cpu, mine[cpu], owner, 400_000, cpu + 1
         )
 
     workers = [threading.Thread(target=work, args=(cpu,)) for cpu in range(threads)]
@@ -332,10 +330,10 @@ def test_no_frame_is_lost_or_given_twice(compiled: Any, threads: int) -> None:
     assert all(r >= 0 for r in results), results
     pools.settle()
     held = [int(f) for m in mine for f in m if f]
-    assert len(held) == len(set(held)) == sum(results) == segment.pfns.counts[State.ACTIVE]
+    assert len(held) == len(set(held)) == sum(results) == zone.pfns.counts[State.ACTIVE]
     pools.check()
-    segment.check()
-    segment.pfns.check()
+    zone.check()
+    zone.pfns.check()
     assert (
         sum(pools.state[cpu * pagepools.POOL_WORDS + pagepools.REFILLS] for cpu in range(threads))
         > 100 * threads
@@ -343,7 +341,7 @@ def test_no_frame_is_lost_or_given_twice(compiled: Any, threads: int) -> None:
     for frame in held:
         pools.free(0, frame)
     pools.empty()
-    assert segment.free_frames == 2999 and segment.blocks == make_segment(3000, 1)[0].blocks
+    assert zone.free_frames == 2999 and zone.blocks == make_zone(3000, 1)[0].blocks
 
 
 def test_interpreted_locks_notice_misuse() -> None:

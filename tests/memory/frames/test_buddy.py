@@ -81,7 +81,7 @@ def test_everything_merges_again() -> None:
 
 
 def test_a_cluster_is_contiguous_when_it_can_be() -> None:
-    """64 frames come as one run from a fresh allocator: one I/O segment."""
+    """64 frames come as one run from a fresh allocator: one part of an I/O."""
     pfns = PfnDatabase(Ram(4096, paper=True), 4096, 0)
     buddy = Buddy(pfns)
     buddy.add(1, 4095)

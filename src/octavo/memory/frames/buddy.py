@@ -1,8 +1,8 @@
-"""The buddy allocator of one segment: free frames as blocks of 2^order frames, aligned to their
+"""The buddy allocator of one zone: free frames as blocks of 2^order frames, aligned to their
 size.
 
 Callers ask for runs: `take(n)` gives n frames in as few contiguous pieces as there are, since a
-piece is one segment of an I/O and one copy. Any part of what was taken can be given back.
+piece is one part of an I/O and one copy. Any part of what was taken can be given back.
 `take_constrained` is for devices: a run below an address, aligned, that crosses no boundary;
 `take_coloured` for caches that are indexed by physical address.
 
@@ -15,7 +15,7 @@ compiled batches use.
 
 Source: Knowlton 1965; GNU Mach's vm_page (orders 0 to 10, watermarks of 5, 6 and 10 %). Departures:
 a request for n frames is not rounded up to a power of two, the tail goes back at once; watermarks
-scale down with small segments, where GNU Mach refuses to start below 2000 pages.
+scale down with small zones, where GNU Mach refuses to start below 2000 pages.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ Run = tuple[int, int]  # (first frame, number of frames)
 
 
 def watermarks(frames: int) -> tuple[int, int, int]:
-    """(min, low, high) of a segment of so many frames: GNU Mach's, and the same shares of a segment
+    """(min, low, high) of a zone of so many frames: GNU Mach's, and the same shares of a zone
     below 10,000.
     """
     shares = frames // 20, frames * 6 // 100, frames // 10
@@ -89,25 +89,25 @@ class Buddy:
         self.max_order = max_order
         self.frames = 0  # that it was ever given
         self.array = np.zeros(ZONE_WORDS, np.int32)
-        self.zone = memoryview(self.array.data)
-        self.zone[ORDER], self.zone[FIRST], self.zone[END] = max_order, first, end or pfns.frames
+        self.state = memoryview(self.array.data)
+        self.state[ORDER], self.state[FIRST], self.state[END] = max_order, first, end or pfns.frames
 
     @property
     def free_frames(self) -> int:
         """Frames on the free lists."""
-        return self.zone[FREE]
+        return self.state[FREE]
 
     @property
     def blocks(self) -> list[int]:
         """Free blocks by order."""
-        return self.zone[BLOCKS : BLOCKS + self.max_order + 1].tolist()
+        return self.state[BLOCKS : BLOCKS + self.max_order + 1].tolist()
 
     def add(self, first: int, count: int) -> None:
         """Gives the allocator frames that were ABSENT until now (boot)."""
         self.pfns.claim(first, count, State.FREE)
         self._add_blocks(first, count)
         self.frames += count
-        self.zone[MIN], self.zone[LOW], self.zone[HIGH] = watermarks(self.frames)
+        self.state[MIN], self.state[LOW], self.state[HIGH] = watermarks(self.frames)
 
     def _add_blocks(self, first: int, count: int) -> None:
         """As `release`, for the many blocks of the largest order at once when the lists of that
@@ -115,31 +115,31 @@ class Buddy:
         """
         size = 1 << self.max_order
         start, end = -(-first // size) * size, (first + count) // size * size
-        if end - start < 8 * size or self.zone[HEADS + self.max_order]:
-            release(self.pfns.words, self.zone, first, count)
+        if end - start < 8 * size or self.state[HEADS + self.max_order]:
+            release(self.pfns.words, self.state, first, count)
             return
         heads = np.arange(start, end, size, dtype=np.int64)
         table = self.pfns.table
         table[heads, BLOCK_ORDER] = self.max_order
         table[heads, NEXT] = np.append(heads[1:], 0)
         table[heads, PREV] = np.append(0, heads[:-1])
-        self.zone[HEADS + self.max_order] = start
-        self.zone[BLOCKS + self.max_order] = len(heads)
-        self.zone[FREE] += end - start
+        self.state[HEADS + self.max_order] = start
+        self.state[BLOCKS + self.max_order] = len(heads)
+        self.state[FREE] += end - start
         for low, high in ((first, start), (end, first + count)):
             if low < high:
-                release(self.pfns.words, self.zone, low, high - low)
+                release(self.pfns.words, self.state, low, high - low)
 
     def free(self, first: int, count: int, was: State) -> None:
         """Gives back `count` frames from `first` on, all in state `was`, without flags or PTE."""
         self.pfns.claim(first, count, State.FREE, was)
-        release(self.pfns.words, self.zone, first, count)
+        release(self.pfns.words, self.state, first, count)
 
     def take(self, count: int, state: State) -> list[Run]:
         """`count` frames in state `state`, as runs in falling size; the caller has seen that
         `free_frames` suffices.
         """
-        zone = self.zone
+        zone = self.state
         assert 0 < count <= zone[FREE]
         pfns = self.pfns
         words = pfns.words
@@ -152,13 +152,13 @@ class Buddy:
         return out
 
     def _admits(self, count: int, privileged: bool) -> bool:
-        return self.zone[FREE] - count >= (0 if privileged else self.zone[MIN])
+        return self.state[FREE] - count >= (0 if privileged else self.state[MIN])
 
     def take_block(self, order: int, state: State, privileged: bool = False) -> int:
         """An aligned block of 2^order frames; 0 when there is none above the watermark."""
         if order > self.max_order or not self._admits(1 << order, privileged):
             return 0
-        first = take_block(self.pfns.words, self.zone, order)
+        first = take_block(self.pfns.words, self.state, order)
         if first:
             self.pfns.claim(first, 1 << order, state, State.FREE)
         return first
@@ -192,9 +192,11 @@ class Buddy:
             )
         if not self._admits(count, privileged):
             return 0
-        first = search(self.pfns.words, self.zone, count, below or self.zone[END], align, boundary)
+        first = search(
+            self.pfns.words, self.state, count, below or self.state[END], align, boundary
+        )
         if first:
-            carve(self.pfns.words, self.zone, first, count)
+            carve(self.pfns.words, self.state, first, count)
             self.pfns.claim(first, count, state, State.FREE)
         return first
 
@@ -204,7 +206,7 @@ class Buddy:
         """
         if not self._admits(1, privileged):
             return 0
-        pfns, words, zone = self.pfns, self.pfns.words, self.zone
+        pfns, words, zone = self.pfns, self.pfns.words, self.state
         for order in range(self.max_order + 1):
             size = 1 << order
             block = zone[HEADS + order]
@@ -245,14 +247,14 @@ class Buddy:
                 for order in orders
             ],
             fragmentation=[self.fragmentation(order) for order in orders],
-            watermarks=Watermarks(*self.zone[MIN : HIGH + 1].tolist()),
+            watermarks=Watermarks(*self.state[MIN : HIGH + 1].tolist()),
         )
 
     def check(self) -> None:
         """Blocks are aligned, disjoint, free to the last frame, counted, and no two buddies are
         both free.
         """
-        pfns, zone = self.pfns, self.zone
+        pfns, zone = self.pfns, self.state
         states, orders = self.pfns.table[:, STATE], self.pfns.table[:, BLOCK_ORDER]
         start, limit = zone[FIRST], zone[END]
         seen = 0
@@ -265,7 +267,7 @@ class Buddy:
                     and pfn % (1 << order) == 0
                 )
                 assert start <= pfn and pfn + (1 << order) <= limit, (
-                    f"block {pfn} of order {order} leaves segment {self.name}"
+                    f"block {pfn} of order {order} leaves zone {self.name}"
                 )
                 assert (states[pfn : pfn + (1 << order)] == State.FREE).all(), (
                     f"block {pfn} of order {order} is not free"

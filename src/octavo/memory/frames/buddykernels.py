@@ -1,9 +1,9 @@
-"""The buddy allocator's algorithm, as kernels over the PFN database and one segment's state.
+"""The buddy allocator's algorithm, as kernels over the PFN database and one zone's state.
 
-`words` is the PFN database (int32, WORDS an entry). `zone` is one segment's state, int32:
+`words` is the PFN database (int32, WORDS an entry). `zone` is one zone's state, int32:
 
     0 FREE     free frames              1 ORDER  largest order
-    2 FIRST, 3 END              the segment's frames
+    2 FIRST, 3 END              the zone's frames
     4 LOCK     taken by other processors in SMP
     5 MIN, 6 LOW, 7 HIGH        watermarks
     8 + k      HEADS: the first free block of order k, 0 for none
@@ -15,7 +15,7 @@ in the processor's cache.
 
 These functions run in the interpreter on memoryviews, one call at a time, and compiled by Numba on
 arrays, in batches (`octavo.machine.kernels`). Frames are returned as 0 for "none": frame 0 is never
-in a segment.
+in a zone.
 
 Source: Knowlton 1965; GNU Mach's vm_page (buddies by XOR, orders 0 to 10).
 """

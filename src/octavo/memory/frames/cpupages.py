@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 
 class CpuPages:
-    """Pools of `cpus` virtual CPUs in front of one segment."""
+    """Pools of `cpus` virtual CPUs in front of one zone."""
 
-    def __init__(self, segment: Buddy, cpus: int) -> None:
-        self.segment = segment
+    def __init__(self, zone: Buddy, cpus: int) -> None:
+        self.zone = zone
         self.cpus = cpus
         self.array = np.zeros(cpus * POOL_WORDS, np.int32)
         self.state = memoryview(self.array.data)
-        size = min(max(segment.frames // 1024, 1), MOST_POOLED)
+        size = min(max(zone.frames // 1024, 1), MOST_POOLED)
         for cpu in range(cpus):
             self.state[cpu * POOL_WORDS + SIZE] = size
             self.state[cpu * POOL_WORDS + TRANSFER] = (size + 1) // 2
@@ -45,17 +45,17 @@ class CpuPages:
     def take(self, cpu: int, privileged: bool = False) -> int:
         """One frame in state ACTIVE; 0 when there is none above the watermark."""
         frame = pagepools.take_page(
-            self.segment.pfns.words, self.segment.zone, self.state, cpu, privileged
+            self.zone.pfns.words, self.zone.state, self.state, cpu, privileged
         )
         self.settle()
         return frame
 
     def free(self, cpu: int, frame: int) -> None:
         """Gives a frame in state ACTIVE back."""
-        assert self.segment.pfns.state_of(frame) == State.ACTIVE, (
+        assert self.zone.pfns.state_of(frame) == State.ACTIVE, (
             f"frame {frame:#x} is freed and nobody has it"
         )
-        pagepools.free_page(self.segment.pfns.words, self.segment.zone, self.state, cpu, frame)
+        pagepools.free_page(self.zone.pfns.words, self.zone.state, self.state, cpu, frame)
         self.settle()
 
     def empty(self) -> None:
@@ -63,8 +63,8 @@ class CpuPages:
         for cpu in range(self.cpus):
             base = cpu * POOL_WORDS
             pagepools.drain(
-                self.segment.pfns.words,
-                self.segment.zone,
+                self.zone.pfns.words,
+                self.zone.state,
                 self.state,
                 base,
                 self.state[base + COUNT],
@@ -73,7 +73,7 @@ class CpuPages:
 
     def settle(self) -> None:
         """Brings the counts of free, pooled and active frames up to date from the pools' own."""
-        counts = self.segment.pfns.counts
+        counts = self.zone.pfns.counts
         pooled = taken = 0
         for base in range(0, self.cpus * POOL_WORDS, POOL_WORDS):
             pooled += self.state[base + COUNT]
@@ -102,5 +102,5 @@ class CpuPages:
             assert self.state[base + COUNT] <= self.state[base + SIZE]
             seen += self.state[base + SLOTS : base + SLOTS + self.state[base + COUNT]].tolist()
         assert len(seen) == len(set(seen)), "a frame is pooled twice"
-        found = np.flatnonzero(self.segment.pfns.table[:, STATE] == State.POOLED).tolist()
+        found = np.flatnonzero(self.zone.pfns.table[:, STATE] == State.POOLED).tolist()
         assert sorted(seen) == found, "pools and PFN database disagree"

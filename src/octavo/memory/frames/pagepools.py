@@ -1,7 +1,7 @@
-"""Per-processor pools of single frames in front of a segment's buddy allocator, as kernels.
+"""Per-processor pools of single frames in front of a zone's buddy allocator, as kernels.
 
 Each virtual CPU has a stack of free frames. Taking and freeing one frame touches only that stack;
-when it is empty or full, half of it moves from or to the buddy allocator under the segment's lock.
+when it is empty or full, half of it moves from or to the buddy allocator under the zone's lock.
 `cpus` holds POOL_WORDS int32 for each CPU, so that no two share a cache line:
 
     0 COUNT  frames in the pool     1 SIZE  its capacity     2 TRANSFER  frames moved at once

@@ -41,10 +41,10 @@ class PhysicalMemory:
     is turned off.
     """
 
-    def __init__(self, ram: Ram, pfns: PfnDatabase, segments: Sequence[Bounds] = ()) -> None:
+    def __init__(self, ram: Ram, pfns: PfnDatabase, zones: Sequence[Bounds] = ()) -> None:
         self.ram = ram
         self.pfns = pfns
-        self.buddy = FreeFrames(pfns, segments)
+        self.buddy = FreeFrames(pfns, zones)
         self.zeroed = PageList(pfns, State.ZEROED)
         self.standby = StandbyLists(pfns)
         self.modified = PageList(pfns, State.MODIFIED)

@@ -5,7 +5,7 @@ The active queues are FIFO. While more than a third of all pages is active, thei
 inactive and lose their mark. External inactive pages leave first: internal ones, which must be
 written to a page file, only when there are none.
 
-Source: GNU Mach's vm/vm_page.c. Departure: one set of queues, not one a segment.
+Source: GNU Mach's vm/vm_page.c. Departure: one set of queues, not one a zone (there: segment).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Segments: stretches of physical memory that differ in who can reach them.
+"""Zones: stretches of physical memory that differ in who can reach them. GNU Mach calls them
+segments, X15 and Linux zones.
 
              DMA       DIRECTMAP    DMA32      HIGHMEM
     i386     < 16 MiB  < 872 MiB               < 4 GiB
@@ -6,7 +7,7 @@
     x86-64   < 16 MiB  < 1536 MiB   < 4 GiB    < 2^52
     la57     as x86-64
 
-A use that reaches a segment reaches all below it, and takes the highest first, so that the scarce
+A use that reaches a zone reaches all below it, and takes the highest first, so that the scarce
 low ones last:
 
     use      who                                        falls back along
@@ -46,7 +47,7 @@ FALLBACK = {
 
 
 @dataclass(frozen=True)
-class Segment:
+class Zone:
     """Frames [first, end) of one kind of reach, `usable` of them usable memory."""
 
     name: str
@@ -55,8 +56,8 @@ class Segment:
     usable: int
 
 
-def segments_of(arch: PageTableFormat, runs: Sequence[tuple[int, int]]) -> list[Segment]:
-    """The segments that usable runs (first frame, count) fall into, lowest first, empty ones left
+def zones_of(arch: PageTableFormat, runs: Sequence[tuple[int, int]]) -> list[Zone]:
+    """The zones that usable runs (first frame, count) fall into, lowest first, empty ones left
     out.
     """
     bounds = [*_BOUNDS[arch.name], ("HIGHMEM", arch.physical_limit)]
@@ -67,7 +68,7 @@ def segments_of(arch: PageTableFormat, runs: Sequence[tuple[int, int]]) -> list[
         parts = [(max(f, start), min(f + c, end)) for f, c in runs if f < end and f + c > start]
         if parts:
             out.append(
-                Segment(
+                Zone(
                     name,
                     min(a for a, _ in parts),
                     max(b for _, b in parts),
@@ -78,7 +79,7 @@ def segments_of(arch: PageTableFormat, runs: Sequence[tuple[int, int]]) -> list[
     return out
 
 
-def reach(segments: Sequence[Segment]) -> dict[str, int]:
+def reach(zones: Sequence[Zone]) -> dict[str, int]:
     """Frames that each use can have."""
-    usable = {s.name: s.usable for s in segments}
+    usable = {z.name: z.usable for z in zones}
     return {use: sum(usable.get(name, 0) for name in names) for use, names in FALLBACK.items()}
