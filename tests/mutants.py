@@ -82,13 +82,13 @@ LAYERS: list[tuple[str, str]] = [
     ("testing/", "devices crash fat_order"),
     (
         "fs/",
-        "fat_format fat_table fat_order fat_faults fat_variants repair damaged devices "
-        "fat_machine fills crash",
+        "fat_format fat_table fat_order fat_faults fat_geometry fat_slots fat_names repair damaged "
+        "devices fat_machine fills crash",
     ),
-    ("shell/raster", "shell"),
-    ("shell/", "shell vm_command"),
-    ("cli/", "cli map copy"),
-    ("", "cli copy shell devices fat_format limits"),
+    ("shell/raster", "memory_views"),
+    ("shell/", "shell memory_views vm_command"),
+    ("cli/", "cli map copy_trees copy_whole"),
+    ("", "cli copy_trees copy_whole shell devices fat_format limits"),
 ]
 
 

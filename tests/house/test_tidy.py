@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.places import SOURCE
+from tests import mutants
+from tests.places import SOURCE, TESTS
+from tests.places import test_file as file_of_tests
 
 FILES = sorted(SOURCE.rglob("*.py"))
 MOST_COLUMNS = 100
@@ -33,11 +35,9 @@ LONG_FUNCTIONS = {  # which are to be parted
     "fs/fat/entry.py:parse_directory": "one pass over slots",
     "shell/spaces.py:explain_address": "one sentence for each level of a walk",
 }
-TESTS = SOURCE.parents[1] / "tests"
 MOST_LONG_TEST_LINES = 700
 LONG_TESTS = {
     "boot/test_loader.py": "one map against one model, and its tables as a processor reads them",
-    "cli/test_map.py": "what the same recorded maps lead to, printed, drawn and booted",
     "fills.py": "one machine that fills volumes, and its model",
     "fs/fat/test_repair.py": "one repair for each kind of damage",
     "heap/test_pool.py": "one model of pools, and each mistake by its name",
@@ -167,6 +167,12 @@ def test_file_of_tests(path: Path) -> None:
     assert len(lines) <= most
     wide = [line for line in lines if len(line) > MOST_COLUMNS]
     assert not [line for line in wide if "  # type: ignore" not in line and "  # noqa" not in line]
+
+
+def test_faults_are_tried_on_tests_that_are_there() -> None:
+    """Each part of the code has tests for its faults, by names of files."""
+    for part, names in mutants.LAYERS:
+        assert all(file_of_tests(f"test_{name}.py") for name in names.split()), part
 
 
 def check_docstrings(body: list[ast.stmt], where: str, protocol: bool = False) -> None:
