@@ -46,9 +46,9 @@ UNTOUCHED = {"check", "statistics", "__repr__", "__str__", "explain", "log"}
 # (part of the path below src/octavo, its tests, for what runs compiled or in another process); the
 # first that fits counts
 LAYERS: list[tuple[str, str]] = [
-    ("boot/", "layout loader map rawmaps machine"),
+    ("boot/", "layout loader handoff map rawmaps machine"),
     ("machine/mmu", "mmu spaces addressspace"),
-    ("machine/pagetables", "pagetables loader mmu"),
+    ("machine/pagetables", "pagetables handoff mmu"),
     ("machine/firmware", "map machine"),
     ("machine/raw", "rawmaps map"),
     ("machine/kernels", "kernels without_numba policies allocators"),

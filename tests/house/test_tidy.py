@@ -37,7 +37,6 @@ LONG_FUNCTIONS = {  # which are to be parted
 }
 MOST_LONG_TEST_LINES = 700
 LONG_TESTS = {
-    "boot/test_loader.py": "one map against one model, and its tables as a processor reads them",
     "fills.py": "one machine that fills volumes, and its model",
     "fs/fat/test_repair.py": "one repair for each kind of damage",
     "heap/test_pool.py": "one model of pools, and each mistake by its name",
@@ -46,6 +45,7 @@ LONG_TESTS = {
     "house/test_sweep.py": "one table of all that can be called",
     "memory/pagers/test_pagefile.py": "page files and what they are for: memory that is too small",
     "memory/pagers/test_pagers.py": "each message of one protocol, and each way to break it",
+    "memory/pages/test_residency.py": "one bookkeeper, and each way in and out of it",
     "memory/reclaim/test_policies.py": "a plain model of each policy",
     "memory/reclaim/test_working_sets.py": "live memory, with one fixture",
     "memory/spaces/test_addressspace.py": "NT's cases, in the order of their numbers",
