@@ -67,6 +67,25 @@ def test_a_claim_over_another_type_changes_nothing() -> None:
     assert m.items == before
 
 
+@pytest.mark.parametrize(
+    ("first", "count", "virtual"),
+    [
+        (0x10, 0, 0),
+        (-1, 2, 0),
+        (0xFFFFF, 2, 0),
+        (0x10, 1, 0x80000001),
+        (0x10, 2, (1 << 64) - PAGE_SIZE),
+    ],
+)
+def test_a_claim_of_what_cannot_be_changes_nothing(first: int, count: int, virtual: int) -> None:
+    """No pages, frames that the format does not have, addresses of no page, and past the last."""
+    m = loader_map("i386", (0, 0xFFFFF, FREE))
+    before = list(m.items)
+    with pytest.raises(StatusError, match="cannot") as caught:
+        m.claim(first, count, PROGRAM, virtual)
+    assert caught.value.status == Status.INVALID_PARAMETER and m.items == before
+
+
 def test_low_rules() -> None:
     """8 and 9: frame 0 and 0xA0 to 0xFF are the firmware's, 0x80 starts processors; also where
     frame 0 is boot data.

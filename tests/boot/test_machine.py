@@ -322,6 +322,15 @@ def test_too_little_memory_is_refused() -> None:
         plan_boot(load_firmware_map("ovmf-128m"), "vax", None)
 
 
+def test_all_of_a_map_and_one_frame_more() -> None:
+    """A limit may be all that there is, and no frame above it."""
+    ranges = load_firmware_map("ovmf-128m")
+    found = plan_boot(ranges, "x86-64", None).found
+    assert plan_boot(ranges, "x86-64", found * PAGE_SIZE).managed == found
+    with pytest.raises(StatusError, match="has only"):
+        plan_boot(ranges, "x86-64", (found + 1) * PAGE_SIZE)
+
+
 def test_a_database_too_large_for_the_host_is_told_before_it_is_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
