@@ -135,24 +135,22 @@ def run_whole(argv: list[str]) -> int:
     try:
         code = _exit_code(argv)
         sys.stdout.flush()
+        return code
     except StatusError as error:
         complain_at_end(error)
-        code = 1
+        _flush_rest()
     except BrokenPipeError:  # whoever read our output has gone, and wants no more of it
         give_up(sys.stdout)
         return 0
     except OSError as error:
         give_up(sys.stdout)
         complain(f"{error.filename or 'standard output'}: {error.strerror or error}")
-        return 1
-    return _flushed(code)
+    return 1
 
 
-def _flushed(code: int) -> int:
-    """The exit code; 1 instead of 0 where what was printed cannot be written."""
+def _flush_rest() -> None:
+    """Writes what was printed before an error, where it can be written."""
     try:
         sys.stdout.flush()
     except OSError:
         give_up(sys.stdout)
-        return code or 1
-    return code
