@@ -29,7 +29,7 @@ MOST_LONG_LINES = 600
 # Lines of a function, its docstring not counted: at most so many, and nine in ten at most FITS.
 MOST_FUNCTION_LINES = 47
 FITS = 19
-MOST_LONG_SHARE = 0.1
+MOST_LONG_SHARE = 0.075  # where nine in ten would be 0.1
 LONG_FUNCTIONS = {  # which are to be parted
     "fs/fat/core.py:__init__": "all that a volume knows of itself",
     "fs/fat/entry.py:parse_directory": "one pass over slots",
@@ -145,7 +145,7 @@ def function_lengths(tree: ast.AST) -> list[tuple[str, int]]:
 
 
 def test_functions_fit() -> None:
-    """Nine functions in ten fit."""
+    """Nine functions in ten fit, and as many more as do today."""
     lengths = [
         length for path in FILES for _, length in function_lengths(ast.parse(path.read_text()))
     ]
