@@ -5,6 +5,9 @@ File systems and raw volumes use it; a section's token is its `Mapping`. Reads g
 device into frames, writes straight from frames to the device. The region map is in memory before a
 page is, so that writing a page out needs neither a page nor a lock (rule 7).
 
+A hole of the map reads as zeros, without the device; nothing can be written there: whoever writes
+into a hole gives it a place first.
+
 A mapping can have mirrors: what is written to its place p at or beyond `mirror_from` is written to
 p + d for each d in `mirrors` as well (the copies of a FAT).
 
@@ -21,7 +24,7 @@ from dataclasses import dataclass
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.machine.frames import Frames, Runs
 from octavo.memory.pagers.medium import FLUSH, Medium, Op, Request, merge
-from octavo.memory.pagers.regionmap import RegionMap
+from octavo.memory.pagers.regionmap import HOLE, RegionMap
 from octavo.memory.pages.section import ORDINARY, DirtyRun, Section
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Mutex, marks, preemption_point
@@ -78,7 +81,7 @@ class RegionPager:
             self.unsettled = True
 
     async def data_request(self, section: Section, page: int, frames: Frames, need: range) -> None:
-        """Reads from the device; zeros where the region map ends."""
+        """Reads from the device; zeros in holes, and where the region map ends."""
         if marks.on:
             await preemption_point()
         mapping, offset = section.token, page << PAGE_SHIFT
@@ -94,6 +97,8 @@ class RegionPager:
             requests = [Request(Op.READ, pieces[0][0], frames)]
         else:
             requests = _carve(Op.READ, pieces, frames)
+        if regions.holes and not (requests := _zero_holes(requests)):
+            return
         try:
             await self.device.submit(requests)
         except StatusError as error:
@@ -134,6 +139,7 @@ class RegionPager:
         mapping = run.section.token
         assert isinstance(mapping, Mapping)
         pieces = mapping.regions.locate(run.page << PAGE_SHIFT, run.frames.length)
+        assert not mapping.regions.holes or all(place != HOLE for place, _ in pieces)
         requests = _carve(Op.WRITE, pieces, run.frames)
         if mapping.mirrors:
             requests += [
@@ -169,6 +175,14 @@ def _carve(op: Op, pieces: list[tuple[int, int]], frames: Frames) -> list[Reques
             address, size, left = address + taken, size - taken, left - taken
         out.append(Request(op, place, Frames(frames.ram, runs, length)))
     return out
+
+
+def _zero_holes(requests: list[Request]) -> list[Request]:
+    """Fills what is in holes with zeros; returns what the device has."""
+    for _, place, frames in requests:
+        if place == HOLE:
+            frames.clear()
+    return [request for request in requests if request.place != HOLE]
 
 
 def _zero_tail(frames: Frames, start: int) -> Frames:
