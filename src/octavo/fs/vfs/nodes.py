@@ -1,0 +1,158 @@
+"""The nodes of a volume, and the ways to them: from a path to a directory, an entry and a name.
+
+Nodes are bounded: beyond `most`, those that nobody has open are dropped, oldest first. Directories
+that were found lately are kept by the text of their paths. A path that ends in a slash, "." or ".."
+is a directory's: StatusError NOT_A_DIRECTORY where a file is there, or is to be made.
+
+All methods are called under the volume's mutex.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Generic
+
+from octavo.cache.manager import CacheManager
+from octavo.fs.base import check_file_path, check_path, not_found, split_path
+from octavo.fs.vfs.format import Format
+from octavo.fs.vfs.node import Directory, E, Node
+from octavo.memory.pages.section import Section
+from octavo.status import Status, StatusError
+
+
+class Nodes(Generic[E]):
+    """The nodes of the volume called `name`; `used` are those below the root, oldest first."""
+
+    def __init__(self, name: str, format: Format[E], cache: CacheManager) -> None:
+        self.name = name
+        self.format = format
+        self.cache = cache
+        self.root: Node[E] = Node(format.root(), None, "")
+        self.used: OrderedDict[Node[E], None] = OrderedDict()
+        self.most = min(8192, max(128, cache.memory.limit // 4))
+        self.paths: dict[str, Directory[E]] = {}  # by the text of the paths that led to them
+
+    # -- nodes -------------------------------------------------------------------------------------
+
+    def node(self, directory: Directory[E], entry: E) -> Node[E]:
+        """The node of an entry."""
+        node: Node[E] | None = entry.node
+        if node is None:
+            node = Node(entry, directory, f"{directory.node.path}/{entry.name}")
+            entry.node = node
+            directory.live += 1
+            self.used[node] = None
+        return node
+
+    def section_name(self, path: str) -> str:
+        """How sections and errors call what has a path."""
+        return f"{self.name}:{path or '/'}"
+
+    async def load(self, node: Node[E]) -> Section:
+        """Gives a node its mapping and section; StatusError as `Format.locate` has it."""
+        if node.section is None:
+            what = self.section_name(node.path)
+            mapping, size = await self.format.locate(node, what)
+            node.mapping = mapping
+            node.section = Section(what, self.format.pager, mapping, size)
+        return node.section
+
+    async def directory(self, node: Node[E]) -> Directory[E]:
+        """The parsed form of a directory."""
+        if node.directory is None:
+            section = await self.load(node)
+            self._refuse_loop(node)
+            node.directory = await self.format.parse(node, section)
+        return node.directory
+
+    def _refuse_loop(self, node: Node[E]) -> None:
+        """Before a directory is entered: it may be one of those that led to it."""
+        above, number = node.parent, node.entry.number
+        while above is not None and number:
+            if above.node.entry.number == number:
+                why = f"{self.section_name(node.path)}: the directory contains itself"
+                raise StatusError(Status.FILE_CORRUPT_ERROR, why)
+            above = above.node.parent
+
+    async def drop(self, node: Node[E]) -> None:
+        """Forgets a node and its pages, written or not."""
+        if node.section is not None:
+            await self.cache.drop(node.section)
+        if node.parent is not None and node.entry.node is node:
+            node.entry.node = None
+            node.parent.live -= 1
+            del self.used[node]
+
+    async def trim(self) -> None:
+        """Drops the older nodes that nobody needs. Only between operations, when nobody holds
+        one.
+        """
+        self.paths.clear()
+        half = len(self.used) // 2
+        for node in [n for n, _ in zip(self.used, range(half), strict=False) if not n.opens]:
+            if not (node.opens or (node.directory is not None and node.directory.live)):
+                await self.drop(node)
+
+    async def forget(self) -> None:
+        """Lets go of all that is known of files and directories, and of their pages."""
+        self.paths.clear()
+        for node in [*self.used, self.root]:
+            node.directory = None
+            await self.drop(node)
+        self.root = Node(self.format.root(), None, "")
+
+    # -- paths -------------------------------------------------------------------------------------
+
+    async def resolve(self, path: str) -> tuple[Directory[E], E | None, str]:
+        """The directory that a path's last name is in, its entry if there is one, and the name."""
+        if len(self.used) > self.most:
+            await self.trim()
+        check_path(path)
+        head, _, name = path.rpartition("/")
+        known = self.paths.get(head)
+        if known is not None and name not in ("", ".", "..") and "\\" not in name:
+            return known, known.find(name), name
+        names = split_path(path)
+        if not names:
+            raise StatusError(
+                Status.ACCESS_DENIED,
+                f"{path or '/'}: the root directory cannot be opened as a file, made, "
+                "moved or removed",
+            )
+        above, _, last = head.rpartition("/")
+        if [last, name] == names[-2:] and above in self.paths:
+            directory = await self.step(self.paths[above], last, path)
+        else:
+            directory = self.root.directory or await self.directory(self.root)
+            for part in names[:-1]:
+                directory = await self.step(directory, part, path)
+        entry = directory.find(names[-1])
+        if name == names[-1]:
+            self.paths[head] = directory
+        elif entry is not None and not entry.is_directory:
+            check_file_path(path)
+        return directory, entry, names[-1]
+
+    async def existing(self, path: str) -> tuple[Directory[E], E]:
+        """As `resolve`, of what must be there."""
+        directory, entry, _ = await self.resolve(path)
+        if entry is None:
+            raise not_found(path)
+        return directory, entry
+
+    async def step(self, directory: Directory[E], name: str, path: str) -> Directory[E]:
+        """The directory of that name in another, on the way to `path`."""
+        entry = directory.find(name)
+        if entry is None:
+            raise not_found(path, parent=True)
+        if not entry.is_directory:
+            raise StatusError(Status.OBJECT_PATH_NOT_FOUND, f"{path}: {name} is not a directory")
+        node = self.node(directory, entry)
+        return node.directory or await self.directory(node)
+
+    async def directory_at(self, path: str) -> Directory[E]:
+        """The directory that a path names."""
+        if path in ("", "/") or not split_path(path):
+            return self.root.directory or await self.directory(self.root)
+        directory, entry = await self.existing(path)
+        return await self.step(directory, entry.name, path)
