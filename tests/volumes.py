@@ -12,12 +12,16 @@ import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
 import octavo
 from octavo.fs.fat.bpb import parse_boot_sector
+from octavo.fs.fat.format import FatFormat
 from octavo.fs.fat.mkfs import make_fat, plan_volume
+from octavo.fs.fat.planner import FatPlanner
+from octavo.fs.vfs.volume import Volume as MountedVolume
 from octavo.storage.device import SECTOR
 from octavo.testing.bufferdisk import BufferDisk
 
@@ -33,6 +37,18 @@ def shared_memory() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+def fat_of(volume: octavo.Volume) -> FatFormat:
+    """The format of a FAT volume."""
+    return cast(FatFormat, cast(MountedVolume[Any], volume.core).format)
+
+
+def planner_of(volume: octavo.Volume) -> FatPlanner:
+    """Who plans the changes of a FAT volume."""
+    writer = cast(MountedVolume[Any], volume.core).writer
+    assert writer is not None
+    return cast(FatPlanner, writer.planner)
 
 
 def map_file(path: Path) -> memoryview:

@@ -207,8 +207,8 @@ class System:
             raise
         volume = self.volumes[letter] = Volume(core, self.scheduler, letter)
         how = ", read-only" if core.read_only else ""
-        if core.geometry.misfit:
-            how += f": {core.geometry.misfit}"
+        if core.refusal:
+            how += f": {core.refusal}"
         self.say(f"Device {device.name}: {device.size >> 10} KiB{how}")
         label = f", label {core.label}" if core.label else ""
         self.say(

@@ -9,11 +9,12 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import octavo
 from octavo.files import Volume
 from octavo.fs.base import Problem
+from octavo.fs.fat.format import FatFormat
 from octavo.fs.mount import mount
 from octavo.status import StatusError
 from octavo.testing.bufferdisk import BufferDisk
@@ -85,7 +86,7 @@ class Judge:
         scheduler = self.system.scheduler
         core = scheduler.run(mount(disk, self.system.cache))
         try:
-            yield Volume(core, scheduler, "C:"), core.was_dirty
+            yield Volume(core, scheduler, "C:"), cast(FatFormat, core.format).unclean
         finally:
             scheduler.run(core.unmount(discard=disk.read_only))
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 
 from octavo.cache.manager import CacheManager
 from octavo.files import Volume as Facade
 from octavo.fs.base import Problem, Space
+from octavo.fs.vfs.format import Mender, Progress
 from octavo.fs.vfs.node import Directory, Node
 from octavo.fs.vfs.volume import Volume
 from octavo.memory.pagers.region import Mapping, RegionPager, whole_device
@@ -70,14 +70,12 @@ class Tiny:
     async def space(self) -> Space:
         return Space(self.sections[0].size, 0, BLOCK)
 
-    async def check(
-        self, progress: Callable[[int, int], None] | None, repair: bool
-    ) -> list[Problem]:
+    async def check(self, progress: Progress | None, mender: Mender | None) -> list[Problem]:
         raise StatusError(Status.INVALID_PARAMETER, "tiny volumes cannot be checked")
 
 
 BLOCKS = [
-    b"a.txt f 3 700\nd d 2 512\nsparse s 6 5000\n",
+    b"a.txt f 3 700\nd d 2 512\nsparse s 6 5000\nempty d 9 512\n",
     b"loop d 1 512\nself d 2 512\nb f 5 3\ne d 8 512\n",
     b"a" * 512,
     b"A" * 512,
@@ -100,7 +98,7 @@ def test_a_tiny_format_is_read_by_everything_above() -> None:
     """Names, paths, listings, files, holes and views of what a format reads."""
     machine, _, core = tiny()
     volume = Facade(core, machine.scheduler, "C:")
-    assert [e.name for e in volume.entries()] == ["a.txt", "d", "sparse"]
+    assert [e.name for e in volume.entries()] == ["a.txt", "d", "sparse", "empty"]
     assert [(e.name, e.size) for e in volume.entries("d")][2] == ("b", 3)
     assert volume.read_bytes("a.txt") == b"a" * 512 + b"A" * 188
     assert volume.read_bytes("d\\..\\d/./b") == b"bcd" == volume.read_bytes("d/b")
@@ -133,7 +131,7 @@ def test_what_is_refused_is_refused_for_every_format() -> None:
         core.create_whole("new", b"", None),
         core.make_directory("new"),
         core.remove("a.txt"),
-        core.remove_directory("d"),
+        core.remove_directory("empty"),
         core.rename("a.txt", "b"),
         core.set_attributes("a.txt", "r"),
         core.set_modified("a.txt", 1),

@@ -19,7 +19,6 @@ MOST_LINES = 450
 LONG_FILES = {  # one topic each, which is not to be parted for a number
     "files.py": "Volume and File are one another's",
     "fs/fat/check.py": "one pass over directories",
-    "fs/fat/volume.py": "the operations of a volume, which share their undoing",
     "memory/pages/residency.py": "all ways of a page in and out, and their check",
     "memory/spaces/addressspace.py": "NT's calls on one address space",
     "memory/spaces/sectionobjects.py": "NT's calls on sections",

@@ -105,7 +105,7 @@ def test_metadata_of_many_files_is_bounded(image: Path) -> None:
         for i in range(600):
             volume.write_bytes(f"many/{i}", b"%d" % i)
         core = volume.core
-        assert len(core.nodes) <= core.most_nodes + 1  # type: ignore[attr-defined]
+        assert len(core.nodes.used) <= core.nodes.most + 1  # type: ignore[attr-defined]
         assert all(volume.read_bytes(f"many/{i}") == b"%d" % i for i in range(600))
         system.check()
 
@@ -118,16 +118,16 @@ def test_metadata_of_many_directories_is_bounded(image: Path) -> None:
         for i in range(300):
             volume.mkdir(f"{i}")
             volume.write_bytes(f"{i}/file", b"%d" % i)
-            assert len(core.nodes) <= core.most_nodes + 2  # type: ignore[attr-defined]
+            assert len(core.nodes.used) <= core.nodes.most + 2  # type: ignore[attr-defined]
         for i in range(300):
             if i % 2:
                 assert volume.read_bytes(f"{i}/file") == b"%d" % i  # its node goes with it
             volume.rename(f"{i}/file", f"{i + 1 if i < 299 else 0}/moved")
-            assert len(core.nodes) <= core.most_nodes + 4  # type: ignore[attr-defined]
+            assert len(core.nodes.used) <= core.nodes.most + 4  # type: ignore[attr-defined]
         assert all(
             volume.read_bytes(f"{i + 1 if i < 299 else 0}/moved") == b"%d" % i for i in range(300)
         )
-        assert len(core.nodes) <= core.most_nodes + 2  # type: ignore[attr-defined]
+        assert len(core.nodes.used) <= core.nodes.most + 2  # type: ignore[attr-defined]
         system.check()
 
 

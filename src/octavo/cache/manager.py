@@ -8,6 +8,7 @@ fault on the section (rule 2).
     copy_read    bytes out of the views     (a resident page: no wait)
     copy_write   bytes into the views       pages wholly overwritten, and pages past the end, are
                                             not read first
+    put          bytes at places whose pages are active: all of them at once, or none
     address      where a byte of metadata is in RAM, to be looked at before the next `await`
     flush        all dirty pages of a section to its pager
     purge        pages dropped, dirty or not
@@ -21,7 +22,7 @@ mapped cost nothing.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -310,19 +311,29 @@ class CacheManager:
         else:
             await self.memory.faults.make_resident(segment, i, i + 1, i + 1)
 
-    def try_write(self, section: Section, offset: int, data: bytes) -> bool:
-        """Writes a few bytes whose page is active, within the section; False (and nothing done)
-        when `copy_write` has to.
+    def put(self, edits: Sequence[tuple[Section, int, bytes]]) -> bool:
+        """Writes a few bytes at each of several places, none of which goes beyond its page or its
+        section; False, and nothing done, when one of the pages is not active, or is being written
+        after what leads it: what were put there now might point to what is not on the medium.
         """
-        address = self.try_address(section, offset)
-        if (
-            address < 0
-            or (offset & PAGE_MASK) + len(data) > PAGE_SIZE
-            or offset + len(data) > section.size
-        ):
-            return False
-        self.ram.bytes[address : address + len(data)] = data
-        self.mark(section, offset)
+        link, ram = self.ram.link, self.ram.bytes
+        places = []
+        for section, offset, data in edits:
+            segment = section.segments.get(offset >> VIEW_SHIFT)
+            if segment is None:
+                return False
+            page = (offset & VIEW_MASK) >> PAGE_SHIFT
+            pfn = link[segment.base + page]
+            if pfn <= 0 or (section.leads is not None and segment.writing >> page & 1):
+                return False
+            at, end = offset & PAGE_MASK, (offset & PAGE_MASK) + len(data)
+            assert end <= PAGE_SIZE and offset + len(data) <= section.size, section.name
+            places.append((segment, 1 << page, pfn << PAGE_SHIFT | at, data))
+        for segment, bit, address, data in places:
+            ram[address : address + len(data)] = data
+            segment.referenced = True
+            if not segment.dirty & bit:
+                self.memory.writeback.mark(segment, bit)
         return True
 
     # -- metadata ----------------------------------------------------------------------------------
@@ -359,24 +370,14 @@ class CacheManager:
 
     @asynccontextmanager
     async def hold(self, section: Section, offset: int, length: int) -> AsyncIterator[None]:
-        """Keeps the pages of a few bytes active, so that `try_write` cannot fail on them, wherever
-        the block waits.
+        """Keeps the pages of a few bytes active, so that `put` cannot fail on them, wherever the
+        block waits.
         """
         with Pins() as pins:
             for at in range(offset & ~PAGE_MASK, offset + length, PAGE_SIZE):
                 pins.pin(await self.views.get(section, at >> VIEW_SHIFT))
                 await self.address(section, at, 1)
             yield
-
-    def write_held(self, section: Section, offset: int, data: bytes) -> None:
-        """Writes bytes whose pages are held, within the section."""
-        done = 0
-        while done < len(data):
-            at = offset + done
-            part = data[done : done + PAGE_SIZE - (at & PAGE_MASK)]
-            written = self.try_write(section, at, part)
-            assert written, f"{section.name}: byte {at} is not held"
-            done += len(part)
 
     def mark(self, section: Section, offset: int) -> None:
         """Says that the byte at `offset`, whose page is active, was changed in RAM."""

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from octavo.cache.manager import CacheManager
 from octavo.fs.fat.bpb import DIRTY_FLAG, Geometry, parse_boot_sector
-from octavo.fs.fat.entry import parse_directory
+from octavo.fs.fat.entry import Entry, parse_directory
 from octavo.fs.fat.names import check_code_page
-from octavo.fs.fat.volume import FatVolume
+from octavo.fs.fat.volume import fat_volume
 from octavo.fs.foreign import LOOK_BYTES, foreign
+from octavo.fs.vfs.volume import Volume
 from octavo.memory.pagers.region import RegionPager, whole_device
 from octavo.memory.pages.section import Section
 from octavo.status import Status, StatusError
@@ -26,7 +27,7 @@ async def read_device(device: Device, cache: CacheManager, offset: int, length: 
         await cache.drop(section)
 
 
-async def mount(device: Device, cache: CacheManager, codepage: str | int = 437) -> FatVolume:
+async def mount(device: Device, cache: CacheManager, codepage: str | int = 437) -> Volume[Entry]:
     """The volume on a device, or in the first of its partitions that has one.
 
     `codepage` is that of short names (437, 850, 932 or what Python calls it). StatusError
@@ -91,15 +92,13 @@ async def _geometry(device: Device, cache: CacheManager, sector: bytes, name: st
 
 async def _volume(
     device: Device, geometry: Geometry, cache: CacheManager, sector: bytes, codepage: str
-) -> FatVolume:
+) -> Volume[Entry]:
     if geometry.unreachable and not geometry.doubt and not await _fat_fits(device, geometry, cache):
         geometry = replace(
             geometry, doubt=f"{geometry.misfit}, and what follows it is not where it should be"
         )
-    volume = FatVolume(device, geometry, cache, device.read_only or geometry.misfit != "", codepage)
-    volume.was_dirty = bool(sector[geometry.flags_offset] & DIRTY_FLAG)
-    await volume.read_label()
-    return volume
+    unclean = bool(sector[geometry.flags_offset] & DIRTY_FLAG)
+    return await fat_volume(device, geometry, cache, unclean, codepage)
 
 
 async def _fat_fits(device: Device, g: Geometry, cache: CacheManager) -> bool:

@@ -67,9 +67,13 @@ class FileSystemVolume(Protocol):
     name: str  # of its device
     device: Device
     kind: str  # "FAT16"
-    label: str
     serial: int
-    read_only: bool
+    refusal: str  # why it can only be read, "" when it can be changed
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def read_only(self) -> bool: ...
 
     async def stat(self, path: str) -> FileInfo: ...
     async def entries(self, path: str) -> list[FileInfo]: ...

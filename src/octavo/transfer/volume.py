@@ -12,8 +12,8 @@ from datetime import datetime
 
 from octavo.files import File, Report, Volume
 from octavo.fs.base import split_path
+from octavo.fs.fat.bpb import MOST_BYTES
 from octavo.fs.fat.entry import SLOT
-from octavo.fs.fat.file import MOST_BYTES
 from octavo.fs.fat.names import UNITS_IN_SLOT, clean_name, exact_short, fold
 from octavo.status import Status, StatusError
 from octavo.transfer.tree import CHUNK, Item, Step

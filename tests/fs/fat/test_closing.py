@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import octavo
-from octavo.fs.fat.volume import FatVolume
+from octavo.fs.vfs.volume import Volume
 
 TIME = 1_000_000_000  # seconds since 1970
 
@@ -21,20 +23,23 @@ def test_a_file_that_is_closed_while_its_entry_is_written(
     """
     with octavo.boot(memory="1M", disks=[image], seed=1) as system:
         core = next(iter(system.volumes.values())).core
-        assert isinstance(core, FatVolume)
+        assert isinstance(core, Volume)
         run = system.scheduler.run
         file = run(core.open("f", write=True, create=True))
         run(file.write(0, b"longer"))
         run(file.set_modified(TIME))
-        copy_write = core.cache.copy_write
+        cache = core.cache
+        hold = cache.hold
 
-        async def waits(*arguments: Any) -> None:
+        @asynccontextmanager
+        async def waits(*arguments: Any) -> AsyncIterator[None]:
             monkeypatch.undo()
-            await copy_write(*arguments)
-            await file.close()
+            async with hold(*arguments):
+                await file.close()
+                yield
 
-        monkeypatch.setattr(core.cache, "try_write", lambda *arguments: False)
-        monkeypatch.setattr(core.cache, "copy_write", waits)
+        monkeypatch.setattr(cache, "put", lambda edits: False)
+        monkeypatch.setattr(cache, "hold", waits)
         run(core.flush())
     with octavo.boot(memory="2M", disks=[image]) as system:
         found = next(iter(system.volumes.values())).stat("f")

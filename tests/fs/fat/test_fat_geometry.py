@@ -15,6 +15,7 @@ from octavo.status import Status, StatusError
 from tests.conftest import blank_image, fsck, run
 from tests.fs.fat.oddities import MIB, digest, volume_of
 from tests.fs.fat.patches import patch
+from tests.volumes import fat_of
 
 
 def refuses_every_change(image: Path, why: str) -> list[str]:
@@ -226,9 +227,9 @@ def test_large_clusters_of_fat32(cluster: int, tmp_path: Path) -> None:
     with octavo.open_image(image) as volume:
         volume.write_bytes("first.bin", b"1" * 300000)
     with octavo.open_image(image) as volume:
-        volume.core.table.cursor = volume.core.table.limit - 1  # type: ignore[attr-defined]
+        fat_of(volume).table.cursor = fat_of(volume).table.limit - 1
         volume.write_bytes("last.bin", b"2" * 1000)
-        assert volume.stat("last.bin").number == volume.core.table.limit - 1  # type: ignore[attr-defined]
+        assert volume.stat("last.bin").number == fat_of(volume).table.limit - 1
         assert volume.check() == []
     fsck(image)
     for name, data in (("first.bin", b"1" * 300000), ("last.bin", b"2" * 1000)):

@@ -11,14 +11,12 @@ from collections.abc import Callable, Sequence
 from mmap import mmap
 from pathlib import Path
 from random import Random
-from typing import cast
 
 import pytest
 
 import octavo
 from octavo.files import File, Volume
 from octavo.fs.fat.names import checksum
-from octavo.fs.fat.volume import FatVolume
 from octavo.memory.pagers.medium import Request
 from octavo.status import Status, StatusError
 from octavo.storage.image import ImageDisk
@@ -27,6 +25,7 @@ from octavo.testing.crash import RecordingDevice, replay, states
 from octavo.testing.faulty import FaultyDevice, never
 from octavo.testing.modelled import FLASH, ModelledDisk
 from tests.conftest import fsck, make_image
+from tests.volumes import fat_of
 
 SIZES = {12: 360 << 10, 16: 4 << 20, 32: 34 << 20}
 
@@ -278,11 +277,10 @@ def test_one_files_failure_takes_no_others_data(image: Path) -> None:
 
     device = Scratched(ImageDisk(image, system.scheduler))
     volume = system.attach_device(device)
-    core = cast(FatVolume, volume.core)
     for i in range(9):
         volume.write_bytes(f"file {i}", bytes([i]) * 3000)
     entry = volume.stat("file 4")
-    place = core.geometry.place(entry.number)
+    place = fat_of(volume).geometry.place(entry.number)
     bad.append(range(place, place + 3072))
     with pytest.raises(StatusError, match="scratch"):
         system.close()
@@ -408,7 +406,7 @@ def test_respelling_a_name_with_a_spare_slot(image: Path) -> None:
     """
     with octavo.open_image(image) as volume:
         volume.write_bytes("exactly13.txx", b"x" * 600)
-        at = volume.core.geometry.root_offset  # type: ignore[attr-defined]
+        at = fat_of(volume).geometry.root_offset
         short = volume.stat("exactly13.txx").raw  # type: ignore[attr-defined]
         cluster = volume.stat("exactly13.txx").number
     total = checksum(short[:11])

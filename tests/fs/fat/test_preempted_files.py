@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 import octavo
-from octavo.fs.fat.volume import FatVolume
+from octavo.fs.vfs.volume import Volume as MountedVolume
 from octavo.status import Status, StatusError
 from tests.conftest import fsck, make_image
 from tests.preempted import preempted, schedules
@@ -28,7 +29,7 @@ TIMES = 1_000_000_000  # seconds since 1970: the first time that a file is given
 class Worker:
     """One thread: what it has made, and the times that its files were given."""
 
-    def __init__(self, volume: FatVolume, number: int, seed: int) -> None:
+    def __init__(self, volume: MountedVolume[Any], number: int, seed: int) -> None:
         self.volume, self.number, self.random = volume, number, Random(seed * 100 + number)
         self.home = f"w{number}"
         self.files: dict[str, bytes] = {}
@@ -168,7 +169,7 @@ class Worker:
         await self.volume.flush()
 
 
-async def press(volume: FatVolume, random: Random) -> None:
+async def press(volume: MountedVolume[Any], random: Random) -> None:
     """Memory is short now and then."""
     scheduler, pageout = volume.cache.memory.scheduler, volume.cache.memory.pageout
     for _ in range(15):
@@ -180,7 +181,7 @@ async def press(volume: FatVolume, random: Random) -> None:
             )
 
 
-async def work(volume: FatVolume, seed: int) -> list[Worker]:
+async def work(volume: MountedVolume[Any], seed: int) -> list[Worker]:
     """All threads to their ends; returns the workers."""
     await volume.make_directory("shared")
     await volume.create_whole("shared/all", bytes(RECORD * WORKERS), None)
@@ -220,7 +221,7 @@ def rounds(kind: tuple[int, int, int], folder: Path, seed: int, cpus: int) -> st
         volume = next(iter(system.volumes.values()))
         assert system.scheduler.preemption is not None
         system.scheduler.preemption.inspect = system.memory.check
-        assert isinstance(volume.core, FatVolume)
+        assert isinstance(volume.core, MountedVolume)
         workers = system.scheduler.run(work(volume.core, seed))
         judge(volume, workers)
         assert volume.check() == []

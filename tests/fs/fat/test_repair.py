@@ -23,6 +23,7 @@ from octavo.storage.image import ImageDisk
 from octavo.testing.faulty import FaultyDevice
 from tests.conftest import fsck, make_image
 from tests.fs.fat.patches import data_offset, fat_bytes, patch, root_offset, set_fat
+from tests.volumes import fat_of
 
 FAT_OFFSET = 512
 
@@ -139,7 +140,7 @@ def test_what_cannot_be_read_is_not_given_up(bits: int, tmp_path: Path) -> None:
         volume.mkdir("d")
         for i in range(20):
             volume.write_bytes(f"d/file {i}", bytes([i]) * 900)
-        place = volume.core.geometry.place(volume.stat("d").number)  # type: ignore[attr-defined]
+        place = fat_of(volume).geometry.place(volume.stat("d").number)
     system = octavo.boot("4M")
 
     class Scratched(FaultyDevice):

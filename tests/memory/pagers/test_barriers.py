@@ -11,7 +11,9 @@ from octavo.machine.ram import Ram
 from octavo.memory.pagers.medium import Op, Request
 from octavo.memory.pagers.region import RegionPager, whole_device
 from octavo.memory.pages.section import DirtyRun, Section
+from octavo.testing.bytespager import BytesPager
 from octavo.threads.scheduler import Scheduler
+from tests.machines import Machine
 
 
 class SlowMedium:
@@ -53,3 +55,33 @@ def test_a_write_that_ends_after_a_barrier_needs_another() -> None:
 
     scheduler.run(main())
     assert medium.log == ["written", "flushed", "written", "flushed"]
+
+
+def test_pages_that_are_led_are_not_changed_while_they_are_written() -> None:
+    """What is put into such a page may point to what is not on the medium yet: it comes after the
+    write, and goes out with the next one, after what leads it.
+    """
+    machine = Machine()
+    scheduler, data = machine.scheduler, bytearray(PAGE_SIZE)
+    section = Section("directory", BytesPager(scheduler, data), None, PAGE_SIZE)
+
+    async def lead() -> None:
+        """There is nothing before it."""
+
+    async def main() -> None:
+        await machine.cache.copy_write(section, 0, b"one")
+        assert machine.cache.put([(section, 0, b"two")])  # nobody leads it, and nobody writes it
+        section.leads = lead
+        thread = scheduler.spawn(machine.cache.flush(section), "flush")
+        while not section.writes:
+            await scheduler.sleep(1e-6)
+        assert not machine.cache.put([(section, 0, b"six")])
+        await thread.join()
+        assert data[:3] == b"two" and machine.cache.put([(section, 0, b"six")])
+        await machine.cache.flush(section)
+
+    machine.run(main())
+    assert data[:3] == b"six"
+    machine.run(machine.cache.drop(section))
+    machine.check()
+    scheduler.close()

@@ -29,6 +29,7 @@ from __future__ import annotations
 import numpy as np
 
 from octavo.fs.base import MOST_PATH, Problem
+from octavo.fs.fat.books import Run
 from octavo.fs.fat.checkfiles import Files
 from octavo.fs.fat.checktables import (
     check_copies,
@@ -48,7 +49,8 @@ from octavo.fs.fat.entry import (
     new_entry,
     parse_directory,
 )
-from octavo.fs.fat.findings import Findings, Progress, done
+from octavo.fs.fat.findings import Findings, done
+from octavo.fs.fat.format import FatFormat
 from octavo.fs.fat.names import (
     LOWER_BASE,
     LOWER_EXTENSION,
@@ -58,9 +60,9 @@ from octavo.fs.fat.names import (
     make_short,
     shown_label,
 )
-from octavo.fs.fat.node import Directory, Node
-from octavo.fs.fat.storage import Storage
-from octavo.fs.fat.table import Run
+from octavo.fs.fat.planner import above
+from octavo.fs.vfs.format import Mender, Progress
+from octavo.fs.vfs.node import Directory, Node
 from octavo.memory.pages.section import Section
 from octavo.printing import counted
 from octavo.status import StatusError
@@ -75,18 +77,18 @@ class Check:
 
     def __init__(self, findings: Findings, progress: Progress | None, avoid: set[str]) -> None:
         self.findings = findings
-        self.volume, self.owners, self.say = findings.volume, findings.owners, findings.say
+        self.format, self.owners, self.say = findings.format, findings.owners, findings.say
         self.repair = findings.repair
         self.files = Files(findings)
         self.progress = progress
         self.avoid = avoid
-        self.pending: list[Node] = []  # directories to look into
+        self.pending: list[Node[Entry]] = []  # directories to look into
 
     async def chain(self, path: str, first: int) -> tuple[list[Run], str]:
         """The clusters of a directory, as far as they are its own and sound, and what is wrong with
         its chain then.
         """
-        runs, damage = await self.volume.table.follow(first)
+        runs, damage = await self.format.table.follow(first)
         me = self.owners.add(path, first)
         own, met = self.owners.take(me, runs)
         if met:
@@ -95,7 +97,7 @@ class Check:
             damage = f"its cluster chain {damage}"
         return own, damage
 
-    async def entry(self, parent: Node, entry: Entry) -> None:
+    async def entry(self, parent: Node[Entry], entry: Entry) -> None:
         """Checks what one entry leads to."""
         path = _below(parent, entry)
         if entry.attributes & DIRECTORY:
@@ -103,9 +105,9 @@ class Check:
         else:
             await self.files.add(parent, entry, path)
         if self.progress is not None:
-            self.progress(self.owners.claimed, self.volume.geometry.clusters)
+            self.progress(self.owners.claimed, self.format.geometry.clusters)
 
-    async def _subdirectory(self, parent: Node, entry: Entry, path: str) -> None:
+    async def _subdirectory(self, parent: Node[Entry], entry: Entry, path: str) -> None:
         if path in self.avoid:
             self.findings.unseen = True
             await self.say(
@@ -133,52 +135,51 @@ class Check:
             assert parent.directory is not None
             self.pending.append(_node(entry, parent.directory, path))
 
-    async def _cut(self, parent: Node, entry: Entry, runs: list[Run]) -> None:
+    async def _cut(self, parent: Node[Entry], entry: Entry, runs: list[Run]) -> None:
         """Ends a directory's chain where it is sound still, since it is to be read now; without a
         sound cluster it goes.
         """
         if not runs:
             await self._erase(parent, entry)
             return
-        await self.volume.table.set(sum(runs[-1]) - 1, self.volume.table.end_mark)
+        await self.findings.end(sum(runs[-1]) - 1)
         await self._write(parent, entry)
         assert parent.directory is not None
         self.pending.append(_node(entry, parent.directory, _below(parent, entry)))
 
     # -- directories -------------------------------------------------------------------------------
 
-    async def directory(self, node: Node) -> None:
+    async def directory(self, node: Node[Entry]) -> None:
         """Checks a directory, whose chain is owned already; what is below it becomes pending."""
         path = node.path or "/"
-        volume = self.volume
         try:
-            section = await volume._load(node)
-            data = await volume.cache.copy_read(section, 0, section.size)
+            section = await self.findings.load(node)
+            data = await self.format.cache.copy_read(section, 0, section.size)
         except StatusError as error:
             self.findings.unseen = True
             await self.say(path, error.text)
             return
         data, parsed = await self.end(node, path, section, data)
-        if node.entry is not None and not await self.dots(node, path, parsed):
+        if node.parent is not None and not await self.dots(node, path, parsed):
             return
         await self.names_of(node, path, parsed)
         await self.long_slots(node, path, data[: parsed.end * SLOT])
         for label in parsed.labels:
-            if node.entry is not None and label.slot < 2:
+            if node.parent is not None and label.slot < 2:
                 continue  # a damaged "." or "..", which `dots` has told
             await self.label(node, path, label)
         for entry in parsed.entries:
             if entry.name not in (".", ".."):
                 await self.entry(node, entry)
 
-    async def label(self, node: Node, path: str, label: Entry) -> None:
+    async def label(self, node: Node[Entry], path: str, label: Entry) -> None:
         """A volume label is in the root directory, has no contents, and has blanks behind it: some
         devices write NUL bytes.
         """
         raw = label.raw[:11]
         blank = raw.rstrip(b"\0").ljust(11)
         what = f"the volume label {shown_label(raw, label.codepage)!r} in slot {label.slot}"
-        if node.entry is not None:
+        if node.parent is not None:
             await self.say(path, f"{what} is not in the root directory", self._erase(node, label))
         elif label.cluster or label.size:
             await self.say(path, f"{what} has a cluster or a size", self._erase(node, label))
@@ -193,12 +194,12 @@ class Check:
             await self.say(path, f"{what} is filled up with NUL bytes", self._write(node, label))
 
     async def end(
-        self, node: Node, path: str, section: Section, data: bytes
+        self, node: Node[Entry], path: str, section: Section, data: bytes
     ) -> tuple[bytes, Parsed]:
         """What stands behind a directory's end, which others read on behind: entries that lead to
         clusters in use are its own, and its end was damaged; others are remains.
         """
-        wide, codepage = self.volume.geometry.bits == 32, self.volume.codepage
+        wide, codepage = self.format.geometry.bits == 32, self.format.codepage
         parsed = parse_directory(data, wide, codepage)
         slots = np.frombuffer(data, np.uint8).reshape(-1, SLOT)[parsed.end :, 0]
         live = np.flatnonzero((slots != 0) & (slots != FREE_SLOT))
@@ -223,7 +224,7 @@ class Check:
         """True when one of the entries can be a file's or a directory's: it has a short name, and
         its first cluster is in use.
         """
-        table = self.volume.table
+        table = self.format.table
         for entry in entries:
             inside = 2 <= entry.cluster < table.limit
             if (
@@ -236,16 +237,15 @@ class Check:
 
     async def _clear_behind(self, section: Section, at: int) -> None:
         for start in range(at, section.size, SLOT):
-            await self.volume._put(section, start, bytes(SLOT))
+            await self.findings.mender.put(section, start, bytes(SLOT))
 
-    async def dots(self, node: Node, path: str, parsed: Parsed) -> bool:
+    async def dots(self, node: Node[Entry], path: str, parsed: Parsed) -> bool:
         """The first two entries of a subdirectory lead to itself and to its parent. False when
         neither is there, and something else is: it may be no directory, and nothing is changed in
         it.
         """
-        assert node.entry is not None and node.parent is not None
-        above = node.parent.node.entry
-        wanted = {".": node.entry.cluster, "..": above.cluster if above is not None else 0}
+        assert node.parent is not None
+        wanted = {".": node.entry.cluster, "..": above(node.parent.node)}
         entries = [*parsed.entries, *parsed.labels]
         found = [
             next((e for e in entries if e.slot <= slot < e.slot + e.slots), None) for slot in (0, 1)
@@ -264,29 +264,42 @@ class Check:
             return False
         for slot, (name, cluster) in enumerate(wanted.items()):
             entry = found[slot]
-            made = new_entry("", DIRECTORY, self.volume.stamp(), name.encode().ljust(11), cluster)
-            made.slot, made.slots = slot, 1
-            if entry is None:
-                await self.say(path, f'has no "{name}"', self._write(node, made))
-            elif not alike[slot]:
-                await self.say(path, f'has no "{name}", and another entry in its place')
-            elif entry.cluster != cluster:
-                await self.say(
-                    path,
-                    f'"{name}" points to cluster {entry.cluster} instead of {cluster}',
-                    self._write(node, made),
-                )
-            elif (
-                entry.name != name
-                or entry.raw[12]
-                or entry.attributes & (DIRECTORY | VOLUME_LABEL) != DIRECTORY
-            ):
-                await self.say(path, f'has a damaged "{name}"', self._write(node, made))
+            await self._dot(node, path, (slot, name, cluster), entry, alike[slot])
             if entry is not None and alike[slot]:
                 entry.name = name  # it may be its name that is damaged
         return True
 
-    async def names_of(self, node: Node, path: str, parsed: Parsed) -> None:
+    async def _dot(
+        self,
+        node: Node[Entry],
+        path: str,
+        wanted: tuple[int, str, int],
+        entry: Entry | None,
+        alike: bool,
+    ) -> None:
+        """One of the first two entries: its slot, name and cluster are given, and what is there."""
+        slot, name, cluster = wanted
+        stamp = self.findings.planner.stamp()
+        made = new_entry("", DIRECTORY, stamp, name.encode().ljust(11), cluster)
+        made.slot, made.slots = slot, 1
+        if entry is None:
+            await self.say(path, f'has no "{name}"', self._write(node, made))
+        elif not alike:
+            await self.say(path, f'has no "{name}", and another entry in its place')
+        elif entry.cluster != cluster:
+            await self.say(
+                path,
+                f'"{name}" points to cluster {entry.cluster} instead of {cluster}',
+                self._write(node, made),
+            )
+        elif (
+            entry.name != name
+            or entry.raw[12]
+            or entry.attributes & (DIRECTORY | VOLUME_LABEL) != DIRECTORY
+        ):
+            await self.say(path, f'has a damaged "{name}"', self._write(node, made))
+
+    async def names_of(self, node: Node[Entry], path: str, parsed: Parsed) -> None:
         """Names that are broken, illegal or there twice, and slots of long names that belong to no
         entry.
         """
@@ -332,7 +345,7 @@ class Check:
             what = f"{counted(count, 'slot')} of long names belong{'s' * (count == 1)} to no entry"
             await self.say(path, what, self._free_slots(node, [(first, count)]))
 
-    async def long_slots(self, node: Node, path: str, data: bytes) -> None:
+    async def long_slots(self, node: Node[Entry], path: str, data: bytes) -> None:
         """Slots of long names have no cluster, and 0 in their reserved byte."""
         slots = np.frombuffer(data, np.uint8).reshape(-1, SLOT)
         long = (slots[:, 11] & 0x3F == LONG_NAME) & (slots[:, 0] != FREE_SLOT)
@@ -344,13 +357,15 @@ class Check:
             )
             await self.say(path, what, self._clear_long_slots(node, wrong.tolist()))
 
-    async def _clear_long_slots(self, node: Node, slots: list[int]) -> None:
-        section = await self.volume._load(node)
+    async def _clear_long_slots(self, node: Node[Entry], slots: list[int]) -> None:
+        section = await self.findings.load(node)
         for slot in slots:
-            await self.volume._put(section, slot * SLOT + 12, b"\0")
-            await self.volume._put(section, slot * SLOT + 26, b"\0\0")
+            await self.findings.mender.put(section, slot * SLOT + 12, b"\0")
+            await self.findings.mender.put(section, slot * SLOT + 26, b"\0\0")
 
-    async def _rename(self, parent: Node, entry: Entry, parsed: Parsed, taken: set[str]) -> None:
+    async def _rename(
+        self, parent: Node[Entry], entry: Entry, parsed: Parsed, taken: set[str]
+    ) -> None:
         """Gives an entry a short name that nobody in its directory has, and no long one."""
         if not taken:
             taken.update(fold(name) for e in parsed.entries for name in (e.name, e.short_name))
@@ -361,19 +376,19 @@ class Check:
         taken.add(entry.name)
         await self._write(parent, entry)
 
-    async def _erase(self, parent: Node, entry: Entry) -> None:
+    async def _erase(self, parent: Node[Entry], entry: Entry) -> None:
         await self._free_slots(parent, [(entry.slot, entry.slots)])
 
-    async def _free_slots(self, node: Node, slots: list[tuple[int, int]]) -> None:
-        section = await self.volume._load(node)
+    async def _free_slots(self, node: Node[Entry], slots: list[tuple[int, int]]) -> None:
+        section = await self.findings.load(node)
         for first, count in slots:
             for slot in range(first, first + count):
-                await self.volume._put(section, slot * SLOT, bytes((FREE_SLOT,)))
+                await self.findings.mender.put(section, slot * SLOT, bytes((FREE_SLOT,)))
 
-    async def _write(self, parent: Node, entry: Entry) -> None:
+    async def _write(self, parent: Node[Entry], entry: Entry) -> None:
         """Puts the short entry into its slot."""
-        await self.volume._put(
-            await self.volume._load(parent), (entry.slot + entry.slots - 1) * SLOT, entry.pack()
+        await self.findings.mender.put(
+            await self.findings.load(parent), (entry.slot + entry.slots - 1) * SLOT, entry.pack()
         )
 
     # -- the volume --------------------------------------------------------------------------------
@@ -382,15 +397,13 @@ class Check:
         """All directories from the root on, each through a node that is nobody else's; pages of
         those below the root are let go.
         """
-        volume, g = self.volume, self.volume.geometry
-        root = _node(None, None, "")
+        g = self.format.geometry
+        root = _node(self.format.root(), None, "")
         if not g.root_size:
             runs, damage = await self.chain("/", g.root_cluster)
             if damage:
                 last = runs[-1][0] + runs[-1][1] - 1 if runs else 0
-                await self.say(
-                    "/", damage, volume.table.set(last, volume.table.end_mark) if runs else None
-                )
+                await self.say("/", damage, self.findings.end(last) if runs else None)
                 if not self.repair or not runs:
                     self.findings.unseen = True
                     return
@@ -407,52 +420,54 @@ def _is_dot(entry: Entry, name: str, cluster: int) -> bool:
     return entry.name == name or bool(leads)
 
 
-def _below(parent: Node, entry: Entry) -> str:
+def _below(parent: Node[Entry], entry: Entry) -> str:
     """The path of an entry in a directory; the end of it, where it is longer than a path may be."""
     path = f"{parent.path}/{entry.name}"
     return path if len(path) <= MOST_PATH else f"...{path[-MOST_PATH:]}"
 
 
-def _node(entry: Entry | None, parent: Directory | None, path: str) -> Node:
+def _node(entry: Entry, parent: Directory[Entry] | None, path: str) -> Node[Entry]:
     """A node with an empty parsed form, so that children can name it as their parent."""
     node = Node(entry, parent, path)
-    node.directory = Directory(node, Parsed())
+    node.directory = Directory(node, {})
     return node
 
 
-async def check_volume(volume: Storage, progress: Progress | None, repair: bool) -> list[Problem]:
-    """All problems of a flushed volume, whose mutex the caller holds; with `repair` they are mended
-    in its pages, for the next flush.
+async def check_volume(
+    format: FatFormat, progress: Progress | None, mender: Mender | None
+) -> list[Problem]:
+    """All problems of a flushed volume, whose mutex the caller holds; with a mender they are
+    mended in its pages, for the next flush.
     """
-    findings = Findings(volume, repair)
-    avoid = await _riddles(volume) if repair else set()
-    g, say = volume.geometry, findings.say
-    if volume.was_dirty:
+    findings = Findings(format, mender)
+    avoid = await _riddles(format) if mender is not None else set()
+    g, say = format.geometry, findings.say
+    if format.unclean:
         await say("volume", "was not unmounted: its dirty flag is set", done())
     if g.unreachable or g.doubt:
         await say("volume", f"{g.misfit}: it is mounted read-only, and cannot be mended")
     if g.doubt:
         return findings.problems  # whatever else is found may be other than it looks
     if g.truncated:
-        await say("volume", f"has {g.size} bytes, and the device only {volume.device.size}")
+        await say("volume", f"has {g.size} bytes, and the device only {format.device.size}")
     await check_copies(findings)
     await check_reserved(findings)
     check = Check(findings, progress, avoid)
     await check.tree()
     await check.files.judge()
-    if repair:
+    if mender is not None:
         await findings.settle()
     await check_lost(findings)  # what is freed here is room for copies
-    if repair:
+    if mender is not None:
         await check.files.mend()
         await free_unowned(findings, not findings.unseen)
     await check_fsinfo(findings)
     return findings.problems
 
 
-async def _riddles(volume: Storage) -> set[str]:
+async def _riddles(format: FatFormat) -> set[str]:
     """Directories that share clusters with others."""
-    look = Check(Findings(volume, False), None, set())
+    look = Check(Findings(format, None), None, set())
     await look.tree()
     await look.files.judge()
     return look.owners.riddles

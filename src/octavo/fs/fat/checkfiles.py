@@ -21,11 +21,11 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, NamedTuple
 
+from octavo.fs.fat.books import Run
 from octavo.fs.fat.entry import SLOT, Entry
 from octavo.fs.fat.findings import Findings, done
-from octavo.fs.fat.node import Node
 from octavo.fs.fat.owners import TAIL, behind, first_of, length
-from octavo.fs.fat.table import Run
+from octavo.fs.vfs.node import Node
 from octavo.memory.pagers.region import Mapping
 from octavo.memory.pagers.regionmap import RegionMap
 from octavo.memory.pages.section import VIEW_SIZE, Section
@@ -40,7 +40,7 @@ class Claim(NamedTuple):
     as it goes.
     """
 
-    parent: Node
+    parent: Node[Entry]
     entry: Entry
     path: str
     me: int
@@ -53,8 +53,8 @@ class Files:
 
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
-        self.volume, self.owners = findings.volume, findings.owners
-        self.unit = findings.volume.geometry.cluster
+        self.format, self.owners = findings.format, findings.owners
+        self.unit = findings.format.geometry.cluster
         self.wrong: list[Claim] = []
         self.copies: list[
             tuple[Claim, list[Run], list[Run]]
@@ -62,9 +62,9 @@ class Files:
         self.ends: list[tuple[Claim, int]] = []  # whose chains are to end with which clusters
         self.kept: list[list[Run]] = []  # chains that stay as they are, shared
 
-    async def add(self, parent: Node, entry: Entry, path: str) -> None:
+    async def add(self, parent: Node[Entry], entry: Entry, path: str) -> None:
         """A file is met."""
-        runs, damage = await self.volume.table.follow(entry.cluster) if entry.cluster else ([], "")
+        runs, damage = await self.format.table.follow(entry.cluster) if entry.cluster else ([], "")
         claim = Claim(parent, entry, path, self.owners.add(path), runs, damage)
         if damage or length(runs) != self._needed(entry):
             self.wrong.append(claim)
@@ -74,7 +74,7 @@ class Files:
             await self._share(claim, own, met, runs, wrong=False)
         if (
             runs
-            and max(self.volume.geometry.place(a + n) for a, n in runs) > self.volume.device.size
+            and max(self.format.geometry.place(a + n) for a, n in runs) > self.format.device.size
         ):
             await self.findings.say(path, "has clusters behind the end of the device")
 
@@ -131,8 +131,8 @@ class Files:
         """Puts an entry into its directory's pages, with another first cluster and size."""
         claim.entry.cluster, claim.entry.size = cluster, size
         entry = claim.entry
-        section = await self.volume._load(claim.parent)
-        await self.volume._put(section, (entry.slot + entry.slots - 1) * SLOT, entry.pack())
+        section = await self.findings.load(claim.parent)
+        await self.findings.mender.put(section, (entry.slot + entry.slots - 1) * SLOT, entry.pack())
 
     # -- copies ------------------------------------------------------------------------------------
 
@@ -165,7 +165,7 @@ class Files:
             await self.findings.left(claim.path, UNSEEN)
         for claim, cluster in self.ends:
             if cluster:
-                await self.volume.table.set(cluster, self.volume.table.end_mark)
+                await self.findings.end(cluster)
             self.owners.cut_off(claim.runs)
 
     def _is_kept(self, cluster: int) -> bool:
@@ -179,7 +179,7 @@ class Files:
         """Clusters with the contents of a chain, none without room."""
         size = min(claim.entry.size, length(runs) * self.unit)
         try:
-            made = await self.volume.table.allocate(-(-size // self.unit)) if size else []
+            made = await self.findings.allocate(-(-size // self.unit)) if size else []
         except StatusError as error:
             if error.status != Status.DISK_FULL:
                 raise
@@ -190,13 +190,13 @@ class Files:
 
     async def _copy_bytes(self, old: list[Run], new: list[Run], size: int) -> None:
         """Copies `size` bytes from the clusters of one chain into those of another."""
-        volume, sections = self.volume, []
+        format, sections = self.format, []
         for runs, known in ((old, size), (new, 0)):
             regions = RegionMap(self.unit)
             for first, count in runs:
-                regions.append(volume.geometry.place(first), count)
-            sections.append(Section(volume.name, volume.pager, Mapping(regions), known))
-        cache = volume.cache
+                regions.append(format.geometry.place(first), count)
+            sections.append(Section(format.name, format.pager, Mapping(regions), known))
+        cache = format.cache
         try:
             for at in range(0, size, VIEW_SIZE):
                 await cache.copy_write(

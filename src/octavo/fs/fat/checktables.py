@@ -10,7 +10,7 @@ import struct
 
 import numpy as np
 
-from octavo.fs.fat.core import FSINFO_LEAD, FSINFO_MIDDLE, UNKNOWN
+from octavo.fs.fat.bpb import FSINFO_LEAD, FSINFO_MIDDLE, UNKNOWN
 from octavo.fs.fat.findings import Findings, done
 from octavo.machine.abi import PAGE_SIZE
 from octavo.memory.pagers.region import RegionPager, whole_device
@@ -23,18 +23,18 @@ MEDIA_OFFSET = 21  # in the boot sector
 
 async def check_copies(check: Findings) -> None:
     """All copies of the FAT say the same."""
-    volume, g = check.volume, check.volume.geometry
+    format, g = check.format, check.format.geometry
     if not g.mirrored or g.fats < 2:
         return
     section = Section(
-        volume.name, RegionPager(volume.device), whole_device(volume.device), volume.device.size
+        format.name, RegionPager(format.device), whole_device(format.device), format.device.size
     )
     try:
         for copy in range(1, g.fats):
             for at in range(0, g.fat_size, VIEW_SIZE):
                 length = min(VIEW_SIZE, g.fat_size - at)
-                first = await volume.cache.copy_read(section, g.fat_offset + at, length)
-                other = await volume.cache.copy_read(
+                first = await format.cache.copy_read(section, g.fat_offset + at, length)
+                other = await format.cache.copy_read(
                     section, g.fat_offset + copy * g.fat_size + at, length
                 )
                 if first != other:
@@ -45,28 +45,28 @@ async def check_copies(check: Findings) -> None:
     except StatusError as error:
         await check.say("volume", error.text)
     finally:
-        await volume.cache.drop(section)
+        await format.cache.drop(section)
 
 
 async def check_reserved(check: Findings) -> None:
     """The two entries before the first cluster's: the media byte under ones, and an end of
     chain.
     """
-    volume, table = check.volume, check.volume.table
-    media = volume.cache.ram.bytes[await volume.cache.address(volume.section, MEDIA_OFFSET)]
+    format, table = check.format, check.format.table
+    media = format.cache.ram.bytes[await format.cache.address(format.section, MEDIA_OFFSET)]
     for number, right in ((0, table.mask & ~0xFF | media), (1, table.end_mark)):
         value = await table.get(number)
         if value < right & ~0xF:  # Windows clears a high bit of entry 1 while it has the volume
             what = f"entry {number} of the FAT is {value:#x} instead of {right:#x}"
-            await check.say("volume", what, table.set(number, right))
+            await check.say("volume", what, check.set(number, right))
 
 
 async def _copy_fat(check: Findings) -> None:
     """Has all of the FAT written, which goes to each copy."""
-    volume = check.volume
-    for at in range(volume.table.offset // PAGE_SIZE * PAGE_SIZE, volume.section.size, PAGE_SIZE):
-        await volume.cache.address(volume.section, at)
-        volume.cache.mark(volume.section, at)
+    format = check.format
+    for at in range(format.table.offset // PAGE_SIZE * PAGE_SIZE, format.section.size, PAGE_SIZE):
+        await format.cache.address(format.section, at)
+        format.cache.mark(format.section, at)
 
 
 async def check_lost(check: Findings) -> None:
@@ -82,38 +82,38 @@ async def free_unowned(check: Findings, mend: bool) -> int:
     """Counts the clusters in use that nobody owns, and those that are free; with `mend`, frees the
     former.
     """
-    table, cluster, lost, free = check.volume.table, 2, 0, 0
+    table, cluster, lost, free = check.format.table, 2, 0, 0
     while cluster < table.limit:
-        values = await table._values(cluster, 4096)
+        values = await table.values(cluster, 4096)
         used = (values != 0) & (values != table.bad)
         stray = np.flatnonzero(used & (check.owners.by[cluster : cluster + len(values)] == 0))
         if mend and len(stray):
-            await check.volume._modify()
-            await table.free([(cluster + int(i), 1) for i in stray])
+            await check.mender.begin()
+            await check.free([cluster + int(i) for i in stray])
         lost += len(stray)
         free += int(np.count_nonzero(values == 0)) + (len(stray) if mend else 0)
         cluster += len(values)
-    table.free_count = free
+    table.books.free_count = free
     return lost
 
 
 async def check_fsinfo(check: Findings) -> None:
     """The FSInfo sector has its signatures and the right count."""
-    volume, g = check.volume, check.volume.geometry
+    format, g = check.format, check.format.geometry
     if not g.fsinfo_offset:
         return
-    data = await volume.cache.copy_read(volume.section, g.fsinfo_offset, 512)
+    data = await format.cache.copy_read(format.section, g.fsinfo_offset, 512)
     lead, middle = struct.unpack_from("<I", data)[0], struct.unpack_from("<I", data, 484)[0]
     free = struct.unpack_from("<I", data, 488)[0]
     if lead != FSINFO_LEAD or middle != FSINFO_MIDDLE:
         await check.say("volume", "the FSInfo sector has no signature", _sign_fsinfo(check))
-    elif free not in (volume.table.free_count, UNKNOWN):
-        what = f"FSInfo counts {free} free clusters, and there are {volume.table.free_count}"
-        await check.say("volume", what, volume._write_fsinfo())
+    elif free not in (format.table.books.free_count, UNKNOWN):
+        what = f"FSInfo counts {free} free clusters, and there are {format.table.books.free_count}"
+        await check.say("volume", what, check.summarize())
 
 
 async def _sign_fsinfo(check: Findings) -> None:
-    section, at = check.volume.section, check.volume.geometry.fsinfo_offset
+    section, at = check.format.section, check.format.geometry.fsinfo_offset
     blank = struct.pack("<I480xI8x12xI", FSINFO_LEAD, FSINFO_MIDDLE, 0xAA550000)
-    await check.volume._put(section, at, blank)
-    await check.volume._write_fsinfo()
+    await check.mender.put(section, at, blank)
+    await check.summarize()

@@ -19,10 +19,14 @@ import struct
 from codecs import utf_16_le_decode
 from datetime import datetime
 from time import struct_time
+from typing import TYPE_CHECKING
 
 from octavo.arguments import named, shown
 from octavo.fs.fat.names import CODE_PAGE, ILLEGAL, checksum, shown_short
 from octavo.status import Status, StatusError
+
+if TYPE_CHECKING:
+    from octavo.fs.vfs.node import Node
 
 READ_ONLY, HIDDEN, SYSTEM, VOLUME_LABEL, DIRECTORY, ARCHIVE = 1, 2, 4, 8, 16, 32
 LETTERS = {"r": READ_ONLY, "h": HIDDEN, "s": SYSTEM, "d": DIRECTORY, "a": ARCHIVE}
@@ -62,7 +66,7 @@ class Entry:
     slot: int  # index of its first slot in the directory, long name included
     slots: int
     codepage: str  # of its short name
-    node: object  # the volume's Node while it has one
+    node: Node[Entry] | None  # the volume's, while it has one
 
     @property
     def number(self) -> int:
@@ -320,13 +324,18 @@ def parse_directory(data: bytes, wide: bool, codepage: str = CODE_PAGE) -> Parse
             parsed.labels.append(entry)
         else:
             entries.append(entry)
-    names = [entry.name for entry in entries]
-    if names[:2] == _DOTS and entries[1].slot == 1:
-        del names[:2]  # as every subdirectory has them
-    if ILLEGAL.search("".join(names)) or not all(names) or "." in names or ".." in names:
+    if _has_illegal(entries):
         _clean(parsed)
     parsed.free += parsed.strays
     return parsed
+
+
+def _has_illegal(entries: list[Entry]) -> bool:
+    """Whether one of the names cannot be."""
+    names = [entry.name for entry in entries]
+    if names[:2] == _DOTS and entries[1].slot == 1:
+        del names[:2]  # as every subdirectory has them
+    return bool(ILLEGAL.search("".join(names)) or not all(names) or "." in names or ".." in names)
 
 
 def _clean(parsed: Parsed) -> None:

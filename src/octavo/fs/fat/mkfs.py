@@ -21,10 +21,11 @@ from octavo.fs.fat.bpb import (
     ENTRY_BYTES,
     FAT12_CLUSTERS,
     FAT16_CLUSTERS,
+    FSINFO_LEAD,
+    FSINFO_MIDDLE,
     MAX_CLUSTERS,
     MAX_SECTORS_PER_CLUSTER,
 )
-from octavo.fs.fat.core import FSINFO_LEAD, FSINFO_MIDDLE
 from octavo.fs.fat.entry import VOLUME_LABEL, new_entry, to_dos
 from octavo.fs.fat.names import ILLEGAL
 from octavo.memory.pagers.region import RegionPager, whole_device

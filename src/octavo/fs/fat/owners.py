@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from octavo.fs.fat.table import Run
+from octavo.fs.fat.books import Run
 
 TAIL = 1  # a number for clusters behind the ends of files: nobody's, and still linked to a chain
 

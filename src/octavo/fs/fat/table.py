@@ -1,5 +1,5 @@
-"""The file allocation table: chains of clusters, read and changed in the pages of the volume's
-section.
+"""The file allocation table: chains of clusters, read in the pages of the volume's section, and the
+edits that change them.
 
 Entry n says what follows cluster n: 0 free, 2.. the next cluster, the top values end of chain or
 bad. FAT12 packs two entries into three bytes, FAT16 has 16 bits, FAT32 has 28 bits under 4 that are
@@ -9,33 +9,34 @@ Nothing of the FAT is copied out of its pages, but for the free runs of the one 
 is at. Long stretches are handled a page at a time with NumPy, short ones entry by entry (a NumPy
 call costs as much as ten entries).
 
-Two kinds of change wait outside the pages until the volume says that their time on the medium has
-come: a chain on the medium is joined to what was appended to it only when that is there (`joins`),
-and cut only when its entry is shorter (`cuts`). `chain` sees both as done.
+Nothing is changed here: methods that plan note edits in a change. Three kinds of change wait until
+their phase on the medium has come: a chain there is joined to what was appended to it only when
+that is there, cut only when its entry is shorter, and what was cut off is free only then. They are
+in the `books`; `chain` sees the first two as done.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-from contextlib import suppress
+from array import array
+from bisect import bisect_left
 
 import numpy as np
 import numpy.typing as npt
 
 from octavo.cache.manager import CacheManager
+from octavo.fs.fat.books import Books, FatChange, Run
 from octavo.fs.fat.bpb import Geometry
-from octavo.machine.abi import PAGE_SIZE
+from octavo.fs.vfs.edits import MOST_HELD
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.pages.section import Section
 from octavo.printing import counted
 from octavo.status import Status, StatusError
 from octavo.threads.wait import marks, preemption_point
 
-Run = tuple[int, int]  # (first cluster, number of clusters)
-
 LONG_RUN = 16
+MOST_DUE = 256  # joins, cuts or runs to free in one change
+HIGH = 0xF0000000  # bits of an entry of FAT32 that are kept
 PAGE_CLUSTER = 16  # pages of the FAT that a fault reads at most
-MOST_TAILS = 256
 
 
 class FatTable:
@@ -55,15 +56,11 @@ class FatTable:
         self.end_mark = self.mask
         self.least_end = self.mask - 7
         self.bad = self.mask - 8
-        self.free_count = -1  # not known
+        self.books = Books()
         self.cursor = 2  # where to look for free clusters next
         self._free: list[
             Run
         ] = []  # free runs before the cursor that were seen and not taken yet, ascending
-        self.begun: list[Run] = []  # clusters of an allocation that failed, some of them chained
-        self.joins: dict[int, int] = {}  # last cluster of a chain -> first of what follows
-        self.cuts: set[int] = set()  # clusters that are to be the last of their chains
-        self.tails: set[int] = set()  # last clusters of chains that nothing on the medium points to
 
     # -- single entries ----------------------------------------------------------------------------
 
@@ -89,37 +86,36 @@ class FatTable:
         ram = self.cache.ram
         return ram.half[address >> 1] if self.bits == 16 else ram.word[address >> 2] & 0x0FFFFFFF
 
-    async def set(self, cluster: int, value: int) -> None:
-        """Changes one entry."""
+    async def plan(self, change: FatChange, cluster: int, value: int) -> None:
+        """Plans one entry."""
         assert 0 <= cluster < self.limit
         if self.bits == 12:
-            await self._set_packed(cluster, value)
+            await self._plan_half(change, cluster, value)
             return
-        ram, cache = self.cache.ram, self.cache
         at = self.offset + cluster * (self.bits >> 3)
-        address = await self._address(at)
         if self.bits == 16:
-            ram.half[address >> 1] = value
+            change.edit(self.section, at, value.to_bytes(2, "little"))
         else:
-            ram.word[address >> 2] = ram.word[address >> 2] & 0xF0000000 | value
-        cache.mark(self.section, at)
+            old = self.cache.ram.word[await self._address(at) >> 2]
+            change.edit(self.section, at, (old & HIGH | value).to_bytes(4, "little"))
 
-    async def _set_packed(self, cluster: int, value: int) -> None:
-        """Changes an entry of FAT12. Nothing waits between its bytes, though they may lie in two
-        pages: half of a change must not go out.
+    async def _plan_half(self, change: FatChange, cluster: int, value: int) -> None:
+        """Plans one entry of FAT12, which shares a byte with its neighbour: with what the change
+        has put there before.
         """
-        at, cache, data = self.offset + cluster * 3 // 2, self.cache, self.cache.ram.bytes
-        low = high = -1
-        while low < 0 or high < 0:  # the first page may go while the second comes
-            await self._address(at)
-            await self._address(at + 1)
-            low, high = (cache.try_address(self.section, at + i) for i in (0, 1))
+        if change.halves is None:
+            change.halves = {}
+        at, halves = self.offset + cluster * 3 // 2, change.halves
+        old = [halves.get(i, -1) for i in (at, at + 1)]
+        for i in (0, 1):
+            if old[i] < 0:
+                old[i] = self.cache.ram.bytes[await self._address(at + i)]
         if cluster & 1:
-            data[low], data[high] = data[low] & 0x0F | value << 4 & 0xF0, value >> 4
+            new = old[0] & 0x0F | value << 4 & 0xF0, value >> 4
         else:
-            data[low], data[high] = value & 0xFF, data[high] & 0xF0 | value >> 8
-        cache.mark(self.section, at)
-        cache.mark(self.section, at + 1)
+            new = value & 0xFF, old[1] & 0xF0 | value >> 8
+        halves[at], halves[at + 1] = new
+        change.edit(self.section, at, bytes(new))
 
     async def _address(self, at: int) -> int:
         if marks.on:
@@ -139,15 +135,25 @@ class FatTable:
         data = self.cache.ram.array[address : address + count * width]
         return data.view(np.uint16) if width == 2 else data.view(np.uint32)
 
-    async def _values(self, cluster: int, most: int) -> npt.NDArray[np.uint32]:
+    async def values(self, cluster: int, most: int) -> npt.NDArray[np.uint32]:
         """The entries from `cluster` on, at most `most` and not beyond what one page holds, as a
         copy without reserved bits.
         """
         if self.bits == 12:
-            stop = min(self.limit, cluster + min(most, PAGE_SIZE * 2 // 3))
-            return np.array([await self.get(c) for c in range(cluster, stop)], np.uint32)
+            return await self._values12(cluster, min(most, self.limit - cluster, PAGE_SIZE // 2))
         window = (await self._window(cluster))[:most]
         return window.astype(np.uint32) & np.uint32(self.mask)
+
+    async def _values12(self, cluster: int, count: int) -> npt.NDArray[np.uint32]:
+        """As `values`, for FAT12: three bytes are two entries."""
+        first, end = cluster & ~1, cluster + count + 1 & ~1
+        at, size = self.offset + first * 3 // 2, (end - first) * 3 // 2
+        data = await self.cache.copy_read(self.section, at, size)
+        low, middle, high = np.frombuffer(data.ljust(size, b"\0"), np.uint8).reshape(-1, 3).T
+        out = np.empty(end - first, np.uint32)
+        out[::2] = low | (middle & 0x0F).astype(np.uint32) << 8
+        out[1::2] = middle >> 4 | high.astype(np.uint32) << 4
+        return out[cluster - first : cluster - first + count]
 
     # -- chains ------------------------------------------------------------------------------------
 
@@ -194,9 +200,9 @@ class FatTable:
             if len(runs) == next_mark:
                 mark, next_mark = start, 2 * next_mark
             if following >= self.least_end:
-                following = self.joins.get(cluster, 0)
+                following = self.books.joins.get(cluster, 0)
                 if not following:
-                    return (self._until_cut(runs) if self.cuts else runs), ""
+                    return (self._until_cut(runs) if self.books.cuts else runs), ""
             if following == self.bad or not following:
                 runs[-1] = (start, cluster - start)
                 return (
@@ -209,7 +215,7 @@ class FatTable:
     async def _follow(self, cluster: int) -> int:
         """The last cluster of the contiguous chain that `cluster` is in."""
         while True:
-            values = await self._values(cluster, PAGE_SIZE)
+            values = await self.values(cluster, PAGE_SIZE)
             breaks = np.flatnonzero(
                 values != np.arange(cluster + 1, cluster + 1 + len(values), dtype=np.uint32)
             )
@@ -221,112 +227,97 @@ class FatTable:
 
     # -- allocation --------------------------------------------------------------------------------
 
-    async def allocate(self, count: int, after: int = 0) -> list[Run]:
-        """Takes `count` free clusters, chained and ended, appended to the chain that ends at
-        `after` (0: a new one).
+    async def allocate(self, change: FatChange, count: int, after: int = 0) -> None:
+        """Plans `count` free clusters, chained and ended, behind the chain that ends at `after` (0:
+        a new one).
 
-        StatusError DISK_FULL when there are not so many; nothing is changed by a call that fails.
+        StatusError DISK_FULL when there are not so many.
         """
-        await self.undo()
-        runs = await self._find(count)
-        try:
-            for i in range(len(runs) - 1, -1, -1):
-                used = await self._write_run(
-                    runs[i], runs[i + 1][0] if i + 1 < len(runs) else self.end_mark
-                )
-                assert not used, f"{used} clusters of {runs[i]} were in use already"
-            await self.link(after, runs)
-        except StatusError as error:
-            self.begun = runs
-            with suppress(
-                StatusError
-                # where that fails, too, nothing is allocated and nothing flushed before it can be
-                # done
-            ):
-                await self.undo()
-            raise error from None
-        if self.free_count >= 0:
-            self.free_count -= count
-        return runs
+        assert not change.taken and after not in self.books.cuts
+        runs = change.taken = await self._find(count)
+        if count == 1 and self.bits != 12:
+            await self._plan_one(change, runs[0][0])
+        else:
+            await self._plan_runs(change, runs)
+        change.after = after
+        if after in self.books.tails:
+            before = len(change.edits)
+            await self.plan(change, after, runs[0][0])
+            change.last = change.edits[before:]
+            del change.edits[before:]
 
-    async def link(self, after: int, runs: list[Run]) -> None:
-        """Appends a chain that nothing points to yet to the one that ends at `after` (0: to
-        none).
-        """
-        assert after not in self.cuts
-        if after in self.tails:
-            await self.set(after, runs[0][0])
-            self.tails.discard(after)
-        elif after:
-            self.joins[after] = runs[0][0]
-        if len(self.tails) >= MOST_TAILS:
-            self.tails.clear()
-        self.tails.add(runs[-1][0] + runs[-1][1] - 1)
+    async def _plan_one(self, change: FatChange, cluster: int) -> None:
+        """Plans a chain of one cluster, as most files are (FAT16, FAT32)."""
+        width = self.bits >> 3
+        at = self.offset + cluster * width
+        address = await self._address(at)
+        ram = self.cache.ram
+        old = ram.half[address >> 1] if width == 2 else ram.word[address >> 2]
+        assert not old & self.mask, f"cluster {cluster} is in use"
+        change.edits.append((self.section, at, (old | self.end_mark).to_bytes(width, "little")))
+        change.pieces = [(cluster, 1)]
 
-    async def undo(self) -> None:
-        """Frees what an allocation that failed had begun to chain; StatusError when that cannot be
-        done yet.
-        """
-        await self._free_from(self.begun, counted=False)  # they were never counted as taken
+    async def _plan_runs(self, change: FatChange, runs: list[Run]) -> None:
+        """Plans that runs are chained, the last of them ended."""
+        pieces: list[Run] = []
+        change.pieces = pieces
+        for i in range(len(runs) - 1, -1, -1):
+            last = runs[i + 1][0] if i + 1 < len(runs) else self.end_mark
+            await self._plan_run(change, runs[i], last, pieces)
 
-    async def free(self, runs: list[Run]) -> None:
-        """Frees clusters and takes them out of the list, which has the rest when a StatusError
-        comes.
+    async def next_joins(self, change: FatChange) -> None:
+        """Plans some of the joins: all that they point to is on the medium."""
+        self.books.tails.clear()
+        change.joined = [c for c, _ in zip(self.books.joins, range(MOST_DUE), strict=False)]
+        for cluster in change.joined:
+            await self.plan(change, cluster, self.books.joins[cluster])
+
+    async def next_cuts(self, change: FatChange) -> None:
+        """Plans some of the cuts: no entry on the medium claims what is behind them."""
+        change.cut = [c for c, _ in zip(self.books.cuts, range(MOST_DUE), strict=False)]
+        for cluster in change.cut:
+            await self.plan(change, cluster, self.end_mark)
+
+    async def next_frees(self, change: FatChange) -> None:
+        """Plans that some of the clusters that wait are free.
 
         Those that are free already (of a chain that another file shares) count once.
         """
-        self.tails.clear()
-        await self._free_from(runs, self.free_count >= 0)
-
-    async def _free_from(self, runs: list[Run], counted: bool) -> None:
-        """Frees the clusters of a list, which always has those that are left."""
-        while runs:
-            first, count = runs[-1]
-            if self.bits == 12:
-                done, in_use = 1, int(await self.get(first) != 0)
-                await self.set(first, 0)
-            else:
-                done, in_use = await self._write_part(first, count, 0, free=True)
-            self.free_count += in_use if counted else 0
+        self.books.tails.clear()
+        left = _merged(self.books.frees)
+        pages: set[int] = (
+            set()
+        )  # no more than are put at once: what is free is not to be here still
+        while left and len(change.edits) < MOST_DUE:
+            first, count = left[-1]
+            pages.add(self.offset + first * self.bits // 8 >> PAGE_SHIFT)
+            if len(pages) > MOST_HELD:
+                break
+            done = await self._plan_free(change, first, count)
+            left.pop()
             if done < count:
-                runs[-1] = (first + done, count - done)
-            else:
-                runs.pop()
+                left.append((first + done, count - done))
+        change.left = left
 
-    def end_at(self, cluster: int) -> None:
-        """Makes a cluster the last of its chain, in the pages when `cut` is called."""
-        if self.joins.pop(cluster, None) is None:
-            self.cuts.add(cluster)
-
-    def forget(self, runs: Sequence[Run]) -> None:
-        """Drops what waits for clusters that are to be freed."""
-        self.tails.clear()
-        if not (self.joins or self.cuts):
-            return
-        ordered = sorted(runs)
-        firsts = [first for first, _ in ordered]
-        for cluster in (*self.joins, *self.cuts):
-            i = bisect_right(firsts, cluster) - 1
-            if i >= 0 and cluster < sum(ordered[i]):
-                self.joins.pop(cluster, None)
-                self.cuts.discard(cluster)
-
-    async def join(self) -> None:
-        """Writes the joins into the pages: all that they point to is on the medium."""
-        self.tails.clear()
-        for cluster, following in list(self.joins.items()):
-            await self.set(cluster, following)
-            del self.joins[cluster]
-
-    async def cut(self) -> None:
-        """Writes the cuts into the pages: no entry on the medium claims what is behind them."""
-        for cluster in list(self.cuts):
-            await self.set(cluster, self.end_mark)
-            self.cuts.discard(cluster)
+    async def _plan_free(self, change: FatChange, first: int, count: int) -> int:
+        """Plans that clusters of one page are free, as many as there are; returns how many."""
+        if self.bits == 12:
+            change.freed += await self.get(first) != 0
+            await self.plan(change, first, 0)
+            return 1
+        at, n = self._span(first, count)
+        old = await self._entries(at, n)
+        if self.bits == 16 or max(old) <= self.mask:
+            change.freed += n - old.count(0)
+            change.edit(self.section, at, bytes(n * (self.bits >> 3)))
+        else:
+            change.freed += sum(value & self.mask != 0 for value in old)
+            change.edit(self.section, at, array("I", [v & HIGH for v in old]).tobytes())
+        return n
 
     def _until_cut(self, runs: list[Run]) -> list[Run]:
         """The part of a chain up to the first cut in it."""
-        cuts = sorted(self.cuts)
+        cuts = sorted(self.books.cuts)
         for i, (first, count) in enumerate(runs):
             at = bisect_left(cuts, first)
             if at < len(cuts) and cuts[at] < first + count:
@@ -340,8 +331,8 @@ class FatTable:
         No cluster is met twice: a search that what is left of the last window cannot satisfy begins
         again at that rest.
         """
-        if 0 <= self.free_count < count:
-            raise self._full(count - self.free_count)
+        if 0 <= self.books.free_count < count:
+            raise self.full(count - self.books.free_count)
         out: list[Run] = []
         left, unseen = count, self.limit - 2
         while left:
@@ -349,8 +340,8 @@ class FatTable:
                 if out and unseen == self.limit - 2:
                     self.cursor, out, left = out[0][0], [], count
                 if not unseen:
-                    self.free_count = count - left  # each entry was looked at once
-                    raise self._full(left)
+                    self.books.free_count = count - left  # each entry was looked at once
+                    raise self.full(left)
                 unseen -= await self._scan(unseen)
                 continue
             first, size = self._free[0]
@@ -366,7 +357,8 @@ class FatTable:
             left -= taken
         return out
 
-    def _full(self, missing: int) -> StatusError:
+    def full(self, missing: int) -> StatusError:
+        """The error of a volume that has so many clusters less than are needed."""
         return StatusError(
             Status.DISK_FULL,
             f"{self.section.name}: the volume is full: "
@@ -379,7 +371,7 @@ class FatTable:
         """
         if self.cursor >= self.limit:
             self.cursor = 2
-        values = await self._values(self.cursor, min(most, PAGE_SIZE))
+        values = await self.values(self.cursor, min(most, PAGE_SIZE))
         edges = np.flatnonzero(
             np.diff(np.concatenate(([False], values == 0, [False])).astype(np.int8))
         )
@@ -391,60 +383,63 @@ class FatTable:
         self.cursor += len(values)
         return len(values)
 
-    async def _write_run(self, run: Run, last: int) -> int:
-        """Chains a run and gives its last cluster the entry `last`; returns how many were in
-        use.
+    async def _plan_run(self, change: FatChange, run: Run, last: int, pieces: list[Run]) -> None:
+        """Plans that a run is chained, and its last cluster has the entry `last`; adds what each
+        edit chains to `pieces`.
         """
         first, count = run
-        used = done = 0
-        while done < count and self.bits != 12:
-            n, in_use = await self._write_part(first + done, count - done, last, free=False)
-            done, used = done + n, used + in_use
-        for cluster in range(first + done, first + count):
-            used += await self.get(cluster) != 0
-            await self.set(cluster, cluster + 1 if cluster < first + count - 1 else last)
-        return used
+        if self.bits == 12:
+            assert not np.any(await self.values(first, count)), f"clusters of {run} are in use"
+            for cluster in range(first, first + count):
+                following = cluster + 1 if cluster < first + count - 1 else last
+                await self.plan(change, cluster, following)
+            return
+        kind = "H" if self.bits == 16 else "I"
+        while count:
+            at, n = self._span(first, count)
+            values = array(kind, range(first + 1, first + 1 + n))
+            if n == count:
+                values[-1] = last
+            old = await self._entries(at, n)
+            if any(old):
+                assert not any(v & self.mask for v in old), f"clusters of {run} are in use"
+                values = array(kind, [v | o for v, o in zip(values, old, strict=True)])
+            change.edit(self.section, at, values.tobytes())
+            pieces.append((first, n))
+            first, count = first + n, count - n
 
-    async def _write_part(self, first: int, count: int, last: int, free: bool) -> tuple[int, int]:
-        """Chains a run, or sets it to 0, as far as the page of `first` goes (FAT16, FAT32):
-        (entries written, those in use before).
-        """
+    def _span(self, first: int, count: int) -> tuple[int, int]:
+        """Where the entries from `first` on are, and how many of `count` one page has."""
         width = self.bits >> 3
         at = self.offset + first * width
+        return at, min(count, (PAGE_SIZE - (at & PAGE_SIZE - 1)) // width)
+
+    async def _entries(self, at: int, count: int) -> list[int]:
+        """Raw entries of one page (FAT16, FAT32)."""
         address = await self._address(at)
-        n = min(count, (PAGE_SIZE - (address & PAGE_SIZE - 1)) // width)
-        used = 0
-        if n < LONG_RUN:
-            entries = self.cache.ram.half if width == 2 else self.cache.ram.word
-            start, kept = address // width, 0 if width == 2 else 0xF0000000
-            for i in range(n):
-                value = 0 if free else first + i + 1 if i < count - 1 else last
-                old = entries[start + i]
-                used += old & self.mask != 0
-                entries[start + i] = old & kept | value
-        else:
-            window = (await self._window(first))[:n]
-            used = int(np.count_nonzero(window & window.dtype.type(self.mask)))
-            values = (
-                np.zeros(n, window.dtype)
-                if free
-                else np.arange(first + 1, first + 1 + n).astype(window.dtype)
-            )
-            if not free and n == count:
-                values[-1] = last
-            window[:] = (
-                values if width == 2 else np.bitwise_or(window & np.uint32(0xF0000000), values)
-            )
-        self.cache.mark(self.section, at)
-        return n, used
+        ram = self.cache.ram
+        entries, first = (ram.half, address >> 1) if self.bits == 16 else (ram.word, address >> 2)
+        return entries[first : first + count].tolist()
 
     async def count_free(self) -> int:
         """The number of free clusters, counted once and kept from then on."""
-        if self.free_count < 0:
+        if self.books.free_count < 0:
             total, cluster = 0, 2
             while cluster < self.limit:
-                values = await self._values(cluster, PAGE_SIZE)
+                values = await self.values(cluster, PAGE_SIZE)
                 total += int(np.count_nonzero(values == 0))
                 cluster += len(values)
-            self.free_count = total
-        return self.free_count
+            self.books.free_count = total
+        return self.books.free_count
+
+
+def _merged(runs: list[Run]) -> list[Run]:
+    """The clusters of all runs, each once, as runs in order."""
+    out: list[Run] = []
+    for first, count in sorted(runs):
+        if out and first <= out[-1][0] + out[-1][1]:
+            start, size = out[-1]
+            out[-1] = (start, max(size, first + count - start))
+        else:
+            out.append((first, count))
+    return out

@@ -1,35 +1,53 @@
 """An open file: bytes at offsets, through the cache.
 
-Reading needs no lock.
+Reading needs no lock; writing, growing and shrinking hold the volume's mutex, so that no write goes
+beyond an end that another thread has just set. What lies between the old end and a write beyond it
+is filled with zeros.
 """
 
 from __future__ import annotations
 
 from typing import Generic
 
-from octavo.arguments import invalid, room, shown
+from octavo.arguments import invalid, octets, room, shown, whole
 from octavo.cache.readahead import ReadAhead
 from octavo.fs.vfs.node import E, Node
+from octavo.fs.vfs.room import Room
 from octavo.fs.vfs.store import Store
-from octavo.memory.pages.section import Section
+from octavo.memory.pages.section import VIEW_SIZE, Section
 from octavo.status import Status, StatusError
+
+ZEROS = bytes(VIEW_SIZE)
 
 
 class OpenedFile(Generic[E]):
-    """A file opened for reading, and for writing with `write`. Methods raise FILE_CLOSED after
-    `close`.
+    """A file opened for reading, and for writing with `write`. `room` is None on a volume that can
+    only be read. Methods raise FILE_CLOSED after `close`.
     """
 
-    __slots__ = ("path", "_store", "_node", "_section", "_write", "_history")
+    __slots__ = (
+        "path",
+        "_store",
+        "_node",
+        "_section",
+        "_room",
+        "_write",
+        "_history",
+        "_changed",
+        "_modified",
+    )
 
-    def __init__(self, store: Store[E], node: Node[E], write: bool) -> None:
+    def __init__(self, store: Store[E], node: Node[E], room: Room[E] | None, write: bool) -> None:
         assert node.section is not None
         self.path = node.path
         self._store = store
         self._node = node
         self._section: Section | None = node.section
+        self._room = room
         self._write = write
         self._history = ReadAhead()
+        self._changed = False
+        self._modified: float | None = None
 
     @property
     def size(self) -> int:
@@ -50,12 +68,31 @@ class OpenedFile(Generic[E]):
         """The same file, opened once more."""
         self._open()
         self._node.opens += 1
-        return OpenedFile(self._store, self._node, self._write)
+        return OpenedFile(self._store, self._node, self._room, self._write)
+
+    async def prepare_mapping(self) -> None:
+        """Says that the file will be changed through views: the volume is marked as in use, the
+        file gets the time when it is closed.
+        """
+        room = self._for_writing()
+        async with self._store.mutex:
+            await room.writer.begin()
+        self._changed = True
 
     def _open(self) -> Section:
         if self._section is None:
             raise StatusError(Status.FILE_CLOSED, f"{self.path}: the file is closed")
         return self._section
+
+    def _for_writing(self) -> Room[E]:
+        self._open()
+        if not self._write or self._room is None:
+            raise StatusError(Status.ACCESS_DENIED, f"{self.path}: is opened for reading only")
+        if self._store.device.closed:
+            raise StatusError(
+                Status.FILE_CLOSED, f"{self.path}: its volume was unmounted, and the file given up"
+            )
+        return self._room
 
     def _no_bytes(self, offset: object, length: object) -> StatusError:
         return invalid(
@@ -85,37 +122,137 @@ class OpenedFile(Generic[E]):
             raise self._no_bytes(offset, len(room(buffer, f"{self.path}: where bytes are read to")))
         return await self._store.cache.copy_read_into(self._open(), offset, buffer, self._history)
 
-    async def prepare_mapping(self) -> None:
-        """Says that the file will be changed through views."""
-        self._for_writing()
-
-    def _for_writing(self) -> None:
-        self._open()
-        raise StatusError(Status.ACCESS_DENIED, f"{self.path}: is opened for reading only")
-
     async def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Writes all of `data` at `offset`."""
-        self._for_writing()
+        """Writes all of `data` at `offset`; StatusError DISK_FULL, FILE_TOO_LARGE or
+        INVALID_PARAMETER before anything is changed.
+        """
+        room = self._for_writing()
+        if not isinstance(data, bytes | memoryview):
+            data = octets(data, f"{self.path}: what is written")
+        if type(offset) is not int or offset < 0:
+            raise self._no_bytes(offset, len(data))
+        if not len(data):
+            return
+        end = offset + len(data)
+        store = self._store
+        if end > room.planner.most_bytes:
+            raise room.too_large(self.path)
+        async with store.mutex:
+            self._for_writing()  # it may have been closed meanwhile, or cut
+            section = self._section
+            assert section is not None
+            await room.writer.begin()
+            if end <= section.size:
+                self._changed = True
+                await store.cache.copy_write(section, offset, data)
+                return
+            await room.grow(self._node, end)
+            try:
+                await self._fill(section, offset)
+                await store.cache.copy_write(section, offset, data)
+            finally:
+                self._changed = True
+                self._note_size(room, section.size)
+
+    async def _fill(self, section: Section, end: int) -> None:
+        """Zeros from the file's end to `end`."""
+        while section.size < end:
+            await self._store.cache.copy_write(section, section.size, ZEROS[: end - section.size])
+
+    def _note_size(self, room: Room[E], size: int) -> None:
+        room.planner.set_size(self._node.entry, size)
+        room.writer.mark_stale(self._node)
 
     async def truncate(self, size: int) -> None:
-        """Makes the file `size` bytes long."""
-        self._for_writing()
+        """Makes the file `size` bytes long; what is added is zero."""
+        await self._resize(size, shrink=True)
 
     async def grow(self, size: int) -> None:
-        """Makes the file at least `size` bytes long."""
-        self._for_writing()
+        """Makes the file at least `size` bytes long; what is added is zero, and a longer file stays
+        as it is.
+        """
+        await self._resize(size, shrink=False)
+
+    async def _resize(self, size: int, shrink: bool) -> None:
+        room = self._for_writing()
+        whole(size, f"{self.path}: the size", 0)
+        store = self._store
+        if size > room.planner.most_bytes:
+            raise room.too_large(self.path)
+        async with store.mutex:
+            # it may have been closed, and have another size, while another thread was at work
+            self._for_writing()
+            section = self._section
+            assert section is not None
+            await room.writer.begin()
+            old = section.size
+            if size >= old:
+                await room.grow(self._node, size)
+                try:
+                    await self._fill(section, size)
+                except StatusError:
+                    size = old
+                    raise
+                finally:
+                    await self._cut(room, section, size)
+            elif shrink:
+                await self._cut(room, section, size)
+
+    async def _cut(self, room: Room[E], section: Section, size: int) -> None:
+        """Makes the file end at `size`, which is not beyond the section's end."""
+        await self._store.cache.purge(section, size)
+        self._note_size(room, size)
+        await room.shrink(self._node, size)
+        self._changed = True
 
     async def set_modified(self, wall: float) -> None:
-        """Sets the time of last writing."""
-        self._for_writing()
+        """Sets the time of last writing (seconds since 1970, brought into the years that the format
+        has); it holds when the file is closed.
+
+        StatusError INVALID_PARAMETER when it is no number.
+        """
+        self._modified = self._for_writing().planner.clean_time(wall)
+        self._changed = True
 
     async def flush(self) -> None:
-        """Writes the file's data, and waits for stable storage."""
+        """Writes the file's data and everything that leads to it, and waits for stable storage."""
         self._open()
+        self._settle()
+        await self._store.flush()
+
+    def _settle(self) -> None:
+        """Puts times and attributes into the entry after changes."""
+        room = self._room
+        if not self._changed or room is None:
+            return
+        room.planner.set_changed(self._node.entry, self._modified)
+        room.writer.mark_stale(self._node)
+        self._changed = False
 
     async def close(self) -> None:
-        """Ends the use of the file."""
+        """Ends the use of the file. Its data goes out later; an error of a write that nobody waited
+        for is raised here, once.
+        """
         if self._section is None:
             return
+        section, node = self._section, self._node
+        changed = self._changed
+        self._settle()
         self._section = None
-        self._node.opens -= 1
+        try:
+            if (changed or node.stale) and self._room is not None:
+                await self._give_back(self._room, section)
+        finally:
+            node.opens -= 1  # only now may another thread remove the file
+        error = self._store.cache.memory.writeback.errors.take(section)
+        if error is not None:
+            raise error
+
+    async def _give_back(self, room: Room[E], section: Section) -> None:
+        """Gives back extents that a failed write left behind the end."""
+        node, regions = self._node, self._node.regions
+        if section.size + regions.unit > regions.total or node.opens > 1:
+            return
+        async with self._store.mutex:
+            if node.opens == 1:  # still
+                await room.shrink(node, section.size)

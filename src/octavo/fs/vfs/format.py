@@ -1,4 +1,5 @@
-"""What a file system's format is to the volume over it.
+"""What a file system's format is to the volume over it: a `Format` that reads, and, where it can be
+changed, a `Planner` that returns edits.
 
 A format knows what bytes mean: where a file's bytes are, and what a directory's bytes say. It reads
 pages (`CacheManager.copy_read` over sections of its own, or a directory's), and keeps no node,
@@ -14,9 +15,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from octavo.fs.base import Problem, Space
+from octavo.fs.vfs.edits import Change, Phase
 from octavo.fs.vfs.node import Directory, E, Node
 from octavo.memory.pagers.region import Mapping, RegionPager
 from octavo.memory.pages.section import Section
+from octavo.status import StatusError
+
+Progress = Callable[[int, int], None]
 
 
 class Format(Protocol[E]):
@@ -50,7 +55,150 @@ class Format(Protocol[E]):
     async def space(self) -> Space:
         """Size and free space."""
 
-    async def check(
-        self, progress: Callable[[int, int], None] | None, repair: bool
-    ) -> list[Problem]:
-        """What is wrong with the volume; StatusError when the format cannot say."""
+    async def check(self, progress: Progress | None, mender: Mender | None) -> list[Problem]:
+        """What is wrong with the volume, which is flushed; with a mender, what can be mended is.
+        StatusError when the format cannot say.
+        """
+
+
+class Mender(Protocol):
+    """Who applies what a repair changes: the volume's `Writer`."""
+
+    async def begin(self) -> None: ...
+    async def apply(self, change: Change) -> None: ...
+    async def put(self, section: Section, offset: int, data: bytes) -> None: ...
+    async def write_pages(self, directories: bool = True) -> StatusError | None: ...
+    async def lead(self) -> None: ...
+
+
+class Planner(Protocol[E]):
+    """How a volume of a format is changed.
+
+    What is planned is noted in a change (`octavo.fs.vfs.edits`), and is done when the volume's
+    `Writer` has applied it. A method that is no coroutine needs no page that is not there.
+
+    `pager` and `sections` are the format's: `sections[0]` has the dirty flag, and all of them what
+    nothing points to yet. `unclean`: the volume had the flag when it was mounted, and keeps it.
+    """
+
+    pager: RegionPager
+    sections: list[Section]
+    unclean: bool
+    family: str  # "FAT", as sentences have it
+    most_bytes: int  # of a file
+
+    def change(self) -> Change:
+        """An empty change, with the books of the format."""
+
+    # -- entries -----------------------------------------------------------------------------------
+
+    def clean_name(self, name: str) -> str:
+        """A name as it is stored; StatusError OBJECT_NAME_INVALID when it cannot be."""
+
+    def clean_time(self, wall: float) -> float:
+        """A time (seconds since 1970) that can be stored; StatusError INVALID_PARAMETER when it is
+        none.
+        """
+
+    def attributes(self, letters: str) -> int:
+        """What letters of `flags` stand for; StatusError INVALID_PARAMETER."""
+
+    def new_entry(self, name: str, directory: bool, wall: float | None, size: int) -> E:
+        """An entry with a clean name, written at `wall` (None: now), that has no extents yet and no
+        place.
+        """
+
+    def renamed(self, entry: E, name: str) -> E:
+        """A copy of an entry with another name, that has no place and no node yet."""
+
+    def protected(self, entry: E) -> bool:
+        """Whether an entry says that its file may be neither written nor removed."""
+
+    def set_attributes(self, entry: E, on: int, off: int) -> None:
+        """Sets attributes and clears others."""
+
+    def set_written(self, entry: E, wall: float | None) -> None:
+        """Sets when a file or directory was last written (None: now)."""
+
+    def set_changed(self, entry: E, wall: float | None) -> None:
+        """As `set_written`, for a file whose bytes were changed."""
+
+    def set_size(self, entry: E, size: int) -> None:
+        """Sets a file's size."""
+
+    # -- names -------------------------------------------------------------------------------------
+
+    def place(self, change: Change, directory: Directory[E], entry: E) -> bool:
+        """Finds a place for a new entry; False, and nothing done, when the directory must grow."""
+
+    def insert(self, change: Change, directory: Directory[E], entry: E) -> None:
+        """Plans a new entry at its place."""
+
+    def erase(self, change: Change, directory: Directory[E], entry: E) -> None:
+        """Plans that an entry goes, and its place is free."""
+
+    def describe(self, change: Change, node: Node[E]) -> None:
+        """Plans that a node's entry says what it says in memory."""
+
+    def respell(self, change: Change, directory: Directory[E], entry: E, name: str) -> E | None:
+        """Plans another name for an entry where it stands; the entry as it is then. None when it
+        needs another place.
+        """
+
+    def supplant(self, change: Change, directory: Directory[E], old: E, entry: E) -> E:
+        """Plans, in one sector, that an old entry leads to the file of another one; the entry as it
+        is then.
+        """
+
+    async def point_up(self, change: Change, inner: Section, target: Node[E]) -> None:
+        """Plans that a directory has another parent."""
+
+    def blank_directory(self, entry: E, parent: Node[E]) -> bytes:
+        """The bytes of a new directory, which has its extents."""
+
+    # -- extents -----------------------------------------------------------------------------------
+
+    def check_growth(self, node: Node[E]) -> None:
+        """StatusError DISK_FULL when a directory cannot grow."""
+
+    def map(self, change: Change) -> Mapping:
+        """Where the bytes of a new node will be."""
+
+    async def expect(self, count: int) -> None:
+        """StatusError DISK_FULL when there is no room for so many bytes more."""
+
+    def joined(self, node: Node[E]) -> bool:
+        """False while what waits to be cut off a node is in the way of more."""
+
+    async def extend(self, change: Change, entry: E, node: Node[E] | None, size: int) -> None:
+        """Plans the extents that a file or directory (None: one that is new) needs for `size`
+        bytes, or some of them: the volume asks again. StatusError DISK_FULL.
+        """
+
+    def shorten(self, change: Change, node: Node[E], units: int) -> None:
+        """Plans that a node keeps only so many units of its region map; entry included."""
+
+    async def held(self, entry: E, path: str) -> list[tuple[int, int]]:
+        """The extents of a file or directory, in the format's terms, which it has to itself;
+        StatusError FILE_CORRUPT_ERROR when that is in doubt.
+        """
+
+    def give_back(self, change: Change, held: list[tuple[int, int]]) -> None:
+        """Plans that what `held` has found is free when nothing on the medium points to it."""
+
+    # -- the order of writes -----------------------------------------------------------------------
+
+    def waiting(self, phase: Phase | None = None) -> int:
+        """How many things wait for a phase, or for any."""
+
+    async def due(self, phase: Phase) -> Change | None:
+        """The next of the changes that have waited for a phase; None when there is no other."""
+
+    def settled(self) -> None:
+        """What was fresh is on the medium."""
+
+    async def flag(self, change: Change, dirty: bool) -> None:
+        """Plans that the volume is marked as in use, or not."""
+
+    async def summarize(self, change: Change) -> None:
+        """Plans what the volume says of itself: its free counts."""

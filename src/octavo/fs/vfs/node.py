@@ -60,13 +60,27 @@ class Directory(Generic[E]):
     names fold, or are found in other ways, has a class of its own.
     """
 
-    __slots__ = ("node", "names", "live")
+    __slots__ = ("node", "names", "live", "leaving")
 
     def __init__(self, node: Node[E], names: dict[str, E]) -> None:
         self.node = node
         self.names = names
-        self.live = 0  # entries that have a Node
+        self.live = 0  # entries that have a Node, or wait for being erased
+        self.leaving: set[str] = set()  # keys of entries that wait for being erased
 
     def find(self, name: str) -> E | None:
         """The entry of a name."""
         return self.names.get(name)
+
+    def keys(self, entry: E) -> set[str]:
+        """What nobody else in the directory may be called while the entry is on the medium."""
+        return {entry.name}
+
+    def add(self, entry: E) -> None:
+        """Notes an entry that has been written."""
+        self.names[entry.name] = entry
+
+    def drop(self, entry: E) -> None:
+        """Forgets an entry."""
+        if self.names.get(entry.name) is entry:
+            del self.names[entry.name]

@@ -1,8 +1,8 @@
 """The nodes of a volume, and the ways to them: from a path to a directory, an entry and a name.
 
-Nodes are bounded: beyond `most`, those that nobody has open are dropped, oldest first. Directories
-that were found lately are kept by the text of their paths. A path that ends in a slash, "." or ".."
-is a directory's: StatusError NOT_A_DIRECTORY where a file is there, or is to be made.
+Nodes are bounded: beyond `most`, those that nobody has open are written and dropped, oldest first.
+Directories that were found lately are kept by the text of their paths. A path that ends in a slash,
+"." or ".." is a directory's: StatusError NOT_A_DIRECTORY where a file is there, or is to be made.
 
 All methods are called under the volume's mutex.
 """
@@ -16,6 +16,8 @@ from octavo.cache.manager import CacheManager
 from octavo.fs.base import check_file_path, check_path, not_found, split_path
 from octavo.fs.vfs.format import Format
 from octavo.fs.vfs.node import Directory, E, Node
+from octavo.fs.vfs.order import Writer
+from octavo.memory.pagers.region import Mapping
 from octavo.memory.pages.section import Section
 from octavo.status import Status, StatusError
 
@@ -23,10 +25,13 @@ from octavo.status import Status, StatusError
 class Nodes(Generic[E]):
     """The nodes of the volume called `name`; `used` are those below the root, oldest first."""
 
-    def __init__(self, name: str, format: Format[E], cache: CacheManager) -> None:
+    def __init__(
+        self, name: str, format: Format[E], cache: CacheManager, writer: Writer[E] | None
+    ) -> None:
         self.name = name
         self.format = format
         self.cache = cache
+        self.writer = writer
         self.root: Node[E] = Node(format.root(), None, "")
         self.used: OrderedDict[Node[E], None] = OrderedDict()
         self.most = min(8192, max(128, cache.memory.limit // 4))
@@ -44,6 +49,12 @@ class Nodes(Generic[E]):
             self.used[node] = None
         return node
 
+    def adopt(self, directory: Directory[E], entry: E, section: Section) -> None:
+        """A new entry's bytes are those of a section."""
+        assert isinstance(section.token, Mapping)
+        node = self.node(directory, entry)
+        node.mapping, node.section = section.token, section
+
     def section_name(self, path: str) -> str:
         """How sections and errors call what has a path."""
         return f"{self.name}:{path or '/'}"
@@ -55,6 +66,8 @@ class Nodes(Generic[E]):
             mapping, size = await self.format.locate(node, what)
             node.mapping = mapping
             node.section = Section(what, self.format.pager, mapping, size)
+            if node.entry.is_directory and self.writer is not None:
+                node.section.leads = self.writer.lead
         return node.section
 
     async def directory(self, node: Node[E]) -> Directory[E]:
@@ -77,20 +90,50 @@ class Nodes(Generic[E]):
     async def drop(self, node: Node[E]) -> None:
         """Forgets a node and its pages, written or not."""
         if node.section is not None:
-            await self.cache.drop(node.section)
+            await self.drop_section(node.section)
+        if self.writer is not None:
+            self.writer.stale.pop(node, None)
         if node.parent is not None and node.entry.node is node:
             node.entry.node = None
             node.parent.live -= 1
             del self.used[node]
 
+    async def drop_section(self, section: Section) -> None:
+        """Forgets a section that nobody has any more, and its pages, written or not."""
+        await self.cache.drop(section)
+        if self.writer is not None:
+            self.writer.fresh.pop(section, None)
+
+    def rename(self, node: Node[E], directory: Directory[E], entry: E) -> None:
+        """A node has another entry, in another directory perhaps: the old one is nobody's."""
+        node.entry.node, entry.node = None, node
+        if node.parent is not None:
+            node.parent.live -= 1
+        directory.live += 1
+        node.entry, node.parent = entry, directory
+        node.path = f"{directory.node.path}/{entry.name}"
+        if node.section is not None:
+            node.section.name = self.section_name(node.path)
+
     async def trim(self) -> None:
-        """Drops the older nodes that nobody needs. Only between operations, when nobody holds
-        one.
+        """Drops the older nodes that nobody needs, after writing what they have. Only between
+        operations, when nobody holds one.
         """
         self.paths.clear()
-        half = len(self.used) // 2
-        for node in [n for n, _ in zip(self.used, range(half), strict=False) if not n.opens]:
-            if not (node.opens or (node.directory is not None and node.directory.live)):
+        nodes = [
+            n for n, _ in zip(self.used, range(len(self.used) // 2), strict=False) if not n.opens
+        ]
+        writeback = self.cache.memory.writeback
+        if self.writer is not None:
+            if self.writer.erasures or any(n.stale for n in nodes):  # an erasure keeps a directory
+                await self.writer.make_way()
+            dirty = [n.section for n in nodes if n.section is not None and n.section.dirty]
+            await writeback.write([p for s in dirty for p in writeback.picks(s)], asked=False)
+        for node in nodes:
+            busy = node.section is not None and (
+                node.section.dirty or writeback.errors.peek(node.section)
+            )
+            if not (node.opens or busy or (node.directory is not None and node.directory.live)):
                 await self.drop(node)
 
     async def forget(self) -> None:

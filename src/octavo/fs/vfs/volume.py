@@ -1,41 +1,84 @@
 """A mounted volume: names, directories and open files of any format.
 
-Everything that looks at names holds the volume's mutex; reading a file that is open does not.
+Everything that looks at names or changes anything holds the volume's mutex; reading a file that is
+open does not. Nothing is written at once but the dirty flag: pages go out by flush, lazy writer or
+pageout. Each operation plans a change with the format and has it applied (`edits`, `order`); what
+is kept in memory follows when that has succeeded.
 
-Source: statuses as NT's file systems give them.
+Source: statuses as NT's file systems give them. Departures: an open file can be neither removed nor
+renamed; what is damaged is removed only with `force`, since its extents may be another's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, NoReturn, cast
+from typing import TYPE_CHECKING, Generic, cast
 
 from octavo.arguments import called
 from octavo.cache.manager import CacheManager
-from octavo.fs.base import Problem, Space, not_found, split_path
+from octavo.fs.base import Problem, Space, check_file_path, not_found, split_path
 from octavo.fs.protocol import FileInfo
 from octavo.fs.vfs.file import OpenedFile
 from octavo.fs.vfs.format import Format
-from octavo.fs.vfs.node import E
+from octavo.fs.vfs.names import Names
+from octavo.fs.vfs.node import Directory, E, Node
 from octavo.fs.vfs.nodes import Nodes
+from octavo.fs.vfs.order import Writer
+from octavo.fs.vfs.room import Room
 from octavo.fs.vfs.store import Store
+from octavo.printing import counted
 from octavo.status import Status, StatusError
 from octavo.storage.device import Device
 
+if TYPE_CHECKING:
+    from octavo.statistics import VolumeStatistics
+
 
 class Volume(Generic[E]):
-    """The volume of a format on `device`; the methods are those of `FileSystemVolume`."""
+    """The volume of a format on `device`; the methods are those of `FileSystemVolume`. It can be
+    changed by way of `writer`, which is None where it cannot.
+    """
 
-    def __init__(self, device: Device, format: Format[E], cache: CacheManager) -> None:
+    def __init__(
+        self,
+        device: Device,
+        format: Format[E],
+        cache: CacheManager,
+        writer: Writer[E] | None = None,
+    ) -> None:
         self.device = device
         self.name = device.name
         self.format = format
-        self.store = Store(device, format, cache)
+        self.writer = writer
+        self.cache = cache
+        self.store = Store(device, cache, writer)
+        self.nodes = Nodes(self.name, format, cache, writer)
         self.mutex = self.store.mutex
-        self.nodes = Nodes(self.name, format, cache)
-        self.kind, self.label, self.serial = format.kind, format.label, format.serial
-        self.refusal = format.refusal
-        self.read_only = True
+        self.room = Room(writer) if writer is not None else None
+        self.names = Names(self.nodes, self.room, cache) if self.room is not None else None
+        self.kind, self.serial, self.refusal = format.kind, format.serial, format.refusal
+
+    @property
+    def label(self) -> str:
+        """The volume's own name."""
+        return self.format.label
+
+    @property
+    def read_only(self) -> bool:
+        """True when nothing can be changed."""
+        return self.writer is None
+
+    def _writing(self, path: str) -> Names[E]:
+        """Who changes names; StatusError MEDIA_WRITE_PROTECTED."""
+        if self.names is None:
+            why = self.refusal or "opened for reading only"
+            raise StatusError(
+                Status.MEDIA_WRITE_PROTECTED,
+                f"{self.name}: cannot change {path or '/'}: the volume is read-only ({why})",
+            )
+        return self.names
+
+    # -- reading -----------------------------------------------------------------------------------
 
     async def stat(self, path: str) -> FileInfo:
         """One entry; the root has the name ""."""
@@ -62,87 +105,250 @@ class Volume(Generic[E]):
         not there.
         """
         async with self.mutex:
-            directory, entry, _ = await self.nodes.resolve(path)
+            directory, entry, name = await self.nodes.resolve(path)
             if entry is None:
                 if not create:
                     raise not_found(path)
-                self._writable(path)
+                check_file_path(path)
+                entry = await self._create(directory, name, path, is_directory=False)
             elif exclusive:
                 raise StatusError(Status.OBJECT_NAME_COLLISION, f"{path}: exists already")
             if entry.is_directory:
                 raise StatusError(Status.FILE_IS_A_DIRECTORY, f"{path}: is a directory")
-            if write:
-                self._writable(path)
+            if write and self._writing(path).planner.protected(entry):
+                raise StatusError(Status.ACCESS_DENIED, f"{path}: has the read-only attribute")
             node = self.nodes.node(directory, entry)
             await self.nodes.load(node)
             node.opens += 1
-        return OpenedFile(self.store, node, write)
-
-    async def create_whole(self, path: str, data: bytes, modified: float | None) -> bool:
-        """Makes a file of `data`; False, and nothing done, when the path is there already."""
-        async with self.mutex:
-            if (await self.nodes.resolve(path))[1] is not None:
-                return False
-            self._writable(path)
-
-    async def make_directory(self, path: str) -> None:
-        """Makes a directory."""
-        await self._refuse(path)
-
-    async def remove(self, path: str, force: bool = False) -> None:
-        """Removes a file."""
-        await self._refuse(path)
-
-    async def remove_directory(self, path: str, force: bool = False) -> None:
-        """Removes an empty directory."""
-        await self._refuse(path)
-
-    async def rename(self, old: str, new: str, replace: bool = False) -> None:
-        """Renames or moves a file or directory within the volume."""
-        await self._refuse(old)
-
-    async def set_attributes(self, path: str, on: str = "", off: str = "") -> None:
-        """Sets attributes and clears others."""
-        await self._refuse(path)
-
-    async def set_modified(self, path: str, wall: float) -> None:
-        """Sets when a file or directory was last written."""
-        await self._refuse(path)
-
-    async def _refuse(self, path: str) -> None:
-        async with self.mutex:
-            await self.nodes.resolve(path)
-            self._writable(path)
-
-    def _writable(self, path: str) -> NoReturn:
-        why = self.refusal or "opened for reading only"
-        raise StatusError(
-            Status.MEDIA_WRITE_PROTECTED,
-            f"{self.name}: cannot change {path or '/'}: the volume is read-only ({why})",
-        )
+        file = OpenedFile(self.store, node, self.room, write)
+        if truncate and entry.size:
+            try:
+                await file.truncate(0)
+            except StatusError:
+                node.opens -= 1
+                raise
+        return file
 
     async def space(self) -> Space:
-        """Size and free space."""
+        """Size and free space of what files can have."""
         async with self.mutex:
             return await self.format.space()
 
+    # -- making ------------------------------------------------------------------------------------
+
+    async def create_whole(self, path: str, data: bytes, modified: float | None) -> bool:
+        """Makes a file of `data`, last written at `modified` (None: now); False, and nothing done,
+        when the path is there already.
+
+        Its entry is written once, with size, extents and times, where open, write and close would
+        write it three times. StatusError as `open` and `OpenedFile.write`; there is no file then,
+        also when memory or the device fails in the middle of the data.
+        """
+        names = self.names
+        if names is not None and modified is not None:
+            modified = names.planner.clean_time(modified)  # also for a file that is there
+        async with self.mutex:
+            directory, entry, name = await self.nodes.resolve(path)
+            if entry is not None:
+                return False
+            names = self._writing(path)
+            planner = names.planner
+            if len(data) > planner.most_bytes:
+                raise names.room.too_large(path)
+            check_file_path(path)
+            clean = planner.clean_name(name)
+            if clean != name and directory.find(clean) is not None:
+                return False
+            entry = planner.new_entry(clean, False, modified, len(data))
+            await names.make(directory, entry, data)
+            return True
+
+    async def make_directory(self, path: str) -> None:
+        """Makes a directory, with what the format has in one that is empty."""
+        async with self.mutex:
+            directory, entry, name = await self.nodes.resolve(path)
+            if entry is not None:
+                raise StatusError(Status.OBJECT_NAME_COLLISION, f"{path}: exists already")
+            await self._create(directory, name, path, is_directory=True)
+
+    async def _create(self, directory: Directory[E], name: str, path: str, is_directory: bool) -> E:
+        """Makes an empty file or directory."""
+        names = self._writing(path)
+        clean = names.planner.clean_name(name)
+        if clean != name and directory.find(clean) is not None:
+            raise StatusError(Status.OBJECT_NAME_COLLISION, f"{path}: exists already")
+        entry = names.planner.new_entry(clean, is_directory, None, 0)
+        await names.make(directory, entry, b"")
+        return entry
+
+    # -- removing ----------------------------------------------------------------------------------
+
+    async def remove(self, path: str, force: bool = False) -> None:
+        """Removes a file; with `force` a read-only one, and a damaged one, too.
+
+        The extents of a damaged file may be another's: they stay in use, until a repair finds out
+        whose they are.
+        """
+        async with self.mutex:
+            directory, entry = await self.nodes.existing(path)
+            if entry.is_directory:
+                raise StatusError(Status.FILE_IS_A_DIRECTORY, f"{path}: is a directory")
+            await self._remove(directory, entry, path, force)
+
+    async def remove_directory(self, path: str, force: bool = False) -> None:
+        """Removes an empty directory; with `force` a read-only one, and one that cannot be read, as
+        `remove` does.
+        """
+        async with self.mutex:
+            directory, entry = await self.nodes.existing(path)
+            if not entry.is_directory:
+                raise StatusError(Status.NOT_A_DIRECTORY, f"{path}: is not a directory")
+            self.nodes.paths.clear()
+            try:
+                inner = await self.nodes.directory(self.nodes.node(directory, entry))
+            except StatusError as error:
+                if not force or error.status != Status.FILE_CORRUPT_ERROR:
+                    raise
+            else:
+                if inner.names:
+                    raise StatusError(
+                        Status.DIRECTORY_NOT_EMPTY, f"{path}: the directory is not empty"
+                    )
+            await self._remove(directory, entry, path, force)
+
+    async def _remove(self, directory: Directory[E], entry: E, path: str, force: bool) -> None:
+        names = self._writing(path)
+        if not force:
+            self._refuse_protected(names, entry, path)
+        node: Node[E] | None = entry.node
+        if node is not None and node.opens:
+            raise StatusError(Status.SHARING_VIOLATION, f"{path}: is open")
+        try:
+            held = await names.planner.held(entry, path)
+        except StatusError as error:
+            if not force or error.status != Status.FILE_CORRUPT_ERROR:
+                raise
+            held = []
+        await names.erase(directory, entry, held)
+
+    def _refuse_protected(self, names: Names[E], entry: E, path: str) -> None:
+        if names.planner.protected(entry):
+            raise StatusError(Status.CANNOT_DELETE, f"{path}: has the read-only attribute")
+
+    # -- renaming ----------------------------------------------------------------------------------
+
+    async def rename(self, old: str, new: str, replace: bool = False) -> None:
+        """Renames or moves a file or directory within the volume, whole or not at all.
+
+        An existing target is refused (OBJECT_NAME_COLLISION). With `replace`, a file takes the
+        place of a file that is not open: its name then leads to the old contents or to the new
+        ones, at any moment, also after a power cut.
+        """
+        async with self.mutex:
+            source, entry = await self.nodes.existing(old)
+            source.live += 1  # keeps it while the other path is looked up
+            try:
+                target, existing, name = await self.nodes.resolve(new)
+                names = self._may_move(entry, target, old, new)
+                if existing is entry and source is target:
+                    await names.respell(source, entry, name)
+                elif existing is None or existing is entry:
+                    await names.move(source, entry, target, name)
+                elif not replace or existing.is_directory or entry.is_directory:
+                    raise StatusError(Status.OBJECT_NAME_COLLISION, f"{new}: exists already")
+                else:
+                    held = await self._to_replace(names, existing, new)
+                    await names.replace(source, entry, target, existing, held)
+            finally:
+                source.live -= 1
+
+    def _may_move(self, entry: E, target: Directory[E], old: str, new: str) -> Names[E]:
+        if not entry.is_directory:
+            check_file_path(new)
+        names = self._writing(old)
+        node: Node[E] | None = entry.node
+        if node is not None and node.opens:
+            raise StatusError(Status.SHARING_VIOLATION, f"{old}: is open")
+        above: Directory[E] | None = target
+        while above is not None:
+            if above.node.entry is entry:
+                raise StatusError(Status.INVALID_PARAMETER, f"{old}: cannot be moved into itself")
+            above = above.node.parent
+        return names
+
+    async def _to_replace(self, names: Names[E], existing: E, path: str) -> list[tuple[int, int]]:
+        """The extents of a file that another one may replace."""
+        self._refuse_protected(names, existing, path)
+        old: Node[E] | None = existing.node
+        if old is not None and old.opens:
+            raise StatusError(Status.SHARING_VIOLATION, f"{path}: is open")
+        return await names.planner.held(existing, path)
+
+    # -- attributes --------------------------------------------------------------------------------
+
+    async def set_attributes(self, path: str, on: str = "", off: str = "") -> None:
+        """Sets attributes and clears others: letters out of r, h, s and a, as in `flags`;
+        StatusError INVALID_PARAMETER.
+        """
+        planner = self._writing(path).planner
+        bits = planner.attributes(on), planner.attributes(off)
+        async with self.mutex:
+            planner.set_attributes(await self._to_change(path), *bits)
+
+    async def set_modified(self, path: str, wall: float) -> None:
+        """Sets when a file or directory was last written (seconds since 1970, brought into the
+        years that the format has).
+        """
+        planner = self._writing(path).planner
+        wall = planner.clean_time(wall)
+        async with self.mutex:
+            planner.set_written(await self._to_change(path), wall)
+
+    async def _to_change(self, path: str) -> E:
+        """An entry whose attributes or times the caller changes now; the next flush writes it."""
+        directory, entry = await self.nodes.existing(path)
+        writer = self._writing(path).writer
+        await writer.begin()
+        writer.mark_stale(self.nodes.node(directory, entry))
+        return entry
+
+    # -- the volume --------------------------------------------------------------------------------
+
     async def flush(self) -> None:
-        """Writes all that is dirty: nothing, yet."""
+        """Writes all that is dirty, then the clean flag; returns when all of it is on stable
+        storage.
+        """
+        await self.store.flush()
 
     async def check(
         self, progress: Callable[[int, int], None] | None = None, repair: bool = False
     ) -> list[Problem]:
         """What is wrong with the volume. With `repair` it is mended as far as that goes, and
-        written.
+        written; SHARING_VIOLATION while files are open.
         """
         called(progress, "progress")
+        await self.store.flush()
         async with self.mutex:
-            if repair:
-                self._writable("")
-            return await self.format.check(progress, repair)
+            if not repair:
+                return await self.format.check(progress, None)
+            writer = self._writing("").writer
+            if opened := sum(node.opens for node in self.nodes.used):
+                raise StatusError(
+                    Status.SHARING_VIOLATION,
+                    f"{self.name}: cannot be repaired: "
+                    f"{counted(opened, 'file is', 'files are')} open",
+                )
+            await self.nodes.forget()
+            problems = await self.format.check(progress, writer)
+            await self.nodes.forget()
+            if all(problem.mended for problem in problems):
+                writer.mended()
+            await writer.flush()
+            return problems
 
     async def unmount(self, discard: bool = False) -> None:
-        """Lets go of every page; with `discard`, open files are given up.
+        """As `flush`, and lets go of every page; with `discard`, unwritten data and open files are
+        given up instead.
 
         StatusError SHARING_VIOLATION while files are open.
         """
@@ -153,16 +359,18 @@ class Volume(Generic[E]):
                 f"{self.name}: cannot be unmounted: {opened} files are open",
             )
         if not discard:
-            await self.flush()
+            await self.store.flush()
         async with self.mutex:
             await self.nodes.forget()
             for section in self.format.sections:
-                await self.store.cache.drop(section)
+                await self.cache.drop(section)
 
-    def statistics(self) -> dict[str, object]:
+    def statistics(self) -> VolumeStatistics:
         """Nodes, contention for the mutex, and what the device did."""
-        return {
-            "nodes": len(self.nodes.used),
-            "contended": self.mutex.contended,
-            "device": self.device.statistics(),
-        }
+        from octavo.statistics import VolumeStatistics
+
+        return VolumeStatistics(
+            nodes=len(self.nodes.used),
+            contended=self.mutex.contended,
+            device=self.device.statistics(),
+        )

@@ -1,60 +1,20 @@
-"""What a volume keeps in memory of a file or directory: its section, where its clusters are, and a
-directory's names.
-
-    Directory --names--> Entry --node--> Node --section--> pages
-        ^                                  |
-        '------------- directory ----------'     (a Node of a directory has the
-                                                 Directory parsed from its bytes)
-
-A Node is there while the file is open or has pages worth keeping; a Directory stays while any of
-its entries has a Node. The volume's mutex covers all of this but the reading and writing of bytes
-that have a place already.
-"""
+"""A directory of FAT: names that fold, short ones beside long ones, and free slots."""
 
 from __future__ import annotations
 
 from octavo.fs.fat.entry import Entry, Parsed
 from octavo.fs.fat.names import fold
 from octavo.fs.fat.slots import FreeSlots
-from octavo.memory.pagers.region import Mapping
-from octavo.memory.pagers.regionmap import RegionMap
-from octavo.memory.pages.section import Section
+from octavo.fs.vfs.node import Directory, Node
 
 
-class Node:
-    """One file or directory in use. `entry` is None for the root directory, which has no entry."""
-
-    __slots__ = ("entry", "parent", "path", "opens", "mapping", "section", "directory", "stale")
-
-    def __init__(self, entry: Entry | None, parent: Directory | None, path: str) -> None:
-        self.entry = entry
-        self.parent = parent
-        self.path = path
-        self.opens = 0
-        self.mapping: Mapping | None = None
-        self.section: Section | None = None
-        self.directory: Directory | None = None
-        self.stale = False  # its entry differs from what its directory's pages say
-
-    @property
-    def regions(self) -> RegionMap:
-        """Where its clusters are; only after `FatVolume.load`."""
-        assert self.mapping is not None
-        return self.mapping.regions
-
-
-class Directory:
+class FatDirectory(Directory[Entry]):
     """The names of one directory, by folded long name, and its free slots."""
 
-    __slots__ = ("node", "names", "slots", "live", "_shorts", "leaving")
+    __slots__ = ("slots", "_shorts")
 
-    def __init__(self, node: Node, parsed: Parsed) -> None:
-        self.node = node
+    def __init__(self, node: Node[Entry], parsed: Parsed) -> None:
         self.slots = FreeSlots(parsed.free, parsed.end)
-        self.leaving: set[str] = (
-            set()
-        )  # folded names, short ones too, of entries that wait for being erased
-        self.live = 0  # entries that have a Node
         self._shorts: dict[str, Entry] | None = None  # by short name, of those that have a long one
         names = {entry.name.upper(): entry for entry in parsed.entries}
         if (
@@ -64,7 +24,7 @@ class Directory:
             names = _distinct(parsed.entries)
         names.pop(".", None)
         names.pop("..", None)
-        self.names: dict[str, Entry] = names
+        super().__init__(node, names)
 
     def find(self, name: str) -> Entry | None:
         """The entry of a name, long or short, in any case."""
@@ -86,6 +46,10 @@ class Directory:
     def __contains__(self, key: object) -> bool:
         """True when a folded name is taken, as a long or as a short one."""
         return key in self.names or key in self.shorts
+
+    def keys(self, entry: Entry) -> set[str]:
+        """Folded names, the short one too."""
+        return {fold(entry.name), fold(entry.short_name)}
 
     def add(self, entry: Entry) -> None:
         """Notes an entry whose slots have been written."""
