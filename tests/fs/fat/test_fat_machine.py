@@ -232,10 +232,7 @@ class FatMachine(RuleBasedStateMachine):
             *map(key, at),
             key(old),
         ):
-            status = (
-                Status.OBJECT_NAME_COLLISION if key(name) in there else Status.INVALID_PARAMETER
-            )
-            self.expect(status, lambda: self.volume.rename(source, target))
+            self.expect(Status.INVALID_PARAMETER, lambda: self.volume.rename(source, target))
         elif key(name) in there and not (there is here and key(name) == chosen):
             self.expect(Status.OBJECT_NAME_COLLISION, lambda: self.volume.rename(source, target))
         elif self.fits(lambda: self.volume.rename(source, target)):
