@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import octavo
+from octavo.files import Volume
+from tests.conftest import make_image
+from tests.fs.fat.tables import SIZES
 
 
 @pytest.fixture
@@ -21,3 +25,11 @@ def filled(image: Path) -> Path:
         volume.write_bytes("d/inner.txt", b"inner")
         assert volume.space().unit == 1024
     return image
+
+
+@pytest.fixture(params=[12, 16, 32])
+def small(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Volume, Path]]:
+    """A small volume of each type."""
+    image = make_image(tmp_path / "disk.img", SIZES[request.param], request.param, 512)
+    with octavo.boot(memory="4M", disks=[image]) as system:
+        yield next(iter(system.volumes.values())), image
