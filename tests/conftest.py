@@ -31,7 +31,7 @@ settings.register_profile(
 )
 settings.load_profile("octavo")
 
-TOOLS = {"mtools": "mcopy", "dosfstools": "mkfs.fat"}
+TOOLS = {"mtools": "mcopy", "dosfstools": "mkfs.fat", "e2fsprogs": "mke2fs", "fdisk": "sfdisk"}
 MODULES = ("unicorn",)
 
 

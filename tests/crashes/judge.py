@@ -14,8 +14,10 @@ from typing import NamedTuple, cast
 import octavo
 from octavo.files import Volume
 from octavo.fs.base import Problem
+from octavo.fs.fat.entry import Entry
 from octavo.fs.fat.format import FatFormat
 from octavo.fs.mount import mount
+from octavo.fs.vfs.volume import Volume as Core
 from octavo.status import StatusError
 from octavo.testing.bufferdisk import BufferDisk
 from tests.crashes.model import Demands
@@ -84,7 +86,7 @@ class Judge:
     def _mounted(self, disk: BufferDisk) -> Iterator[tuple[Volume, bool]]:
         """The volume on a disk, and whether its dirty flag is set."""
         scheduler = self.system.scheduler
-        core = scheduler.run(mount(disk, self.system.cache))
+        core = cast(Core[Entry], scheduler.run(mount(disk, self.system.cache)))
         try:
             yield Volume(core, scheduler, "C:"), cast(FatFormat, core.format).unclean
         finally:

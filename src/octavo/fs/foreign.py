@@ -1,5 +1,5 @@
-"""What an image is that has no FAT volume: by the marks that other file systems and files have at
-fixed places.
+"""What an image is that has no volume which Octavo reads: by the marks that other file systems and
+files have at fixed places.
 
 Sources: the formats' own documents, and magic(5) of file(1) for their offsets.
 """
@@ -29,14 +29,7 @@ _MARKS: list[tuple[int, bytes, str, str]] = [
     (0, b"PK\x03\x04", "a ZIP archive", _EXTRACT),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", _EXTRACT),
     (257, b"ustar", "a tar archive", _EXTRACT),
-    (
-        512,
-        b"EFI PART",
-        "a disk with GPT partitions, which Octavo does not read yet",
-        "copy its partition into an image of its own",
-    ),
     (0, b"XFSB", "an XFS volume", _COPY_OUT),
-    (1080, b"\x53\xef", "an ext2, ext3 or ext4 volume", _COPY_OUT),
     (32769, b"CD001", "an ISO 9660 image", _COPY_OUT),
 ]
 _CONTROL = re.compile("[\0-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")  # that no text has
@@ -48,7 +41,7 @@ def foreign(head: bytes) -> str:
     """
     for at, mark, what, advice in _MARKS:
         if head.startswith(mark, at):
-            return f"is {what}, not a FAT volume: {advice}"
+            return f"is {what}, not a FAT or ext2 volume: {advice}"
     if not any(head):
         return "has only zeros where a volume begins: none has been made there"
     try:

@@ -1,119 +1,99 @@
-"""Mounting: which file system a device has, and the volume made from it."""
+"""Mounting: the volume of a device, or of the partition that is taken."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from octavo.cache.manager import CacheManager
-from octavo.fs.fat.bpb import DIRTY_FLAG, Geometry, parse_boot_sector
-from octavo.fs.fat.entry import Entry, parse_directory
 from octavo.fs.fat.names import check_code_page
-from octavo.fs.fat.volume import fat_volume
-from octavo.fs.foreign import LOOK_BYTES, foreign
-from octavo.fs.vfs.volume import Volume
-from octavo.memory.pagers.region import RegionPager, whole_device
-from octavo.memory.pages.section import Section
+from octavo.fs.probe import probe
+from octavo.fs.reading import reader
 from octavo.status import Status, StatusError
 from octavo.storage.device import SECTOR, Device
-from octavo.storage.partition import Partition, partitions
+
+if TYPE_CHECKING:
+    from octavo.fs.protocol import FileSystemVolume
+    from octavo.storage.partition import Entry
+
+MOST_TRIED = 256  # partitions
+MOST_TOLD = 16  # sentences
+NO_VOLUMES = frozenset(("0x05", "0x0F", "0x15", "0x1F", "0x85", "0xEE"))  # but other partitions
+_PLAIN = (0x01, 0x04, 0x06, 0x0B, 0x0C, 0x0E)
+FAT_TYPES = frozenset(
+    (
+        *(f"0x{kind:02X}" for kind in (*_PLAIN, *(0x10 | kind for kind in _PLAIN), 0xEF)),
+        "C12A7328-F81F-11D2-BA4B-00A0C93EC93B",
+        "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7",
+    )
+)
 
 
-async def read_device(device: Device, cache: CacheManager, offset: int, length: int) -> bytes:
-    """Bytes of a device, through a section that lives for this one read."""
-    section = Section(device.name, RegionPager(device), whole_device(device), device.size)
-    try:
-        return await cache.copy_read(section, offset, length)
-    finally:
-        await cache.drop(section)
-
-
-async def mount(device: Device, cache: CacheManager, codepage: str | int = 437) -> Volume[Entry]:
+async def mount(device: Device, cache: CacheManager, codepage: str | int = 437) -> FileSystemVolume:
     """The volume on a device, or in the first of its partitions that has one.
+
+    Types say little about what is in a partition: EFI system partitions have FAT volumes, boot
+    managers hide partitions under other types (0x11 for 0x01), and some cards have FAT volumes in
+    partitions of types that belong to others. So all are tried that do not stand for others, those
+    of FAT's types first. An MBR is read in sectors of 512 bytes, then of 2048 and 4096; what is
+    found by larger ones has sectors of that size itself, or fills its partition.
 
     `codepage` is that of short names (437, 850, 932 or what Python calls it). StatusError
     UNRECOGNIZED_VOLUME says of the device, or of each of its partitions, why there is none,
     INVALID_PARAMETER that there is no such code page.
     """
     page = check_code_page(codepage)
-    sector = await _first_sector(device, cache)
     try:
-        geometry = await _geometry(device, cache, sector, device.name)
-    except StatusError:
-        candidates, why = partitions(device, sector)
-        if not candidates and not why:
+        return await probe(device, cache, page)
+    except StatusError as error:
+        if error.status != Status.UNRECOGNIZED_VOLUME or device.size < SECTOR:
             raise
-    else:
-        return await _volume(device, geometry, cache, sector, page)
-    for partition in candidates:
-        try:
-            sector = await _first_sector(partition, cache)
-            name = f"partition {partition.number} of type {partition.kind:#04x}"
-            geometry = await _geometry(partition, cache, sector, name)
-        except StatusError as error:
-            if partition.unit == SECTOR:
-                why.append(error.text)
-        else:
-            return await _volume(partition, geometry, cache, sector, page)
+        whole = error
+    why: list[str] = []
+    volume = await _in_partitions(device, cache, page, why)
+    if volume is not None:
+        return volume
+    if not why:
+        raise whole
+    told = sorted(why)
+    if len(told) > MOST_TOLD:
+        told[MOST_TOLD:] = [f"and {len(told) - MOST_TOLD} more"]
     raise StatusError(
-        Status.UNRECOGNIZED_VOLUME, f"{device.name}: has no FAT volume: {'; '.join(sorted(why))}"
+        Status.UNRECOGNIZED_VOLUME, f"{device.name}: has no FAT or ext2 volume: {'; '.join(told)}"
     )
 
 
-async def _first_sector(device: Device, cache: CacheManager) -> bytes:
-    if device.size < SECTOR:
-        raise StatusError(
-            Status.UNRECOGNIZED_VOLUME,
-            f"{device.name}: has less than {SECTOR} bytes, and no FAT volume is so small",
-        )
-    return await read_device(device, cache, 0, SECTOR)
-
-
-async def _geometry(device: Device, cache: CacheManager, sector: bytes, name: str) -> Geometry:
-    """The geometry in a first sector. StatusError UNRECOGNIZED_VOLUME says what else the device is,
-    where that can be told.
+async def _in_partitions(
+    device: Device, cache: CacheManager, codepage: str, why: list[str]
+) -> FileSystemVolume | None:
+    """The volume in the first partition that has one; `why` gets a sentence for each that has
+    none.
     """
-    try:
-        geometry = parse_boot_sector(sector, name, device.size)
-    except StatusError as error:
-        if what := foreign(await read_device(device, cache, 0, min(LOOK_BYTES, device.size))):
-            raise StatusError(error.status, f"{name}: {what}") from None
-        raise
-    if (
-        isinstance(device, Partition)
-        and device.unit not in (SECTOR, geometry.sector)
-        and device.size != geometry.size
-    ):
-        raise StatusError(
-            Status.UNRECOGNIZED_VOLUME,
-            f"{name}: is not what the partition has in sectors of {device.unit} bytes",
-        )
-    return geometry
+    from octavo.storage.partition import UNITS, Partition  # no need of them for a plain volume
+    from octavo.storage.partitions import partitions
+
+    read = reader(device, cache)
+    table = await partitions(device, read)
+    why += table.faults
+    tries = 0
+    for unit in UNITS if table.scheme == "MBR" else UNITS[:1]:
+        if unit > SECTOR:
+            table = await partitions(device, read, unit)
+        for entry in sorted(table.entries, key=lambda e: e.type not in FAT_TYPES):
+            if entry.type in NO_VOLUMES:
+                continue
+            tries += 1
+            if tries > MOST_TRIED:
+                why.append(f"the partitions after the first {MOST_TRIED} were not tried")
+                return None
+            try:
+                return await probe(Partition(device, entry), cache, codepage, _name(entry))
+            except StatusError as error:
+                if unit == SECTOR:
+                    why.append(error.text)
+    return None
 
 
-async def _volume(
-    device: Device, geometry: Geometry, cache: CacheManager, sector: bytes, codepage: str
-) -> Volume[Entry]:
-    if geometry.unreachable and not geometry.doubt and not await _fat_fits(device, geometry, cache):
-        geometry = replace(
-            geometry, doubt=f"{geometry.misfit}, and what follows it is not where it should be"
-        )
-    unclean = bool(sector[geometry.flags_offset] & DIRTY_FLAG)
-    return await fat_volume(device, geometry, cache, unclean, codepage)
-
-
-async def _fat_fits(device: Device, g: Geometry, cache: CacheManager) -> bool:
-    """Whether the size of a FAT is right: a second one begins as the first does, or names are where
-    the root directory is.
-    """
-    if g.fats > 1:
-        first = g.root_offset - g.fats * g.fat_size
-        heads = [
-            (await read_device(device, cache, first + i * g.fat_size, 4))[: g.bits // 8]
-            for i in (0, 1)
-        ]
-        return heads[0] == heads[1]
-    root = g.root_offset if g.root_size else g.place(g.root_cluster)
-    if root + SECTOR > device.size:
-        return False
-    parsed = parse_directory(await read_device(device, cache, root, SECTOR), g.bits == 32)
-    return bool(parsed.entries or parsed.labels) and not parsed.broken
+def _name(entry: Entry) -> str:
+    """What sentences call a partition."""
+    kind = entry.type if entry.type.startswith("0x") else entry.kind or entry.type
+    return f"partition {entry.number} of type {kind}"

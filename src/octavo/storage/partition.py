@@ -1,59 +1,102 @@
-"""Partitions: a part of a device as a device, and the MBR that says where the parts are.
+"""A partition: a part of a device as a device, and what a table says of it.
 
-    446  4 entries of 16 bytes: 0 active  4 type  8 first sector  12 sectors      510  55 AA
-
-Types say little about what is in a partition: EFI system partitions (0xEF) have FAT volumes, boot
-managers hide partitions under other types (0x11 for 0x01), and some cards have FAT volumes in
-partitions of types that belong to others. So all but the extended ones are candidates, those of
-FAT's types first.
-
-The sectors that the table counts are the disk's: 512 bytes, or 2048 or 4096 on some. Nothing in the
-table says which, and each is tried, 512 first; a volume that is found by larger ones must have
-sectors of that size itself, or fill its partition.
-
-Departures: primary partitions only; extended partitions and GPT are refused with a sentence.
+`octavo.storage.partitions` lists what tables say; a `Partition` is made of an entry to mount what
+is in it.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
-from octavo.memory.pagers.medium import Request
+from octavo.memory.pagers.medium import Extent
 from octavo.storage.device import SECTOR, Device
 
-_PLAIN = (0x01, 0x04, 0x06, 0x0B, 0x0C, 0x0E)
-FAT_TYPES = frozenset((*_PLAIN, *(0x10 | kind for kind in _PLAIN), 0xEF))
+Read = Callable[[int, int], Awaitable[bytes]]  # bytes of a device: (first, how many)
 UNITS = (SECTOR, 2048, 4096)  # bytes in a disk's sector
-EXTENDED_TYPES = frozenset((0x05, 0x0F, 0x15, 0x1F, 0x85))
-GPT_TYPE = 0xEE
+
+KINDS = {
+    "0x01": "FAT12",
+    "0x04": "FAT16",
+    "0x05": "extended",
+    "0x06": "FAT16",
+    "0x07": "NTFS or exFAT",
+    "0x0B": "FAT32",
+    "0x0C": "FAT32",
+    "0x0E": "FAT16",
+    "0x0F": "extended",
+    "0x15": "hidden extended",
+    "0x1F": "hidden extended",
+    "0x82": "Linux swap",
+    "0x83": "Linux",
+    "0x85": "Linux extended",
+    "0x8E": "Linux LVM",
+    "0xA5": "FreeBSD",
+    "0xEE": "GPT",
+    "0xEF": "EFI system",
+    "0xFD": "Linux RAID",
+    "024DEE41-33E7-11D3-9D69-0008C781F39F": "MBR",
+    "0FC63DAF-8483-4772-8E79-3D69D8477DE4": "Linux",
+    "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F": "Linux swap",
+    "21686148-6449-6E6F-744E-656564454649": "BIOS boot",
+    "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709": "Linux root",
+    "933AC7E1-2EB4-4F13-B844-0E14E2AEF915": "Linux home",
+    "A19D880F-05FC-4D3B-A006-743F0F84911E": "Linux RAID",
+    "C12A7328-F81F-11D2-BA4B-00A0C93EC93B": "EFI system",
+    "DE94BBA4-06D1-4D40-A16A-BFD50179D6AC": "Windows recovery",
+    "E3C9E316-0B5C-4DB8-817D-F92DF00215AE": "Microsoft reserved",
+    "E6D6D379-F507-44C2-A23C-238F2A3DF928": "Linux LVM",
+    "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7": "basic data",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a table says of one partition: its number as sfdisk counts (logical ones from 5), its
+    type ("0x83" or a GUID), its first byte and its bytes, its name, and the bytes in the sectors
+    that the table counts. It begins on the device, and may end beyond it.
+    """
+
+    number: int
+    type: str
+    start: int
+    size: int
+    name: str = ""
+    unit: int = SECTOR
+
+    @property
+    def kind(self) -> str:
+        """A short name of the type; "" for one that is not known here."""
+        return KINDS.get(self.type, "")
+
+    @property
+    def end(self) -> int:
+        """The first byte behind it."""
+        return self.start + self.size
 
 
 class Partition(Device):
-    """Bytes [start, start + size) of another device, of a type that the MBR gives it in sectors of
-    `unit` bytes. Closing it closes that device.
+    """The bytes of an entry on another device, as far as they are on it. Closing it closes that
+    device.
     """
 
-    def __init__(
-        self, device: Device, number: int, start: int, size: int, kind: int = 0, unit: int = SECTOR
-    ) -> None:
+    def __init__(self, device: Device, entry: Entry) -> None:
+        size = min(entry.size, device.size - entry.start) // SECTOR * SECTOR
+        assert entry.start >= 0 and size >= 0, "a partition begins on its device"
         super().__init__(
-            f"{device.name}, partition {number}", size, device.read_only, device.removable
+            f"{device.name}, partition {entry.number}", size, device.read_only, device.removable
         )
         self.device = device
-        self.number = number
-        self.start = start
-        self.kind = kind
-        self.unit = unit
+        self.entry = entry
 
-    def _shift(self, requests: Sequence[Request]) -> list[Request]:
-        return [Request(op, self.start + place, frames) for op, place, frames in requests]
+    def _shift(self, extents: Sequence[Extent]) -> list[Extent]:
+        return [(self.entry.start + offset, buffers) for offset, buffers in extents]
 
-    async def _read(self, requests: Sequence[Request]) -> None:
-        await self.device.submit(self._shift(requests))
+    async def _read(self, extents: Sequence[Extent]) -> None:
+        await self.device.read(self._shift(extents))
 
-    async def _write(self, requests: Sequence[Request]) -> None:
-        await self.device.submit(self._shift(requests))
+    async def _write(self, extents: Sequence[Extent]) -> None:
+        await self.device.write(self._shift(extents))
 
     async def _flush(self) -> None:
         await self.device.flush()
@@ -64,46 +107,13 @@ class Partition(Device):
         self.device.close()
 
 
-def partitions(device: Device, sector: bytes) -> tuple[list[Partition], list[str]]:
-    """Where a device's MBR says that volumes may be, likeliest first, and why each other of its
-    partitions is none.
-
-    Both lists are empty when sector 0 is no MBR. A partition ends with the device at the latest.
-    """
-    if (
-        len(sector) < SECTOR
-        or sector[510:512] != b"\x55\xaa"
-        or any(sector[446 + 16 * i] & 0x7F for i in range(4))
-    ):
-        return [], []
-    found: list[Partition] = []
-    others: list[str] = []
-    for i in range(4):
-        kind, first, count = struct.unpack_from("<4xB3xII", sector, 446 + 16 * i)
-        if not kind:
-            continue
-        if kind == GPT_TYPE:
-            others.append(
-                f"partition {i + 1} stands for GPT partitions, which Octavo does not read yet"
-            )
-        elif kind in EXTENDED_TYPES:
-            others.append(f"partition {i + 1} is an extended one, which Octavo does not read yet")
-        elif not first or first * SECTOR >= device.size:
-            sectors = device.size // SECTOR
-            others.append(
-                f"partition {i + 1} begins at sector {first}, and the device has {sectors} sectors"
-            )
-        else:
-            fits = [unit for unit in UNITS if first * unit < device.size]
-            found += [
-                Partition(
-                    device,
-                    i + 1,
-                    first * unit,
-                    min(count * unit, device.size - first * unit),
-                    kind,
-                    unit,
-                )
-                for unit in fits
-            ]
-    return sorted(found, key=lambda p: (p.unit, p.kind not in FAT_TYPES)), others
+def overlaps(entries: Sequence[Entry]) -> list[str]:
+    """A sentence for each entry that begins before one that begins before it ends."""
+    out: list[str] = []
+    last: Entry | None = None
+    for entry in sorted(entries, key=lambda e: (e.start, e.number)):
+        if last is not None and entry.start < last.end:
+            out.append(f"partition {entry.number} begins in partition {last.number}")
+        if last is None or entry.end > last.end:
+            last = entry
+    return out
