@@ -42,6 +42,7 @@ class Tiny:
 
     def __init__(self, disk: FaultyDevice, cache: CacheManager) -> None:
         self.cache, self.pager = cache, RegionPager(disk)
+        self.links = None
         self.sections = [Section("tiny", self.pager, whole_device(disk), disk.size)]
 
     def root(self) -> Line:

@@ -27,7 +27,15 @@ async def _fat(
     return await mount_fat(device, cache, codepage, name)
 
 
-FORMATS: tuple[Format, ...] = (_fat,)
+async def _ext(
+    device: Device, cache: CacheManager, codepage: str, name: str
+) -> FileSystemVolume | None:
+    from octavo.fs.ext.format import mount_ext
+
+    return await mount_ext(device, cache, name)
+
+
+FORMATS: tuple[Format, ...] = (_fat, _ext)
 
 
 async def probe(

@@ -78,7 +78,7 @@ async def _names_beside(core: FileSystemVolume, path: str) -> Iterator[str]:
     info = await core.stat(path)
     if info.is_directory:
         raise StatusError(Status.FILE_IS_A_DIRECTORY, f"{path}: is a directory")
-    if "r" in info.flags:
+    if info.flags.startswith("r"):
         raise StatusError(Status.ACCESS_DENIED, f"{path}: has the read-only attribute")
     above = split_path(path)[:-1]
     return ("/".join([*above, f"OCTAVO{n}.TMP"]) for n in count())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from octavo.files import File, Report, Volume
 from octavo.fs.base import split_path
@@ -17,6 +18,9 @@ from octavo.fs.fat.entry import SLOT
 from octavo.fs.fat.names import UNITS_IN_SLOT, clean_name, exact_short, fold
 from octavo.status import Status, StatusError
 from octavo.transfer.tree import CHUNK, Item, Step
+
+if TYPE_CHECKING:
+    from octavo.fs.protocol import FileInfo
 
 _NONE_BESIDE = (
     "there is no room for the new file beside the old one, which stays until the new one is there: "
@@ -64,6 +68,9 @@ class VolumeTree:
     def stat(self, path: str) -> Item:
         """The file or directory at a path."""
         info = self.volume.stat(path)
+        if info.flags[0] in "bcps":
+            text = f"{self.prefix}{path}: is no file: only files and directories are copied"
+            raise StatusError(Status.ACCESS_DENIED, text)
         return Item(info.name, info.is_directory, info.size, self._seconds(info.modified))
 
     def find(self, path: str) -> Item | None:
@@ -76,20 +83,32 @@ class VolumeTree:
             raise
 
     def walk(self, path: str, report: Report) -> Iterator[tuple[str, list[Item]]]:
-        """A directory and all below it; what cannot be read, and what is in two places, is
-        reported.
+        """A directory and all below it; what cannot be read, what is in two places, links to
+        directories and special files are reported and left out.
         """
         strip = len(path.strip("/\\")) + 1 if path.strip("/\\") else 0
         for here, entries in self.volume.walk(path, lambda error: report(self._told(error))):
-            items = [
-                Item(e.name, e.is_directory, e.size, self._seconds(e.modified)) for e in entries
-            ]
-            yield here[strip:], items
-            entries[:] = [
-                e
-                for e, item in zip(entries, items, strict=True)
-                if item.directory and not item.skip
-            ]
+            pairs = [(e, self._item(f"{here}/{e.name}", e, report)) for e in entries]
+            yield here[strip:], [item for _, item in pairs if item is not None]
+            entries[:] = [e for e, item in pairs if item and item.directory and not item.skip]
+
+    def _item(self, path: str, info: FileInfo, report: Report) -> Item | None:
+        """What is to be copied of an entry: the file at the end of a link, nothing of a device."""
+        kind = info.flags[0]  # as ls -l has it, or an attribute of FAT
+        if kind in "lbcps":
+            try:
+                info = self.volume.stat(path)
+            except StatusError as error:
+                report(self._told(error))
+                return None
+            if kind != "l" or info.is_directory or info.flags[0] != "-":
+                what = "a link to a directory or a device" if kind == "l" else "no file"
+                report(
+                    StatusError(Status.ACCESS_DENIED, f"{self.prefix}{path}: is {what}: skipped")
+                )
+                return None
+        name = path.rpartition("/")[2]
+        return Item(name, info.is_directory, info.size, self._seconds(info.modified))
 
     def _told(self, error: StatusError) -> StatusError:
         return StatusError(error.status, self.prefix + error.text)

@@ -43,6 +43,8 @@ class FatFormat:
     set.
     """
 
+    links = None  # FAT has none
+
     def __init__(
         self,
         device: Device,

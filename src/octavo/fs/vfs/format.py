@@ -12,16 +12,29 @@ with StatusError FILE_CORRUPT_ERROR and one sentence.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from octavo.fs.base import Problem, Space
 from octavo.fs.vfs.edits import Change, Phase
-from octavo.fs.vfs.node import Directory, E, Node
+from octavo.fs.vfs.node import Directory, E, Entry, Node
 from octavo.memory.pagers.region import Mapping, RegionPager
 from octavo.memory.pages.section import Section
 from octavo.status import StatusError
 
 Progress = Callable[[int, int], None]
+
+
+L = TypeVar("L", bound=Entry, contravariant=True)
+
+
+class Links(Protocol[L]):
+    """What a format with symbolic links can do."""
+
+    def is_link(self, entry: L) -> bool:
+        """True for a symbolic link."""
+
+    async def target(self, entry: L, what: str) -> str:
+        """The path that a link leads to, which is not ""; errors name the link `what`."""
 
 
 class Format(Protocol[E]):
@@ -38,6 +51,10 @@ class Format(Protocol[E]):
     refusal: str
     pager: RegionPager
     sections: list[Section]
+
+    @property
+    def links(self) -> Links[E] | None:
+        """None for a format that has no symbolic links."""
 
     def root(self) -> E:
         """The root directory's entry; its name is ""."""

@@ -21,6 +21,8 @@ from octavo.memory.pagers.region import Mapping
 from octavo.memory.pages.section import Section
 from octavo.status import Status, StatusError
 
+MOST_LINKS = 40  # symbolic ones, that lead to one place
+
 
 class Nodes(Generic[E]):
     """The nodes of the volume called `name`; `used` are those below the root, oldest first."""
@@ -30,6 +32,7 @@ class Nodes(Generic[E]):
     ) -> None:
         self.name = name
         self.format = format
+        self.links = format.links
         self.cache = cache
         self.writer = writer
         self.root: Node[E] = Node(format.root(), None, "")
@@ -188,10 +191,51 @@ class Nodes(Generic[E]):
         entry = directory.find(name)
         if entry is None:
             raise not_found(path, parent=True)
+        if self.links is not None and self.links.is_link(entry):
+            return await self.enter(await self.follow(directory, entry, path), path)
         if not entry.is_directory:
             raise StatusError(Status.OBJECT_PATH_NOT_FOUND, f"{path}: {name} is not a directory")
         node = self.node(directory, entry)
         return node.directory or await self.directory(node)
+
+    async def enter(self, node: Node[E], path: str) -> Directory[E]:
+        """The directory that a node is, on the way to `path`."""
+        if not node.entry.is_directory:
+            name = node.entry.name
+            raise StatusError(Status.OBJECT_PATH_NOT_FOUND, f"{path}: {name} is not a directory")
+        return node.directory or await self.directory(node)
+
+    async def follow(self, directory: Directory[E], entry: E, path: str) -> Node[E]:
+        """The node of what an entry leads to as a symbolic link. StatusError OBJECT_NAME_NOT_FOUND
+        where that is nothing, REPARSE_POINT_NOT_RESOLVED after MOST_LINKS.
+        """
+        links = self.links
+        assert links is not None, "there are no links"
+        followed, rest = 0, [entry.name]  # names that are still to be found, the next one last
+        while rest:
+            name = rest.pop()
+            if name in ("", ".", ".."):
+                up = directory.node.parent if name == ".." else None
+                directory = directory if up is None else up
+                continue
+            found = directory.find(name)
+            if found is None:
+                text = f"{path}: is a link to nothing: there is no {directory.node.path}/{name}"
+                raise StatusError(Status.OBJECT_NAME_NOT_FOUND, text)
+            if links.is_link(found):
+                followed += 1
+                if followed > MOST_LINKS:
+                    text = f"{path}: leads through more than {MOST_LINKS} symbolic links"
+                    raise StatusError(Status.REPARSE_POINT_NOT_RESOLVED, text)
+                target = await links.target(found, self.section_name(path))
+                rest += reversed(target.split("/"))
+                if target.startswith("/"):
+                    directory = await self.directory(self.root)
+            elif rest:
+                directory = await self.enter(self.node(directory, found), path)
+            else:
+                return self.node(directory, found)
+        return directory.node
 
     async def directory_at(self, path: str) -> Directory[E]:
         """The directory that a path names."""

@@ -81,11 +81,15 @@ class Volume(Generic[E]):
     # -- reading -----------------------------------------------------------------------------------
 
     async def stat(self, path: str) -> FileInfo:
-        """One entry; the root has the name ""."""
+        """One entry, that at the end of a symbolic link; the root has the name ""."""
         if not split_path(path):
             return self.nodes.root.entry
         async with self.mutex:
-            return (await self.nodes.existing(path))[1]
+            directory, entry = await self.nodes.existing(path)
+            links = self.nodes.links
+            if links is not None and links.is_link(entry):
+                return (await self.nodes.follow(directory, entry, path)).entry
+            return entry
 
     async def entries(self, path: str) -> list[FileInfo]:
         """The entries of a directory in the order of the disk, without "." and ".."."""
@@ -113,6 +117,9 @@ class Volume(Generic[E]):
                 entry = await self._create(directory, name, path, is_directory=False)
             elif exclusive:
                 raise StatusError(Status.OBJECT_NAME_COLLISION, f"{path}: exists already")
+            links = self.nodes.links
+            if links is not None and links.is_link(entry):
+                entry = (await self.nodes.follow(directory, entry, path)).entry
             if entry.is_directory:
                 raise StatusError(Status.FILE_IS_A_DIRECTORY, f"{path}: is a directory")
             if write and self._writing(path).planner.protected(entry):

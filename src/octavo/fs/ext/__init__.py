@@ -1,0 +1,1 @@
+"""ext2, read only; ext3 that was cleanly unmounted is read as ext2."""
