@@ -86,7 +86,7 @@ async def _in_partitions(
                 why.append(f"the partitions after the first {MOST_TRIED} were not tried")
                 return None
             try:
-                return await probe(Partition(device, entry), cache, codepage, _name(entry))
+                return await probe(Partition(device, entry), cache, codepage, _name(entry), unit)
             except StatusError as error:
                 if unit == SECTOR:
                     why.append(error.text)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from octavo.cache.manager import CacheManager
 from octavo.memory.pagers.region import RegionPager, whole_device
 from octavo.memory.pages.section import Section
 from octavo.storage.device import Device
-from octavo.storage.partition import Read
+
+if TYPE_CHECKING:
+    from octavo.storage.partition import Read
 
 
 async def read_device(device: Device, cache: CacheManager, offset: int, length: int) -> bytes:

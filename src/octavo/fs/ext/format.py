@@ -44,23 +44,24 @@ from octavo.memory.pages.section import Section
 from octavo.status import Status, StatusError
 from octavo.storage.device import SECTOR, Device
 from octavo.storage.hosterrors import kind_of
-from octavo.storage.partition import Partition
 
 ROOT = 2  # its inode
 MOST_DIRECTORY = 16 << 20  # bytes
+PIECE = 65536  # bytes of a directory that are read at once
 MOST_GROUPS = 4096  # that are remembered
 _UNREAD = {0x80000: "extents", 0x10000000: "data in itself", 0x800: "encrypted data"}
 
 
-async def mount_ext(device: Device, cache: CacheManager, name: str) -> Volume[ExtEntry] | None:
-    """The volume on a device that sentences call `name`; None for none. StatusError
-    UNRECOGNIZED_VOLUME for one that makes no sense or has features that are not read, or has no
-    root directory.
+async def mount_ext(
+    device: Device, cache: CacheManager, name: str, unit: int
+) -> Volume[ExtEntry] | None:
+    """The volume on a device that sentences call `name` and that was found by a table of sectors of
+    `unit` bytes; None for none. StatusError UNRECOGNIZED_VOLUME for one that makes no sense or has
+    features that are not read, or has no root directory.
     """
     superblock = parse_superblock(await read_device(device, cache, 1024, 1024), device.size, name)
     if superblock is None:
         return None
-    unit = device.entry.unit if isinstance(device, Partition) else SECTOR
     if unit != SECTOR and superblock.blocks != device.size // superblock.block:
         why = f"{name}: is not what the partition has in sectors of {unit} bytes"
         raise StatusError(Status.UNRECOGNIZED_VOLUME, why)
@@ -155,9 +156,9 @@ class ExtFormat:
         what = f"{section.name}: inode {node.entry.number}"
         if not section.size or section.size % s.block:
             raise corrupt(what, f"the directory has {section.size} bytes, which are no blocks")
-        for at in range(0, section.size, s.block):
-            data = await self.cache.copy_read(section, at, s.block)
-            for name, number in parse_names(data, at, s.types, what):
+        for at in range(0, section.size, PIECE):
+            data = await self.cache.copy_read(section, at, PIECE)
+            for name, number in parse_names(data, at, s, what):
                 if name not in (".", ".."):
                     name = name if name not in names else f"{name}~{number}"
                     names[name] = await self._entry(name, number, section.name)

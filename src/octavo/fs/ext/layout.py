@@ -178,17 +178,18 @@ class ExtEntry:
         return stat.filemode(self.inode.mode)
 
 
-def parse_names(data: bytes, at: int, types: bool, what: str) -> Iterator[tuple[str, int]]:
-    """(name, inode) of the records in a block that begins at byte `at` of a directory. StatusError
-    FILE_CORRUPT_ERROR names the byte where they make no sense.
+def parse_names(data: bytes, at: int, s: Superblock, what: str) -> Iterator[tuple[str, int]]:
+    """(name, inode) of the records in whole blocks that begin at byte `at` of a directory.
+    StatusError FILE_CORRUPT_ERROR names the byte where they make no sense.
     """
-    place = 0
+    place, mask = 0, 0xFF if s.types else 0xFFFF
     while place < len(data):
-        inode, length, named = _RECORD.unpack_from(data.ljust(place + 8, b"\0"), place)
-        named &= 0xFF if types else 0xFFFF
+        inode, length, named = _RECORD.unpack_from(data, place)
+        named &= mask
         name = data[place + 8 : place + 8 + named]
         bad = inode and (not name or b"/" in name or b"\0" in name)
-        if bad or length < 8 + named or length % 4 or place + length > len(data):
+        left = s.block - place % s.block  # what is left behind a record has room for another
+        if bad or length < 8 + named or length % 4 or length > left or 0 < left - length < 8:
             why = f"the record at byte {at + place} has {length} bytes, with a name of {named}"
             raise corrupt(what, f"{why}, and makes no sense")
         if inode:

@@ -12,16 +12,17 @@ from octavo.fs.reading import read_device
 from octavo.fs.vfs.volume import Volume
 from octavo.status import Status, StatusError
 from octavo.storage.device import SECTOR, Device
-from octavo.storage.partition import Partition
 
 
-async def mount_fat(device: Device, cache: CacheManager, codepage: str, name: str) -> Volume[Entry]:
-    """The volume on a device that sentences call `name`; `codepage` is that of short names.
-    StatusError UNRECOGNIZED_VOLUME says why there is none.
+async def mount_fat(
+    device: Device, cache: CacheManager, codepage: str, name: str, unit: int
+) -> Volume[Entry]:
+    """The volume on a device that sentences call `name` and that was found by a table of sectors of
+    `unit` bytes; `codepage` is that of short names. StatusError UNRECOGNIZED_VOLUME says why there
+    is none.
     """
     sector = await read_device(device, cache, 0, SECTOR)
     geometry = parse_boot_sector(sector, name, device.size)
-    unit = device.entry.unit if isinstance(device, Partition) else SECTOR
     if unit not in (SECTOR, geometry.sector) and device.size != geometry.size:
         raise StatusError(
             Status.UNRECOGNIZED_VOLUME,
