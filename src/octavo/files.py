@@ -222,7 +222,7 @@ class Volume:
 
     @property
     def kind(self) -> str:
-        """FAT12, FAT16 or FAT32."""
+        """FAT12, FAT16, FAT32, ext2 or ext3."""
         return self.core.kind
 
     @property

@@ -10,7 +10,8 @@ python share their names.
     ``` ```text   a drawing, a table, a list: not run
 
 A line of sh ends with exit code 0, or with the one of its comment "# exits with 1". <!-- not run:
-REASON --> stands before a block that cannot be run here.
+REASON --> stands before a block that cannot be run here, <!-- needs: PROGRAM ... --> before one
+that is run where these are installed; with OCTAVO_NO_SKIPS they must be.
 
 Considered: pytest-markdown-docs, which runs Python only, and sybil, for which sh and consoles would
 have to be written all the same, and they are most of this.
@@ -23,6 +24,7 @@ import doctest
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,7 +36,8 @@ from tests.places import ROOT, test_file
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(
-    r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$",
+    r"^(?:<!-- (?:not run: (?P<reason>[^\n]+)|needs: (?P<needs>[^\n]+)) -->\n)?"
+    r"```(?P<language>\w*)\n(?P<text>.*?)^```$",
     re.M | re.S,
 )
 LANGUAGES = {"", "text", "python", "output", "sh", "console"}
@@ -47,14 +50,15 @@ README_LINES = 150
 
 
 class Block(NamedTuple):
-    """A fenced block: its language, its text, the line on which its text begins, and why it is not
-    run.
+    """A fenced block: its language, its text, the line on which its text begins, why it is not
+    run, and what it needs.
     """
 
     language: str
     text: str
     line: int
     reason: str | None
+    needs: str = ""
 
 
 def blocks(page: Path) -> list[Block]:
@@ -65,7 +69,13 @@ def blocks(page: Path) -> list[Block]:
         f"{page.name}: a fence that is not read"
     )
     return [
-        Block(m["language"], m["text"], text.count("\n", 0, m.start("text")) + 1, m["reason"])
+        Block(
+            m["language"],
+            m["text"],
+            text.count("\n", 0, m.start("text")) + 1,
+            m["reason"],
+            m["needs"] or "",
+        )
         for m in found
     ]
 
@@ -149,7 +159,9 @@ def test_blocks_run_as_typed(page: Path, tmp_path: Path, monkeypatch: pytest.Mon
         assert program or not re.search(r"^(\$ |octavo |import |[A-Z]:\\.*>)", block.text, re.M), (
             f"{where}: a program without its language"
         )
-        if block.reason is None:
+        missing = [name for name in block.needs.split() if not shutil.which(name)]
+        assert not missing or not os.environ.get("OCTAVO_NO_SKIPS"), f"{where}: needs {missing}"
+        if block.reason is None and not missing:
             try:
                 printed = run_block(block, page, names, printed)
             except Exception as error:
@@ -164,6 +176,7 @@ def test_blocks_are_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(tmp_path)
     page = tmp_path / "page.md"
     page.write_text(
+        "<!-- needs: sh cat -->\n"
         "```python\nx = 1\n```\n```python\nprint(x, 'and more')\n```\n```output\n1 ... "
         "more\n```\n<!-- not run: why -->\n```sh\nfalse\n```\n"
         "```sh\nfalse  # exits with 1\necho a \\\n  > b\n\ncat b\n```\n```console\n$ cat "
@@ -172,6 +185,7 @@ def test_blocks_are_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     names: dict[str, object] = {}
     right = blocks(page)
     assert [b.reason for b in right] == [None, None, None, "why", None, None]
+    assert [b.needs for b in right] == ["sh cat", "", "", "", "", ""]
     printed = ""
     for block in right:
         if not block.reason:

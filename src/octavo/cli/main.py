@@ -32,7 +32,7 @@ MODULES = {
     "attrib": "attrib", "mkfs": "images", "check": "images", "map": "map",
 }  # fmt: skip
 DESCRIPTION = """Octavo: an operating system's memory and storage executive.
-Works on FAT disk images with no root, and boots to a shell."""
+Works on FAT and ext2 disk images with no root, and boots to a shell."""
 EPILOG = """A path in an image is IMAGE:PATH, such as disk.img:/docs/a.txt. To begin:
   octavo mkfs --size 64M disk.img
   octavo cp -r tree disk.img:/
