@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from octavo.cache.manager import CacheManager
@@ -54,7 +55,7 @@ async def mount(device: Device, cache: CacheManager, codepage: str | int = 437) 
         return volume
     if not why:
         raise whole
-    told = sorted(why)
+    told = sorted(why, key=_in_order)
     if len(told) > MOST_TOLD:
         told[MOST_TOLD:] = [f"and {len(told) - MOST_TOLD} more"]
     raise StatusError(
@@ -91,6 +92,11 @@ async def _in_partitions(
                 if unit == SECTOR:
                     why.append(error.text)
     return None
+
+
+def _in_order(text: str) -> list[str | int]:
+    """What sentences are sorted by: the numbers in them as numbers."""
+    return [int(part) if part.isdecimal() else part for part in re.split("([0-9]+)", text)]
 
 
 def _name(entry: Entry) -> str:
