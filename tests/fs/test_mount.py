@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -127,3 +129,17 @@ def test_reads_that_fail(image: Path, tmp_path: Path) -> None:
         with octavo.open_image(disk, read_only=True) as again:
             assert again.core.name.endswith("partition 5")
     assert failed > 2
+
+
+def test_a_plain_volume_loads_no_other_format(image: Path) -> None:
+    """A listing of a FAT volume imports neither ext2 nor the readers of partition tables."""
+    program = (
+        "import sys; from octavo.cli.main import run; assert run(['ls', sys.argv[1] + ':']) == 0; "
+        "print(*[m for m in sys.modules if m.startswith(('octavo.fs', 'octavo.storage'))])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, image], capture_output=True, text=True, check=True
+    )
+    loaded = done.stdout.split()
+    assert "octavo.fs.fat.volume" in loaded and "octavo.storage.image" in loaded
+    assert not [m for m in loaded if m.startswith(("octavo.fs.ext", "octavo.storage.part"))]
