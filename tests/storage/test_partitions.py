@@ -219,6 +219,17 @@ def test_chains_that_are_wrong(case: int) -> None:
     )
 
 
+def test_logical_partitions_that_touch() -> None:
+    """In any order: before one that was made earlier, a table behind a partition."""
+    for chain in (
+        {1000: [(6, 1100, 500), (5, 600, 9)], 1600: [(6, 1, 499)]},
+        {1000: [(6, 100, 500), (5, 50, 9)], 1050: [(6, 1, 49)]},
+        {1000: [(6, 1, 99), (5, 100, 9)], 1100: [(6, 1, 49)]},
+    ):
+        table = listed(mbr_disk({0: [(5, 1000, 9000)], **chain}))
+        assert [e.number for e in table.entries] == [1, 5, 6] and table.faults == []
+
+
 def test_a_chain_is_bounded() -> None:
     """The last table that is read, and the one after it."""
     for count in (MOST_LINKS, MOST_LINKS + 1):
@@ -539,16 +550,23 @@ def test_a_partition_is_a_device_of_its_own() -> None:
 def test_mount_takes_the_first_that_has_a_volume(script: str, tmp_path: Path) -> None:
     """In each partition that is large enough in turn, logical ones and those of a GPT."""
     disk = sfdisk(tmp_path / "disk.img", 64 * MIB, SCRIPTS[script])
-    table = listed(disk.read_bytes())
-    for entry in [e for e in table.entries if e.kind != "extended"][:6]:
-        small = blank_image(tmp_path / "small.img", min(entry.size, 8 * MIB))
+    empty = disk.read_bytes()
+    for entry in [e for e in listed(empty).entries if e.kind != "extended"][:6]:
+        small = blank_image(tmp_path / "small.img", min(entry.size, 4 * MIB))
         assert octavo_run(["mkfs", "--force", str(small)]) == 0
-        data = bytearray(disk.read_bytes())
-        data[entry.start : entry.start + small.stat().st_size] = small.read_bytes()
-        (tmp_path / "filled.img").write_bytes(data)
-        with octavo.open_image(tmp_path / "filled.img") as volume:
+        end = entry.start + small.stat().st_size
+        put(disk, entry.start, small.read_bytes())
+        with octavo.open_image(disk) as volume:
             volume.write_bytes("a", b"b" * 3000)
             assert volume.core.name.endswith(f"partition {entry.number}")
-        after = (tmp_path / "filled.img").read_bytes()
-        end = entry.start + small.stat().st_size
-        assert after[: entry.start] == data[: entry.start] and after[end:] == data[end:]
+        after = disk.read_bytes()
+        assert after[: entry.start] == empty[: entry.start] and after[end:] == empty[end:]
+        assert after != empty
+        put(disk, entry.start, empty[entry.start : end])
+
+
+def put(disk: Path, place: int, data: bytes) -> None:
+    """Writes bytes into a file."""
+    with open(disk, "r+b") as file:
+        file.seek(place)
+        file.write(data)
