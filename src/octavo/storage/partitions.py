@@ -40,7 +40,7 @@ async def partitions(device: Device, read: Read, unit: int = SECTOR) -> Partitio
         entries, faults, whole = await read_gpt(device, read)
         if whole:
             if not kinds:
-                faults.insert(0, "there is no MBR in sector 0 that stands for the GPT")
+                faults.append("there is no MBR in sector 0 that stands for the GPT")
             return PartitionTable("GPT", entries, faults)
         if not kinds:
             return PartitionTable("", [], faults)
