@@ -170,6 +170,21 @@ def test_times(tmp_path: Path) -> None:
                 assert info.created == datetime.fromtimestamp(made)
 
 
+@pytest.mark.parametrize("block", ["1024", "4096"])
+def test_indexed_directories(block: str, tmp_path: Path) -> None:
+    """e2fsck gives a directory an index; its names are the same, read one after the other."""
+    (tmp_path / "tree").mkdir()
+    for i in range(3000):
+        (tmp_path / "tree" / f"name number {i}").write_text("")
+    image = make_ext(tmp_path / "x.img", "8M", tmp_path / "tree", "-b", block, "-N", "4000")
+    done = subprocess.run(["e2fsck", "-fyD", image], capture_output=True, check=False)
+    assert done.returncode in (0, 1)
+    assert re.search(rb"Flags: 0x1000\b", debugfs(image, ["stat /"])[0])
+    with octavo.open_image(image, read_only=True) as volume:
+        assert seen_by_us(volume) == comparable(seen_by_debugfs(image))
+        assert len(volume.entries()) == 3001
+
+
 # -- links -----------------------------------------------------------------------------------------
 
 
@@ -224,6 +239,24 @@ def test_forty_links(tmp_path: Path) -> None:
         with pytest.raises(StatusError) as caught:
             volume.read_bytes("41")
         assert caught.value.status == Status.REPARSE_POINT_NOT_RESOLVED
+
+
+@pytest.mark.parametrize("inode", ["128", "256"])
+def test_links_with_attributes(inode: str, tmp_path: Path) -> None:
+    """A block of extended attributes is none of the target's, for short links and for long ones."""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").write_text("the file")
+    for name, target in (("fast", "file"), ("slow", "./" * 40 + "file")):
+        (tmp_path / "tree" / name).symlink_to(target)
+    image = make_ext(
+        tmp_path / "x.img", "1M", tmp_path / "tree", "-b", "1024", "-I", inode, "-O", "ext_attr"
+    )
+    sets = [f"ea_set {name} user.long {'x' * 300}" for name in ("fast", "slow", "file")]
+    debugfs(image, sets, write=True)
+    told = debugfs(image, ["stat fast", "stat slow"])
+    assert all(re.search(rb"File ACL: [1-9]", text) for text in told)
+    with octavo.open_image(image, read_only=True) as volume:
+        assert [volume.read_bytes(n) for n in ("fast", "slow", "file")] == [b"the file"] * 3
 
 
 def test_special_files_and_deleted_ones(tmp_path: Path) -> None:
