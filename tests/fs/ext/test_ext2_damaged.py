@@ -436,3 +436,25 @@ def test_the_longest_directory_that_is_read(tmp_path: Path, system: System) -> N
         out, problems = tried(system, data)
         assert ("dir/file" in out) == fits and len(out) == 2 * fits
         assert ["more than 16777216 bytes" in e.text for e in problems] == [True] * (not fits)
+
+
+def test_a_run_into_the_tables_of_the_next_group(tmp_path: Path, system: System) -> None:
+    """The last block of a run is the first of another group, and its map of blocks."""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").write_bytes(b"x" * 2 * BLOCK)
+    options = ("-b", "1024", "-g", "256", "-N", "64", "-O", "^resize_inode")
+    image = make_ext(tmp_path / "x.img", "1M", tmp_path / "tree", *options)
+    data = image.read_bytes()
+    groups = [struct.unpack_from("<3I", data, 2 * BLOCK + 32 * i) for i in range(4)]
+    first = next(m for i, (m, _, _) in enumerate(groups) if m == 1 + 256 * i)
+    number = seen_by_debugfs(image)[b"/file"].number
+    found = re.search(
+        rb"block (\d+), offset 0x([0-9a-f]+)", debugfs(image, [f"imap <{number}>"])[0]
+    )
+    assert found
+    inode = int(found[1]) * BLOCK + int(found[2], 16)
+    for run, fits in (((first - 2, first - 1), True), ((first - 1, first), False)):
+        bad = patched(data, (inode + 40, "I", run[0]), (inode + 44, "I", run[1]))
+        out, told = tried(system, bad)
+        assert ("file" in out) == fits
+        assert [f"block {first} is a table" in e.text for e in told] == [True] * (not fits)
