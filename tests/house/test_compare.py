@@ -228,7 +228,8 @@ def test_names_of_an_older_tree(tmp_path: Path) -> None:
     (package / "__init__.py").touch()
     (package / "transfer.py").write_text(OLDER)
     (package / "machine").mkdir()
-    (package / "machine" / "kernels.py").touch()
+    for name in ("kernels.py", "frames.py"):
+        (package / "machine" / name).touch()
     (package / "other.py").write_text("other = 1")
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
     subprocess.run([sys.executable, "-c", PROGRAM], cwd=report.ROOT, env=env, check=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -25,6 +25,7 @@ from octavo.storage.partition import UNITS, Entry, Partition
 from octavo.storage.partitions import PartitionTable, partitions
 from octavo.testing.bufferdisk import BufferDisk
 from tests.conftest import blank_image, run
+from tests.lent import Lent
 
 T = TypeVar("T")
 MIB = 1 << 20
@@ -526,17 +527,16 @@ def test_a_partition_is_a_device_of_its_own() -> None:
     inner = BufferDisk("disk", bytearray(range(256)) * 40)
     part = Partition(inner, Entry(3, "0x83", 1024, 2048))
     assert part.size == 2048 and part.name == "disk, partition 3"
-    buffer = bytearray(1024)
-    done(part.read([(1024, [memoryview(buffer)])]))
-    assert buffer == inner.buffer[2048:3072]
-    before = bytes(inner.buffer)
-    done(part.write([(0, [memoryview(bytes(512))])]))
+    lent, before = Lent(), bytes(inner.buffer)
+    request = lent.read(1024, 1024)
+    done(part.submit([request]))
+    assert request.frames.read() == before[2048:3072]
+    done(part.submit([lent.write(0, bytes(512))]))
     assert bytes(inner.buffer) == before[:1024] + bytes(512) + before[1536:]
-    calls: list[Callable[..., Coroutine[Any, Any, None]]] = [part.read, part.write]
-    for call in calls:
-        for place in (-512, 1536, 2048, 1 << 62):
+    for place in (-512, 1536, 2048, 1 << 62):
+        for request in (lent.read(place, 1024), lent.write(place, bytes(1024))):
             with pytest.raises(StatusError) as caught:
-                done(call([(place, [memoryview(buffer)])]))
+                done(part.submit([request]))
             assert caught.value.status == Status.IO_DEVICE_ERROR
     assert Partition(inner, Entry(1, "0x83", 9728, 4096)).size == 512  # as far as the disk goes
     assert Partition(inner, Entry(1, "0x83", 1024, 1000)).size == 512  # in whole sectors

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from octavo.memory.pagers.medium import Extent
+from octavo.memory.pagers.medium import Request
 from octavo.storage.device import SECTOR, Device
 
 Read = Callable[[int, int], Awaitable[bytes]]  # bytes of a device: (first, how many)
@@ -89,14 +89,15 @@ class Partition(Device):
         self.device = device
         self.entry = entry
 
-    def _shift(self, extents: Sequence[Extent]) -> list[Extent]:
-        return [(self.entry.start + offset, buffers) for offset, buffers in extents]
+    def _shift(self, requests: Sequence[Request]) -> list[Request]:
+        start = self.entry.start
+        return [Request(op, start + place, frames) for op, place, frames in requests]
 
-    async def _read(self, extents: Sequence[Extent]) -> None:
-        await self.device.read(self._shift(extents))
+    async def _read(self, requests: Sequence[Request]) -> None:
+        await self.device.submit(self._shift(requests))
 
-    async def _write(self, extents: Sequence[Extent]) -> None:
-        await self.device.write(self._shift(extents))
+    async def _write(self, requests: Sequence[Request]) -> None:
+        await self.device.submit(self._shift(requests))
 
     async def _flush(self) -> None:
         await self.device.flush()

@@ -130,11 +130,11 @@ def test_sparse_and_large_files(block: int, tmp_path: Path) -> None:
             file.seek(size - 5)
             assert file.read() == bytes(5)
         with volume.open("hole") as file:
-            before = volume.core.device.statistics()["reads"]
+            before = volume.core.device.statistics().reads
             for place in range(0, 3 << 30, 100 << 20):
                 file.seek(place)
                 assert not any(file.read(1 << 20))
-            assert volume.core.device.statistics()["reads"] == before
+            assert volume.core.device.statistics().reads == before
         system.check()
 
 

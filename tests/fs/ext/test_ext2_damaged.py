@@ -123,7 +123,7 @@ def tried(
         system.unmount(volume.letter, discard=True)
     for each in told:
         sound(each, wanted)
-    assert device.statistics()["reads"] < MOST_READS
+    assert device.statistics().reads < MOST_READS
     return out, told
 
 
