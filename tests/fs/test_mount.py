@@ -15,7 +15,7 @@ from octavo.status import Status, StatusError
 from octavo.storage.image import ImageDisk
 from octavo.testing.bufferdisk import BufferDisk
 from octavo.testing.faulty import FaultyDevice
-from tests.storage.test_partitions import (
+from tests.storage.tables import (
     EFI,
     LINUX,
     gpt_disk,

@@ -1,16 +1,11 @@
 """Partition tables: what sfdisk makes is listed as sfdisk lists it; damaged, looping and lying
-tables end in sentences. Partitions as devices, and which one mount takes.
-"""
+tables end in sentences. Partitions as devices, and which one mount takes."""
 
 from __future__ import annotations
 
-import json
 import struct
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
-from uuid import UUID
-from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
@@ -19,97 +14,26 @@ from hypothesis import strategies as st
 import octavo
 from octavo.cli.main import run as octavo_run
 from octavo.status import Status, StatusError
-from octavo.storage.gpt import MOST_ARRAY
 from octavo.storage.mbr import MOST_LINKS
 from octavo.storage.partition import UNITS, Entry, Partition
-from octavo.storage.partitions import PartitionTable, partitions
+from octavo.storage.partitions import PartitionTable
 from octavo.testing.bufferdisk import BufferDisk
 from tests.conftest import blank_image, run
 from tests.lent import Lent
-
-T = TypeVar("T")
-MIB = 1 << 20
-LINUX = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
-EFI = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
-MOST_READS = 1200  # of sectors, for any table
-
-
-def done(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that waits for nothing."""
-    try:
-        work.send(None)
-    except StopIteration as stop:
-        value: T = stop.value
-        return value
-    raise AssertionError("it waits")
-
-
-def listed(data: bytes | bytearray, unit: int = 512, size: int = 0) -> PartitionTable:
-    """What `partitions` says of a disk that begins with `data` and has zeros behind, if it has more
-    bytes. It reads a bounded number of times, within the disk.
-    """
-    device = BufferDisk("disk", bytearray(512))
-    device.size = size or len(data)
-    reads = 0
-
-    async def read(offset: int, length: int) -> bytes:
-        nonlocal reads
-        reads += 1
-        assert reads < MOST_READS and 0 <= length <= MOST_ARRAY
-        assert offset >= 0 and offset + length <= device.size
-        return bytes(data[offset : offset + length]).ljust(length, b"\0")
-
-    return done(partitions(device, read, unit))
-
-
-def by_sfdisk(disk: Path) -> list[tuple[int, str, int, int, str]]:
-    """(number, type, first byte, bytes, name) of each partition as sfdisk lists them."""
-    printed = run("sfdisk", "-J", disk)
-    table = json.loads(printed[printed.index("{") :])["partitiontable"]
-    out = []
-    for part in table.get("partitions", []):
-        kind, unit = part["type"], table["sectorsize"]
-        kind = kind if len(kind) > 2 else f"0x{int(kind, 16):02X}"
-        number = int(part["node"].removeprefix(str(disk)).lstrip("p"))
-        out.append((number, kind, part["start"] * unit, part["size"] * unit, part.get("name", "")))
-    return sorted(out)
-
-
-def by_us(table: PartitionTable) -> list[tuple[int, str, int, int, str]]:
-    """The same of `partitions`."""
-    return [(e.number, e.type, e.start, e.size, e.name) for e in table.entries]
-
-
-def sfdisk(path: Path, size: int, script: str) -> Path:
-    """A disk with a table made by sfdisk."""
-    blank_image(path, size)
-    path.with_suffix(".script").write_text(script)
-    run("sh", "-c", f"sfdisk -q {path} < {path.with_suffix('.script')}")
-    return path
-
-
-# -- by sfdisk -------------------------------------------------------------------------------------
-
-SCRIPTS = {
-    "one": "label: dos\n,,c,*\n",
-    "four": "label: dos\n,8M,83\n,8M,82\n,8M,ef\n,,7\n",
-    "gaps": "label: dos\n4: start=4096,size=100,type=6\n2: start=90000,size=7,type=da\n",
-    "logical": "label: dos\n1: size=9M,type=c\n2: size=40M,type=f\n5: size=5M\n6: size=6M\n"
-    "7: size=1M,type=1\n8: type=8e\n",
-    "logical only": "label: dos\n,,5\n,5M,83\n,5M,83\n",
-    "no logical": "label: dos\n,,85\n",
-    "twenty": "label: dos\n,,5\n" + ",1M,83\n" * 20,
-    "backwards": "label: dos\n1: start=2048,size=120000,type=5\n5: start=90000,size=900,type=6\n"
-    "6: start=50000,size=900,type=83\n7: start=9000,size=900,type=83\n",
-    "empty": "label: dos\n",
-    "gpt": "label: gpt\n,10M,U\n,,L\n",
-    "names": 'label: gpt\nsize=1M,name="EFI böot"\nsize=1M,name="\U0001f4be 日本"\nsize=1M,'
-    'name="123456789012345678901234567890123456"\n',
-    "gpt gaps": "label: gpt\n7: size=1M\n128: start=90000,size=1\n3: size=3M\n",
-    "short array": "label: gpt\ntable-length: 4\n,1M\n,1M\n",
-    "long array": "label: gpt\ntable-length: 1000\n" + ",100K\n" * 60,
-    "gpt empty": "label: gpt\n",
-}
+from tests.storage.tables import (
+    MIB,
+    SCRIPTS,
+    Row,
+    by_sfdisk,
+    by_us,
+    done,
+    gpt_disk,
+    gpt_entry,
+    listed,
+    mbr_disk,
+    sfdisk,
+    table_sector,
+)
 
 
 @pytest.mark.fdisk
@@ -153,25 +77,6 @@ def test_sectors_of_4096_bytes(tmp_path: Path) -> None:
         assert table.entries[0].start == start * 4096 and table.entries[0].unit == 4096
         if label == "g":
             assert by_us(listed(disk.read_bytes(), 512)) == by_us(table)
-
-
-# -- MBR -------------------------------------------------------------------------------------------
-
-Row = tuple[int, int, int]  # type, first sector, sectors
-
-
-def table_sector(rows: Sequence[Row]) -> bytes:
-    """A sector with a partition table."""
-    packed = b"".join(struct.pack("<B3xB3xII", 0, *row) for row in rows)
-    return bytes(446) + packed.ljust(64, b"\0") + b"\x55\xaa"
-
-
-def mbr_disk(sectors: Mapping[int, Sequence[Row]], size: int = 20000, unit: int = 512) -> bytes:
-    """A disk of `size` sectors, with tables in some of them."""
-    disk = bytearray(size * unit)
-    for at, rows in sectors.items():
-        disk[at * unit : at * unit + 512] = table_sector(rows)
-    return bytes(disk)
 
 
 CHAINS: list[tuple[dict[int, Sequence[Row]], list[int], str]] = [
@@ -284,209 +189,6 @@ def test_no_table() -> None:
     bad[446 + 48] = 1  # neither active nor not
     assert listed(bad) == PartitionTable()
     assert listed(mbr_disk({0: []})).scheme == "MBR"
-
-
-# -- GPT -------------------------------------------------------------------------------------------
-
-
-def gpt_header(
-    at: int, other: int, entries: int, array: bytes, count: int, size: int, **change: int
-) -> bytes:
-    """A header with its checksum; `change` sets its `length`, `here` or `crc`."""
-    data = struct.pack(
-        "<8sIIIIQQQQ16sQIII", b"EFI PART", 0x10000, change.get("length", 92), 0, 0,
-        change.get("here", at), other, 34, 900, bytes(16), entries, count, size,
-        change.get("crc", crc32(array)),
-    )  # fmt: skip
-    length = change.get("length", 92)
-    return data[:16] + struct.pack("<I", crc32(data.ljust(length, b"\0"))) + data[20:]
-
-
-def gpt_entry(first: int, last: int, kind: str = LINUX, name: str = "") -> bytes:
-    """An entry."""
-    text = name.encode("utf-16-le").ljust(72, b"\0")
-    return struct.pack("<16s16sQQQ", UUID(kind).bytes_le, bytes(16), first, last, 0) + text
-
-
-def gpt_disk(
-    rows: Sequence[bytes], unit: int = 512, sectors: int = 1000, size: int = 128, **change: int
-) -> bytearray:
-    """A disk of 1,000 sectors with a GPT: 16 entries, and their backup."""
-    array = b"".join(row.ljust(size, b"\0") for row in rows).ljust(16 * size, b"\0")
-    disk = bytearray(sectors * unit)
-    disk[:512] = table_sector([(0xEE, 1, sectors - 1)])
-    disk[2 * unit : 2 * unit + len(array)] = array
-    header = gpt_header(1, sectors - 1, 2, array, 16, size, **change)
-    disk[unit : unit + len(header)] = header
-    there = sectors - 1 - -(-len(array) // unit)
-    disk[there * unit : there * unit + len(array)] = array
-    header = gpt_header(sectors - 1, 1, there, array, 16, size)
-    disk[(sectors - 1) * unit : (sectors - 1) * unit + len(header)] = header
-    return disk
-
-
-TWO = [gpt_entry(40, 49, EFI, "boot"), gpt_entry(100, 100, LINUX, "")]
-
-
-@pytest.mark.parametrize("unit", UNITS)
-def test_every_byte_of_a_gpt_header(unit: int) -> None:
-    """Changed in the header, or in its entries: the backup is used, and that is told; in the
-    backup: that is told. Without both there are no partitions, and a sentence.
-    """
-    good = gpt_disk(TWO, unit)
-    wanted = listed(good)
-    assert by_us(wanted) == [
-        (1, EFI, 40 * unit, 10 * unit, "boot"),
-        (2, LINUX, 100 * unit, unit, ""),
-    ]
-    assert wanted.faults == []
-    last = len(good) - unit
-    array = -(-16 * 128 // unit) * unit
-    for place in range(92 + 256):
-        main = unit + place if place < 92 else 2 * unit + place - 92
-        copy = last + place if place < 92 else last - array + place - 92
-        for at, says in ((main, "its backup is used"), (copy, "the backup of the GPT header")):
-            bad = bytearray(good)
-            bad[at] ^= 0x41
-            table = listed(bad)
-            assert by_us(table) == by_us(wanted) and len(table.faults) == 1
-            assert says in table.faults[0], place
-        bad[main] ^= 0x41
-        table = listed(bad)
-        assert [e.type for e in table.entries] == ["0xEE"] and table.scheme == "MBR"
-        assert "partition 1 stands for GPT partitions" in table.faults[0]
-        assert "no backup of it is whole" in table.faults[0]
-
-
-@pytest.mark.fdisk
-def test_a_bad_primary_as_sfdisk_sees_it(tmp_path: Path) -> None:
-    """sfdisk uses the backup, too."""
-    disk = sfdisk(tmp_path / "disk.img", 64 * MIB, SCRIPTS["names"])
-    good = by_sfdisk(disk)
-    data = bytearray(disk.read_bytes())
-    data[512 + 40] ^= 1
-    disk.write_bytes(data)
-    assert by_us(listed(data)) == good == by_sfdisk(disk)
-    assert listed(data).faults == [
-        "the checksum of the GPT header in sector 1 is wrong: its backup is used"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"length": 91}, "claims to have 91 bytes"),
-        ({"length": 513}, "claims to have 513 bytes"),
-        ({"length": 1 << 31}, "claims to have 2147483648 bytes"),
-        ({"here": 2}, "says that it is in sector 2"),
-        ({"crc": 1}, "checksum of the entries"),
-    ],
-)
-def test_headers_that_lie(change: dict[str, int], says: str) -> None:
-    """With a right checksum: the backup is used."""
-    if change.get("length", 0) > 1 << 20:
-        disk = gpt_disk(TWO)
-        struct.pack_into("<I", disk, 512 + 12, change["length"])
-    else:
-        disk = gpt_disk(TWO, **change)
-    table = listed(disk)
-    assert len(table.entries) == 2 and says in table.faults[0]
-
-
-@pytest.mark.parametrize(
-    ("entries", "count", "size", "says"),
-    [
-        (2, 8193, 128, "claims to have 8193 entries"),
-        (2, 0xFFFFFFFF, 4096, "claims to have 4294967295 entries"),
-        (2, 4, 64, "entries of 64 bytes"),
-        (2, 4, 0, "entries of 0 bytes"),
-        (2, 4, 192, "entries of 192 bytes"),
-        (2, 4, 8192, "entries of 8192 bytes"),
-        (2, 4, 0xFFFFFFFF, "entries of 4294967295 bytes"),
-        (0, 4, 128, "would begin at sector 0"),
-        (1, 4, 128, "would begin at sector 1,"),
-        (1000, 4, 128, "would begin at sector 1000"),
-        (999, 5, 128, "would begin at sector 999"),
-        ((1 << 64) - 1, 4, 128, "would begin at sector 18446744073709551615"),
-    ],
-)
-def test_arrays_that_lie(entries: int, count: int, size: int, says: str) -> None:
-    """Too many, too long, too short, elsewhere: with a right checksum of the header."""
-    disk = gpt_disk(TWO)
-    disk[512 : 512 + 92] = gpt_header(1, 999, entries, b"", count, size)
-    table = listed(disk)
-    assert len(table.entries) == 2 and says in table.faults[0]
-
-
-@pytest.mark.parametrize("size", [128, 256, 512, 1024, 4096])
-def test_longer_entries(size: int) -> None:
-    """Their first 128 bytes count."""
-    table = listed(gpt_disk(TWO, size=size))
-    assert [e.name for e in table.entries] == ["boot", ""] and not table.faults
-
-
-def test_entries_that_are_wrong() -> None:
-    """At the last sector and behind it, backwards, in one another; names of any kind."""
-    last = (1 << 64) - 1
-    for row, number, says in (
-        (gpt_entry(999, 999), 1, ""),
-        (gpt_entry(999, 1000), 1, "ends at sector 1000, and the device has 1000"),
-        (gpt_entry(1000, 1000), 0, "begins at sector 1000, and the device has 1000"),
-        (gpt_entry(0, 5), 0, "begins at sector 0"),
-        (gpt_entry(50, 49), 0, "begins at sector 50 and ends before, at sector 49"),
-        (gpt_entry(last, last), 0, f"begins at sector {last}"),
-        (gpt_entry(9, last), 1, f"ends at sector {last}"),
-    ):
-        table = listed(gpt_disk([row]))
-        assert len(table.entries) == number and len(table.faults) == bool(says)
-        assert says in "".join(table.faults)
-    table = listed(gpt_disk([gpt_entry(50, 90), gpt_entry(60, 61), gpt_entry(90, 95)]))
-    assert table.faults == [
-        "partition 2 begins in partition 1",
-        "partition 3 begins in partition 1",
-    ]
-    for name, wanted in (
-        ("x" * 36, "x" * 36),
-        ("a\0b", "a"),
-        ("\U0001f4be" * 18, "\U0001f4be" * 18),
-    ):
-        assert listed(gpt_disk([gpt_entry(50, 90, LINUX, name)])).entries[0].name == wanted
-    lone = gpt_entry(50, 90)[:56] + b"\x00\xd8a\0" + bytes(68)
-    listed(gpt_disk([lone])).entries[0].name.encode()
-
-
-def test_where_a_gpt_is_looked_for() -> None:
-    """With an MBR of other partitions there is none; without an MBR it is told; a cut disk has no
-    backup, and says so.
-    """
-    disk = gpt_disk(TWO)
-    disk[:512] = bytes(512)
-    table = listed(disk)
-    assert table.scheme == "GPT" and len(table.entries) == 2
-    assert table.faults == ["there is no MBR in sector 0 that stands for the GPT"]
-    disk[:512] = table_sector([(6, 10, 50)])
-    assert [e.type for e in listed(disk).entries] == ["0x06"]
-    disk[:512] = table_sector([(6, 10, 50), (0xEE, 1, 999)])  # a hybrid: the GPT is what counts
-    assert listed(disk).scheme == "GPT"
-    disk[512:600] = bytes(88)
-    disk[999 * 512 : 999 * 512 + 88] = bytes(88)
-    table = listed(disk)
-    assert [e.type for e in table.entries] == ["0x06", "0xEE"]
-    assert "partition 2 stands for GPT partitions" in table.faults[0]
-
-
-def test_cut_disks() -> None:
-    """At every sector: partitions that begin on the disk, and a sentence for what is missing."""
-    disk = gpt_disk(TWO)
-    for sectors in range(1000):
-        table = listed(disk[: sectors * 512])
-        assert all(0 < e.start < sectors * 512 for e in table.entries)
-        assert table.faults or sectors < 2
-    chain = {0: [(5, 100, 900)], 100: [(6, 5, 50), (5, 300, 90)], 400: [(6, 5, 50)]}
-    disk = bytearray(mbr_disk(chain, 1000))
-    for sectors in range(1000):
-        table = listed(disk[: sectors * 512])
-        assert all(0 < e.start < sectors * 512 for e in table.entries)
 
 
 # -- any bytes -------------------------------------------------------------------------------------
