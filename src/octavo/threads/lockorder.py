@@ -16,7 +16,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from octavo.threads.scheduler import Thread
+    from octavo.threads.thread import Thread
     from octavo.threads.wait import Mutex
 
 Place = tuple[str, ...]  # innermost first

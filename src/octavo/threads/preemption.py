@@ -34,7 +34,7 @@ from octavo.threads.wait import Waiters, marks
 if TYPE_CHECKING:
     from random import Random
 
-    from octavo.threads.scheduler import Thread
+    from octavo.threads.thread import Thread
 
 MOST_VIRTUAL_CPUS = 8
 MOST_PREEMPTIONS = 1 << 18  # of one `run`

@@ -29,7 +29,8 @@ from octavo.arguments import LONGEST_SECONDS
 from octavo.machine.clock import Clock, VirtualClock
 from octavo.status import Status, StatusError
 from octavo.threads.sources import Source, Sources
-from octavo.threads.wait import Event, Waiters, marks, park, preemption_point
+from octavo.threads.thread import Later, Relay, Thread
+from octavo.threads.wait import Event, Waiters, marks, park, preemption_point, wake_all
 from octavo.threads.workers import Completion, HostLock
 
 if TYPE_CHECKING:
@@ -45,62 +46,6 @@ VIRTUAL_CALL_SECONDS = 100e-6  # a blocking host call in virtual time takes up t
 IDLE_JUMPS = 100_000  # of virtual time while the awaited thread makes no step
 TRACE_LENGTH = 4096
 GLANCE = 64  # steps after which a busy loop looks at timers and descriptors
-
-
-class Thread:
-    """One kernel thread; `finished` is signalled when it has returned or raised."""
-
-    __slots__ = ("scheduler", "coroutine", "name", "daemon", "finished", "result", "error")
-
-    def __init__(
-        self,
-        scheduler: Scheduler,
-        coroutine: Coroutine[Waiters, None, Any] | _Later,
-        name: str,
-        daemon: bool,
-    ) -> None:
-        self.scheduler = scheduler
-        self.coroutine = coroutine
-        self.name = name
-        self.daemon = daemon
-        self.finished = Event()
-        self.result: Any = None
-        self.error: BaseException | None = None
-
-    async def join(self) -> Any:
-        """Waits for the end; returns what the thread returned or raises what it raised."""
-        await self.finished.wait()
-        if self.error is not None:
-            raise self.error
-        return self.result
-
-
-class _Later:
-    """Stands for a thread's coroutine before it begins: Python warns of one that never does."""
-
-    thread: Thread
-
-    def __init__(self, function: Callable[[], Coroutine[Waiters, None, None]]) -> None:
-        self.function = function
-
-    def send(self, value: None) -> Waiters:
-        """The thread's first step, by the coroutine that it has from now on."""
-        self.thread.coroutine = self.function()
-        return self.thread.coroutine.send(value)
-
-    def close(self) -> None:
-        """There is nothing to close."""
-
-
-class _Relay:
-    """Stands among the waiters of an event, as a thread would, and passes the wake-up on."""
-
-    def __init__(self) -> None:
-        self.scheduler = self
-        self.woken = Event()
-
-    def make_ready(self, thread: object) -> None:
-        self.woken.signal()
 
 
 class Terminated(KeyboardInterrupt):
@@ -179,7 +124,7 @@ class Scheduler:
         self.check_open()
         if not callable(function):
             raise StatusError(Status.INVALID_PARAMETER, "a daemon is made by a function")
-        later: Any = _Later(function)
+        later: Any = Later(function)
         later.thread = thread = Thread(self, later, name, True)
         self.ready.append(thread)
         return thread
@@ -221,7 +166,7 @@ class Scheduler:
         if event.signalled:
             return True
         deadline = self._deadline(seconds)
-        relay: Any = _Relay()
+        relay: Any = Relay()
         event.waiters.append(relay)
         self.timers.at(deadline, relay.woken.signal)
         await relay.woken.wait()
@@ -236,8 +181,7 @@ class Scheduler:
         waiters: Waiters = deque()
 
         def done(completion: Completion) -> None:
-            while waiters:
-                self.make_ready(waiters.popleft())
+            wake_all(waiters)
 
         completion = Completion(function, done)
         if self.random is not None:

@@ -19,14 +19,46 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Generic, TypeVar
-
-if TYPE_CHECKING:
-    from octavo.threads.preemption import Preemption
-    from octavo.threads.scheduler import Thread
+from typing import Any, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
-Waiters = deque["Thread"]
+
+
+class Runner(Protocol):
+    """Who runs threads: a scheduler."""
+
+    def make_ready(self, thread: Any) -> None:
+        """The thread goes on as soon as its turn comes."""
+
+
+class Parked(Protocol):
+    """What stands among waiters: a thread, or what passes a wake-up on."""
+
+    @property
+    def scheduler(self) -> Runner: ...
+
+
+class Order(Protocol):
+    """Who records in which order mutexes are taken."""
+
+    def wants(self, mutex: Mutex) -> None: ...
+    def has(self, mutex: Mutex) -> None: ...
+    def gives(self, mutex: Mutex) -> None: ...
+
+
+class Points(Protocol):
+    """Who decides at marked points; `waiters` is where a thread stands that was pre-empted."""
+
+    waiters: Any
+
+    @property
+    def order(self) -> Order: ...
+
+    def preempts(self) -> bool:
+        """Whether the running thread is pre-empted now."""
+
+
+Waiters = deque[Parked]
 
 
 class park:  # noqa: N801 -- reads as a verb: `await park(waiters)`
@@ -48,7 +80,7 @@ class Marks:
 
     def __init__(self) -> None:
         self.on = False  # only while a thread of a scheduler with virtual CPUs makes a step
-        self.preemption: Preemption | None = None
+        self.preemption: Points | None = None
 
 
 marks = Marks()
