@@ -32,7 +32,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.places import ROOT, test_file
+from tests.places import ROOT, SOURCE, test_file
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(
@@ -44,6 +44,7 @@ LANGUAGES = {"", "text", "python", "output", "sh", "console"}
 LINE = re.compile(r"(?:[^\n\\]|\\.)+", re.S)  # a line of sh, with those that "\" joins to it
 PROMPT = re.compile(r"[A-Z]:\\[^>\n]*>")
 EXITS = re.compile(r"# exits with (\d+)")
+NAMED_FILE = re.compile(r"`((?:\w+/)+\w+\.py)`")
 NAMED_TEST = re.compile(r"`(?:tests/)?(test_\w+\.py)(?:::(\w+))?`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 README_LINES = 150
@@ -203,8 +204,8 @@ def test_blocks_are_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("page", PAGES, ids=shown)
 def test_what_a_page_names_exists(page: Path) -> None:
-    """Tests that are named as `test_x.py::test_y`, and the targets of links, headings among
-    them.
+    """Tests that are named as `test_x.py::test_y`, files of the code, and the targets of links,
+    headings among them.
     """
     text = FENCE.sub("", page.read_text())
     for file, name in NAMED_TEST.findall(text):
@@ -212,6 +213,9 @@ def test_what_a_page_names_exists(page: Path) -> None:
         assert not name or re.search(rf"^def {name}\(|^{name} = ", path.read_text(), re.M), (
             f"{file} has no {name}"
         )
+    if "decisions" not in page.parts:  # they tell of the code as it was
+        for file in NAMED_FILE.findall(text):
+            assert (ROOT / file).exists() or (SOURCE / file).exists(), f"there is no {file}"
     for target in LINK.findall(text):
         file, _, heading = target.partition("#")
         if not target.startswith("http"):

@@ -32,7 +32,7 @@ class Phase(IntEnum):
 
     Edits of an operation are in FRESH or, where their section is a directory's, in NAME: the
     section's `leads` says so. Those of the other phases wait in the format's books until
-    `WritableFormat.due` is asked for them.
+    `Planner.due` is asked for them.
     """
 
     FRESH = 1  # data, and what nothing on the medium points to yet
