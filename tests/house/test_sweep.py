@@ -192,7 +192,7 @@ INTERNAL = {
     ),
     "frames by number, for the parts of the memory manager: a check here would be paid for "
     "each fault": (
-        "Faults Pageout Sources PhysicalMemory Residency SegmentTable "
+        "Faults Pageout Donors PhysicalMemory Residency SegmentTable "
         "TableFrames PfnDatabase WriteBack WriteErrors PageList "
         "StandbyLists FreeFrames Buddy Ram MemoryConditions"
     ),

@@ -13,7 +13,7 @@ from types import AsyncGeneratorType, CoroutineType
 
 from octavo.memory.manager import MemoryManager
 from octavo.memory.pages.section import Section, Segment
-from octavo.memory.reclaim.sources import Turn
+from octavo.memory.reclaim.donors import Turn
 
 
 class Views:

@@ -23,7 +23,7 @@ from octavo.heap.stacks import KernelStacks
 from octavo.heap.systemptes import SystemPtes
 from octavo.machine.paging import PageTableFormat
 from octavo.memory.manager import MemoryManager
-from octavo.memory.reclaim.sources import Turn
+from octavo.memory.reclaim.donors import Turn
 from octavo.status import StatusError
 
 if TYPE_CHECKING:

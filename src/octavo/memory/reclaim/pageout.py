@@ -4,7 +4,7 @@
                  \\-trim--> modified list --page writer---^
 
 `relieve` is for a thread that cannot go on without frames. It asks those who can let go of pages,
-in the order of `octavo.memory.reclaim.sources`: whoever has such pages says so with `add`. When
+in the order of `octavo.memory.reclaim.donors`: whoever has such pages says so with `add`. When
 none of them can help, or no transfer ends for MOST_QUIET_SECONDS, the allocation fails: pageout
 never waits for what cannot come (rule 7). The page writer is a kernel thread that writes modified
 pages ahead of need. The zero-page thread keeps some frames zeroed.
@@ -24,7 +24,7 @@ from octavo.memory.pages.section import Pager, Segment
 from octavo.memory.pages.transfers import Transfers
 from octavo.memory.pages.writeback import Pick, WriteBack
 from octavo.memory.reclaim.conditions import MemoryConditions
-from octavo.memory.reclaim.sources import Need, Source, Sources, Turn
+from octavo.memory.reclaim.donors import Donor, Donors, Need, Turn
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 from octavo.threads.wait import Event, marks, preemption_point
@@ -59,9 +59,9 @@ class Pageout:
         self.physical = physical = residency.physical
         self.scheduler = scheduler
         self.enabled = enabled
-        self.sources = Sources()
-        self.sources.add(Source(Turn.MODIFIED, self._write_for))
-        self.sources.add(Source(Turn.UNDER_WAY, self._wait_for))
+        self.donors = Donors()
+        self.donors.add(Donor(Turn.MODIFIED, self._write_for))
+        self.donors.add(Donor(Turn.UNDER_WAY, self._wait_for))
         self.conditions = MemoryConditions(physical.available)
         self.trimmed = 0
         self.stalls = 0
@@ -83,7 +83,7 @@ class Pageout:
         """Somebody can let go of pages from now on: asked for a number, he says how many he has let
         go of, at once if his turn is a cheap one.
         """
-        self.sources.add(Source(turn, lambda need: ask(need.pages)))
+        self.donors.add(Donor(turn, lambda need: ask(need.pages)))
 
     async def relieve(self, needed: int) -> None:
         """Returns when `needed` ordinary frames are available; StatusError NO_MEMORY when they
@@ -103,7 +103,7 @@ class Pageout:
             if self.trim(max(needed, self.trim_pages)):
                 continue
             self.stalls += 1
-            if not await self.sources.ask(need, self._has):
+            if not await self.donors.ask(need, self._has):
                 raise self._exhausted(need)
 
     def _has(self, needed: int) -> bool:
@@ -162,7 +162,7 @@ class Pageout:
 
     def trim(self, pages: int) -> int:
         """Asks the cheap sources for pages until enough are no longer active; returns how many."""
-        moved = self.sources.trim(pages)
+        moved = self.donors.trim(pages)
         self.trimmed += moved
         if self.physical.modified.count > self.modified_limit:
             self._work.signal()

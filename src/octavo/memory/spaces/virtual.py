@@ -19,10 +19,10 @@ from octavo.memory.manager import MemoryManager
 from octavo.memory.pagers.defaultpager import DefaultPager
 from octavo.memory.pagers.pagefile import PageFiles, PageStore
 from octavo.memory.reclaim.balance import BalanceSetManager
+from octavo.memory.reclaim.donors import Turn
 from octavo.memory.reclaim.eviction import Eviction
 from octavo.memory.reclaim.profiles import Profile, make_profile
 from octavo.memory.reclaim.replacement import Replacement
-from octavo.memory.reclaim.sources import Turn
 from octavo.memory.spaces.addressspace import AddressSpace
 from octavo.memory.spaces.adviser import Adviser
 from octavo.memory.spaces.allocations import Allocations

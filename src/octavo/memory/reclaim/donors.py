@@ -64,37 +64,37 @@ Ask = Callable[[Need], int | Awaitable[int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Donor:
     """Somebody who can let go of pages."""
 
     turn: Turn
     ask: Ask
 
 
-class Sources:
+class Donors:
     """The list. Who has the same turn is asked in the order in which they came."""
 
     def __init__(self) -> None:
-        self._all: list[Source] = []
+        self._all: list[Donor] = []
 
-    def add(self, source: Source) -> None:
+    def add(self, donor: Donor) -> None:
         """One more, who is asked at his turn."""
-        self._all.append(source)
+        self._all.append(donor)
         self._all.sort(key=lambda s: s.turn)
-        assert self._all[0].turn <= source.turn <= self._all[-1].turn
+        assert self._all[0].turn <= donor.turn <= self._all[-1].turn
 
     def turns(self) -> list[Turn]:
         """Where there is somebody, in the order in which they are asked."""
-        return [source.turn for source in self._all]
+        return [donor.turn for donor in self._all]
 
     def trim(self, pages: int) -> int:
         """Asks the cheap ones until they have let go of `pages` pages; returns how many."""
         moved = 0
-        for source in self._all:
-            if moved >= pages or not source.turn.cheap:
+        for donor in self._all:
+            if moved >= pages or not donor.turn.cheap:
                 break
-            freed = source.ask(Need(pages - moved))
-            assert isinstance(freed, int) and freed >= 0, f"{source.turn.name} is not cheap"
+            freed = donor.ask(Need(pages - moved))
+            assert isinstance(freed, int) and freed >= 0, f"{donor.turn.name} is not cheap"
             moved += freed
         return moved
 
@@ -102,13 +102,13 @@ class Sources:
         """Asks the others until one has let go of something, or there is what is needed without
         him, as `has` says; False when nobody has anything.
         """
-        for source in self._all:
-            if source.turn.cheap:
+        for donor in self._all:
+            if donor.turn.cheap:
                 continue
-            freed = source.ask(need)
+            freed = donor.ask(need)
             if not isinstance(freed, int):
                 freed = await freed
-            assert freed >= 0, f"{source.turn.name} has taken pages"
+            assert freed >= 0, f"{donor.turn.name} has taken pages"
             if freed or has(need.pages):
                 return True
         return False

@@ -13,8 +13,8 @@ from octavo.machine.clock import VirtualClock
 from octavo.machine.ram import Ram
 from octavo.memory.frames.physical import RESERVE
 from octavo.memory.manager import MemoryManager
-from octavo.memory.reclaim import sources
-from octavo.memory.reclaim.sources import Need, Source, Sources, Turn
+from octavo.memory.reclaim import donors
+from octavo.memory.reclaim.donors import Donor, Donors, Need, Turn
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 
@@ -36,7 +36,7 @@ class Full:
         self.log: list[Turn] = []
         self.gives: set[Turn] = set()
 
-    def source(self, turn: Turn) -> Callable[[int], int | Awaitable[int]]:
+    def donor(self, turn: Turn) -> Callable[[int], int | Awaitable[int]]:
         """Somebody who notes that he was asked."""
 
         def ask(pages: int) -> int:
@@ -56,7 +56,7 @@ class Full:
     def fill(self, turns: list[Turn]) -> None:
         """Somebody for each of these turns."""
         for turn in turns:
-            self.memory.pageout.add(turn, self.source(turn))
+            self.memory.pageout.add(turn, self.donor(turn))
 
     def relieve(self) -> None:
         """Somebody needs a frame."""
@@ -65,7 +65,7 @@ class Full:
 
 def test_the_order_is_that_of_the_table() -> None:
     """What the page says is what the code does: turns ascend, three of them are cheap."""
-    rows = re.findall(r"^    ([A-Z_]+)  ", str(sources.__doc__), re.MULTILINE)
+    rows = re.findall(r"^    ([A-Z_]+)  ", str(donors.__doc__), re.MULTILINE)
     assert rows == [turn.name for turn in sorted(Turn)]
     assert [turn for turn in Turn if turn.cheap] == CHEAP
 
@@ -77,7 +77,7 @@ def test_all_are_asked_in_order_whoever_came_first(seed: int) -> None:
     """
     full, order = Full(), random.Random(seed)
     full.fill(order.sample(OTHERS, len(OTHERS)))
-    assert full.memory.pageout.sources.turns() == list(Turn)
+    assert full.memory.pageout.donors.turns() == list(Turn)
     with pytest.raises(StatusError) as caught:
         full.relieve()
     assert caught.value.status == Status.NO_MEMORY
@@ -113,14 +113,14 @@ def test_trimming_ahead_of_need_asks_the_cheap_ones_only() -> None:
     """`trim` asks for what is left to be had, and stops when it has enough."""
     asked: list[tuple[Turn, int]] = []
 
-    def of(turn: Turn, most: int) -> Source:
+    def of(turn: Turn, most: int) -> Donor:
         def ask(need: Need) -> int:
             asked.append((turn, need.pages))
             return min(need.pages, most)
 
-        return Source(turn, ask)
+        return Donor(turn, ask)
 
-    found = Sources()
+    found = Donors()
     for turn, most in ((Turn.LAST, 9), (Turn.KEPT, 50), (Turn.VIEWS, 30), (Turn.SPARE, 5)):
         found.add(of(turn, most))
     assert found.trim(20) == 20
@@ -137,8 +137,8 @@ def test_a_cheap_one_that_waits_is_refused() -> None:
     async def wait() -> int:
         return 1
 
-    found, waits = Sources(), wait()
-    found.add(Source(Turn.VIEWS, lambda need: waits))
+    found, waits = Donors(), wait()
+    found.add(Donor(Turn.VIEWS, lambda need: waits))
     with pytest.raises(AssertionError, match="VIEWS is not cheap"):
         found.trim(1)
     waits.close()
@@ -147,12 +147,12 @@ def test_a_cheap_one_that_waits_is_refused() -> None:
 def test_one_that_takes_pages_is_found() -> None:
     """Who says that he has let go of less than nothing has miscounted."""
     full = Full()
-    found = Sources()
-    found.add(Source(Turn.LAST, lambda need: -1))
+    found = Donors()
+    found.add(Donor(Turn.LAST, lambda need: -1))
     with pytest.raises(AssertionError, match="LAST has taken pages"):
         full.scheduler.run(found.ask(Need(1), lambda pages: False))
-    found = Sources()
-    found.add(Source(Turn.SPARE, lambda need: -1))
+    found = Donors()
+    found.add(Donor(Turn.SPARE, lambda need: -1))
     with pytest.raises(AssertionError, match="SPARE is not cheap"):
         found.trim(1)
 
