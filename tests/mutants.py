@@ -69,7 +69,7 @@ LAYERS: list[tuple[str, str]] = [
     ("memory/frames/cpupages", "allocators"),
     ("memory/pages/", "residency writeerrors memory kth limits devices view_machine"),
     ("memory/reclaim/donors", "donors memory"),
-    ("memory/reclaim/pageout", "sources memory working_sets limits"),
+    ("memory/reclaim/pageout", "donors memory working_sets limits"),
     ("memory/", "memory limits views addressspace fat_order devices view_machine"),
     ("heap/slab", "slab kth hostile_heap"),
     ("heap/pool", "pool kth hostile_heap"),
