@@ -8,6 +8,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "octavo"
 TESTS = ROOT / "tests"
 DATA = TESTS / "data"
+PROGRAM = Path("/bin/true")  # an ELF image that is there
 
 
 def test_files() -> list[Path]:

@@ -26,7 +26,7 @@ from octavo.machine.paging import FORMATS
 from octavo.memory.spaces.addressspace import Allocate
 from octavo.status import Status, StatusError
 from tests.machines import Machine
-from tests.memory.test_kth import EXPANSION, PLACES
+from tests.memory.failing import EXPANSION, PLACES
 
 THREADS = (2, 4, 8)
 ROOM = (Status.NO_MEMORY, Status.INSUFFICIENT_RESOURCES, Status.QUOTA_EXCEEDED)

@@ -20,7 +20,7 @@ from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.paging import FORMATS
 from octavo.memory.frames.physical import PhysicalMemory
 from octavo.status import Status, StatusError
-from tests.heap.test_slab import make_memory
+from tests.memory.memories import make_memory
 
 START, PTES = 0xFFFFFA8000200000, 0xFFFFF88000000000
 

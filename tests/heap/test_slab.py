@@ -16,24 +16,11 @@ from octavo.heap import slabkernels
 from octavo.heap.slab import SlabCache, SlabCaches, SlabError
 from octavo.machine.abi import PAGE_SIZE, State
 from octavo.machine.kernels import compile_kernels
-from octavo.machine.ram import Ram
 from octavo.memory.frames import buddykernels, pagepools
 from octavo.memory.frames.buddykernels import MIN
-from octavo.memory.frames.pfn import PfnDatabase
-from octavo.memory.frames.physical import PhysicalMemory
 from octavo.status import Status, StatusError
 from tests import smp_kernels
-
-
-def make_memory(frames: int = 64) -> PhysicalMemory:
-    """Physical memory of so many free frames behind a PFN database of its own."""
-    database = -(-(frames + 8) * 32 // PAGE_SIZE)
-    ram = Ram(frames + database + 1)
-    pfns = PfnDatabase(ram, ram.frames, frames + 1)
-    pfns.claim(frames + 1, database, State.ACTIVE)
-    physical = PhysicalMemory(ram, pfns)
-    physical.buddy.add(1, frames)
-    return physical
+from tests.memory.memories import make_memory
 
 
 class SlabMachine(RuleBasedStateMachine):

@@ -20,8 +20,8 @@ from octavo.memory.frames.physical import PhysicalMemory
 from octavo.memory.spaces.addressspace import Free
 from octavo.statistics import SystemPtesStatistics
 from octavo.status import Status, StatusError
-from tests.heap.test_slab import make_memory
 from tests.machines import Machine, emptied, fails
+from tests.memory.memories import make_memory
 
 BASE = {
     "i386": 0xECC00000,

@@ -12,39 +12,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from octavo.cache.manager import CacheManager
 from octavo.cache.readahead import ReadAhead
 from octavo.machine.abi import PAGE_SIZE, State
-from octavo.machine.clock import VirtualClock
 from octavo.machine.frames import Frames
-from octavo.machine.ram import Ram
-from octavo.memory.manager import MemoryManager
 from octavo.memory.pages.section import VIEW_SIZE, DirtyRun, NoRoomError, PagerTraits, Section
 from octavo.memory.reclaim.pageout import MOST_QUIET_SECONDS
 from octavo.statistics import of
 from octavo.status import Status, StatusError
 from octavo.testing.bytespager import BytesPager
-from octavo.threads.scheduler import Scheduler
 from tests.machines import within_seconds
-
-FRAMES = 320
-
-
-def make_machine(
-    frames: int = FRAMES, seed: int = 0, pageout: bool = True
-) -> tuple[Scheduler, MemoryManager, CacheManager]:
-    """A machine of `frames` usable frames in virtual time."""
-    scheduler = Scheduler(VirtualClock(), seed)
-    database = -(-(frames + 8) * 32 // PAGE_SIZE)
-    memory = MemoryManager(
-        Ram(frames + 8),
-        frames + 8,
-        [(1, frames + 7 - database)],
-        (frames + 8 - database, database),
-        scheduler,
-        pageout,
-    )
-    return scheduler, memory, CacheManager(memory)
+from tests.memory.memories import make_machine
 
 
 class CacheMachine(RuleBasedStateMachine):

@@ -10,7 +10,7 @@ from octavo.memory.pages.writeerrors import WriteErrors
 from octavo.status import Status, StatusError
 from octavo.testing.bytespager import BytesPager
 from octavo.threads.scheduler import Scheduler
-from tests.memory.test_memory import make_machine
+from tests.memory.memories import make_machine
 
 
 def _error(text: str) -> StatusError:

@@ -27,7 +27,7 @@ from octavo.memory.spaces.advice import Advice
 from octavo.status import Status, StatusError
 from octavo.testing.bufferdisk import BufferDisk
 from tests.machines import Machine, MemoryFile, fails
-from tests.memory.reclaim.test_policies import trace
+from tests.memory.reclaim.plain import trace
 from tests.stores import Store, make
 
 COMMIT = Allocate.COMMIT

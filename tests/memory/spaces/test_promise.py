@@ -22,7 +22,7 @@ from octavo.memory.spaces.view import Attribute
 from octavo.status import Status, StatusError
 from octavo.system import System
 from tests.machines import Machine, fails
-from tests.memory.test_kth import Failing
+from tests.memory.failing import Failing
 from tests.stores import Store, make
 
 COMMIT = Allocate.COMMIT

@@ -23,7 +23,7 @@ from octavo.memory.spaces.view import SectionObject
 from octavo.status import Status, StatusError
 from tests.books import Book
 from tests.machines import MemoryFile
-from tests.memory.test_kth import Failing
+from tests.memory.failing import Failing
 from tests.stores import make
 
 PAGES = 48  # of each section

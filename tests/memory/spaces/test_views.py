@@ -29,9 +29,8 @@ from octavo.system import System
 from octavo.testing.modelled import FLASH, HARD_DISK, DiskModel, ModelledDisk
 from tests.conftest import fsck, make_image, run
 from tests.machines import Machine, MemoryFile, fails
+from tests.places import PROGRAM
 from tests.stores import make
-
-PROGRAM = Path("/bin/true")
 
 
 def show(machine: Machine, file: MemoryFile, advice: Advice = Advice.NORMAL) -> int:

@@ -23,8 +23,8 @@ from octavo.memory.spaces.view import Attribute
 from octavo.status import Status, StatusError
 from tests.conftest import fsck, make_image
 from tests.machines import Machine, MemoryFile, fails
-from tests.memory.pagers.test_pagers import World
-from tests.memory.spaces.test_views import PROGRAM
+from tests.memory.pagers.worlds import World
+from tests.places import PROGRAM
 from tests.stores import make
 
 COMMIT = Allocate.COMMIT

@@ -76,10 +76,11 @@ def victim(s: Ints) -> int:
     ones = list_count(s, 0)
     if ones and (ones > s[TARGET] or (s[HAND] and ones == s[TARGET]) or list_count(s, 1) == 0):
         node = list_head(s, 0)
-        if ones < s[CAPACITY]:
+        if ones < s[CAPACITY] or s[HAND]:  # for a new page, a full T1 drops its oldest for good
             remember(s, 2, s[BASE + node * NODE + KEY], 0, s[CAPACITY])
     else:
         node = list_head(s, 1)
-        remember(s, 3, s[BASE + node * NODE + KEY], 0, s[CAPACITY])
+        # One more than there may be: the ghost that was hit stays there until the page is in.
+        remember(s, 3, s[BASE + node * NODE + KEY], 0, s[CAPACITY] + 1)
     leave(s, node)
     return node
