@@ -1,7 +1,7 @@
 """Trips of a page through the rooms: which files a read, a write, a fault and a page-out come
 through, and how many calls each costs.
 
-    .venv/bin/python -m benchmarks.trips [--files] [--json]
+    .venv/bin/python -m benchmarks.trips [--files] [--json] [--write]
 
 A call is an entry into a function of Octavo's, a coroutine that goes on among them; what Python
 makes of comprehensions and generator expressions is not counted, since its versions differ. Calls
@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -30,6 +31,8 @@ from octavo.cli.main import run as command
 from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.mmukernels import WRITE
 
+PAGE = Path(__file__).parent.parent / "docs" / "architecture.md"
+TABLE = re.compile(r"^\| trip \|.*\n(?:\|.*\n)+", re.MULTILINE)
 HOME = os.path.dirname(octavo.__file__) + os.sep
 PAGES = 64  # of views and spaces
 FILE_PAGES = 1024
@@ -182,6 +185,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--files", action="store_true", help="the files of each trip, in order")
     parser.add_argument("--json", action="store_true", help="the calls of each function")
+    parser.add_argument("--write", action="store_true", help="puts the table into its page")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         found = trips(Path(folder))
@@ -189,6 +193,10 @@ def main() -> None:
         print(json.dumps({t.name: {":".join(k): n for k, n in t.calls.items()} for t in found}))
         return
     print(table(found))
+    if options.write:
+        text = PAGE.read_text()
+        assert len(TABLE.findall(text)) == 1, f"{PAGE} has no place for the table"
+        PAGE.write_text(TABLE.sub(table(found) + "\n", text))
     if options.files:
         for trip in found:
             print(f"\n{trip.name}")

@@ -30,7 +30,7 @@ from octavo.machine.clock import Clock, VirtualClock
 from octavo.status import Status, StatusError
 from octavo.threads.sources import Source, Sources
 from octavo.threads.thread import Later, Relay, Thread
-from octavo.threads.wait import Event, Waiters, marks, park, preemption_point, wake_all
+from octavo.threads.wait import Event, Waiters, marks, park, preemption_point
 from octavo.threads.workers import Completion, HostLock
 
 if TYPE_CHECKING:
@@ -181,7 +181,8 @@ class Scheduler:
         waiters: Waiters = deque()
 
         def done(completion: Completion) -> None:
-            wake_all(waiters)
+            while waiters:
+                self.make_ready(waiters.popleft())  # type: ignore[arg-type]  # only threads are here
 
         completion = Completion(function, done)
         if self.random is not None:
