@@ -23,7 +23,7 @@ together and from the value of every constant that they use, wherever that is de
 leaves a stale caller. A name that is neither a number nor a kernel of these modules is refused.
 
 Numba is an extra of the package. Where it is not installed, `compile_kernels` gives the interpreted
-functions, on memoryviews of the arrays: they do the same, 50 to 200 times slower. What would take
+functions, on memoryviews of the arrays: they do the same, much slower. What would take
 them longer than some ten seconds asks for the compiler in a sentence, by `need_compiler`.
 
 With NUMBA_DISABLE_JIT=1 `compile_kernels` gives the interpreted functions, and a negative index,

@@ -120,8 +120,8 @@ def sections_report(system: System) -> list[str]:
     for made in found:
         slots = len(system.virtual.sections.pager.slots(made.section)) if made.paged else 0
         lines.append(_section_line(made, slots))
-        if made.control is not None:
-            counts = asdict(made.control.statistics()).items()
+        if made.memory_object is not None:
+            counts = asdict(made.memory_object.statistics()).items()
             lines.append("  " + ", ".join(f"{name} {count}" for name, count in counts))
     return lines
 
@@ -131,7 +131,7 @@ def _section_line(made: SectionObject, slots: int) -> str:
         "device"
         if made.frame
         else "external"
-        if made.control
+        if made.memory_object
         else "page file"
         if made.paged
         else "file"

@@ -192,8 +192,10 @@ class World:
         self.machine.virtual.sections.close(self.section)
         run(self.machine.scheduler.sleep(20))
         self.machine.check()
-        assert self.section.control is not None
-        counts = {k: n for k, n in of(self.section.control.statistics()).items() if k != "ignored"}
+        assert self.section.memory_object is not None
+        counts = {
+            k: n for k, n in of(self.section.memory_object.statistics()).items() if k != "ignored"
+        }
         return [*told, counts, self.book.log, self.book.returns, bytes(self.book.data)]
 
 

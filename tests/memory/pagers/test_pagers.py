@@ -372,7 +372,7 @@ def test_messages_about_a_huge_object_cost_what_is_there() -> None:
     book = Book(machine)
     section, control = machine.virtual.sections.create_external(book, 1 << 46, "huge")
     base, size = machine.space.map(section)
-    kept = section.control
+    kept = section.memory_object
     machine.write(base + 5 * PAGE_SIZE, b"there")
     assert kept is not None
     with within_seconds(5):

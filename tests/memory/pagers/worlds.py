@@ -22,8 +22,8 @@ class World:
         self.section, self.control = self.machine.virtual.sections.create_external(
             self.book, PAGES * PAGE_SIZE, "book"
         )
-        assert self.section.control is not None
-        self.kept = self.section.control
+        assert self.section.memory_object is not None
+        self.kept = self.section.memory_object
         self.base, _ = self.machine.space.map(self.section)
         self.machine.run(self.machine.space.advise(self.base, 1, Advice.SEQUENTIAL))
 

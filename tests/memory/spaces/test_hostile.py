@@ -112,8 +112,8 @@ class World:
         self.window, _ = self.space.map(self.mapped)
         self.book = Book(self.machine)
         self.external, self.control = sections.create_external(self.book, 16 * PAGE_SIZE, "book")
-        assert self.external.control is not None
-        self.kept = self.external.control
+        assert self.external.memory_object is not None
+        self.kept = self.external.memory_object
         self.pages, _ = self.space.map(self.external)
         for address in (self.base, self.view, self.window, self.pages):
             self.machine.write(address, b"kept")

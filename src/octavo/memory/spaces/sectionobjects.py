@@ -198,7 +198,7 @@ class SectionObjects:
         pages, protect = kept.section.pages, Protect.EXECUTE_READWRITE
         shape = Stretch(0, pages, protect, [(0, pages, protect)])
         made = SectionObject(name, kept.section, size, protect, Attribute.COMMIT, shape)
-        made.control = kept
+        made.memory_object = kept
         return self._add(made, name), kept
 
     def create_device(
@@ -360,8 +360,10 @@ class SectionObjects:
         if made.views or made not in self.all:
             return
         if not made.closed:
-            if made.control is not None and not made.control.may_cache:
-                self.memory.scheduler.start(made.control.let_go(), f"last view of {made.name}")
+            if made.memory_object is not None and not made.memory_object.may_cache:
+                self.memory.scheduler.start(
+                    made.memory_object.let_go(), f"last view of {made.name}"
+                )
             return
         del self.all[made]
         if made.paged:
@@ -374,8 +376,8 @@ class SectionObjects:
     async def _end(self, made: SectionObject) -> None:
         section, writeback = made.section, self.memory.writeback
         try:
-            if made.control is not None:
-                await made.control.end()
+            if made.memory_object is not None:
+                await made.memory_object.end()
             elif made.file is not None:
                 await made.file.close()
             else:

@@ -60,7 +60,7 @@ class SectionObject:
     shape: Stretch
     file: MappableFile | None = None
     frame: int = 0
-    control: MemoryObject | None = None
+    memory_object: MemoryObject | None = None
     based_at: int = 0  # page at which a BASED section is, once it is anywhere
     views: list[View] = field(default_factory=list)
     closed: bool = False
@@ -68,7 +68,7 @@ class SectionObject:
     @property
     def paged(self) -> bool:
         """True for a page-file-backed section."""
-        return self.file is None and self.control is None and not self.frame
+        return self.file is None and self.memory_object is None and not self.frame
 
 
 class Viewer(Protocol):
