@@ -3,9 +3,9 @@ through, and how many calls each costs.
 
     .venv/bin/python -m benchmarks.trips [--files] [--json] [--write]
 
-A call is an entry into a function of Octavo's, a coroutine that goes on among them; what Python
-makes of comprehensions and generator expressions is not counted, since its versions differ. Calls
-do not depend on the machine: docs/architecture.md has the table, and a test holds it to the code.
+A call is an entry into a function of Octavo's, a coroutine that goes on among them; compiled kernels
+and what Python makes of comprehensions and generator expressions are not counted, since versions
+differ. Calls do not depend on the machine: docs/architecture.md has the table, and a test holds it to the code.
 Each trip was made once before on another page, so that what is made at the first use is there.
 """
 
@@ -34,6 +34,7 @@ from octavo.machine.mmukernels import WRITE
 PAGE = Path(__file__).parent.parent / "docs" / "architecture.md"
 TABLE = re.compile(r"^\| trip \|.*\n(?:\|.*\n)+", re.MULTILINE)
 HOME = os.path.dirname(octavo.__file__) + os.sep
+COMPILED = "harvestkernels"  # some versions of Python tell of calls of compiled functions
 PAGES = 64  # of views and spaces
 FILE_PAGES = 1024
 EVICTED = 32
@@ -70,8 +71,9 @@ def counting() -> Iterator[None]:
 
     def note(frame: FrameType, event: str, argument: object) -> None:
         code = frame.f_code
-        if event == "call" and code.co_filename.startswith(HOME) and code.co_name[0] != "<":
-            _calls[code.co_filename[len(HOME) :], code.co_name] += 1
+        file, name = code.co_filename, code.co_name
+        if event == "call" and file.startswith(HOME) and name[0] != "<" and COMPILED not in file:
+            _calls[file[len(HOME) :], name] += 1
 
     sys.setprofile(note)
     try:
