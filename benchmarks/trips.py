@@ -3,9 +3,10 @@ through, and how many calls each costs.
 
     .venv/bin/python -m benchmarks.trips [--files] [--json] [--write]
 
-A call is an entry into a function of Octavo's, a coroutine that goes on among them; compiled kernels
-and what Python makes of comprehensions and generator expressions are not counted, since versions
-differ. Calls do not depend on the machine: docs/architecture.md has the table, and a test holds it to the code.
+A call is an entry into a function of Octavo's, a coroutine that goes on among them. Compiled
+kernels, and what Python makes of comprehensions and generator expressions, are not counted, since
+versions differ. Calls do not depend on the machine: docs/architecture.md has the table, and a test
+holds it to the code.
 Each trip was made once before on another page, so that what is made at the first use is there.
 """
 
