@@ -35,6 +35,7 @@ from octavo.printing import counted, keep
 from octavo.status import Status, StatusError
 from octavo.storage.device import Device, given_device
 from octavo.storage.image import ImageDisk
+from octavo.threads import interrupts
 from octavo.threads.scheduler import Scheduler
 from octavo.version import VERSION
 
@@ -120,6 +121,7 @@ class System:
         self.memory = self._make_memory(pageout)
         self.cache = CacheManager(self.memory)
         self._say_what_there_is(pageout)
+        interrupts.take()
 
     def _make_memory(self, pageout: bool) -> MemoryManager:
         plan = self.plan
@@ -350,6 +352,8 @@ class System:
         self._power_off()
 
     def _power_off(self) -> None:
+        if not self.scheduler.closed:
+            interrupts.give_back()
         for device in self._page_files:
             device.close()
         self.scheduler.close()

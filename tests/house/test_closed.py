@@ -4,6 +4,7 @@ sentence, and does nothing.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from octavo.files import File, Volume
 from octavo.memory.spaces.addressspace import Allocate
 from octavo.shell.shell import Shell
 from octavo.status import Status, StatusError
+from octavo.storage.image import ImageDisk
 from octavo.storage.ramdisk import RamDisk
 from octavo.system import System
 from tests.lent import Lent
@@ -131,6 +133,8 @@ def test_a_volume_that_was_unmounted(discard: bool, filled: Path) -> None:
         if discard:
             for use in (FILE[5], FILE[6], FILE[8]):  # nothing is left to read or to flush
                 assert ("its volume was unmounted") in refused(lambda use=use: use(file))  # type: ignore[misc]
+            refused(lambda: file.size)
+            assert "its volume was unmounted" in refused(lambda: (file.seek(0), file.read(3)))
             file.close()
         system.check()
         system.attach(filled)
@@ -150,3 +154,14 @@ def test_a_ram_disk_that_was_unmounted_is_no_way_into_others_frames() -> None:
         refused(lambda: system.scheduler.run(disk.submit([lent.read(0, 512)])))
         refused(lambda: system.scheduler.run(disk.flush()))
         assert bytes(frame[:1]) == b"\0"
+
+
+def test_a_system_that_is_dropped_keeps_no_image(filled: Path) -> None:
+    """The lock goes with the last reference; what was not flushed is lost, as at a power cut."""
+    system = octavo.boot(memory="8M", disks=[filled])
+    with pytest.raises(StatusError):
+        ImageDisk(filled, system.scheduler)
+    del system
+    gc.collect()
+    with octavo.open_image(filled) as volume:
+        assert volume.check() == []

@@ -24,7 +24,7 @@ LONG_FILES = {  # one topic each, which is not to be parted for a number
     "memory/spaces/sectionobjects.py": "NT's calls on sections",
     "threads/scheduler.py": "one loop, and what it runs",
 }
-MOST_LONG_LINES = 520
+MOST_LONG_LINES = 530
 # Lines of a function, its docstring not counted: at most so many, and nine in ten at most FITS.
 MOST_FUNCTION_LINES = 47
 FITS = 19

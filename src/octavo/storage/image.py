@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -48,6 +49,9 @@ class ImageDisk(Device):
         self.path = _named(path)
         self.scheduler = given(scheduler, Scheduler, "a scheduler")
         self._fd = _open(self.path, read_only, direct)
+        self._end = weakref.finalize(
+            self, os.close, self._fd
+        )  # a disk that is dropped keeps no lock
         size = os.lseek(self._fd, 0, os.SEEK_END)
         super().__init__(self.path, size // SECTOR * SECTOR, read_only, size in FLOPPY_SIZES)
         self._nowait = _NOWAIT if not (scheduler.clock.virtual or direct) else 0
@@ -129,9 +133,8 @@ class ImageDisk(Device):
     def close(self) -> None:
         """Closes the image and gives up the lock."""
         super().close()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._end()
+        self._fd = -1
 
 
 def _named(path: object) -> str:

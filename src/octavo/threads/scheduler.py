@@ -66,7 +66,8 @@ class Scheduler:
     off to the end of `run`.
     """
 
-    running = 0  # schedulers that are in `run` or `pump`
+    running = 0  # schedulers that are in `run` or `pump`, and blocks
+    blocks = 0  # `uninterrupted` ones
     interrupted: KeyboardInterrupt | None = None
 
     @classmethod
@@ -236,7 +237,7 @@ class Scheduler:
         if self._running:
             raise self._refusal(coroutine)
         if self._special:
-            return self._run_specially(coroutine, name)
+            return self.run_specially(coroutine, name)
         self._enter()
         try:
             try:
@@ -258,7 +259,7 @@ class Scheduler:
         result = thread.result
         return result
 
-    def _run_specially(self, coroutine: Coroutine[Waiters, None, T], name: str) -> T:
+    def run_specially(self, coroutine: Coroutine[Waiters, None, T], name: str) -> T:
         """As `run`, on virtual CPUs, or holding the lock that others share."""
         with self._holding():
             if self.preemption is None:
@@ -345,9 +346,14 @@ class Scheduler:
         self._running = True
         Scheduler.running += 1
 
+    @property
+    def is_running(self) -> bool:
+        """True in `run` and `pump`."""
+        return self._running and not self.closed
+
     def _leave(self) -> None:
+        Scheduler.running -= 1  # before: an interrupt in between is put off, and found below
         self._running = False
-        Scheduler.running -= 1
         if Scheduler.interrupted and not Scheduler.running:
             interruption_point()
 
@@ -455,9 +461,11 @@ def uninterrupted() -> Iterator[None]:
     block.
     """
     Scheduler.running += 1
+    Scheduler.blocks += 1
     try:
         yield
     finally:
+        Scheduler.blocks -= 1
         Scheduler.running -= 1
         if not Scheduler.running:
             interruption_point()
@@ -467,11 +475,12 @@ def uninterrupted() -> Iterator[None]:
 def interruptible() -> Iterator[None]:
     """A `with` block inside an uninterrupted one in which an interrupt comes at once."""
     interruption_point()
-    running, Scheduler.running = Scheduler.running, 0
+    before = Scheduler.running, Scheduler.blocks
+    Scheduler.running = Scheduler.blocks = 0
     try:
         yield
     finally:
-        Scheduler.running = running
+        Scheduler.running, Scheduler.blocks = before
 
 
 def interruption_point() -> None:

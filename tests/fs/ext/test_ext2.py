@@ -217,6 +217,8 @@ def test_symbolic_links(tmp_path: Path) -> None:
             assert caught.value.status == status and name in caught.value.text
         with pytest.raises(StatusError, match="more than 40 symbolic links") as caught:
             volume.stat("itself")
+        assert not volume.exists("itself") and not volume.exists("nowhere")
+        assert volume.stat("to file").name == "to file"
         system.check()
 
 

@@ -52,7 +52,10 @@ class OpenedFile(Generic[E]):
     @property
     def size(self) -> int:
         """Bytes."""
-        return self._open().size
+        size = self._open().size
+        if not size and self._store.device.closed:
+            raise self._given_up()
+        return size
 
     @property
     def writable(self) -> bool:
@@ -84,14 +87,16 @@ class OpenedFile(Generic[E]):
             raise StatusError(Status.FILE_CLOSED, f"{self.path}: the file is closed")
         return self._section
 
+    def _given_up(self) -> StatusError:
+        why = f"{self.path}: its volume was unmounted, and the file given up"
+        return StatusError(Status.FILE_CLOSED, why)
+
     def _for_writing(self) -> Room[E]:
         self._open()
         if not self._write or self._room is None:
             raise StatusError(Status.ACCESS_DENIED, f"{self.path}: is opened for reading only")
         if self._store.device.closed:
-            raise StatusError(
-                Status.FILE_CLOSED, f"{self.path}: its volume was unmounted, and the file given up"
-            )
+            raise self._given_up()
         return self._room
 
     def _no_bytes(self, offset: object, length: object) -> StatusError:
@@ -107,7 +112,10 @@ class OpenedFile(Generic[E]):
         section = self._section or self._open()
         if type(offset) is not int or type(length) is not int or offset < 0 or length < 0:
             raise self._no_bytes(offset, length)
-        return await self._store.cache.copy_read(section, offset, length, self._history)
+        data = await self._store.cache.copy_read(section, offset, length, self._history)
+        if not data and self._store.device.closed:
+            raise self._given_up()
+        return data
 
     async def read_into(self, offset: int, buffer: memoryview) -> int:
         """Fills `buffer`, of bytes, from `offset` on; returns the number of bytes. StatusError

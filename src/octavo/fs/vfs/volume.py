@@ -12,6 +12,7 @@ renamed; what is damaged is removed only with `force`, since its extents may be 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import TYPE_CHECKING, Generic, cast
 
 from octavo.arguments import called
@@ -88,7 +89,9 @@ class Volume(Generic[E]):
             directory, entry = await self.nodes.existing(path)
             links = self.nodes.links
             if links is not None and links.is_link(entry):
-                return (await self.nodes.follow(directory, entry, path)).entry
+                found = copy((await self.nodes.follow(directory, entry, path)).entry)
+                found.name = entry.name  # by which it was asked for
+                return found
             return entry
 
     async def entries(self, path: str) -> list[FileInfo]:
@@ -363,7 +366,7 @@ class Volume(Generic[E]):
         if opened and not discard:
             raise StatusError(
                 Status.SHARING_VIOLATION,
-                f"{self.name}: cannot be unmounted: {opened} files are open",
+                f"{self.name}: cannot be unmounted: {counted(opened, 'file is', 'files are')} open",
             )
         if not discard:
             await self.store.flush()
