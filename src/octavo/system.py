@@ -25,9 +25,8 @@ from octavo.fs.fat.names import check_code_page
 from octavo.fs.mount import mount
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.machine.clock import RealClock, VirtualClock
-from octavo.machine.firmware import FirmwareRange
+from octavo.machine.firmware import FirmwareRange, MemoryKind
 from octavo.machine.host import available_bytes
-from octavo.machine.mapsources import load_firmware_map
 from octavo.machine.ram import Ram
 from octavo.memory.manager import MemoryManager
 from octavo.memory.reclaim.profiles import make_profile
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
 DEFAULT_MEMORY = "64M"
 IMAGE_MEMORY = "64M"  # for work on one image; streaming uses a few MiB of it, copying trees all
 DEFAULT_MAP = "server-24g"
+IMAGE_MAP = (FirmwareRange(0, 24 << 30, MemoryKind.USABLE),)  # as much, without reading a map
 DEFAULT_ARCH = "x86-64"
 RAM_DISK_BYTES = 2 << 20
 
@@ -74,6 +74,12 @@ def parse_size(text: str | int) -> int:
             f"{shown(text)} is not a size: write 16M, 1.5G or a number of bytes, below 16777216T"
         )
     return size
+
+
+def _read_map(source: str) -> Sequence[FirmwareRange]:
+    from octavo.machine.mapsources import load_firmware_map  # whoever gives ranges needs no reader
+
+    return load_firmware_map(source)
 
 
 class System:
@@ -111,7 +117,7 @@ class System:
         clock = RealClock() if seed is None else VirtualClock()
         seed = 0 if seed is None else whole(seed, "a seed", -LARGEST, LARGEST)
         self.say(f"Octavo {VERSION}" + (f", virtual time, seed {seed}" if clock.virtual else ""))
-        ranges = load_firmware_map(firmware_map) if isinstance(firmware_map, str) else firmware_map
+        ranges = _read_map(firmware_map) if isinstance(firmware_map, str) else firmware_map
         self.plan = plan_boot(ranges, arch, limit, shared)
         for line in self.plan.log():
             self.say(line)
@@ -427,5 +433,7 @@ def open_image(
     """The volume in an image, on a system of its own that is closed at the end of the `with` block;
     `codepage` as in `boot`.
     """
-    with boot(memory, [path], read_only=read_only, codepage=codepage) as system:
+    with boot(
+        memory, [path], firmware_map=IMAGE_MAP, read_only=read_only, codepage=codepage
+    ) as system:
         yield next(iter(system.volumes.values()))

@@ -42,7 +42,9 @@ def test_help_that_cannot_be_written(call: list[str], unbuffered: str) -> None:
 
 
 def test_ls_does_not_import_what_it_does_not_need(image: Path) -> None:
-    """`octavo ls` starts at once: no Numba, no rich, no prompt_toolkit, no other verb."""
+    """`octavo ls` starts at once: no Numba, no rich, no prompt_toolkit, no other verb,
+    no reader of maps, nothing that writes.
+    """
     script = (
         f"import sys; from octavo.cli.main import run; run(['ls', {str(image) + ':'!r}]); "
         "print(sorted(sys.modules))"
@@ -60,6 +62,13 @@ def test_ls_does_not_import_what_it_does_not_need(image: Path) -> None:
         "octavo.cli.boot",
         "octavo.shell",
         "octavo.fs.fat.mkfs",
+        "octavo.fs.fat.planner",
+        "octavo.fs.vfs.order",
+        "octavo.fs.vfs.names",
+        "octavo.fs.vfs.format",
+        "octavo.fs.protocol",
+        "octavo.machine.mapsources",
+        "octavo.transfer",
     ):
         assert f"'{module}'" not in out
 

@@ -14,8 +14,6 @@ from octavo.files import Volume
 from octavo.fs.base import split_path
 from octavo.printing import printable
 from octavo.status import Status, StatusError
-from octavo.transfer.copy import run_copy
-from octavo.transfer.plan import plan_copy
 
 if TYPE_CHECKING:
     from octavo.fs.protocol import FileInfo
@@ -112,6 +110,9 @@ def _cp_arguments(parser: ArgumentParser) -> None:
 
 def cp(arguments: Namespace) -> int:
     """Copies files and trees into, out of and between images."""
+    from octavo.transfer.copy import run_copy
+    from octavo.transfer.plan import plan_copy
+
     wanted, to = [parse_target(s) for s in arguments.sources], parse_target(arguments.target)
     if not to.image and not any(w.image for w in wanted):
         wrong(arguments, "neither side is in an image; write IMAGE:PATH, such as disk.img:/docs")

@@ -11,15 +11,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from octavo.files import Volume
 from octavo.fs.fat.names import CODE_PAGE
 from octavo.status import Status, StatusError
 from octavo.storage.hosterrors import identity
-from octavo.system import IMAGE_MEMORY, System
-from octavo.transfer.host import HostTree
-from octavo.transfer.tree import Tree
-from octavo.transfer.volume import VolumeTree
+from octavo.system import IMAGE_MAP, IMAGE_MEMORY, System
+
+if TYPE_CHECKING:
+    from octavo.transfer.tree import Tree
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Images:
     ) -> None:
         self._writable = {_key(t.image) for t in write if t.image}
         self._volumes: dict[tuple[int, int] | str, Volume] = {}
-        self.system = System(memory, codepage=codepage)
+        self.system = System(memory, firmware_map=IMAGE_MAP, codepage=codepage)
 
     def volume(self, target: Target) -> Volume:
         """The volume that a target's image has. StatusError when it cannot be opened, or has
@@ -105,6 +106,9 @@ class Images:
 
     def tree(self, target: Target) -> Tree:
         """The tree that a target is in."""
+        from octavo.transfer.host import HostTree  # of these verbs only `cp` has trees
+        from octavo.transfer.volume import VolumeTree
+
         return (
             VolumeTree(self.volume(target), target.image + ":")
             if target.image

@@ -4,8 +4,6 @@ sentence what would not fit.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 _SOURCES = ("/proc/meminfo", "/sys/fs/cgroup/memory.max")
 
 
@@ -16,7 +14,8 @@ def available_bytes() -> int | None:
     found: list[int] = []
     for path in _SOURCES:
         try:
-            text = Path(path).read_text()
+            with open(path) as file:
+                text = file.read()
         except OSError:
             continue
         if path.endswith("meminfo"):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from octavo.cache.manager import CacheManager
 from octavo.fs.base import Problem
 from octavo.fs.fat.bpb import Geometry
 from octavo.fs.fat.entry import Entry
 from octavo.fs.fat.format import FatFormat
-from octavo.fs.fat.planner import FatPlanner
-from octavo.fs.vfs.format import Mender, Progress
-from octavo.fs.vfs.order import Writer
 from octavo.fs.vfs.volume import Volume
 from octavo.status import StatusError
 from octavo.storage.device import Device
+
+if TYPE_CHECKING:
+    from octavo.fs.vfs.format import Mender, Progress
 
 
 class Fat(FatFormat):
@@ -38,6 +39,9 @@ async def fat_volume(
     format = Fat(device, geometry, cache, codepage, unclean)
     writer = None
     if not (device.read_only or format.refusal):
+        from octavo.fs.fat.planner import FatPlanner  # a volume that is only read plans nothing
+        from octavo.fs.vfs.order import Writer
+
         writer = Writer(device.name, FatPlanner(format), cache)
     volume = Volume(device, format, cache, writer)
     with suppress(StatusError):  # whoever looks into the root will be told

@@ -7,15 +7,17 @@ is filled with zeros.
 
 from __future__ import annotations
 
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 from octavo.arguments import invalid, octets, room, shown, whole
 from octavo.cache.readahead import ReadAhead
 from octavo.fs.vfs.node import E, Node
-from octavo.fs.vfs.room import Room
 from octavo.fs.vfs.store import Store
 from octavo.memory.pages.section import VIEW_SIZE, Section
 from octavo.status import Status, StatusError
+
+if TYPE_CHECKING:
+    from octavo.fs.vfs.room import Room
 
 ZEROS = bytes(VIEW_SIZE)
 

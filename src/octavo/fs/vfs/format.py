@@ -12,19 +12,22 @@ with StatusError FILE_CORRUPT_ERROR and one sentence.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from octavo.fs.base import Problem, Space
 from octavo.fs.vfs.edits import Change, Phase
-from octavo.fs.vfs.node import Directory, E, Entry, Node
+from octavo.fs.vfs.node import Directory, E, Node
 from octavo.memory.pagers.region import Mapping, RegionPager
 from octavo.memory.pages.section import Section
 from octavo.status import StatusError
 
+if TYPE_CHECKING:
+    from octavo.fs.vfs.node import Entry
+
 Progress = Callable[[int, int], None]
 
 
-L = TypeVar("L", bound=Entry, contravariant=True)
+L = TypeVar("L", bound="Entry", contravariant=True)
 
 
 class Links(Protocol[L]):

@@ -6,16 +6,18 @@ Whether an operation may be is the volume's question (`octavo.fs.vfs.volume`), w
 
 from __future__ import annotations
 
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 from octavo.cache.manager import CacheManager
 from octavo.fs.vfs.edits import Change, Phase
-from octavo.fs.vfs.format import Planner
 from octavo.fs.vfs.node import Directory, E, Node
 from octavo.fs.vfs.nodes import Nodes
 from octavo.fs.vfs.room import Room
 from octavo.memory.pages.section import Section
 from octavo.status import StatusError
+
+if TYPE_CHECKING:
+    from octavo.fs.vfs.format import Planner
 
 
 class Names(Generic[E]):

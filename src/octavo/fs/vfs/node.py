@@ -14,23 +14,26 @@ already.
 
 from __future__ import annotations
 
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from octavo.fs.protocol import FileInfo
 from octavo.memory.pagers.region import Mapping
 from octavo.memory.pagers.regionmap import RegionMap
 from octavo.memory.pages.section import Section
 
+if TYPE_CHECKING:
+    from typing import Protocol
 
-class Entry(FileInfo, Protocol):
-    """A file or directory as its format knows it; `node` is the volume's, None while it has
-    none.
-    """
+    from octavo.fs.protocol import FileInfo
 
-    node: Any  # Node[E] | None
+    class Entry(FileInfo, Protocol):
+        """A file or directory as its format knows it; `node` is the volume's, None while it has
+        none.
+        """
+
+        node: Any  # Node[E] | None
 
 
-E = TypeVar("E", bound=Entry)
+E = TypeVar("E", bound="Entry")
 
 
 class Node(Generic[E]):

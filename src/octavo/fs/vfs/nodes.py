@@ -10,16 +10,18 @@ All methods are called under the volume's mutex.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 from octavo.cache.manager import CacheManager
 from octavo.fs.base import check_file_path, check_path, not_found, split_path
-from octavo.fs.vfs.format import Format
 from octavo.fs.vfs.node import Directory, E, Node
-from octavo.fs.vfs.order import Writer
 from octavo.memory.pagers.region import Mapping
 from octavo.memory.pages.section import Section
 from octavo.status import Status, StatusError
+
+if TYPE_CHECKING:
+    from octavo.fs.vfs.format import Format
+    from octavo.fs.vfs.order import Writer
 
 MOST_LINKS = 40  # symbolic ones, that lead to one place
 

@@ -24,15 +24,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 from octavo.cache.manager import CacheManager
 from octavo.fs.vfs.edits import MOST_HELD, PAGE_MASK, Change, Edit, Phase
-from octavo.fs.vfs.format import Planner
 from octavo.fs.vfs.node import Directory, E, Node
 from octavo.memory.pages.section import Section
 from octavo.status import Status, StatusError
 from octavo.threads.wait import marks, preemption_point
+
+if TYPE_CHECKING:
+    from octavo.fs.vfs.format import Planner
 
 MOST_WAITING = 4096
 MOST_TRIES = 4  # of a writer in the background, while others change what is fresh

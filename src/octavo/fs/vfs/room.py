@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 from octavo.fs.vfs.edits import Change, Phase
-from octavo.fs.vfs.format import Planner
 from octavo.fs.vfs.node import E, Node
 from octavo.fs.vfs.order import Writer
 from octavo.status import Status, StatusError
+
+if TYPE_CHECKING:
+    from octavo.fs.vfs.format import Planner
 
 
 class Room(Generic[E]):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 from octavo.cache.manager import CacheManager
 from octavo.fs.vfs.node import E
-from octavo.fs.vfs.order import Writer
 from octavo.storage.device import Device
 from octavo.threads.wait import Mutex
+
+if TYPE_CHECKING:
+    from octavo.fs.vfs.order import Writer
 
 
 class Store(Generic[E]):

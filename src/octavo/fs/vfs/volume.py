@@ -18,20 +18,20 @@ from typing import TYPE_CHECKING, Generic, cast
 from octavo.arguments import called
 from octavo.cache.manager import CacheManager
 from octavo.fs.base import Problem, Space, check_file_path, not_found, split_path
-from octavo.fs.protocol import FileInfo
 from octavo.fs.vfs.file import OpenedFile
-from octavo.fs.vfs.format import Format
-from octavo.fs.vfs.names import Names
 from octavo.fs.vfs.node import Directory, E, Node
 from octavo.fs.vfs.nodes import Nodes
-from octavo.fs.vfs.order import Writer
-from octavo.fs.vfs.room import Room
 from octavo.fs.vfs.store import Store
 from octavo.printing import counted
 from octavo.status import Status, StatusError
 from octavo.storage.device import Device
 
 if TYPE_CHECKING:
+    from octavo.fs.protocol import FileInfo
+    from octavo.fs.vfs.format import Format
+    from octavo.fs.vfs.names import Names
+    from octavo.fs.vfs.order import Writer
+    from octavo.fs.vfs.room import Room
     from octavo.statistics import VolumeStatistics
 
 
@@ -55,8 +55,14 @@ class Volume(Generic[E]):
         self.store = Store(device, cache, writer)
         self.nodes = Nodes(self.name, format, cache, writer)
         self.mutex = self.store.mutex
-        self.room = Room(writer) if writer is not None else None
-        self.names = Names(self.nodes, self.room, cache) if self.room is not None else None
+        self.room: Room[E] | None = None
+        self.names: Names[E] | None = None
+        if writer is not None:
+            from octavo.fs.vfs.names import Names  # none of it where nothing can be changed
+            from octavo.fs.vfs.room import Room
+
+            self.room = Room(writer)
+            self.names = Names(self.nodes, self.room, cache)
         self.kind, self.serial, self.refusal = format.kind, format.serial, format.refusal
 
     @property
@@ -98,7 +104,7 @@ class Volume(Generic[E]):
         """The entries of a directory in the order of the disk, without "." and ".."."""
         async with self.mutex:
             directory = await self.nodes.directory_at(path)
-            return cast(list[FileInfo], list(directory.names.values()))
+            return cast("list[FileInfo]", list(directory.names.values()))
 
     async def open(
         self,
