@@ -326,11 +326,12 @@ class CacheManager:
             pfn = link[segment.base + page]
             if pfn <= 0 or (section.leads is not None and segment.writing >> page & 1):
                 return False
-            at, end = offset & PAGE_MASK, (offset & PAGE_MASK) + len(data)
-            assert end <= PAGE_SIZE and offset + len(data) <= section.size, section.name
-            places.append((segment, 1 << page, pfn << PAGE_SHIFT | at, data))
-        for segment, bit, address, data in places:
-            ram[address : address + len(data)] = data
+            at, size = offset & PAGE_MASK, len(data)
+            assert at + size <= PAGE_SIZE and offset + size <= section.size, section.name
+            at |= pfn << PAGE_SHIFT
+            places.append((segment, 1 << page, at, at + size, data))
+        for segment, bit, at, end, data in places:
+            ram[at:end] = data
             segment.referenced = True
             if not segment.dirty & bit:
                 self.memory.writeback.mark(segment, bit)

@@ -174,7 +174,11 @@ class Mutex:
             self.locked = True
 
     async def __aexit__(self, *_: object) -> None:
-        self.unlock()
+        if self.waiters or marks.on:
+            self.unlock()
+        else:
+            assert self.locked
+            self.locked = False
         if marks.on:
             await preemption_point()
 

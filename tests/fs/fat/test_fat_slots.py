@@ -57,12 +57,13 @@ def test_slots_against_a_set(room: int, used: set[int], steps: list[tuple[bool, 
 
 
 def test_slots_that_are_free_are_not_released_again() -> None:
-    """It is told, and not noted twice."""
-    slots = FreeSlots([(3, 2)], 10)
+    """It is told when they are next taken, and they are not given to two."""
     for first, count in ((3, 2), (10, 1)):
+        slots = FreeSlots([(3, 2)], 10)
+        slots.release(first, count)
         with pytest.raises(AssertionError, match="free already"):
-            slots.release(first, count)
-    assert slots.runs() == [(3, 2)] and slots.end == 10
+            slots.take(1, 16)
+        assert slots.runs() == [(3, 2)] and slots.end == 10
 
 
 def test_a_directory_full_of_holes_costs_no_more() -> None:

@@ -33,7 +33,9 @@ class FatDirectory(Directory[Entry]):
         if entry is None:
             if len(key) > 12 and not key.endswith((".", " ")):
                 return None  # it is no short name
-            entry = self.shorts.get(key) or self.names.get(fold(name.rstrip(". ")))
+            entry = self.shorts.get(key)
+            if entry is None and key.endswith((".", " ")):
+                entry = self.names.get(fold(name.rstrip(". ")))
         return entry
 
     @property
@@ -59,8 +61,9 @@ class FatDirectory(Directory[Entry]):
 
     def drop(self, entry: Entry) -> None:
         """Forgets an entry; its slots are not free before they are erased."""
-        if self.names.get(fold(entry.name)) is entry:
-            del self.names[fold(entry.name)]
+        key = fold(entry.name)
+        if self.names.get(key) is entry:
+            del self.names[key]
         if self._shorts is not None and self._shorts.get(fold(entry.short_name)) is entry:
             del self._shorts[fold(entry.short_name)]
 

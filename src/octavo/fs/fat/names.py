@@ -93,15 +93,17 @@ def exact_short(name: str) -> tuple[bytes, int] | None:
         return None
     base, extension = found[1], found[2] or ""
     flags = 0
-    if base != base.upper():
+    upper = base.upper()
+    if base != upper:
         if base != base.lower():
             return None
         flags = LOWER_BASE
-    if extension != extension.upper():
+    ending = extension.upper()
+    if extension != ending:
         if extension != extension.lower():
             return None
         flags |= LOWER_EXTENSION
-    return (base.upper().ljust(8) + extension.upper().ljust(3)).encode("ascii"), flags
+    return (upper.ljust(8) + ending.ljust(3)).encode("ascii"), flags
 
 
 def is_short(raw: bytes, codepage: str) -> bool:

@@ -133,8 +133,8 @@ class FatPlanner:
         medium has one of its names.
         """
         assert isinstance(change, FatChange) and isinstance(directory, FatDirectory)
-        exact = exact_short(entry.name)
-        if exact is not None and fold(entry.name) not in directory.shorts:
+        exact, shorts = exact_short(entry.name), directory.shorts
+        if exact is not None and not (shorts and fold(entry.name) in shorts):
             entry.set_short(*exact)
             change.long = b""
         else:
@@ -302,7 +302,9 @@ class FatPlanner:
         that is in doubt.
         """
         runs = await self.table.chain(entry.cluster, path) if entry.cluster else []
-        held = sum(count for _, count in runs) * self.geometry.cluster
+        held = 0
+        for _, count in runs:
+            held += count * self.geometry.cluster
         if held < entry.size:
             why = (
                 f"{path}: holds {counted(held, 'byte')} and claims {entry.size}: its clusters "

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 
 class FreeSlots:
-    """Free slots in front of `end`, given as (first slot, slots); sorted in when slots are first
-    taken or released: most directories are only read.
+    """Free slots in front of `end`, given as (first slot, slots). What is given or released is
+    sorted in when slots are next taken: most directories are only read, and who removes a tree
+    takes none.
     """
 
     __slots__ = ("_given", "_end", "_counts", "_firsts", "_sizes")
@@ -30,17 +31,20 @@ class FreeSlots:
     @property
     def end(self) -> int:
         """The first slot that was never used, or is free with all behind it."""
-        self._build()
+        if self._given:
+            self._build()
         return self._end
 
     def take(self, count: int, room: int) -> int:
         """Index of `count` free slots in a row, in a directory of `room` slots; -1 when it must
         grow first.
         """
-        self._build()
-        size = min((size for size in self._sizes if size >= count), default=0)
+        if self._given:
+            self._build()
+        sizes = self._sizes
+        size = min((size for size in sizes if size >= count), default=0) if sizes else 0
         if size:
-            first = next(iter(self._sizes[size]))
+            first = next(iter(sizes[size]))
             self._cut(first)
             if size > count:
                 self._put(first + count, size - count)
@@ -52,10 +56,13 @@ class FreeSlots:
         return first
 
     def release(self, first: int, count: int) -> None:
-        """Notes slots that are free again. They are nobody's and not free already: else an
-        AssertionError.
+        """Notes slots that are free again. They are nobody's and not free already: else there is an
+        AssertionError when slots are next taken.
         """
-        self._build()
+        self._given.append((first, count))
+
+    def _join(self, first: int, count: int) -> None:
+        """Sorts in a run, with its neighbours."""
         assert first + count <= self._end and first not in self._counts, (
             "slots that are free already"
         )
@@ -71,14 +78,15 @@ class FreeSlots:
 
     def runs(self) -> list[tuple[int, int]]:
         """(first slot, slots) of each run, in order."""
-        self._build()
+        if self._given:
+            self._build()
         return sorted(self._counts.items())
 
     def _build(self) -> None:
-        if self._given:
-            given, self._given = self._given, []
-            for first, count in given:
-                self.release(first, count)
+        """Sorts in what was given."""
+        given, self._given = self._given, []
+        for first, count in given:
+            self._join(first, count)
 
     def _put(self, first: int, count: int) -> None:
         self._counts[first] = count

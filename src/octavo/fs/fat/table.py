@@ -37,6 +37,8 @@ LONG_RUN = 16
 MOST_DUE = 256  # joins, cuts or runs to free in one change
 HIGH = 0xF0000000  # bits of an entry of FAT32 that are kept
 PAGE_CLUSTER = 16  # pages of the FAT that a fault reads at most
+SCAN_CLUSTER = 64  # where all of it is counted, by SCAN_BYTES
+SCAN_BYTES = 65536
 
 
 class FatTable:
@@ -117,11 +119,11 @@ class FatTable:
         halves[at], halves[at + 1] = new
         change.edit(self.section, at, bytes(new))
 
-    async def _address(self, at: int) -> int:
+    async def _address(self, at: int, cluster: int = PAGE_CLUSTER) -> int:
         if marks.on:
             await preemption_point()
         address = self.cache.try_address(self.section, at)
-        return address if address >= 0 else await self.cache.address(self.section, at, PAGE_CLUSTER)
+        return address if address >= 0 else await self.cache.address(self.section, at, cluster)
 
     # -- windows: the entries of one page ----------------------------------------------------------
 
@@ -142,7 +144,7 @@ class FatTable:
         if self.bits == 12:
             return await self._values12(cluster, min(most, self.limit - cluster, PAGE_SIZE // 2))
         window = (await self._window(cluster))[:most]
-        return window.astype(np.uint32) & np.uint32(self.mask)
+        return window.astype(np.uint32) if self.bits == 16 else window & np.uint32(self.mask)
 
     async def _values12(self, cluster: int, count: int) -> npt.NDArray[np.uint32]:
         """As `values`, for FAT12: three bytes are two entries."""
@@ -426,11 +428,24 @@ class FatTable:
         if self.books.free_count < 0:
             total, cluster = 0, 2
             while cluster < self.limit:
-                values = await self.values(cluster, PAGE_SIZE)
-                total += int(np.count_nonzero(values == 0))
+                values = await self._many(cluster)
+                total += len(values) - int(np.count_nonzero(values))
                 cluster += len(values)
             self.books.free_count = total
         return self.books.free_count
+
+    async def _many(self, cluster: int) -> npt.NDArray[np.uint32] | npt.NDArray[np.uint16]:
+        """As `values`, up to the end of SCAN_BYTES (but for FAT12, which has no more)."""
+        if self.bits == 12:
+            return await self.values(cluster, PAGE_SIZE)
+        width = self.bits >> 3
+        at = self.offset + cluster * width
+        await self._address(at, SCAN_CLUSTER)
+        size = min((at | SCAN_BYTES - 1) + 1 - at, (self.limit - cluster) * width)
+        data = await self.cache.copy_read(self.section, at, size)
+        if width == 2:
+            return np.frombuffer(data, np.uint16)
+        return np.frombuffer(data, np.uint32) & np.uint32(self.mask)
 
 
 def _merged(runs: list[Run]) -> list[Run]:

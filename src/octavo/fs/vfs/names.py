@@ -35,7 +35,8 @@ class Names(Generic[E]):
         nobody else has yet, before the change that makes it.
         """
         writer, planner = self.writer, self.planner
-        await writer.begin()
+        if not writer.begun():
+            await writer.begin()
         size, section = len(data) or int(entry.is_directory), None
         try:
             with planner.change() as change:
@@ -51,7 +52,8 @@ class Names(Generic[E]):
                         writer.fresh[section] = None
                     await self.cache.copy_write(section, 0, data)
                 planner.insert(change, directory, entry)
-                await writer.apply(change)
+                if not writer.try_apply(change):
+                    await writer.apply(change)
         except StatusError:
             if section is not None:
                 await self.nodes.drop_section(section)
@@ -95,14 +97,16 @@ class Names(Generic[E]):
         """Erases an entry, whose extents are given back."""
         writer, planner = self.writer, self.planner
         node: Node[E] | None = entry.node
-        await writer.begin()
+        if not writer.begun():
+            await writer.begin()
         if node is not None and node.directory is not None and writer.leaves(node.directory):
             # what was moved out of a directory that goes must be found elsewhere before
             await writer.write_in_order()
         with planner.change() as change:
             planner.erase(change, directory, entry)
             planner.give_back(change, held)
-            await writer.apply(change)
+            if not writer.try_apply(change):
+                await writer.apply(change)
         directory.drop(entry)
         if node is not None:
             await self.nodes.drop(node)

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Generic
 
 from octavo.cache.manager import CacheManager
-from octavo.fs.base import check_file_path, check_path, not_found, split_path
+from octavo.fs.base import MOST_PATH, check_file_path, check_path, not_found, split_path
 from octavo.fs.vfs.node import Directory, E, Node
 from octavo.memory.pagers.region import Mapping
 from octavo.memory.pages.section import Section
@@ -155,7 +155,8 @@ class Nodes(Generic[E]):
         """The directory that a path's last name is in, its entry if there is one, and the name."""
         if len(self.used) > self.most:
             await self.trim()
-        check_path(path)
+        if type(path) is not str or len(path) > MOST_PATH:
+            check_path(path)
         head, _, name = path.rpartition("/")
         known = self.paths.get(head)
         if known is not None and name not in ("", ".", "..") and "\\" not in name:

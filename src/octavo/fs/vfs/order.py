@@ -58,13 +58,18 @@ class Writer(Generic[E]):
 
     # -- changes in memory -------------------------------------------------------------------------
 
+    def begun(self) -> bool:
+        """Whether a change may be planned at once, since `begin` has nothing to do."""
+        return self.modified and len(self.erasures) + self.planner.waiting() <= MOST_WAITING
+
     async def begin(self) -> None:
         """Called before each change is planned: has the dirty flag on the medium before the first
         one, and keeps short what waits.
         """
+        if self.begun():
+            return
         if self.modified:
-            if len(self.erasures) + self.planner.waiting() > MOST_WAITING:
-                await self.make_way()
+            await self.make_way()
             return
         if not self.planner.unclean:
             self.flagged = True
@@ -79,13 +84,18 @@ class Writer(Generic[E]):
         """
         if marks.on:
             await preemption_point()
-        edits = change.edits
-        if change.last and change.wants_last():
-            edits = [*edits, *change.last]
-        if not self.cache.put(edits):
+        if not self._try_put(change, change.edits):
             await self._apply_held(change)
         change.done = True
         change.applied()
+
+    def try_apply(self, change: Change) -> bool:
+        """As `apply`, without waiting; False, and nothing done, when a page is not there."""
+        if marks.on or not self._try_put(change, change.edits):
+            return False
+        change.done = True
+        change.applied()
+        return True
 
     def _try_put(self, change: Change, edits: list[Edit], last: bool = True) -> bool:
         """Puts edits, with the last one of the change if it still wants it; False, and nothing

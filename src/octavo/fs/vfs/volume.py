@@ -167,7 +167,7 @@ class Volume(Generic[E]):
             directory, entry, name = await self.nodes.resolve(path)
             if entry is not None:
                 return False
-            names = self._writing(path)
+            names = self.names or self._writing(path)
             planner = names.planner
             if len(data) > planner.most_bytes:
                 raise names.room.too_large(path)
@@ -189,7 +189,7 @@ class Volume(Generic[E]):
 
     async def _create(self, directory: Directory[E], name: str, path: str, is_directory: bool) -> E:
         """Makes an empty file or directory."""
-        names = self._writing(path)
+        names = self.names or self._writing(path)
         clean = names.planner.clean_name(name)
         if clean != name and directory.find(clean) is not None:
             raise StatusError(Status.OBJECT_NAME_COLLISION, f"{path}: exists already")
@@ -206,7 +206,9 @@ class Volume(Generic[E]):
         whose they are.
         """
         async with self.mutex:
-            directory, entry = await self.nodes.existing(path)
+            directory, entry, _ = await self.nodes.resolve(path)
+            if entry is None:
+                raise not_found(path)
             if entry.is_directory:
                 raise StatusError(Status.FILE_IS_A_DIRECTORY, f"{path}: is a directory")
             await self._remove(directory, entry, path, force)
@@ -233,23 +235,23 @@ class Volume(Generic[E]):
             await self._remove(directory, entry, path, force)
 
     async def _remove(self, directory: Directory[E], entry: E, path: str, force: bool) -> None:
-        names = self._writing(path)
-        if not force:
-            self._refuse_protected(names, entry, path)
+        names = self.names or self._writing(path)
+        planner = names.planner
+        if not force and planner.protected(entry):
+            raise self._cannot_delete(path)
         node: Node[E] | None = entry.node
         if node is not None and node.opens:
             raise StatusError(Status.SHARING_VIOLATION, f"{path}: is open")
         try:
-            held = await names.planner.held(entry, path)
+            held = await planner.held(entry, path)
         except StatusError as error:
             if not force or error.status != Status.FILE_CORRUPT_ERROR:
                 raise
             held = []
         await names.erase(directory, entry, held)
 
-    def _refuse_protected(self, names: Names[E], entry: E, path: str) -> None:
-        if names.planner.protected(entry):
-            raise StatusError(Status.CANNOT_DELETE, f"{path}: has the read-only attribute")
+    def _cannot_delete(self, path: str) -> StatusError:
+        return StatusError(Status.CANNOT_DELETE, f"{path}: has the read-only attribute")
 
     # -- renaming ----------------------------------------------------------------------------------
 
@@ -294,7 +296,8 @@ class Volume(Generic[E]):
 
     async def _to_replace(self, names: Names[E], existing: E, path: str) -> list[tuple[int, int]]:
         """The extents of a file that another one may replace."""
-        self._refuse_protected(names, existing, path)
+        if names.planner.protected(existing):
+            raise self._cannot_delete(path)
         old: Node[E] | None = existing.node
         if old is not None and old.opens:
             raise StatusError(Status.SHARING_VIOLATION, f"{path}: is open")
