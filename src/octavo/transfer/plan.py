@@ -130,16 +130,17 @@ def _step(plan: Plan, above: Step, path: str, item: Item, name: str) -> Step:
     copied.
     """
     source, target = above.source, plan.target
-    name = _fitting(target, source.shown(path), item, name)
+    shown = source.shown(path)
+    name = _fitting(target, shown, item, name)
     key = target.key(name)
     there = above.names.get(key)
     to = target.join(above.to, name)
     if there is not None:
-        there = _replaceable(target, source.shown(path), to, item, there, key)
+        there = _replaceable(target, shown, to, item, there, key)
     step = Step(source, path, to, item, above, there)
     if there is not None and item.directory:
         step.names = target.names(to)
-    above.names[key] = source.shown(path)
+    above.names[key] = shown
     return step
 
 

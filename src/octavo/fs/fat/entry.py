@@ -18,6 +18,7 @@ import re
 import struct
 from codecs import utf_16_le_decode
 from datetime import datetime
+from functools import lru_cache
 from time import struct_time
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ SLOT = 32
 FREE_SLOT = 0xE5
 BEYOND = 4_400_000_000  # seconds since 1970, in 2109: FAT ends with 2107
 
+_written = struct.Struct("<22xHH6x").unpack  # time, date
 _numbers = struct.Struct("<11xB8xH4xHI").unpack  # attributes, cluster (high, low), size
 
 
@@ -88,7 +90,8 @@ class Entry:
     @property
     def modified(self) -> datetime:
         """When it was last written, local time; resolution 2 s."""
-        return from_dos(_word(self.raw, 24), _word(self.raw, 22), 0)
+        time, date = _written(self.raw)
+        return from_dos(date, time, 0)
 
     @property
     def created(self) -> datetime:
@@ -98,7 +101,7 @@ class Entry:
     @property
     def flags(self) -> str:
         """Attributes as letters: read-only, hidden, system, directory, archive."""
-        return "".join(letter if self.attributes & bit else "-" for letter, bit in LETTERS.items())
+        return _letters(self.attributes)
 
     def change_attributes(self, on: int, off: int) -> None:
         """Sets some attributes and clears others."""
@@ -141,6 +144,11 @@ class Entry:
         entry.slot = entry.slots = 0
         entry.codepage, entry.node = self.codepage, None
         return entry
+
+
+@lru_cache(256)
+def _letters(attributes: int) -> str:
+    return "".join(letter if attributes & bit else "-" for letter, bit in LETTERS.items())
 
 
 def _word(raw: bytes, at: int) -> int:

@@ -83,11 +83,9 @@ class FatPlanner:
         return FatChange(self.books)
 
     def stamp(self, wall: float | None = None) -> tuple[int, int, int]:
-        """A time (now, if not given) as an entry has it; StatusError INVALID_PARAMETER when it is
-        no number.
-        """
+        """A time (now, if not given; else a clean one) as an entry has it."""
         if wall is not None:
-            return to_dos(self._clock.local(clean_wall(wall)))
+            return to_dos(self._clock.local(wall))
         second = int(self._clock.wall())
         if second != self._stamp[0]:
             self._stamp = (second, to_dos(self._clock.local(second)))

@@ -131,7 +131,7 @@ class Volume(Generic[E]):
                 entry = (await self.nodes.follow(directory, entry, path)).entry
             if entry.is_directory:
                 raise StatusError(Status.FILE_IS_A_DIRECTORY, f"{path}: is a directory")
-            if write and self._writing(path).planner.protected(entry):
+            if write and (self.names or self._writing(path)).planner.protected(entry):
                 raise StatusError(Status.ACCESS_DENIED, f"{path}: has the read-only attribute")
             node = self.nodes.node(directory, entry)
             await self.nodes.load(node)
