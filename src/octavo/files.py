@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import IO, TYPE_CHECKING, Any, Literal, cast, overload
 
 from octavo.arguments import called, invalid, named, octets, room, shown, whole
@@ -211,6 +212,19 @@ _MODES = {
 }
 
 
+@lru_cache(64)
+def _kind(mode: str) -> str:
+    """The one of r, w, a and x that is in a mode."""
+    letters = set(mode)
+    kind = "".join(letters - set("bt+"))
+    if kind not in _MODES or len(letters) < len(mode) or {"b", "t"} <= letters:
+        raise invalid(
+            f"{shown(mode)} is not a mode of open: it takes one of r, w, a and x, with "
+            "b or t, and +"
+        )
+    return kind
+
+
 class Volume:
     """A mounted volume. `kind` is such as "FAT16"."""
 
@@ -243,14 +257,8 @@ class Volume:
         """Opens a file as Python's `open` does; binary files are unbuffered (the cache is the
         buffer).
         """
-        letters = set(named(mode, "the mode of open"))
-        kind = "".join(letters - set("bt+"))
-        if kind not in _MODES or len(letters) < len(mode) or {"b", "t"} <= letters:
-            raise invalid(
-                f"{shown(mode)} is not a mode of open: it takes one of r, w, a and x, with "
-                "b or t, and +"
-            )
-        if "b" not in letters:
+        kind = _kind(named(mode, "the mode of open"))
+        if "b" not in mode:
             _check_encoding(encoding)
         create, exclusive, truncate = _MODES[kind]
         write = create or "+" in mode

@@ -23,7 +23,7 @@ from time import struct_time
 from typing import TYPE_CHECKING
 
 from octavo.arguments import named, shown
-from octavo.fs.fat.names import CODE_PAGE, ILLEGAL, checksum, shown_short
+from octavo.fs.fat.names import CODE_PAGE, ILLEGAL, checksum, has_illegal, shown_short
 from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:
@@ -343,7 +343,7 @@ def _has_illegal(entries: list[Entry]) -> bool:
     names = [entry.name for entry in entries]
     if names[:2] == _DOTS and entries[1].slot == 1:
         del names[:2]  # as every subdirectory has them
-    return bool(ILLEGAL.search("".join(names)) or not all(names) or "." in names or ".." in names)
+    return has_illegal("".join(names)) or not all(names) or "." in names or ".." in names
 
 
 def _clean(parsed: Parsed) -> None:

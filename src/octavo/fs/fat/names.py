@@ -33,7 +33,8 @@ UNITS_IN_SLOT = 13
 CODE_PAGE = "cp437"
 _PRINTABLE = bytes(range(0x20, 0x7F))
 
-ILLEGAL = re.compile(r'[\x00-\x1f"*/:<>?\\|]')
+_FORBIDDEN = '"*/:<>?\\|'
+ILLEGAL = re.compile(rf"[\x00-\x1f{re.escape(_FORBIDDEN)}]")
 _SHORT = re.compile(
     r"([A-Za-z0-9!#$%&'()\-@^_`{}~]{1,8})(?:\.([A-Za-z0-9!#$%&'()\-@^_`{}~]{1,3}))?", re.ASCII
 )
@@ -47,6 +48,15 @@ def fold(name: str) -> str:
     if name.isascii():
         return name.upper()
     return "".join(u if len(u := c.upper()) == 1 else c for c in name)
+
+
+def has_illegal(text: str) -> bool:
+    """Whether `ILLEGAL` is in a text: that of all the names of a directory, say, so it is looked
+    for in the quick way first.
+    """
+    if text.isprintable() and not any(character in text for character in _FORBIDDEN):
+        return False
+    return ILLEGAL.search(text) is not None
 
 
 def clean_name(name: str) -> str:
