@@ -21,6 +21,18 @@ Run = tuple[int, int]  # (first cluster, number of clusters)
 MOST_TAILS = 256
 
 
+def merged(runs: list[Run]) -> list[Run]:
+    """The clusters of all runs, each once, as runs in order."""
+    out: list[Run] = []
+    for first, count in sorted(runs):
+        if out and first <= out[-1][0] + out[-1][1]:
+            start, size = out[-1]
+            out[-1] = (start, max(size, first + count - start))
+        else:
+            out.append((first, count))
+    return out
+
+
 class Books:
     """What waits, and `free_count`, the clusters that are free; -1 when nobody has counted them."""
 

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from octavo.cache.manager import CacheManager
-from octavo.fs.fat.books import Books, FatChange, Run
+from octavo.fs.fat.books import Books, FatChange, Run, merged
 from octavo.fs.fat.bpb import Geometry
 from octavo.fs.vfs.edits import MOST_HELD
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
@@ -286,7 +286,7 @@ class FatTable:
         Those that are free already (of a chain that another file shares) count once.
         """
         self.books.tails.clear()
-        left = _merged(self.books.frees)
+        left = merged(self.books.frees)
         pages: set[int] = (
             set()
         )  # no more than are put at once: what is free is not to be here still
@@ -446,15 +446,3 @@ class FatTable:
         if width == 2:
             return np.frombuffer(data, np.uint16)
         return np.frombuffer(data, np.uint32) & np.uint32(self.mask)
-
-
-def _merged(runs: list[Run]) -> list[Run]:
-    """The clusters of all runs, each once, as runs in order."""
-    out: list[Run] = []
-    for first, count in sorted(runs):
-        if out and first <= out[-1][0] + out[-1][1]:
-            start, size = out[-1]
-            out[-1] = (start, max(size, first + count - start))
-        else:
-            out.append((first, count))
-    return out
