@@ -42,6 +42,7 @@ ENTRY_BYTES = 32
 MOST_BYTES = (1 << 32) - 1  # of a file
 FSINFO_LEAD, FSINFO_MIDDLE = 0x41615252, 0x61417272  # marks of the FSInfo sector
 UNKNOWN = 0xFFFFFFFF  # free clusters, by FSInfo
+NO_LABEL = b"NO NAME    "  # in the boot sector of a volume that has none
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class Geometry:
     size: int
     flags_offset: int  # of the byte that holds the dirty flag
     fsinfo_offset: int  # 0 for none
+    backup_offset: int  # of FAT32's second boot sector; 0 for none
+    label_offset: int  # of the label in the boot sector; 0 for none
     serial: int
     label: bytes  # 11, in a code page
     truncated: bool  # the device is shorter than the volume
@@ -149,9 +152,9 @@ def _finish(
     unreachable: int, total: int,
 ) -> Geometry:  # fmt: skip
     wide = bits == 32
-    active, mirrored, root_cluster, fsinfo = 0, True, 0, 0
+    active, mirrored, root_cluster, fsinfo, backup = 0, True, 0, 0, 0
     if wide:
-        flags, version, root_cluster, fsinfo = struct.unpack_from("<HHIH", data, 40)
+        flags, version, root_cluster, fsinfo, backup = struct.unpack_from("<HHIHH", data, 40)
         if version:
             raise _refuse(name, f"FAT32 version {version:#x}")
         if flags & 0x80:
@@ -165,11 +168,13 @@ def _finish(
             )
         if not 0 < fsinfo < reserved:
             fsinfo = 0
+        if not 0 < backup < reserved:
+            backup = 0
     extended = 66 if wide else 38
-    serial, label = 0, b""
+    serial, label, label_offset = 0, b"", extended + 5 if data[extended] == 0x29 else 0
     if data[extended] in (0x28, 0x29):
         serial = struct.unpack_from("<I", data, extended + 1)[0]
-        label = data[extended + 5 : extended + 16] if data[extended] == 0x29 else b""
+        label = data[label_offset : label_offset + 11] if label_offset else b""
     fat_size = fat_sectors * sector
     root_offset = reserved * sector + fats * fat_size
     doubt = ""
@@ -184,6 +189,7 @@ def _finish(
         mirrored=mirrored, root_offset=root_offset, root_size=root_size, root_cluster=root_cluster,
         data_offset=root_offset + -(-root_size // sector) * sector,
         clusters=clusters, unreachable=unreachable, size=total * sector,
-        flags_offset=65 if wide else 37, fsinfo_offset=fsinfo * sector, serial=serial,
-        label=label, truncated=total * sector > device_size, doubt=doubt,
+        flags_offset=65 if wide else 37, fsinfo_offset=fsinfo * sector,
+        backup_offset=backup * sector, label_offset=label_offset, serial=serial, label=label,
+        truncated=total * sector > device_size, doubt=doubt,
     )  # fmt: skip

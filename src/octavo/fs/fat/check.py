@@ -12,6 +12,9 @@ with `repair`, mends it.
                  are not larger than FAT allows           told, not mended
     names        none is broken or illegal, no two are    a new short name; stray slots are erased
                  equal
+    long slots   have attributes 15, no cluster, no kind  these bytes are written anew
+    label        the boot sector has that of the root     the root directory counts
+                 directory, or "NO NAME"
     clusters     used ones belong to a file               freed
     FSInfo       counts the free clusters                 counted anew
 
@@ -34,6 +37,7 @@ from octavo.fs.fat.checkfiles import Files
 from octavo.fs.fat.checktables import (
     check_copies,
     check_fsinfo,
+    check_label,
     check_lost,
     check_reserved,
     free_unowned,
@@ -83,6 +87,7 @@ class Check:
         self.progress = progress
         self.avoid = avoid
         self.pending: list[Node[Entry]] = []  # directories to look into
+        self.label: bytes | None = None  # of the root directory, b"": none; None: nobody knows
 
     async def chain(self, path: str, first: int) -> tuple[list[Run], str]:
         """The clusters of a directory, as far as they are its own and sound, and what is wrong with
@@ -160,21 +165,31 @@ class Check:
             await self.say(path, error.text)
             return
         data, parsed = await self.end(node, path, section, data)
-        if node.parent is not None and not await self.dots(node, path, parsed):
-            return
+        if node.parent is not None:
+            data, parsed, sure = await self.dots(node, path, data, parsed)
+            if not sure:
+                return
         await self.names_of(node, path, parsed)
         await self.long_slots(node, path, data[: parsed.end * SLOT])
-        for label in parsed.labels:
-            if node.parent is not None and label.slot < 2:
-                continue  # a damaged "." or "..", which `dots` has told
-            await self.label(node, path, label)
+        await self.labels(node, path, parsed.labels)
         for entry in parsed.entries:
             if entry.name not in (".", ".."):
                 await self.entry(node, entry)
 
-    async def label(self, node: Node[Entry], path: str, label: Entry) -> None:
+    async def labels(self, node: Node[Entry], path: str, labels: list[Entry]) -> None:
+        """The labels in a directory; the first sound one in the root directory is the volume's."""
+        kept = b""
+        for label in labels:
+            if node.parent is not None and label.slot < 2:
+                continue  # another entry in the place of "." or "..", which `dots` has told
+            left = await self.one_label(node, path, label)
+            kept = kept or left
+        if node.parent is None:
+            self.label = kept
+
+    async def one_label(self, node: Node[Entry], path: str, label: Entry) -> bytes:
         """A volume label is in the root directory, has no contents, and has blanks behind it: some
-        devices write NUL bytes.
+        devices write NUL bytes. Returns what it is then, b"" for one that goes.
         """
         raw = label.raw[:11]
         blank = raw.rstrip(b"\0").ljust(11)
@@ -192,6 +207,10 @@ class Check:
         elif blank != raw:
             label.set_short(blank, label.raw[12])
             await self.say(path, f"{what} is filled up with NUL bytes", self._write(node, label))
+            return blank
+        else:
+            return raw
+        return b""
 
     async def end(
         self, node: Node[Entry], path: str, section: Section, data: bytes
@@ -218,7 +237,7 @@ class Check:
             return bytes(whole), more
         what = f"has remains of entries behind its end in slot {parsed.end}"
         await self.say(path, what, self._clear_behind(section, parsed.end * SLOT))
-        return data, parsed
+        return data[: parsed.end * SLOT].ljust(len(data), b"\0"), parsed
 
     async def _in_use(self, entries: list[Entry]) -> bool:
         """True when one of the entries can be a file's or a directory's: it has a short name, and
@@ -239,10 +258,13 @@ class Check:
         for start in range(at, section.size, SLOT):
             await self.findings.mender.put(section, start, bytes(SLOT))
 
-    async def dots(self, node: Node[Entry], path: str, parsed: Parsed) -> bool:
-        """The first two entries of a subdirectory lead to itself and to its parent. False when
-        neither is there, and something else is: it may be no directory, and nothing is changed in
-        it.
+    async def dots(
+        self, node: Node[Entry], path: str, data: bytes, parsed: Parsed
+    ) -> tuple[bytes, Parsed, bool]:
+        """The first two entries of a subdirectory lead to itself and to its parent. Returns what
+        the directory says with them as they are to be: nothing else may take their slots for what
+        was in them. False when neither is there, and something else is: it may be no directory, and
+        nothing is changed in it.
         """
         assert node.parent is not None
         wanted = {".": node.entry.cluster, "..": above(node.parent.node)}
@@ -261,13 +283,15 @@ class Check:
                 'has neither "." nor ".." in their places: it may be no directory, and is '
                 "left alone",
             )
-            return False
+            return data, parsed, False
+        whole = bytearray(data)
         for slot, (name, cluster) in enumerate(wanted.items()):
-            entry = found[slot]
-            await self._dot(node, path, (slot, name, cluster), entry, alike[slot])
-            if entry is not None and alike[slot]:
-                entry.name = name  # it may be its name that is damaged
-        return True
+            made = await self._dot(node, path, (slot, name, cluster), found[slot], alike[slot])
+            whole[slot * SLOT : slot * SLOT + len(made)] = made
+        if whole != data:
+            wide, codepage = self.format.geometry.bits == 32, self.format.codepage
+            parsed = parse_directory(bytes(whole), wide, codepage)
+        return bytes(whole), parsed, True
 
     async def _dot(
         self,
@@ -276,28 +300,31 @@ class Check:
         wanted: tuple[int, str, int],
         entry: Entry | None,
         alike: bool,
-    ) -> None:
-        """One of the first two entries: its slot, name and cluster are given, and what is there."""
+    ) -> bytes:
+        """One of the first two entries: its slot, name and cluster are given, and what is there.
+        Returns what is to be there, b"" where it stays as it is.
+        """
         slot, name, cluster = wanted
-        stamp = self.findings.planner.stamp()
-        made = new_entry("", DIRECTORY, stamp, name.encode().ljust(11), cluster)
-        made.slot, made.slots = slot, 1
         if entry is None:
-            await self.say(path, f'has no "{name}"', self._write(node, made))
+            what = f'has no "{name}"'
         elif not alike:
             await self.say(path, f'has no "{name}", and another entry in its place')
+            return b""
         elif entry.cluster != cluster:
-            await self.say(
-                path,
-                f'"{name}" points to cluster {entry.cluster} instead of {cluster}',
-                self._write(node, made),
-            )
+            what = f'"{name}" points to cluster {entry.cluster} instead of {cluster}'
         elif (
             entry.name != name
             or entry.raw[12]
             or entry.attributes & (DIRECTORY | VOLUME_LABEL) != DIRECTORY
         ):
-            await self.say(path, f'has a damaged "{name}"', self._write(node, made))
+            what = f'has a damaged "{name}"'
+        else:
+            return b""
+        stamp = self.findings.planner.stamp()
+        made = new_entry("", DIRECTORY, stamp, name.encode().ljust(11), cluster)
+        made.slot, made.slots = slot, 1
+        await self.say(path, what, self._write(node, made))
+        return made.pack()
 
     async def names_of(self, node: Node[Entry], path: str, parsed: Parsed) -> None:
         """Names that are broken, illegal or there twice, and slots of long names that belong to no
@@ -346,22 +373,31 @@ class Check:
             await self.say(path, what, self._free_slots(node, [(first, count)]))
 
     async def long_slots(self, node: Node[Entry], path: str, data: bytes) -> None:
-        """Slots of long names have no cluster, and 0 in their reserved byte."""
+        """Slots of long names have no cluster, 0 in their reserved byte, and attributes 15. Bits
+        beside those mean nothing by the specification; others take such a slot for a file.
+        """
         slots = np.frombuffer(data, np.uint8).reshape(-1, SLOT)
         long = (slots[:, 11] & 0x3F == LONG_NAME) & (slots[:, 0] != FREE_SLOT)
-        wrong = np.flatnonzero(long & (slots[:, 12] | slots[:, 26] | slots[:, 27]).astype(bool))
-        if len(wrong):
-            what = (
-                f"{counted(len(wrong), 'slot')} of long names "
-                f"{'has' if len(wrong) == 1 else 'have'} a cluster or a kind"
-            )
-            await self.say(path, what, self._clear_long_slots(node, wrong.tolist()))
+        for faults, what, right in (
+            (
+                slots[:, 12] | slots[:, 26] | slots[:, 27],
+                "a cluster or a kind",
+                {12: b"\0", 26: b"\0\0"},
+            ),
+            (slots[:, 11] & 0xC0, "stray bits in the attributes", {11: bytes((LONG_NAME,))}),
+        ):
+            wrong = np.flatnonzero(long & faults.astype(bool)).tolist()
+            if wrong:
+                have = "has" if len(wrong) == 1 else "have"
+                what = f"{counted(len(wrong), 'slot')} of long names {have} {what}"
+                await self.say(path, what, self._put_into(node, wrong, right))
 
-    async def _clear_long_slots(self, node: Node[Entry], slots: list[int]) -> None:
+    async def _put_into(self, node: Node[Entry], slots: list[int], right: dict[int, bytes]) -> None:
+        """Has slots of a directory say what is `right`, by the byte of the slot."""
         section = await self.findings.load(node)
         for slot in slots:
-            await self.findings.mender.put(section, slot * SLOT + 12, b"\0")
-            await self.findings.mender.put(section, slot * SLOT + 26, b"\0\0")
+            for at, data in right.items():
+                await self.findings.mender.put(section, slot * SLOT + at, data)
 
     async def _rename(
         self, parent: Node[Entry], entry: Entry, parsed: Parsed, taken: set[str]
@@ -454,6 +490,8 @@ async def check_volume(
     await check_reserved(findings)
     check = Check(findings, progress, avoid)
     await check.tree()
+    if check.label is not None:
+        await check_label(findings, check.label)
     await check.files.judge()
     if mender is not None:
         await findings.settle()

@@ -1,7 +1,12 @@
 """The tables of a FAT volume, checked and mended: the copies of the FAT, its first two entries,
-lost clusters, FSInfo.
+lost clusters, FSInfo, and the label in the boot sector.
 
-Parts of `octavo.fs.fat.check`; `check_lost` comes after all chains have been followed.
+Parts of `octavo.fs.fat.check`; `check_lost` comes after all chains have been followed, and
+`check_label` after the root directory.
+
+Source and Departures: which label is right, and that a volume without one has "NO NAME" there, is
+as fsck.fat (dosfstools 4.2) has it. It writes a label also into boot sectors that have no field for
+one, by their signature; here they stay as they are, since boot code may be in its place.
 """
 
 from __future__ import annotations
@@ -10,8 +15,9 @@ import struct
 
 import numpy as np
 
-from octavo.fs.fat.bpb import FSINFO_LEAD, FSINFO_MIDDLE, UNKNOWN
+from octavo.fs.fat.bpb import BOOT_SECTOR_BYTES, FSINFO_LEAD, FSINFO_MIDDLE, NO_LABEL, UNKNOWN
 from octavo.fs.fat.findings import Findings, done
+from octavo.fs.fat.names import shown_label
 from octavo.machine.abi import PAGE_SIZE
 from octavo.memory.pagers.region import RegionPager, whole_device
 from octavo.memory.pages.section import VIEW_SIZE, Section
@@ -117,3 +123,45 @@ async def _sign_fsinfo(check: Findings) -> None:
     blank = struct.pack("<I480xI8x12xI", FSINFO_LEAD, FSINFO_MIDDLE, 0xAA550000)
     await check.mender.put(section, at, blank)
     await check.summarize()
+
+
+async def check_label(check: Findings, label: bytes) -> None:
+    """The boot sector has the label of the root directory (11 bytes; b"": none), byte by byte."""
+    format, at = check.format, check.format.geometry.label_offset
+    if not at:
+        return
+    label = label or NO_LABEL
+    there = await format.cache.copy_read(format.section, at, len(label))
+    if there == label:
+        return
+    boot, root = shown_label(there, format.codepage), shown_label(label, format.codepage)
+    what = f"the boot sector has {_named(boot)}, and the root directory has {_named(root)}"
+    if boot == root:
+        what = f"the boot sector has {_named(boot)}, and has not filled up its place with blanks"
+    await check.say("volume", what, _write_label(check, label))
+
+
+def _named(label: str) -> str:
+    return f"the label {label!r}" if label else "no label"
+
+
+async def _write_label(check: Findings, label: bytes) -> None:
+    """Puts a label into the boot sector, and into FAT32's backup of it."""
+    format, g = check.format, check.format.geometry
+    for sector in (0, *([g.backup_offset] if await _has_backup(check) else [])):
+        await check.mender.put(format.section, sector + g.label_offset, label)
+    format.label = shown_label(label, format.codepage)
+
+
+async def _has_backup(check: Findings) -> bool:
+    """Whether what should be a backup of the boot sector describes the same volume; if not, nobody
+    knows what is there.
+    """
+    format, g = check.format, check.format.geometry
+    if not g.backup_offset:
+        return False
+    first = await format.cache.copy_read(format.section, 0, BOOT_SECTOR_BYTES)
+    other = await format.cache.copy_read(format.section, g.backup_offset, BOOT_SECTOR_BYTES)
+    return first[11 : g.flags_offset] == other[11 : g.flags_offset] and (
+        first[g.flags_offset + 1 : g.label_offset] == other[g.flags_offset + 1 : g.label_offset]
+    )

@@ -25,6 +25,7 @@ from octavo.fs.fat.bpb import (
     FSINFO_MIDDLE,
     MAX_CLUSTERS,
     MAX_SECTORS_PER_CLUSTER,
+    NO_LABEL,
 )
 from octavo.fs.fat.entry import VOLUME_LABEL, new_entry, to_dos
 from octavo.fs.fat.names import ILLEGAL
@@ -239,7 +240,7 @@ def boot_sector(plan: Plan, label: bytes, serial: int) -> bytes:
         0,
         0x29,
         serial,
-        (label.strip() and label) or b"NO NAME    ",
+        (label.strip() and label) or NO_LABEL,
         f"FAT{plan.bits}".ljust(8).encode(),
     )
     if plan.bits == 32:
