@@ -9,6 +9,7 @@ import pytest
 
 from octavo.files import Volume
 from octavo.fs.fat.books import MOST_TAILS
+from octavo.fs.vfs import order
 from octavo.fs.vfs.edits import Phase
 from octavo.status import StatusError
 from octavo.testing.faulty import never
@@ -200,3 +201,23 @@ def test_clusters_that_are_freed_half_way_are_freed_once(tmp_path: Path) -> None
         if not failed:
             break
     assert n > 1
+
+
+@pytest.mark.dosfstools
+def test_what_waits_is_bounded(small: tuple[Volume, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moves without a flush between them: names to be erased and clusters to be freed are brought
+    to the medium before more of them wait than MOST_WAITING.
+    """
+    monkeypatch.setattr(order, "MOST_WAITING", 8)
+    volume, image = small
+    writer = volume.core.store.writer  # type: ignore[attr-defined]
+    volume.mkdir("there")
+    most = 0
+    for i in range(40):
+        volume.write_bytes(f"{i}", b"x")
+        volume.rename(f"{i}", f"there/{i}")
+        most = max(most, len(writer.erasures) + writer.planner.waiting())
+    assert 8 < most <= 8 + 3  # one operation more may add a few
+    assert len(volume.entries("there")) == 40
+    volume.flush()
+    fsck(image)
