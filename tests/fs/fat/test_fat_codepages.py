@@ -8,11 +8,11 @@ import pytest
 
 import octavo
 from octavo.cli.main import run as octavo_run
-from octavo.fs.fat.entry import new_entry, parse_directory
+from octavo.fs.fat.entry import VOLUME_LABEL, new_entry, parse_directory
 from octavo.status import Status, StatusError
 from tests.conftest import make_image, run
 from tests.fs.fat.oddities import MIB
-from tests.fs.fat.patches import patch
+from tests.fs.fat.patches import patch, root_offset
 
 # -- 2.6: code pages -------------------------------------------------------------------------------
 
@@ -41,7 +41,9 @@ def test_short_names_in_code_pages(page: str | int, name: str, filled: Path) -> 
     for old, new in ((b"B       BIN", name), (b"D          ", name.partition(".")[0])):
         patch(filled, data.index(old), short_bytes(new, page))
         patch(filled, data.index(old) + 12, b"\0")  # no case bits
-    patch(filled, 43, short_bytes(name.partition(".")[0], page))
+    label = short_bytes(name.partition(".")[0], page)
+    patch(filled, 43, label)
+    patch(filled, root_offset(filled) + 3 * 32, label + bytes((VOLUME_LABEL,)) + bytes(20))
     with octavo.open_image(filled, codepage=page) as volume:
         base = name.partition(".")[0]
         assert {e.name for e in volume.entries()} == {"a.bin", name, base}
