@@ -204,8 +204,8 @@ INTERNAL = {
     "mutex": "Volume.create_whole Nodes Names Room Writer Fat FatPlanner Books FatTable "
     "FatDirectory FreeSlots Geometry Entry",
     "for drivers, events, mutexes and traces": "Workers VirtualClock Scheduler.call "
-    "Scheduler.make_ready Scheduler.note Scheduler.add Scheduler.remove Scheduler.share Sources "
-    "Timers",
+    "Scheduler.make_ready Scheduler.note Scheduler.add Scheduler.remove Scheduler.share "
+    "Scheduler.run_specially Sources Timers",
     "called while the system boots": "BootPlan",
     "for the parts of a space, with pages that they have looked up": (
         "AddressSpace.commit_reserved AddressSpace.gap AddressSpace.undo_write AddressSpace.whole"
