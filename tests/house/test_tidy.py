@@ -48,7 +48,6 @@ LONG_TESTS = {
     "memory/spaces/test_promise.py": "one model of promised pages",
     "memory/spaces/test_sections.py": "NT's cases, in the order of their numbers",
     "memory/spaces/test_view_machine.py": "one machine of many operations, and its model",
-    "memory/spaces/test_views.py": "views of one fixture; errors and clusters are to be parted",
     "memory/spaces/test_waits.py": "one check a test: what changes while a call waits",
 }
 
