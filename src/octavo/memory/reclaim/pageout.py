@@ -161,7 +161,7 @@ class Pageout:
             failed[pager] = error
 
     def trim(self, pages: int) -> int:
-        """Asks the cheap sources for pages until enough are no longer active; returns how many."""
+        """Asks the cheap donors for pages until enough are no longer active; returns how many."""
         moved = self.donors.trim(pages)
         self.trimmed += moved
         if self.physical.modified.count > self.modified_limit:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from octavo.arguments import given, invalid, named, numbers, octets
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES
 from octavo.machine.frames import Frames
-from octavo.memory.pagers.external.asked import Asked, Request
+from octavo.memory.pagers.external.asked import Asked, Question
 from octavo.memory.pagers.external.messages import (
     Access,
     ChangeAttributes,
@@ -134,36 +134,36 @@ class MemoryObject:
         """See `octavo.memory.pages.section.Pager`. StatusError IO_TIMEOUT, or what it said."""
         self._check_alive()
         pages = [frames.ram.frame(pfn) for pfn in frames.pages()]
-        request = self._asked.open(page, pages, need)
+        question = self._asked.open(page, pages, need)
         self.counts.requests += 1
         late = f"has not answered for page {page + need.start} within {self.timeout:g} s"
         try:
             if not await self._scheduler.wait(self._ready, self.timeout):
                 raise self._timed_out("is not ready")
-            self._ask(request, need)
-            if not await self._scheduler.wait(request.event, self.timeout):
+            self._ask(question, need)
+            if not await self._scheduler.wait(question.event, self.timeout):
                 raise self._timed_out(late)
         finally:
-            self._asked.close(request)
-        if request.error is not None:
-            raise request.error
-        return None if request.supplied == (1 << len(request.buffers)) - 1 else request.supplied
+            self._asked.close(question)
+        if question.error is not None:
+            raise question.error
+        return None if question.supplied == (1 << len(question.buffers)) - 1 else question.supplied
 
-    def _ask(self, request: Request, need: range) -> None:
+    def _ask(self, question: Question, need: range) -> None:
         """Sends the messages of a request. Who waits comes first: a pager may supply only what a
         message begins with.
         """
-        count = len(request.buffers)
+        count = len(question.buffers)
         if self._clustered:
             parts = [(need.start, count - need.start), *([(0, need.start)] if need.start else [])]
         else:
             now = self._scheduler.clock.now()
-            single = self._asked.singly(request, need, now, now + self.timeout)
+            single = self._asked.singly(question, need, now, now + self.timeout)
             parts = [(i, 1) for i in single]
             if count > 1:
                 self._warn()
         for i, pages in parts:
-            offset, length = request.page + i << PAGE_SHIFT, pages << PAGE_SHIFT
+            offset, length = question.page + i << PAGE_SHIFT, pages << PAGE_SHIFT
             self._post(DataRequest(offset, length, Access.READ))
 
     def _warn(self) -> None:
