@@ -1,6 +1,7 @@
 """The nodes of a volume, and the ways to them: from a path to a directory, an entry and a name.
 
-Nodes are bounded: beyond `most`, those that nobody has open are written and dropped, oldest first.
+Nodes are bounded: beyond `most`, and twice those that are needed, the older ones that nobody needs
+are written and dropped. A node is needed while it is open, or something in it is.
 Directories that were found lately are kept by the text of their paths. A path that ends in a slash,
 "." or ".." is a directory's: StatusError NOT_A_DIRECTORY where a file is there, or is to be made.
 
@@ -10,6 +11,7 @@ All methods are called under the volume's mutex.
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import islice
 from typing import TYPE_CHECKING, Generic
 
 from octavo.cache.manager import CacheManager
@@ -40,6 +42,7 @@ class Nodes(Generic[E]):
         self.root: Node[E] = Node(format.root(), None, "")
         self.used: OrderedDict[Node[E], None] = OrderedDict()
         self.most = min(8192, max(128, cache.memory.limit // 4))
+        self._needed = 0  # nodes that the last trim had to leave
         self.paths: dict[str, Directory[E]] = {}  # by the text of the paths that led to them
 
     # -- nodes -------------------------------------------------------------------------------------
@@ -121,20 +124,26 @@ class Nodes(Generic[E]):
             node.section.name = self.section_name(node.path)
 
     async def trim(self) -> None:
-        """Drops the older nodes that nobody needs, after writing what they have. Only between
-        operations, when nobody holds one.
+        """Drops the older nodes that nobody needs, after writing what they have; where too many are
+        left, all that nobody needs. Only between operations, when nobody holds one.
         """
         self.paths.clear()
-        nodes = [
-            n for n, _ in zip(self.used, range(len(self.used) // 2), strict=False) if not n.opens
-        ]
+        await self._drop_unused(list(islice(self.used, len(self.used) // 2)))
+        self._needed = 0
+        if len(self.used) > self.most:
+            await self._drop_unused(list(self.used))
+            self._needed = len(self.used)
+
+    async def _drop_unused(self, nodes: list[Node[E]]) -> None:
+        """Drops those that are not open, have nothing open below them, and could be written."""
+        nodes = [node for node in nodes if not node.opens]
         writeback = self.cache.memory.writeback
         if self.writer is not None:
             if self.writer.erasures or any(n.stale for n in nodes):  # an erasure keeps a directory
                 await self.writer.make_way()
             dirty = [n.section for n in nodes if n.section is not None and n.section.dirty]
             await writeback.write([p for s in dirty for p in writeback.picks(s)], asked=False)
-        for node in nodes:
+        for node in reversed(nodes):  # a directory has become one before what is in it
             busy = node.section is not None and (
                 node.section.dirty or writeback.errors.peek(node.section)
             )
@@ -153,7 +162,7 @@ class Nodes(Generic[E]):
 
     async def resolve(self, path: str) -> tuple[Directory[E], E | None, str]:
         """The directory that a path's last name is in, its entry if there is one, and the name."""
-        if len(self.used) > self.most:
+        if (count := len(self.used)) > self.most and count > 2 * self._needed:
             await self.trim()
         if type(path) is not str or len(path) > MOST_PATH:
             check_path(path)
