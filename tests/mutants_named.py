@@ -80,6 +80,10 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "boot/loader.py",
         "hit = [i for i in self.items if i.first < end and i.end > first]",
     ): "what only touches is put back as it was, and leaves no gap",
+    (
+        "fs/vfs/volume.py",
+        "source.live += 1  # keeps it while the other path is looked up",
+    ): "what was looked up last is the newest node, and a trim drops the older half",
     ("boot/plan.py", "for frame in range(0xF0, 0, -0x10):"): "the last frame before 1 is 0x10, too",
     (
         "memory/frames/buddy.py",

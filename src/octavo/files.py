@@ -357,7 +357,7 @@ class Volume:
             on_error(error)
             return None
         if again and on_error is not None:
-            text = f"{path}: is in two places: what is in it was listed once; run check"
+            text = f"{path}: is in two places: what is in it was listed once; the volume is damaged"
             on_error(StatusError(Status.FILE_CORRUPT_ERROR, text))
         return None if again else entries
 

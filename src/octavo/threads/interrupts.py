@@ -45,12 +45,15 @@ def give_back() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    error = KeyboardInterrupt()
-    while frame is not None and not Scheduler.blocks:
+    if not (Scheduler.blocks or _is_in_a_run(frame)):
+        raise KeyboardInterrupt
+    Scheduler.interrupted = Scheduler.interrupted or KeyboardInterrupt()
+
+
+def _is_in_a_run(frame: FrameType | None) -> bool:
+    """Whether a scheduler is running in a frame or those below it."""
+    while frame is not None:
         if frame.f_code in _RUNS and frame.f_locals["self"].is_running:
-            break
+            return True
         frame = frame.f_back
-    else:
-        if not Scheduler.blocks:
-            raise error
-    Scheduler.interrupted = Scheduler.interrupted or error
+    return False

@@ -6,6 +6,7 @@ import os
 import re
 import struct
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ from tests.storage.tables import SCRIPTS, sfdisk
 
 def octavo_command(*words: str | Path) -> tuple[int, str, str]:
     """Exit code, output and errors of a command."""
-    program = Path(os.sys.executable).parent / "octavo"  # type: ignore[attr-defined]
+    program = Path(sys.executable).parent / "octavo"
     done = subprocess.run([program, *words], capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
 

@@ -210,7 +210,7 @@ def test_what_waits_is_bounded(small: tuple[Volume, Path], monkeypatch: pytest.M
     """
     monkeypatch.setattr(order, "MOST_WAITING", 8)
     volume, image = small
-    writer = volume.core.store.writer  # type: ignore[attr-defined]
+    writer = volume.core.store.writer  # type: ignore[attr-defined]  # it is the vfs's own
     volume.mkdir("there")
     most = 0
     for i in range(40):

@@ -76,6 +76,11 @@ class Change:
         """Whether `last` may be put now."""
         return True
 
+    def settle(self) -> None:
+        """All edits are in memory: there is nothing to be dropped any more."""
+        self.done = True
+        self.applied()
+
     def applied(self) -> None:
         """All edits are in memory: the books follow."""
 

@@ -14,8 +14,9 @@ points to it there:
 
 `flush` writes all of this with a barrier (a device flush) between two lines; lines without work
 cost none. The lazy writer and pageout write FRESH and NAME only, by `lead`. What waits for the
-other lines is kept in memory: entries that have changed (`stale`), names that were moved away from
-(`erasures`), and what the format has (`Planner.due`), MOST_WAITING of them at most.
+other lines is kept in memory: entries that have changed (`stale`: of nodes, which are bounded),
+names that were moved away from (`erasures`), and what the format has (`Planner.due`), MOST_WAITING
+of these two at most.
 
 Source: soft updates (Ganger and Patt 1994), as far as FAT needs them. docs/decisions/0015.
 """
@@ -86,15 +87,13 @@ class Writer(Generic[E]):
             await preemption_point()
         if not self._try_put(change, change.edits):
             await self._apply_held(change)
-        change.done = True
-        change.applied()
+        change.settle()
 
     def try_apply(self, change: Change) -> bool:
         """As `apply`, without waiting; False, and nothing done, when a page is not there."""
         if marks.on or not self._try_put(change, change.edits):
             return False
-        change.done = True
-        change.applied()
+        change.settle()
         return True
 
     def _try_put(self, change: Change, edits: list[Edit], last: bool = True) -> bool:
