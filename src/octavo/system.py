@@ -11,6 +11,7 @@ raised.
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
@@ -128,6 +129,7 @@ class System:
         self.cache = CacheManager(self.memory)
         self._say_what_there_is(pageout)
         interrupts.take()
+        self._let_interrupts = weakref.finalize(self, interrupts.give_back)  # dropped or ended
 
     def _make_memory(self, pageout: bool) -> MemoryManager:
         plan = self.plan
@@ -358,8 +360,7 @@ class System:
         self._power_off()
 
     def _power_off(self) -> None:
-        if not self.scheduler.closed:
-            interrupts.give_back()
+        self._let_interrupts()
         for device in self._page_files:
             device.close()
         self.scheduler.close()

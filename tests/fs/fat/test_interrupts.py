@@ -15,7 +15,6 @@ import pytest
 
 import octavo
 from octavo.files import Volume
-from octavo.threads import interrupts
 from tests.conftest import blank_image, fsck
 
 OLD, NEW = b"1" * 3000, b"2" * 5000
@@ -61,7 +60,6 @@ def test_ctrl_c_at_any_line_leaves_a_whole_volume(name: str, tmp_path: Path) -> 
     """The volume goes on in the same `with` block, is clean for fsck.fat behind it, and has what it
     had or what it was to have.
     """
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     line, came = 5, True
     while came:
         image = blank_image(tmp_path / f"{line}.img", 4 << 20)
@@ -83,17 +81,40 @@ def test_ctrl_c_at_any_line_leaves_a_whole_volume(name: str, tmp_path: Path) -> 
     assert line > 5 * 37, "the action was too short to be interrupted"
 
 
-def test_pythons_handler_is_there_before_and_after() -> None:
-    """A program's own handler is left alone; Ctrl-C outside of Octavo's calls comes at once."""
-    mine = signal.default_int_handler
-    with octavo.boot(memory="4M"), octavo.boot(memory="4M"):
-        assert signal.getsignal(signal.SIGINT) is interrupts._interrupt
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is mine
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+PROGRAM = """
+import gc, os, signal
+import octavo
+
+def now():
+    return signal.getsignal(signal.SIGINT)
+
+pythons = now()
+assert pythons is signal.default_int_handler
+with octavo.boot(memory="4M"):
+    ours = now()
+    with octavo.boot(memory="4M"):
+        assert now() is ours is not pythons
+    assert now() is ours
     try:
-        with octavo.boot(memory="4M"):
-            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, mine)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert False, "it did not come at once"
+    except KeyboardInterrupt:
+        pass
+assert now() is pythons
+dropped = octavo.boot(memory="4M")
+assert now() is ours
+del dropped
+gc.collect()
+assert now() is pythons
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+with octavo.boot(memory="4M"):
+    assert now() is signal.SIG_IGN
+assert now() is signal.SIG_IGN
+"""
+
+
+def test_pythons_handler_is_there_before_and_after() -> None:
+    """Also of systems that are dropped; a program's own handler is left alone; Ctrl-C outside of
+    Octavo's calls comes at once.
+    """
+    subprocess.run([sys.executable, "-c", PROGRAM], check=True)
