@@ -139,7 +139,7 @@ def test_drivers_get_frames_and_nothing_else(tmp_path: Path, sectors: int) -> No
     for name, data in files.items():
         volume.write_bytes(name, data)
     volume.flush()
-    assert bool(device.shared) == (sectors == 16)
+    assert device.shared or sectors == 1  # a sector of zeros is shared only where two go at once
     device.plan = lambda verb, n: verb == "write" and n > before
     before = device.numbers["write"]
     free = system.memory.frames_in_use
