@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from octavo.files import Volume
-from octavo.fs.fat.names import matcher
 from octavo.printing import counted
 from octavo.shell.command import Command, Place, command
 from octavo.shell.session import Session, UsageError
@@ -19,32 +17,12 @@ from octavo.transfer.plan import plan_copy
 from octavo.transfer.volume import VolumeTree
 
 if TYPE_CHECKING:
-    from octavo.fs.protocol import FileInfo
+    pass
 
 COMMANDS: dict[str, Command] = {}
 
 
 # -- looking ---------------------------------------------------------------------------------------
-
-
-def matches(volume: Volume, path: str) -> tuple[str, list[FileInfo]]:
-    """The directory of a path whose last name may have * and ?, and the entries that fit; at least
-    one.
-
-    With a slash at its end only directories fit.
-    """
-    directory, _, last = path.rstrip("/").rpartition("/")
-    if "*" not in last and "?" not in last:
-        return directory, [volume.stat(path)]
-    fits = matcher(last)
-    found = [
-        e
-        for e in volume.entries(directory)
-        if (fits(e.name) or fits(e.short_name)) and (e.is_directory or not path.endswith("/"))
-    ]
-    if not found:
-        raise StatusError(Status.OBJECT_NAME_NOT_FOUND, f"{path}: nothing matches")
-    return directory, found
 
 
 @command(COMMANDS, "dir", 0, 1)
@@ -57,7 +35,7 @@ def dir_(shell: Session, arguments: list[str]) -> None:
     if "*" not in path and "?" not in path and volume.stat(path).is_directory:
         directory, entries = path, volume.entries(path)
     else:
-        directory, entries = matches(volume, path)
+        directory, entries = shell.find(volume, path)
     shell.out(f" Directory of {shell.shown(drive, directory)}")
     shell.out("")
     for entry in sorted(entries, key=lambda e: (not e.is_directory, e.name.lower())):
@@ -116,7 +94,7 @@ def copy(shell: Session, arguments: list[str]) -> int | None:
     """
     drive, volume, path = shell.resolve(arguments[0])
     to_drive, to_volume, to = shell.resolve(arguments[1])
-    directory, entries = matches(volume, path) if path else ("", [volume.stat("")])
+    directory, entries = shell.find(volume, path) if path else ("", [volume.stat("")])
     source, target = VolumeTree(volume, drive + "\\"), VolumeTree(to_volume, to_drive + "\\")
     plan = plan_copy(
         [(source, f"{directory}/{entry.name}".strip("/")) for entry in entries],
@@ -146,7 +124,7 @@ def move(shell: Session, arguments: list[str]) -> None:
         raise StatusError(
             Status.NOT_SAME_DEVICE, f"cannot move from {drive} to {to_drive} use copy and del"
         )
-    directory, entries = matches(volume, path)
+    directory, entries = shell.find(volume, path)
     into = to_volume.is_dir(to)
     if len(entries) > 1 and not to_volume.stat(to).is_directory:
         raise StatusError(Status.NOT_A_DIRECTORY, f"{shell.shown(drive, to)}: is not a directory")
@@ -176,7 +154,7 @@ def del_(shell: Session, arguments: list[str]) -> None:
     Removes a file, or the files that match a name with * and ?.
     """
     _, volume, path = shell.resolve(arguments[0])
-    directory, entries = matches(volume, path)
+    directory, entries = shell.find(volume, path)
     wild = path.rstrip("/").rpartition("/")[2]
     for entry in entries:
         if not (entry.is_directory and ("*" in wild or "?" in wild)):

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from octavo.arguments import given, invalid, shown
 from octavo.files import Volume
 from octavo.fs.base import split_path
+from octavo.fs.wildcards import find
 from octavo.printing import printable
 from octavo.status import Status, StatusError
 from octavo.system import System
+
+if TYPE_CHECKING:
+    from octavo.fs.protocol import FileInfo
 
 Print = Callable[[str], None]
 
@@ -87,6 +92,10 @@ class Session:
         base = [] if path.startswith(("/", "\\")) else self._directories.get(drive, [])
         found = split_path("/".join(base) + "/" + path)
         return drive, volume, "/".join(found) + "/" * (found != [] and path.endswith(("/", "\\")))
+
+    def find(self, volume: Volume, path: str) -> tuple[str, list[FileInfo]]:
+        """The directory of a path and the entries that its last name means, as `wildcards.find`."""
+        return self.system.scheduler.run(find(volume.core, path))
 
     def change(self, drive: str, path: str | None) -> None:
         """Makes a drive the current one, and with a path also its current directory."""

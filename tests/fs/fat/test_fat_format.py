@@ -29,7 +29,6 @@ from octavo.fs.fat.names import (
     fold,
     long_slots,
     make_short,
-    matcher,
 )
 from octavo.status import Status, StatusError
 from tests.conftest import blank_image, fsck, make_image, run
@@ -177,13 +176,6 @@ def test_times(moment: datetime) -> None:
 def test_any_time_field(date: int, clock: int, tenths: int) -> None:
     """Damaged fields give some time, and no error."""
     assert from_dos(date, clock, tenths).year >= 1980
-
-
-def test_wildcards() -> None:
-    """* and ? without regard to case."""
-    fits = matcher("a?c*.TXT")
-    assert fits("abc.txt") and fits("AXCdef.txt") and not fits("ac.txt") and not fits("abc.tx")
-    assert matcher("*.*")("noextension")
 
 
 @pytest.mark.parametrize(("clusters", "bits"), [(4084, 12), (4085, 16), (65524, 16), (65525, 32)])

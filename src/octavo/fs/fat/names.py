@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Container
+from collections.abc import Container
 from functools import lru_cache
 
 from octavo.arguments import shown
@@ -252,14 +252,3 @@ def shown_label(raw: bytes, codepage: str) -> str:
     """A volume label for people; "" for none."""
     text = _decode(raw, codepage).rstrip(" \0")
     return "" if text == "NO NAME" else text
-
-
-def matcher(pattern: str) -> Callable[[str], bool]:
-    """A test of names against a pattern with * and ?, without regard to case."""
-    if pattern in ("*", "*.*"):
-        return lambda name: True
-    expression = "".join(
-        ".*" if c == "*" else "." if c == "?" else re.escape(c) for c in fold(pattern)
-    )
-    compiled = re.compile(expression, re.DOTALL)
-    return lambda name: compiled.fullmatch(fold(name)) is not None
