@@ -96,4 +96,4 @@ def leave_free(image: memoryview, free: Collection[int]) -> None:
         table = np.frombuffer(image, np.uint16 if g.bits == 16 else np.uint32, g.clusters + 2, at)
         table[list(set(range(g.clusters + 2)) - kept)] = BAD[g.bits]
     if g.fsinfo_offset:
-        struct.pack_into("<I", image, g.fsinfo_offset + 488, len(free))
+        struct.pack_into("<I", image, g.fsinfo_offset + 488, len(set(free) - {g.root_cluster}))

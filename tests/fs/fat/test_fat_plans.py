@@ -27,7 +27,7 @@ def test_an_allocation_that_fails_half_way_takes_nothing(at_once: bool, tmp_path
     for n in range(2, 90, 4):
         system, device, made, _ = large_fat(tmp_path)
         run = system.scheduler.run
-        total = run(made.table.count_free())
+        total = run(made.table.census.count_free())
         file = run(made.core.open(f"f{n}", write=True, create=True))
         node = next(reversed(made.core.nodes.used))
         at = device.numbers["read"] + n
@@ -47,7 +47,7 @@ def test_an_allocation_that_fails_half_way_takes_nothing(at_once: bool, tmp_path
         run(made.writer.write_in_order())
         assert made.books.free_count == total - count
         made.books.free_count = -1
-        assert run(made.table.count_free()) == total - count
+        assert run(made.table.census.count_free()) == total - count
         run(file.close())
         system.check()
         system.abandon()
@@ -63,7 +63,7 @@ def test_the_ends_of_new_chains_are_known_up_to_a_bound(small: tuple[Volume, Pat
     """
     made, run = Table(small[0]), small[0].scheduler.run
     books = made.books
-    total = run(made.table.count_free())
+    total = run(made.table.census.count_free())
     assert total >= MOST_TAILS + 4
     first = run(made.allocate(1))[0][0]
     for _ in range(MOST_TAILS - 1):
@@ -111,7 +111,7 @@ def test_a_plan_that_is_dropped_leaves_nothing(small: tuple[Volume, Path]) -> No
     """Clusters and slots that it took can be had again, all of them."""
     volume = small[0]
     made, run = Table(volume), volume.scheduler.run
-    total = run(made.table.count_free())
+    total = run(made.table.census.count_free())
     volume.mkdir("d")
     total -= 1
     directory = run(made.core.nodes.directory_at("d"))
@@ -179,7 +179,7 @@ def test_clusters_that_are_freed_half_way_are_freed_once(tmp_path: Path) -> None
     for n in range(1, 80, 6):
         system, device, made, _ = large_fat(tmp_path)
         run, books = system.scheduler.run, made.books
-        total = run(made.table.count_free())
+        total = run(made.table.census.count_free())
         books.give_back(run(made.allocate(300_000)))
         at = device.numbers["read"] + n
         device.plan = lambda verb, k, at=at: verb == "read" and k >= at  # type: ignore[misc]
@@ -195,7 +195,7 @@ def test_clusters_that_are_freed_half_way_are_freed_once(tmp_path: Path) -> None
         assert run(made.chain(taken[0][0])) == clusters(taken)
         assert books.free_count == total - 1000 and books.frees == []
         books.free_count = -1
-        assert run(made.table.count_free()) == total - 1000
+        assert run(made.table.census.count_free()) == total - 1000
         system.check()
         system.abandon()
         if not failed:

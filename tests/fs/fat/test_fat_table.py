@@ -39,7 +39,7 @@ class TableMachine(RuleBasedStateMachine):
         volume = next(iter(self.system.volumes.values()))
         self.made = Table(volume)
         self.table, self.books = self.made.table, self.made.books
-        total = self.run(self.table.count_free())
+        total = self.run(self.table.census.count_free())
         self.ballast = clusters(self.run(self.made.allocate(total)))
         self.chains: list[list[int]] = []
         self.free: set[int] = set()
@@ -129,7 +129,7 @@ class TableMachine(RuleBasedStateMachine):
         """The count from scratch is the model's."""
         if hasattr(self, "system"):
             self.books.free_count = -1
-            assert self.run(self.table.count_free()) == len(self.free)
+            assert self.run(self.table.census.count_free()) == len(self.free)
             self.system.abandon()
             shutil.rmtree(self.folder)
 
@@ -168,7 +168,8 @@ def test_one_cluster_more_than_there_is_is_refused_unsought(tmp_path: Path) -> N
     """
     system, device, made, _ = large_fat(tmp_path)
     run = system.scheduler.run
-    total = run(made.table.count_free())
+    total = run(made.table.census.count_free())
+    made.books.counted(total)
     reads = device.numbers["read"]
     for more, says in (
         (1, "1 more cluster is needed"),

@@ -34,10 +34,13 @@ def merged(runs: list[Run]) -> list[Run]:
 
 
 class Books:
-    """What waits, and `free_count`, the clusters that are free; -1 when nobody has counted them."""
+    """What waits, and `free_count`, the clusters that are free; -1 when nobody has counted them.
+    `believed`: it is what the volume said of itself.
+    """
 
     def __init__(self) -> None:
         self.free_count = -1
+        self.believed = False
         self.tails: set[int] = set()
         self.joins: dict[int, int] = {}
         self.cuts: set[int] = set()
@@ -48,6 +51,10 @@ class Books:
         if phase == Phase.JOIN:
             return len(self.joins)
         return len(self.cuts) if phase == Phase.CUT else len(self.frees)
+
+    def counted(self, free: int) -> None:
+        """So many clusters are free: they were looked at."""
+        self.free_count, self.believed = free, False
 
     def count(self, clusters: int) -> None:
         """So many more clusters are free."""

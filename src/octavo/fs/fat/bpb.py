@@ -40,6 +40,7 @@ MAX_CLUSTERS = 0x0FFFFFF5
 DIRTY_FLAG = 1
 ENTRY_BYTES = 32
 MOST_BYTES = (1 << 32) - 1  # of a file
+FSINFO_BYTES = 512
 FSINFO_LEAD, FSINFO_MIDDLE = 0x41615252, 0x61417272  # marks of the FSInfo sector
 UNKNOWN = 0xFFFFFFFF  # free clusters, by FSInfo
 NO_LABEL = b"NO NAME    "  # in the boot sector of a volume that has none

@@ -99,7 +99,7 @@ async def free_unowned(check: Findings, mend: bool) -> int:
         lost += len(stray)
         free += int(np.count_nonzero(values == 0)) + (len(stray) if mend else 0)
         cluster += len(values)
-    table.books.free_count = free
+    table.books.counted(free)
     return lost
 
 

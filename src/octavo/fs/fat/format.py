@@ -67,7 +67,8 @@ class FatFormat:
         self.section = self._volume_section()
         self.sections = [self.section]
         offset = geometry.fat_offset if geometry.mirrored else self._reserved
-        self.table = FatTable(cache, self.section, offset, geometry)
+        summary = 0 if unclean else geometry.fsinfo_offset
+        self.table = FatTable(cache, self.section, offset, geometry, summary)
         self.books = self.table.books
 
     @property
@@ -165,5 +166,5 @@ class FatFormat:
     async def space(self) -> Space:
         """Size and free space of the cluster area."""
         g = self.geometry
-        free = await self.table.count_free() + sum(count for _, count in self.books.frees)
+        free = await self.table.census.count_free() + sum(count for _, count in self.books.frees)
         return Space(g.clusters * g.cluster, free * g.cluster, g.cluster)

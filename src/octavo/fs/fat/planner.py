@@ -245,9 +245,7 @@ class FatPlanner:
         await self._expect(1 + -(-size // self.geometry.cluster))
 
     async def _expect(self, count: int) -> None:
-        free = await self.table.count_free() + sum(count for _, count in self.books.frees)
-        if free < count:
-            raise self.table.full(count - free)
+        await self.table.census.check_room(count, sum(count for _, count in self.books.frees))
 
     def joined(self, node: Node[Entry]) -> bool:
         """False while its last cluster waits to be the last on the medium."""
@@ -343,7 +341,9 @@ class FatPlanner:
         self.books.tails.clear()
 
     async def flag(self, change: Change, dirty: bool) -> None:
-        """The bit in the boot sector."""
+        """The bit in the boot sector; before it is set, what that says is believed."""
+        if dirty:
+            await self.table.census.believe()
         at = self.geometry.flags_offset
         flags = self.cache.ram.bytes[await self.cache.address(self.section, at)]
         flags = flags | DIRTY_FLAG if dirty else flags & ~DIRTY_FLAG
@@ -360,7 +360,7 @@ class FatPlanner:
             or struct.unpack_from("<I", data, 484)[0] != FSINFO_MIDDLE
         ):
             return
-        free = await table.count_free()
+        free = await table.census.count_free()
         numbers = struct.pack("<II", free, min(table.cursor, table.limit - 1))
         change.edit(self.section, g.fsinfo_offset + 488, numbers)
 

@@ -26,10 +26,10 @@ import numpy.typing as npt
 from octavo.cache.manager import CacheManager
 from octavo.fs.fat.books import Books, FatChange, Run, merged
 from octavo.fs.fat.bpb import Geometry
+from octavo.fs.fat.census import Census
 from octavo.fs.vfs.edits import MOST_HELD
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.pages.section import Section
-from octavo.printing import counted
 from octavo.status import Status, StatusError
 from octavo.threads.wait import marks, preemption_point
 
@@ -42,12 +42,17 @@ SCAN_BYTES = 65536
 
 
 class FatTable:
-    """The FAT that lies in `section` from `geometry.fat_offset` on. All methods may wait for pages
-    of it.
+    """The FAT that lies in `section` from `offset` on. All methods may wait for pages of it.
+    `summary`: where the section has an FSInfo sector that may be believed; 0 for none.
     """
 
     def __init__(
-        self, cache: CacheManager, section: Section, offset: int, geometry: Geometry
+        self,
+        cache: CacheManager,
+        section: Section,
+        offset: int,
+        geometry: Geometry,
+        summary: int = 0,
     ) -> None:
         self.cache = cache
         self.section = section
@@ -59,6 +64,7 @@ class FatTable:
         self.least_end = self.mask - 7
         self.bad = self.mask - 8
         self.books = Books()
+        self.census = Census(cache, section, self.books, geometry.clusters, self.many, summary)
         self.cursor = 2  # where to look for free clusters next
         self._free: list[
             Run
@@ -334,7 +340,7 @@ class FatTable:
         again at that rest.
         """
         if 0 <= self.books.free_count < count:
-            raise self.full(count - self.books.free_count)
+            await self.census.check_room(count)
         out: list[Run] = []
         left, unseen = count, self.limit - 2
         while left:
@@ -342,8 +348,8 @@ class FatTable:
                 if out and unseen == self.limit - 2:
                     self.cursor, out, left = out[0][0], [], count
                 if not unseen:
-                    self.books.free_count = count - left  # each entry was looked at once
-                    raise self.full(left)
+                    self.books.counted(count - left)  # each entry was looked at once
+                    raise self.census.full(left)
                 unseen -= await self._scan(unseen)
                 continue
             first, size = self._free[0]
@@ -358,14 +364,6 @@ class FatTable:
                 out.append((first, taken))
             left -= taken
         return out
-
-    def full(self, missing: int) -> StatusError:
-        """The error of a volume that has so many clusters less than are needed."""
-        return StatusError(
-            Status.DISK_FULL,
-            f"{self.section.name}: the volume is full: "
-            f"{counted(missing, 'more cluster is', 'more clusters are')} needed",
-        )
 
     async def _scan(self, most: int) -> int:
         """Notes the free runs of the window at the cursor, and moves the cursor behind it; returns
@@ -423,18 +421,7 @@ class FatTable:
         entries, first = (ram.half, address >> 1) if self.bits == 16 else (ram.word, address >> 2)
         return entries[first : first + count].tolist()
 
-    async def count_free(self) -> int:
-        """The number of free clusters, counted once and kept from then on."""
-        if self.books.free_count < 0:
-            total, cluster = 0, 2
-            while cluster < self.limit:
-                values = await self._many(cluster)
-                total += len(values) - int(np.count_nonzero(values))
-                cluster += len(values)
-            self.books.free_count = total
-        return self.books.free_count
-
-    async def _many(self, cluster: int) -> npt.NDArray[np.uint32] | npt.NDArray[np.uint16]:
+    async def many(self, cluster: int) -> npt.NDArray[np.uint32] | npt.NDArray[np.uint16]:
         """As `values`, up to the end of SCAN_BYTES (but for FAT12, which has no more)."""
         if self.bits == 12:
             return await self.values(cluster, PAGE_SIZE)
