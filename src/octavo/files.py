@@ -245,6 +245,11 @@ class Volume:
         return self.core.label
 
     @property
+    def serial(self) -> int:
+        """The volume's serial number, of 32 bits; 0 for none."""
+        return self.core.serial
+
+    @property
     def read_only(self) -> bool:
         """True when nothing can be changed."""
         return self.core.read_only
@@ -425,6 +430,14 @@ class Volume:
         hidden, "s" system, "a" archive.
         """
         self._run(self.core.set_attributes(path, on, off))
+
+    def set_label(self, label: str) -> None:
+        """Gives the volume another label, "" for none: in both places that it is in."""
+        self._run(self.core.set_label(label))
+
+    def set_serial(self, serial: int) -> None:
+        """Gives the volume another serial number, of 32 bits."""
+        self._run(self.core.set_serial(serial))
 
     def space(self) -> Space:
         """Bytes in all, free bytes, and the allocation unit."""

@@ -262,6 +262,16 @@ class History:
         ):
             self.volume.rename(old, new, replace=True)
 
+    def label(self, text: str) -> None:
+        """Gives the volume another label."""
+        with self._doing(f"label {text!r}"):
+            self.volume.set_label(text)
+
+    def serial(self, number: int) -> None:
+        """Gives the volume another serial number."""
+        with self._doing(f"serial {number:#x}"):
+            self.volume.set_serial(number)
+
     def flush(self) -> None:
         """Has everything on the medium."""
         self.done.append("flush")

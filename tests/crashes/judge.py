@@ -47,13 +47,17 @@ KINDS = {
         r"Duplicate directory entry|^First |^Second |^Renamed to",
         r"two entries have the name",
     ),
+    "label": (
+        r"There is no label in boot sector|Label in boot sector is|stored in boot sector and diff",
+        r"the boot sector has (no|the) label",
+    ),
     "parent": (r"Invalid '\.\.' entry|Start does point to", r'"\.\." points to'),
 }
 SILENCE = re.compile(
     r"fsck\.fat \d|.*: \d+ files, |Leaving filesystem unchanged|\*\*\* Filesystem was "
     r"changed|The changes have not yet|filesystem unmodified|$"
-    # the flag of FAT32
-    r"|There are differences between boot sector|This is mostly harmless|  65:01/00|  Not "
+    # the flag of FAT32, and a label that is not in the backup yet
+    r"|There are differences between boot sector|This is mostly harmless|[ ,]+\d+:\w\w/\w\w|  Not "
     r"automatically fixing this"
     r"| Automatically removing|  Auto-|  Not auto-|  Using first FAT|  Truncating |  "
     r"Deleting|  Size \d+ bytes|  \(|  It could be|  if "

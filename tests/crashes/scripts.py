@@ -110,6 +110,10 @@ DESIGNED: dict[str, Script] = {
         lambda h: h.rename("e/f/g.txt", "e/g.txt"), lambda h: h.rename("e", "d/e")
     ),
     "many new files": _many,
+    "label": _two(lambda h: h.label("new"), lambda h: h.serial(0x12345678)),
+    "label, taken away, and given again": _two(
+        lambda h: h.label("one"), _two(lambda h: h.label(""), lambda h: h.label("two"))
+    ),
 }
 
 

@@ -29,6 +29,7 @@ VOLUME: list[Callable[[Volume], object]] = [
     lambda v: v.rmdir("d"), lambda v: v.rmtree("d"),
     lambda v: v.rename("a", "b"),
     lambda v: v.set_attributes("a", "r"), lambda v: v.set_modified("a", 1.0), lambda v: v.space(),
+    lambda v: v.set_label("x"), lambda v: v.set_serial(1),
     lambda v: v.check(), lambda v: v.check(None, True),
 ]  # fmt: skip
 FILE: list[Callable[[File], object]] = [

@@ -144,6 +144,7 @@ CALLS = [
         walk=("", None, {0: [""], 1: REPORT}), mkdir=("b",), remove=("a",),
         rmdir=("d",), rmtree=("d", None, {0: [""], 1: REPORT}), rename=("d", "e"),
         set_attributes=("d", "r", "h", {1: [""], 2: [""]}), check=(None, {0: REPORT}),
+        set_label=("new", {0: [""]}), set_serial=(1,),
     ),
     *calls(
         File, lambda w: w.file, read=(1, {0: [None, *NUMBERS]}),
@@ -163,6 +164,7 @@ CALLS = [
         entries=("", {0: [""]}), make_directory=("b",), remove=("a",),
         remove_directory=("d",), rename=("d", "e"), set_modified=("d", 1.0, {1: NUMBERS}),
         set_attributes=("d", "r", "h", {1: [""], 2: [""]}), check=(None, {0: REPORT}),
+        set_label=("new", {0: [""]}), set_serial=(1,),
     ),
     *calls(
         ImageDisk, lambda w: w.disk, resize=(4 << 20,), submit=([FLUSH],),

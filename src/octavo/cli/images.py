@@ -10,7 +10,8 @@ from octavo.cli.output import Advance, print_json, progress, show
 from octavo.cli.target import Images, parse_image
 from octavo.cli.verb import Verb, add_json, add_options, option, size, wrong
 from octavo.fs.base import Problem
-from octavo.fs.fat.mkfs import Plan, clean_label, make_fat, plan_volume
+from octavo.fs.fat.labels import clean_label
+from octavo.fs.fat.mkfs import Plan, make_fat, plan_volume
 from octavo.printing import counted
 from octavo.status import Status, StatusError
 from octavo.storage.hosterrors import host_error, make_file, require_storage

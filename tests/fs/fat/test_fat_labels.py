@@ -9,9 +9,18 @@ import pytest
 
 import octavo
 from octavo.cli.main import run as octavo_run
-from tests.conftest import run
+from octavo.status import Status, StatusError
+from octavo.storage.image import ImageDisk
+from octavo.testing.faulty import FaultyDevice, never
+from tests.conftest import fsck, run
 from tests.fs.fat.oddities import volume_of
 from tests.fs.fat.patches import patch
+
+
+def system_disk(system: octavo.System, image: Path) -> ImageDisk:
+    """The image as a device of a system."""
+    return ImageDisk(image, system.scheduler)
+
 
 # -- 2.3: labels -----------------------------------------------------------------------------------
 
@@ -69,3 +78,141 @@ def test_a_damaged_root_directory_leaves_the_label_of_the_boot_sector(tmp_path: 
     patch(image, 32 * 512 + 8, struct.pack("<I", 1))
     with octavo.open_image(image) as volume:
         assert volume.label == "BOOT LABEL" and volume.check()
+
+
+# -- changing it -----------------------------------------------------------------------------------
+
+
+@pytest.mark.mtools
+@pytest.mark.dosfstools
+@pytest.mark.parametrize("bits", [12, 16, 32])
+def test_a_label_is_set_changed_and_taken_away_in_all_places(bits: int, tmp_path: Path) -> None:
+    """In the root directory, in the boot sector and in the backup of that; others find it."""
+    image = volume_of(tmp_path / "x.img", bits)
+    at = 71 if bits == 32 else 43
+    sectors = (0, 6 * 512) if bits == 32 else (0,)
+    for given, shown in (("first one", "FIRST ONE"), ("Other", "OTHER"), ("", ""), ("b", "B")):
+        with octavo.open_image(image) as volume:
+            volume.write_bytes(f"before {given}", b"x")
+            volume.set_label(given)
+            assert volume.label == shown
+        fsck(image)
+        data = image.read_bytes()
+        for sector in sectors:
+            assert data[sector + at :][:11] == (shown or "NO NAME").ljust(11).encode()
+        assert (shown or "has no label") in run("mlabel", "-s", "-i", image, "::")
+        with octavo.open_image(image) as volume:
+            assert volume.label == shown and volume.check() == []
+
+
+@pytest.mark.dosfstools
+@pytest.mark.parametrize("bits", [12, 16, 32])
+def test_a_serial_number_is_set_in_all_places(bits: int, tmp_path: Path) -> None:
+    """Of 32 bits, and no more."""
+    image = volume_of(tmp_path / "x.img", bits)
+    with octavo.open_image(image) as volume:
+        for serial in (0, 0xFFFFFFFF, 0x1234ABCD):
+            volume.set_serial(serial)
+            assert volume.serial == serial
+        for wrong in (-1, 1 << 32, "1"):
+            with pytest.raises(StatusError) as caught:
+                volume.set_serial(wrong)  # type: ignore[arg-type]
+            assert caught.value.status == Status.INVALID_PARAMETER
+    fsck(image)
+    data = image.read_bytes()
+    for sector in (0, 6 * 512) if bits == 32 else (0,):
+        assert data[sector + (67 if bits == 32 else 39) :][:4] == bytes.fromhex("cdab3412")
+    patch(image, 66 if bits == 32 else 38, b"\0")
+    before = image.read_bytes()[:512]
+    with octavo.open_image(image) as volume:
+        with pytest.raises(StatusError) as caught:
+            volume.set_serial(1)
+        assert caught.value.status == Status.NOT_SUPPORTED
+        volume.set_label("only root")
+    assert image.read_bytes()[:512] == before
+    with octavo.open_image(image) as volume:
+        assert volume.label == "ONLY ROOT"
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["twelve chars", " x", *(f"a{c}b" for c in '"*+,./:;<=>?[\\]|\x7f\x01'), "日本", "été", "a\tb"],
+)
+def test_what_can_be_no_label_is_refused_before_anything_changes(
+    label: str, tmp_path: Path
+) -> None:
+    """No byte of the image is written; fsck.fat takes a label that is not ASCII for damage."""
+    image = volume_of(tmp_path / "x.img", 16)
+    before = image.read_bytes()
+    with octavo.open_image(image) as volume:
+        with pytest.raises(StatusError) as caught:
+            volume.set_label(label)
+        assert caught.value.status == Status.OBJECT_NAME_INVALID
+    assert image.read_bytes() == before
+
+
+@pytest.mark.dosfstools
+@pytest.mark.parametrize("bits", [16, 32])
+def test_a_label_in_a_full_root_directory(bits: int, tmp_path: Path) -> None:
+    """FAT16 has no slot for it: refused. FAT32's root directory grows."""
+    image = volume_of(tmp_path / "x.img", bits)
+    with octavo.open_image(image) as volume:
+        for i in range(510):  # and there are two
+            volume.write_bytes(f"F{i}", b"")
+        if bits == 32:
+            volume.set_label("fits")
+        else:
+            with pytest.raises(StatusError) as caught:
+                volume.set_label("no room")
+            assert caught.value.status == Status.DISK_FULL and volume.label == ""
+            volume.remove("F7")
+            volume.set_label("fits")
+    fsck(image)
+    with octavo.open_image(image) as volume:
+        assert volume.label == "FITS" and len(volume.entries()) == (512 if bits == 32 else 511)
+
+
+def test_all_labels_of_a_root_directory_are_one(tmp_path: Path) -> None:
+    """The second would come to light with the first one's end."""
+    image = volume_of(tmp_path / "x.img", 16)
+    with octavo.open_image(image) as volume:
+        for name in ("ONE", "TWO", "THREE"):
+            volume.write_bytes(name, b"")
+    data = image.read_bytes()
+    for raw in (b"ONE        ", b"THREE      "):
+        patch(image, data.index(raw) + 11, b"\x08")
+    with octavo.open_image(image) as volume:
+        assert volume.label == "ONE"
+        volume.set_label("")
+        assert volume.label == "" and volume.check() == []
+        volume.write_bytes("in the slot of one", b"x")
+        assert [entry.name for entry in volume.entries()][2:] == ["TWO", "in the slot of one"]
+
+
+@pytest.mark.parametrize("verb", ["read", "write", "flush"])
+def test_a_label_on_a_device_that_fails(verb: str, tmp_path: Path) -> None:
+    """The k-th request fails once: the label is the old or the new one, and a retry succeeds."""
+    for k in range(1, 12):
+        image = volume_of(tmp_path / f"{k}.img", 32)
+        with octavo.boot("2M") as system:
+            device = FaultyDevice(system_disk(system, image))
+            volume = system.attach_device(device)
+            first = device.numbers[verb] + k
+            device.plan = lambda v, n, first=first: v == verb and n == first  # type: ignore[misc]
+            told = 0
+            for _ in range(3):
+                try:
+                    volume.set_label("new")
+                    volume.flush()
+                except StatusError as error:
+                    assert error.status == Status.IO_DEVICE_ERROR
+                    told += 1
+                else:
+                    break
+            assert told <= len(device.failed) <= 1 or verb == "flush"
+            device.plan = never
+            if verb == "flush" and device.failed:
+                system.unmount(volume.letter, discard=True)
+        if not (verb == "flush" and told):
+            with octavo.open_image(image) as volume:
+                assert volume.label == "NEW" and volume.check() == []

@@ -15,8 +15,9 @@ import struct
 
 import numpy as np
 
-from octavo.fs.fat.bpb import BOOT_SECTOR_BYTES, FSINFO_LEAD, FSINFO_MIDDLE, NO_LABEL, UNKNOWN
+from octavo.fs.fat.bpb import FSINFO_LEAD, FSINFO_MIDDLE, NO_LABEL, UNKNOWN
 from octavo.fs.fat.findings import Findings, done
+from octavo.fs.fat.labels import boot_sectors
 from octavo.fs.fat.names import shown_label
 from octavo.machine.abi import PAGE_SIZE
 from octavo.memory.pagers.region import RegionPager, whole_device
@@ -148,20 +149,6 @@ def _named(label: str) -> str:
 async def _write_label(check: Findings, label: bytes) -> None:
     """Puts a label into the boot sector, and into FAT32's backup of it."""
     format, g = check.format, check.format.geometry
-    for sector in (0, *([g.backup_offset] if await _has_backup(check) else [])):
+    for sector in await boot_sectors(format):
         await check.mender.put(format.section, sector + g.label_offset, label)
     format.label = shown_label(label, format.codepage)
-
-
-async def _has_backup(check: Findings) -> bool:
-    """Whether what should be a backup of the boot sector describes the same volume; if not, nobody
-    knows what is there.
-    """
-    format, g = check.format, check.format.geometry
-    if not g.backup_offset:
-        return False
-    first = await format.cache.copy_read(format.section, 0, BOOT_SECTOR_BYTES)
-    other = await format.cache.copy_read(format.section, g.backup_offset, BOOT_SECTOR_BYTES)
-    return first[11 : g.flags_offset] == other[11 : g.flags_offset] and (
-        first[g.flags_offset + 1 : g.label_offset] == other[g.flags_offset + 1 : g.label_offset]
-    )

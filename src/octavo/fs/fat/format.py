@@ -20,6 +20,7 @@ from octavo.fs.fat.entry import (
     DIRECTORY,
     SLOT,
     Entry,
+    Parsed,
     find_label,
     new_entry,
     parse_directory,
@@ -136,12 +137,16 @@ class FatFormat:
 
     async def parse(self, node: Node[Entry], section: Section) -> FatDirectory:
         """The entries of a directory, and its free slots."""
+        return FatDirectory(node, await self.parsed(section))
+
+    async def parsed(self, section: Section) -> Parsed:
+        """What the bytes of a directory say."""
         data = (
             await self.cache.copy_read(section, 0, section.size, None)
             if section.size <= 65536
             else await self._long(section)
         )
-        return FatDirectory(node, parse_directory(data, self.geometry.bits == 32, self.codepage))
+        return parse_directory(data, self.geometry.bits == 32, self.codepage)
 
     async def _long(self, section: Section) -> bytes:
         """The bytes of a large directory up to the piece in which it ends."""

@@ -15,7 +15,7 @@ import struct
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from octavo.arguments import given, named, whole
+from octavo.arguments import given, whole
 from octavo.cache.manager import CacheManager
 from octavo.fs.fat.bpb import (
     ENTRY_BYTES,
@@ -28,7 +28,7 @@ from octavo.fs.fat.bpb import (
     NO_LABEL,
 )
 from octavo.fs.fat.entry import VOLUME_LABEL, new_entry, to_dos
-from octavo.fs.fat.names import ILLEGAL
+from octavo.fs.fat.labels import clean_label
 from octavo.memory.pagers.region import RegionPager, whole_device
 from octavo.memory.pages.section import VIEW_SIZE, Section
 from octavo.status import Status, StatusError
@@ -202,24 +202,6 @@ def _fit(
         heads,
         clusters,
     )
-
-
-def clean_label(label: str) -> bytes:
-    """A volume label as 11 bytes; StatusError OBJECT_NAME_INVALID when it cannot be one."""
-    text = named(label, "the label of a volume").upper()
-    if (
-        len(text) > 11
-        or not text.isascii()
-        or text.startswith(" ")
-        or ILLEGAL.search(text)
-        or set(text) & set(".,;=[]+")
-    ):
-        why = (
-            f"{label!r} cannot be a volume label: it has at most 11 ASCII letters, digits and "
-            "spaces, and none of these in front"
-        )
-        raise StatusError(Status.OBJECT_NAME_INVALID, why)
-    return text.encode("ascii").ljust(11)
 
 
 def boot_sector(plan: Plan, label: bytes, serial: int) -> bytes:

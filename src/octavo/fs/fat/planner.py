@@ -28,12 +28,15 @@ from octavo.fs.fat.entry import (
     to_dos,
 )
 from octavo.fs.fat.format import MOST_DIRECTORY_BYTES, FatFormat
+from octavo.fs.fat.labels import clean_label, plan_label, plan_serial
 from octavo.fs.fat.names import (
+    CODE_PAGE,
     clean_name,
     exact_short,
     fold,
     long_slots,
     make_short,
+    shown_label,
 )
 from octavo.fs.vfs.edits import Change, Phase
 from octavo.fs.vfs.node import Directory, Node
@@ -214,6 +217,22 @@ class FatPlanner:
         for short, target in ((b".", entry.cluster), (b"..", above(parent))):
             data += new_entry("", DIRECTORY, self.stamp(), short.ljust(11), target).pack()
         return data.ljust(self.geometry.cluster, b"\0")
+
+    # -- the volume's own name ---------------------------------------------------------------------
+
+    def clean_label(self, label: str) -> str:
+        """A label as it is shown."""
+        return shown_label(clean_label(label), CODE_PAGE)
+
+    async def relabel(self, change: Change, root: Directory[Entry], label: str) -> bool:
+        """In the root directory and in the boot sectors."""
+        assert isinstance(change, FatChange) and isinstance(root, FatDirectory)
+        return await plan_label(self._format, change, root, clean_label(label), self.stamp())
+
+    async def renumber(self, change: Change, serial: int) -> None:
+        """In the boot sectors."""
+        assert isinstance(change, FatChange)
+        await plan_serial(self._format, change, serial)
 
     # -- clusters ----------------------------------------------------------------------------------
 

@@ -176,6 +176,19 @@ class Planner(Protocol[E]):
     def blank_directory(self, entry: E, parent: Node[E]) -> bytes:
         """The bytes of a new directory, which has its extents."""
 
+    # -- the volume's own name ---------------------------------------------------------------------
+
+    def clean_label(self, label: str) -> str:
+        """A label as it is shown, "" for none; StatusError OBJECT_NAME_INVALID when it cannot be
+        one.
+        """
+
+    async def relabel(self, change: Change, root: Directory[E], label: str) -> bool:
+        """Plans another label; False, and nothing done, when the root directory must grow."""
+
+    async def renumber(self, change: Change, serial: int) -> None:
+        """Plans another serial number; StatusError NOT_SUPPORTED when the volume has none."""
+
     # -- extents -----------------------------------------------------------------------------------
 
     def check_growth(self, node: Node[E]) -> None:

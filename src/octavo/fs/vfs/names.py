@@ -93,6 +93,19 @@ class Names(Generic[E]):
         self.room.extended(node, change)
         section.size = regions.total
 
+    async def relabel(self, label: str) -> None:
+        """Gives the volume a label, which may take a place in the root directory."""
+        writer, planner = self.writer, self.planner
+        await writer.begin()
+        root = await self.nodes.directory(self.nodes.root)
+        with planner.change() as change:
+            while not await planner.relabel(change, root, label):
+                if not (writer.leaves(root) and await writer.make_way()):
+                    planner.check_growth(root.node)
+                    await planner.expect(0)
+                    await self._grow_directory(root.node)
+            await writer.apply(change)
+
     async def erase(self, directory: Directory[E], entry: E, held: list[tuple[int, int]]) -> None:
         """Erases an entry, whose extents are given back."""
         writer, planner = self.writer, self.planner

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from copy import copy
 from typing import TYPE_CHECKING, Generic, cast
 
-from octavo.arguments import called
+from octavo.arguments import called, whole
 from octavo.cache.manager import CacheManager
 from octavo.fs.base import Problem, Space, check_file_path, not_found, split_path
 from octavo.fs.vfs.file import OpenedFile
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from octavo.fs.vfs.order import Writer
     from octavo.fs.vfs.room import Room
     from octavo.statistics import VolumeStatistics
+
+MOST_SERIAL = (1 << 32) - 1
 
 
 class Volume(Generic[E]):
@@ -63,12 +65,17 @@ class Volume(Generic[E]):
 
             self.room = Room(writer)
             self.names = Names(self.nodes, self.room, cache)
-        self.kind, self.serial, self.refusal = format.kind, format.serial, format.refusal
+        self.kind, self.refusal = format.kind, format.refusal
 
     @property
     def label(self) -> str:
         """The volume's own name."""
         return self.format.label
+
+    @property
+    def serial(self) -> int:
+        """The volume's number, 32 bits; 0 for none."""
+        return self.format.serial
 
     @property
     def read_only(self) -> bool:
@@ -332,6 +339,29 @@ class Volume(Generic[E]):
         return entry
 
     # -- the volume --------------------------------------------------------------------------------
+
+    async def set_label(self, label: str) -> None:
+        """Gives the volume another label, "" for none. StatusError OBJECT_NAME_INVALID, or
+        DISK_FULL where the root directory has no room for it.
+        """
+        names = self._writing("the label")
+        label = names.planner.clean_label(label)
+        async with self.mutex:
+            await names.relabel(label)
+            self.format.label = label
+
+    async def set_serial(self, serial: int) -> None:
+        """Gives the volume another serial number, of 32 bits. StatusError INVALID_PARAMETER,
+        NOT_SUPPORTED where its boot sector has none.
+        """
+        names = self._writing("the serial number")
+        whole(serial, f"{self.name}: the serial number", 0, MOST_SERIAL)
+        async with self.mutex:
+            await names.writer.begin()
+            with names.planner.change() as change:
+                await names.planner.renumber(change, serial)
+                await names.writer.apply(change)
+            self.format.serial = serial
 
     async def flush(self) -> None:
         """Writes all that is dirty, then the clean flag; returns when all of it is on stable
