@@ -303,6 +303,12 @@ NAMED = [
         {0: [None], 3: SEEDS, 5: [None], 7: [None], 8: [None]},
     ),
     Named("octavo", "open_image", lambda w: ("none", True, "8M", 437), {2: [None]}),
+    Named(
+        "octavo.images",
+        "FileDisk",
+        lambda w: ("file", io.BytesIO(bytes(4096)), w.system.scheduler, True),
+        {0: TEXTS},
+    ),
     Named("octavo.images", "ImageDisk", lambda w: (w.other, w.system.scheduler, True)),
     Named("octavo.images", "RamDisk", lambda w: ("disk", 4096, w.system.memory), {0: TEXTS[:1]}),
     Named("octavo.images", "plan_volume", lambda w: (SIZE, 0, 0, 2)),

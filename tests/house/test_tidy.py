@@ -69,7 +69,7 @@ LAYERS = [
     ["fs"],
     ["files", "images", "machines", "policies", "vm"],
     ["transfer", "system"],
-    ["shell"],
+    ["shell", "adapters"],
     ["cli", "reports", "testing"],
     ["__main__"],
 ]

@@ -1,0 +1,293 @@
+"""Images that are open in this process for fsspec: one system an image, whoever asks for it.
+
+    octavo://a.txt::file://disk.img  --Mounted--> System --> Volume, one a partition
+
+fsspec makes a filesystem a thread, and any thread may use any of them; an executive is for one host
+thread at a time. So all that use an image share one `Mounted`, and hold its lock while they do.
+
+- An image is opened for reading, with a lock that readers share, until somebody changes it: then
+  it is opened once more for writing. What is open for reading goes on, by `generation`.
+- What was changed is on the medium when the outermost `settled` block of a thread ends.
+- A process that was forked opens its images itself: what the parent has open is the parent's.
+- What the garbage collector finds open is closed at once, or by the next that uses the image:
+  the collector may come in the middle of the executive, or on one of its workers.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import Protocol
+from weakref import WeakSet, WeakValueDictionary
+
+from octavo.adapters.sources import Source
+from octavo.files import Volume
+from octavo.fs.reading import reader
+from octavo.status import Status, StatusError
+from octavo.storage.device import Device
+from octavo.storage.partition import Entry, Partition
+from octavo.storage.partitions import partitions
+from octavo.system import IMAGE_MAP, System, boot
+
+
+class Unfinished(Protocol):
+    """A file that is open, or waits for the end of a transaction."""
+
+    @property
+    def beside(self) -> str: ...
+    def close(self) -> None: ...
+    def finish(self, discard: bool) -> None: ...
+
+
+class Whole(Partition):
+    """A device on another that stays open when this one is closed: volumes come and go on it."""
+
+    def __init__(self, device: Device, entry: Entry | None = None) -> None:
+        super().__init__(device, entry or Entry(0, "", 0, device.size))
+        if entry is None:
+            self.name = device.name
+
+    def close(self) -> None:
+        """Closes this one alone."""
+        Device.close(self)
+
+
+class _Local(threading.local):
+    """Of a thread: whether it is in a `settled` block, and has changed something since."""
+
+    settling = changed = False
+
+
+class Mounted:
+    """An image and its volumes. `memory` and `codepage` are those of `octavo.boot`."""
+
+    def __init__(self, source: Source, memory: str | int, codepage: str | int) -> None:
+        self.source = source
+        self.options = memory, codepage
+        self.generation = 0  # changes whenever what was open is open no longer
+        self.unfinished: WeakSet[Unfinished] = WeakSet()
+        self.dropped: deque[Unfinished] = deque()  # that the collector found open
+        self._lock = threading.RLock()
+        self._local = _Local()
+        self._writable = False
+        self._shared_file = False  # with the process that this one was forked from
+        self._system: System | None = None
+        self._device: Device | None = None
+        self._volumes: dict[int | None, Volume] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the image is open."""
+        return self._system is not None
+
+    @contextmanager
+    def use(self, partition: int | None, write: bool = False) -> Iterator[Volume]:
+        """A `with` block in which this thread alone has the volume; with `write` to change it.
+
+        StatusError, or what the source's filesystem raises, when the image cannot be opened so.
+        """
+        with self._lock:
+            while self.dropped:
+                self.dropped.popleft().close()
+            if write:
+                self._open_for_writing()
+                self._local.changed = True
+            yield self._volume(partition)
+
+    @contextmanager
+    def settled(self) -> Iterator[None]:
+        """A `with` block behind which all that was changed is on the medium."""
+        local = self._local
+        if local.settling:
+            yield
+            return
+        local.settling, local.changed = True, False
+        try:
+            yield
+        finally:
+            local.settling = False
+            if local.changed:
+                self._settle()
+
+    def _settle(self) -> None:
+        with self._lock:
+            for volume in self._volumes.values():
+                volume.flush()
+
+    def drop(self, file: Unfinished) -> None:
+        """Closes a file that nobody has any more: now, where that cannot be in anybody's way."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if self._system is None or not self._system.scheduler.is_running:
+                    file.close()
+                    return
+            finally:
+                self._lock.release()
+        self.dropped.append(file)
+
+    def close(self, discard: bool = False) -> None:
+        """Closes the files that are open for writing, or with `discard` leaves what was there
+        before them, and lets go of the image; the first error is raised after that. The next use
+        opens the image again.
+        """
+        errors: list[Exception] = []
+        with self._lock, self.settled():
+            for file in (*self.dropped, *self.unfinished):
+                try:
+                    file.finish(discard and file not in self.dropped)
+                except (OSError, ValueError) as error:
+                    errors.append(error)
+            self.dropped.clear()
+            self._let_go()
+        if errors:
+            raise errors[0]
+
+    def forked(self) -> None:
+        """In a new process: forgets what is the parent's, and touches none of it."""
+        _inherited.append(dict(vars(self)))  # nothing of it ends here
+        self.unfinished = WeakSet()
+        self.dropped = deque()
+        self._lock, self._local = threading.RLock(), _Local()
+        self._shared_file = self.source.file is not None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._system = self._device = None
+        self._volumes = {}
+        self._writable = False
+        self.generation += 1
+
+    def _let_go(self) -> None:
+        system, device = self._system, self._device
+        self._forget()
+        if system is None or device is None:
+            return
+        try:
+            system.close()
+        except StatusError:
+            system.abandon()
+            raise
+        finally:
+            device.close()
+
+    def _open(self, write: bool) -> System:
+        if self._shared_file:
+            text = "its file object is another process's, too, and has one position: open it again"
+            raise StatusError(Status.SHARING_VIOLATION, f"{self.source.name}: {text}")
+        memory, codepage = self.options
+        system = boot(memory, firmware_map=IMAGE_MAP, codepage=codepage)
+        try:
+            self._device = self.source.open(system.scheduler, write)
+        except BaseException:
+            system.abandon()
+            raise
+        self._system, self._writable = system, write
+        _end_first()
+        return system
+
+    def _open_for_writing(self) -> None:
+        if self._writable:
+            return
+        if self.source.refusal:
+            text = f"{self.source.name}: can only be read: {self.source.refusal}"
+            raise StatusError(Status.MEDIA_WRITE_PROTECTED, text)
+        self._let_go()
+        self._open(True)
+
+    def _volume(self, partition: int | None) -> Volume:
+        system = self._system or self._open(False)
+        volume = self._volumes.get(partition)
+        if volume is None:
+            volume = self._volumes[partition] = self._attach(system, partition)
+        return volume
+
+    def _attach(self, system: System, partition: int | None) -> Volume:
+        device = self._device
+        assert device is not None, "a system has its device"
+        entry = None if partition is None else _entry(system, device, partition)
+        volume = system.attach_device(Whole(device, entry))
+        first, end = place(volume.core.device)
+        for other in set(self._volumes.values()):
+            start, stop = place(other.core.device)
+            if first < stop and start < end:
+                system.unmount(volume.letter, discard=True)
+                if (start, stop) == (first, end):
+                    return other
+                text = f"{volume.core.name}: overlaps {other.core.name}, which is open"
+                raise StatusError(Status.SHARING_VIOLATION, text)
+        return volume
+
+
+def _entry(system: System, device: Device, number: int) -> Entry:
+    """What the image's table says of a partition."""
+    table = system.scheduler.run(partitions(device, reader(device, system.cache)))
+    for entry in table.entries:
+        if entry.number == number:
+            return entry
+    there = ", ".join(str(entry.number) for entry in table.entries[:16]) or "none"
+    text = f"{device.name}: has no partition {number}; those that there are: {there}"
+    raise StatusError(Status.NO_SUCH_DEVICE, text)
+
+
+def place(device: Device) -> tuple[int, int]:
+    """Where on the image a volume's device begins and ends, in bytes."""
+    size, start = device.size, 0
+    while isinstance(device, Partition):
+        start += device.entry.start
+        device = device.device
+    return start, start + size
+
+
+def mounted(source: Source, memory: str | int, codepage: str | int) -> Mounted:
+    """The image of a source, as this process has it open or will.
+
+    StatusError SHARING_VIOLATION when it is open with other options.
+    """
+    with _looking:
+        found = _images.get(source.key)
+        if found is None:
+            found = _images[source.key] = Mounted(source, memory, codepage)
+        elif found.options != (memory, codepage):
+            if found.is_open:
+                text = "is open already, with memory={!r} and codepage={!r}: close that first"
+                why = f"{source.name}: {text.format(*found.options)}"
+                raise StatusError(Status.SHARING_VIOLATION, why)
+            found.options = memory, codepage
+        return found
+
+
+_images: WeakValueDictionary[object, Mounted] = WeakValueDictionary()
+_looking = threading.Lock()
+_inherited: list[dict[str, object]] = []  # of the process that this one was forked from
+
+
+def _after_fork() -> None:
+    global _looking
+    _looking = threading.Lock()
+    for image in list(_images.values()):
+        image.forked()
+
+
+def _at_exit() -> None:
+    """What nobody has finished by the end of the program stays as it was."""
+    for image in list(_images.values()):
+        with suppress(Exception):
+            while image.dropped:
+                image.dropped.popleft().close()
+            image.close(discard=True)
+
+
+@cache
+def _end_first() -> None:
+    """Has `_at_exit` called before weakref closes the descriptors of images: what is registered
+    last is called first, and a system has just registered something of its own.
+    """
+    atexit.register(_at_exit)
+
+
+os.register_at_fork(after_in_child=_after_fork)

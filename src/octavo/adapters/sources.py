@@ -1,0 +1,73 @@
+"""Where the image of an fsspec filesystem is, and how it becomes a device.
+
+    "disk.img", target_protocol="file"     a file of the host: an `ImageDisk`, with its lock
+    "disk.img", target_protocol="memory"   a file that fsspec can write in the middle: a `FileDisk`
+    "http://host/disk.img", ...            anything else of fsspec's: a `FileDisk`, read-only
+    a file object                          a `FileDisk`, that may be written if it says so
+
+Two sources with one `key` are one image. Cached copies of remote files count as "anything else":
+nobody would write them back.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.utils import tokenize
+
+from octavo.storage.device import Device
+from octavo.storage.filedisk import FileDisk
+from octavo.storage.image import ImageDisk
+from octavo.threads.scheduler import Scheduler
+
+Options = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image: `filesystem` and `path` of fsspec's, or an open `file`; `refusal` says why it can
+    only be read, "" when it can be written.
+    """
+
+    key: tuple[object, ...]
+    name: str
+    refusal: str
+    filesystem: Any = None
+    path: str = ""
+    file: BinaryIO | None = None
+
+    def open(self, scheduler: Scheduler, write: bool) -> Device:
+        """The image as a device. StatusError, or what the filesystem raises."""
+        if isinstance(self.filesystem, LocalFileSystem):
+            return ImageDisk(self.path, scheduler, not write)
+        file: Any = self.file
+        if self.filesystem is not None:
+            file = self.filesystem.open(self.path, "r+b" if write else "rb", cache_type="none")
+        return FileDisk(self.name, file, scheduler, not write)
+
+
+def find_source(fo: object, protocol: str | None, options: Options | None) -> Source:
+    """The source that the arguments of a chained filesystem name. Opens nothing."""
+    if not isinstance(fo, str | os.PathLike):
+        file: Any = fo
+        name = str(getattr(file, "name", None) or getattr(file, "path", None) or "the image")
+        writable = getattr(file, "writable", None)
+        only = "" if writable and writable() else "its file was opened for reading only"
+        return Source(("file", id(file)), name, only, file=file)
+    given = dict(options or {})
+    if protocol is not None:
+        given["protocol"] = protocol
+    filesystem, path = url_to_fs(os.fspath(fo), **given)
+    if isinstance(filesystem, LocalFileSystem):
+        return Source(("local", os.path.realpath(path)), path, "", filesystem, path)
+    name = filesystem.unstrip_protocol(path)
+    if isinstance(filesystem, MemoryFileSystem):
+        return Source(("memory", id(filesystem.store), path), name, "", filesystem, path)
+    key = tokenize(type(filesystem), filesystem.storage_args, filesystem.storage_options)
+    only = "fsspec cannot write into the middle of such a file"
+    return Source((key, path), name, only, filesystem, path)
