@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
 
 from octavo.cli.output import complain_at_end, print_json, show, tell
 from octavo.cli.verb import Verb, add_json, add_options, option, size
@@ -11,10 +12,12 @@ from octavo.machine.mapsources import recorded_maps
 from octavo.machine.paging import FORMATS
 from octavo.memory.reclaim.policies import MODULES
 from octavo.memory.reclaim.profiles import PROFILES
-from octavo.shell.shell import Shell
 from octavo.status import StatusError
 from octavo.system import DEFAULT_ARCH, DEFAULT_MAP, DEFAULT_MEMORY, System
 from octavo.system import boot as boot_system
+
+if TYPE_CHECKING:
+    from octavo.shell.shell import Shell
 
 _OPTIONS = (
     option("images", metavar="IMAGE", nargs="*", help="disk images; with none, a RAM disk is made"),
@@ -114,6 +117,8 @@ def _start(arguments: Namespace) -> System:
 
 def _session(system: System, arguments: Namespace) -> int:
     """Runs the shell and tells what it led to; returns the last status."""
+    from octavo.shell.shell import Shell  # takes long, and the help does without
+
     output: list[str] = []
     shell = Shell(system, output.append) if arguments.json else Shell(system, print, tell)
     status = _run(shell, arguments)

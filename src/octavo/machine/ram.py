@@ -11,7 +11,8 @@ device.
     array   ndarray, uint8, shape (frames * 4096,)
 
 All five show the same bytes, in the host's (little-endian) order. Memoryviews are there because one
-element costs a third of what a NumPy scalar costs; arrays are there for work on many elements.
+element costs a third of what a NumPy scalar costs; the array is there for work on many elements,
+and made when it is first asked for, since NumPy may not be imported until then.
 
 A *shared* mapping is backed by a memory file, `fd`, that another process (a driver's, an
 emulator's) maps as well; nobody can change the file's size. Any other mapping is private and in
@@ -30,12 +31,16 @@ import fcntl
 import mmap
 import os
 import sys
-
-import numpy as np
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from octavo.machine.abi import PAGE_SHIFT as PAGE_SHIFT  # here, too: programs ask for it
 from octavo.machine.abi import PAGE_SIZE as PAGE_SIZE
 from octavo.status import Status, StatusError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _NORESERVE = getattr(
     mmap, "MAP_NORESERVE", 0x4000
@@ -99,7 +104,13 @@ class Ram:
         self.half = self.bytes.cast("H")
         self.word = self.bytes.cast("I")
         self.link = self.bytes.cast("i")
-        self.array = np.frombuffer(mapping, np.uint8)
+
+    @cached_property
+    def array(self) -> npt.NDArray[np.uint8]:
+        """See above."""
+        import numpy as np
+
+        return np.frombuffer(self.bytes, np.uint8)
 
     def frame(self, pfn: int, count: int = 1) -> memoryview:
         """The bytes of `count` frames from `pfn` on."""

@@ -16,7 +16,7 @@ OWNERS = {  # what is assigned, and the files that may: kernels are named in the
     "holds": {RESIDENCY},
     "pins": {SEGMENT},
     "link[]": {RESIDENCY},
-    "links[]": {RESIDENCY, "memory/spaces/faultkernels.py"},
+    "links[]": {"memory/spaces/faultkernels.py"},
     "by_base[]": {"memory/pages/segmenttable.py"},
     "in_flight": {"memory/pages/writeback.py"},
     "failure": {"memory/pages/transfers.py"},

@@ -11,9 +11,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Awaitable, Callable
 
-import numpy as np
-import numpy.typing as npt
-
 from octavo.cache.manager import CacheManager
 from octavo.fs.fat.books import Books
 from octavo.fs.fat.bpb import FSINFO_BYTES, FSINFO_LEAD, FSINFO_MIDDLE
@@ -21,7 +18,7 @@ from octavo.memory.pages.section import Section
 from octavo.printing import counted
 from octavo.status import Status, StatusError
 
-Entries = Callable[[int], Awaitable[npt.NDArray[np.uint32] | npt.NDArray[np.uint16]]]
+Entries = Callable[[int], Awaitable[list[int]]]
 
 
 class Census:
@@ -91,6 +88,6 @@ class Census:
         total, cluster, end = 0, 2, self.clusters + 2
         while cluster < end:
             values = await self._entries(cluster)
-            total += len(values) - int(np.count_nonzero(values))
+            total += values.count(0)
             cluster += len(values)
         self.books.counted(total)

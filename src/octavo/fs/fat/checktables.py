@@ -91,7 +91,7 @@ async def free_unowned(check: Findings, mend: bool) -> int:
     """
     table, cluster, lost, free = check.format.table, 2, 0, 0
     while cluster < table.limit:
-        values = await table.values(cluster, 4096)
+        values = np.array(await table.values(cluster, 4096), np.uint32)
         used = (values != 0) & (values != table.bad)
         stray = np.flatnonzero(used & (check.owners.by[cluster : cluster + len(values)] == 0))
         if mend and len(stray):

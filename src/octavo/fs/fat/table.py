@@ -6,8 +6,7 @@ bad. FAT12 packs two entries into three bytes, FAT16 has 16 bits, FAT32 has 28 b
 kept as they are.
 
 Nothing of the FAT is copied out of its pages, but for the free runs of the one page that allocation
-is at. Long stretches are handled a page at a time with NumPy, short ones entry by entry (a NumPy
-call costs as much as ten entries).
+is at. Long stretches are handled a page at a time by lists, short ones entry by entry.
 
 Nothing is changed here: methods that plan note edits in a change. Three kinds of change wait until
 their phase on the medium has come: a chain there is joined to what was appended to it only when
@@ -19,9 +18,6 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-
-import numpy as np
-import numpy.typing as npt
 
 from octavo.cache.manager import CacheManager
 from octavo.fs.fat.books import Books, FatChange, Run, merged
@@ -133,34 +129,39 @@ class FatTable:
 
     # -- windows: the entries of one page ----------------------------------------------------------
 
-    async def _window(self, cluster: int) -> npt.NDArray[np.uint16] | npt.NDArray[np.uint32]:
+    async def _window(self, cluster: int) -> memoryview:
         """The raw entries from `cluster` to the end of its page or of the FAT (FAT16 and FAT32);
         they are the page itself.
         """
-        width = self.bits >> 3
+        width, ram = self.bits >> 3, self.cache.ram
         address = await self._address(self.offset + cluster * width)
         count = min((PAGE_SIZE - (address & PAGE_SIZE - 1)) // width, self.limit - cluster)
-        data = self.cache.ram.array[address : address + count * width]
-        return data.view(np.uint16) if width == 2 else data.view(np.uint32)
+        entries, first = (ram.half, address >> 1) if width == 2 else (ram.word, address >> 2)
+        return entries[first : first + count]
 
-    async def values(self, cluster: int, most: int) -> npt.NDArray[np.uint32]:
+    async def values(self, cluster: int, most: int) -> list[int]:
         """The entries from `cluster` on, at most `most` and not beyond what one page holds, as a
         copy without reserved bits.
         """
         if self.bits == 12:
             return await self._values12(cluster, min(most, self.limit - cluster, PAGE_SIZE // 2))
-        window = (await self._window(cluster))[:most]
-        return window.astype(np.uint32) if self.bits == 16 else window & np.uint32(self.mask)
+        return self._plain((await self._window(cluster))[:most].tolist())
 
-    async def _values12(self, cluster: int, count: int) -> npt.NDArray[np.uint32]:
+    def _plain(self, values: list[int]) -> list[int]:
+        """Without reserved bits, which are rarely set."""
+        mask = self.mask
+        return [value & mask for value in values] if max(values) > mask else values
+
+    async def _values12(self, cluster: int, count: int) -> list[int]:
         """As `values`, for FAT12: three bytes are two entries."""
         first, end = cluster & ~1, cluster + count + 1 & ~1
         at, size = self.offset + first * 3 // 2, (end - first) * 3 // 2
-        data = await self.cache.copy_read(self.section, at, size)
-        low, middle, high = np.frombuffer(data.ljust(size, b"\0"), np.uint8).reshape(-1, 3).T
-        out = np.empty(end - first, np.uint32)
-        out[::2] = low | (middle & 0x0F).astype(np.uint32) << 8
-        out[1::2] = middle >> 4 | high.astype(np.uint32) << 4
+        data = (await self.cache.copy_read(self.section, at, size)).ljust(size, b"\0")
+        out = [0] * (end - first)
+        out[::2] = [
+            low | (high & 0x0F) << 8 for low, high in zip(data[::3], data[1::3], strict=True)
+        ]
+        out[1::2] = [low >> 4 | high << 4 for low, high in zip(data[1::3], data[2::3], strict=True)]
         return out[cluster - first : cluster - first + count]
 
     # -- chains ------------------------------------------------------------------------------------
@@ -224,12 +225,10 @@ class FatTable:
         """The last cluster of the contiguous chain that `cluster` is in."""
         while True:
             values = await self.values(cluster, PAGE_SIZE)
-            breaks = np.flatnonzero(
-                values != np.arange(cluster + 1, cluster + 1 + len(values), dtype=np.uint32)
-            )
-            if len(breaks):
-                return cluster + int(breaks[0])
-            cluster += len(values)
+            size = _rise(values, cluster + 1)
+            cluster += size
+            if size < len(values):
+                return cluster
             if cluster >= self.limit:
                 return cluster - 1
 
@@ -372,14 +371,12 @@ class FatTable:
         if self.cursor >= self.limit:
             self.cursor = 2
         values = await self.values(self.cursor, min(most, PAGE_SIZE))
-        edges = np.flatnonzero(
-            np.diff(np.concatenate(([False], values == 0, [False])).astype(np.int8))
-        )
-        start = self.cursor
-        self._free = [
-            (start + a, b - a)
-            for a, b in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
-        ]
+        used = bytes(map(bool, values)) + b"\1"
+        self._free, at = [], used.find(0)
+        while at >= 0:
+            end = used.find(1, at)
+            self._free.append((self.cursor + at, end - at))
+            at = used.find(0, end)
         self.cursor += len(values)
         return len(values)
 
@@ -389,7 +386,7 @@ class FatTable:
         """
         first, count = run
         if self.bits == 12:
-            assert not np.any(await self.values(first, count)), f"clusters of {run} are in use"
+            assert not any(await self.values(first, count)), f"clusters of {run} are in use"
             for cluster in range(first, first + count):
                 following = cluster + 1 if cluster < first + count - 1 else last
                 await self.plan(change, cluster, following)
@@ -421,7 +418,7 @@ class FatTable:
         entries, first = (ram.half, address >> 1) if self.bits == 16 else (ram.word, address >> 2)
         return entries[first : first + count].tolist()
 
-    async def many(self, cluster: int) -> npt.NDArray[np.uint32] | npt.NDArray[np.uint16]:
+    async def many(self, cluster: int) -> list[int]:
         """As `values`, up to the end of SCAN_BYTES (but for FAT12, which has no more)."""
         if self.bits == 12:
             return await self.values(cluster, PAGE_SIZE)
@@ -430,6 +427,19 @@ class FatTable:
         await self._address(at, SCAN_CLUSTER)
         size = min((at | SCAN_BYTES - 1) + 1 - at, (self.limit - cluster) * width)
         data = await self.cache.copy_read(self.section, at, size)
-        if width == 2:
-            return np.frombuffer(data, np.uint16)
-        return np.frombuffer(data, np.uint32) & np.uint32(self.mask)
+        return self._plain(memoryview(data).cast("H" if width == 2 else "I").tolist())
+
+
+def _rise(values: list[int], first: int) -> int:
+    """How many of the values are `first` and, one after the other, what follows it."""
+    expected = list(range(first, first + len(values)))
+    if values == expected:
+        return len(values)
+    low, high = 0, len(values)  # the first `low` agree, the first `high` do not
+    while low + 1 < high:
+        middle = (low + high) // 2
+        if values[low:middle] == expected[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low

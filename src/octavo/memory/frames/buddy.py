@@ -20,12 +20,12 @@ scale down with small zones, where GNU Mach refuses to start below 2000 pages.
 
 from __future__ import annotations
 
+from array import array
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from octavo.machine.abi import NEXT, PREV, STATE, State
 from octavo.machine.abi import ORDER as BLOCK_ORDER
+from octavo.machine.abi import STATE, State
 from octavo.memory.frames.buddykernels import (
     BLOCKS,
     END,
@@ -48,6 +48,9 @@ from octavo.memory.frames.pfn import PfnDatabase
 from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from octavo.statistics import SegmentStatistics
 
 MAX_ORDER = 10
@@ -88,9 +91,15 @@ class Buddy:
         self.name = name
         self.max_order = max_order
         self.frames = 0  # that it was ever given
-        self.array = np.zeros(ZONE_WORDS, np.int32)
-        self.state = memoryview(self.array.data)
+        self.state = memoryview(array("i", bytes(4 * ZONE_WORDS)))
         self.state[ORDER], self.state[FIRST], self.state[END] = max_order, first, end or pfns.frames
+
+    @cached_property
+    def array(self) -> npt.NDArray[np.int32]:
+        """`state` for compiled kernels."""
+        import numpy as np
+
+        return np.frombuffer(self.state, np.int32)
 
     @property
     def free_frames(self) -> int:
@@ -118,11 +127,10 @@ class Buddy:
         if end - start < 8 * size or self.state[HEADS + self.max_order]:
             release(self.pfns.words, self.state, first, count)
             return
-        heads = np.arange(start, end, size, dtype=np.int64)
-        table = self.pfns.table
-        table[heads, BLOCK_ORDER] = self.max_order
-        table[heads, NEXT] = np.append(heads[1:], 0)
-        table[heads, PREV] = np.append(0, heads[:-1])
+        pfns, heads = self.pfns, array("i", range(start, end, size))
+        pfns.order[start:end:size] = array("i", [self.max_order]) * len(heads)
+        pfns.next[start:end:size] = heads[1:] + array("i", [0])
+        pfns.prev[start:end:size] = array("i", [0]) + heads[:-1]
         self.state[HEADS + self.max_order] = start
         self.state[BLOCKS + self.max_order] = len(heads)
         self.state[FREE] += end - start
@@ -254,6 +262,8 @@ class Buddy:
         """Blocks are aligned, disjoint, free to the last frame, counted, and no two buddies are
         both free.
         """
+        import numpy as np
+
         pfns, zone = self.pfns, self.state
         states, orders = self.pfns.table[:, STATE], self.pfns.table[:, BLOCK_ORDER]
         start, limit = zone[FIRST], zone[END]

@@ -11,9 +11,8 @@ or) to PRIORITY: nothing is written for most.
 
 from __future__ import annotations
 
-import numpy as np
-
-from octavo.machine.abi import FLAGS, NEXT, PREV, PRIORITY, PRIORITY_SHIFT, State
+from octavo.machine.abi import FLAGS, PRIORITY, PRIORITY_SHIFT, State
+from octavo.machine.ramps import MOST, rises, rising
 from octavo.memory.frames.pfn import SHORT_RUN, PfnDatabase
 
 
@@ -38,9 +37,9 @@ class PageList:
                 pfns.next[pfn] = pfn + 1
                 before = pfn
         else:
-            numbers = np.arange(first, last + 1, dtype=np.int32)
-            pfns.table[first : last + 1, NEXT] = numbers + 1
-            pfns.table[first : last + 1, PREV] = numbers - 1
+            numbers = rising(first - 1, count + 2)
+            pfns.next[first : last + 1] = numbers[2:]
+            pfns.prev[first : last + 1] = numbers[:-2]
             pfns.prev[first] = tail
         pfns.next[last] = 0
         if tail:
@@ -101,11 +100,20 @@ class PageList:
         while size < most and pfns.next[first + size - 1] == first + size:
             size += 1
             if size == SHORT_RUN and most > SHORT_RUN:
-                nexts = self.pfns.table[first : first + most, NEXT]
-                breaks = nexts != np.arange(first + 1, first + 1 + len(nexts), dtype=np.int32)
-                at = int(breaks.argmax())
-                return at + 1 if breaks[at] else most
+                return self._long_run(first, size, most)
         return size
+
+    def _long_run(self, first: int, size: int, most: int) -> int:
+        """As `_run_length`, where `size` frames are known to follow one another: by rows."""
+        following = self.pfns.next
+        while size < most:
+            at, count = first + size - 1, min(MOST, most - size)
+            if not rises(following[at : at + count], at + 1):
+                while following[at] == at + 1:
+                    at += 1
+                return at - first + 1
+            size += count
+        return most
 
     def check(self) -> None:
         """Links agree both ways, the count is right, every frame is in the list's state."""

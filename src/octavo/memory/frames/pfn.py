@@ -18,8 +18,8 @@ One entry, eight int32 words:
 
 `next[pfn]` to `holder[pfn]` are the columns, as memoryviews (fast for one element). For kernels
 `words` shows the entries as one flat memoryview and `flat` as a flat array; `table` is an array of
-shape (frames, 8), for many at once. `counts[state]` is the number of frames in each state; whoever
-changes a state keeps it.
+shape (frames, 8), for many at once (arrays are made when they are first asked for). `counts[state]`
+is the number of frames in each state; whoever changes a state keeps it.
 
 Source: NT's MMPFN, with its page locations; GNU Mach's vm_page. Departures: the owner is found
 through the PTE's index, not through a pointer; a frame that is no RAM, or that the firmware keeps,
@@ -28,8 +28,10 @@ is ABSENT.
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+import mmap
+from array import array
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from octavo.machine.abi import (
     FLAGS,
@@ -44,11 +46,16 @@ from octavo.machine.abi import (
     State,
 )
 from octavo.machine.ram import Ram
+from octavo.machine.ramps import same
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 ENTRY_BYTES = WORDS * 4
 
 BLOCK = 4096  # entries written in one go
-SHORT_RUN = 8  # from here on one NumPy call beats a loop over elements
+SHORT_RUN = 8  # from here on rows (octavo.machine.ramps) beat a loop over elements
 
 
 class PfnDatabase:
@@ -60,12 +67,10 @@ class PfnDatabase:
         self.frames = frames
         self.first = first
         if ram.paper:
-            flat = np.empty(frames * WORDS, np.int32)
-            self.words = memoryview(flat.data)
+            self.words = memoryview(mmap.mmap(-1, frames * ENTRY_BYTES)).cast("i")
         else:
             start = first << PAGE_SHIFT
             self.words = ram.bytes[start : start + frames * ENTRY_BYTES].cast("i")
-            flat = np.frombuffer(self.words, np.int32)
         (
             self.next,
             self.prev,
@@ -76,8 +81,6 @@ class PfnDatabase:
             self.use,
             self.holder,
         ) = (self.words[column::WORDS] for column in range(WORDS))
-        self.flat: npt.NDArray[np.int32] = flat
-        self.table: npt.NDArray[np.int32] = flat.reshape(frames, WORDS)
         self._describe_absent()
         self.counts = [0] * (max(State) + 1)
         self.counts[State.ABSENT] = frames
@@ -90,10 +93,24 @@ class PfnDatabase:
         )
         self.claims = 0
 
+    @cached_property
+    def flat(self) -> npt.NDArray[np.int32]:
+        """See above."""
+        import numpy as np
+
+        return np.frombuffer(self.words, np.int32)
+
+    @cached_property
+    def table(self) -> npt.NDArray[np.int32]:
+        """See above."""
+        return self.flat.reshape(self.frames, WORDS)
+
     def debug(self) -> None:
         """From now on, notes for each frame when it changed its state: `since[pfn]` is the number
         of that claim. 8 bytes a frame.
         """
+        import numpy as np
+
         self.since = np.zeros(self.frames, np.int64)
 
     def new_holder(self, name: str, wired: bool = True) -> int:
@@ -130,11 +147,12 @@ class PfnDatabase:
         """Writes every entry once, by blocks, at the speed of memcpy: a machine may have 2^28 of
         them.
         """
-        entry = np.zeros(WORDS, np.int32)
+        entry = [0] * WORDS
         entry[STATE], entry[ORDER] = State.ABSENT, -1
-        whole = self.frames // BLOCK * BLOCK
-        self.flat[: whole * WORDS].reshape(-1, BLOCK * WORDS)[:] = np.tile(entry, BLOCK)
-        self.table[whole:] = entry
+        words, size = self.words, BLOCK * WORDS
+        block = memoryview(array("i", entry) * min(BLOCK, self.frames))
+        for at in range(0, len(words), size):
+            words[at : at + size] = block[: len(words) - at]
 
     def claim(self, first: int, count: int, state: State, was: State = State.ABSENT) -> None:
         """Moves `count` frames from `first` on, all in state `was`, to `state`."""
@@ -152,7 +170,8 @@ class PfnDatabase:
             for at in range(first * WORDS + column, (first + count) * WORDS + column, WORDS):
                 words[at] = value
         else:
-            self.table[first : first + count, column] = value
+            start, end = first * WORDS + column, (first + count) * WORDS
+            self.words[start:end:WORDS] = same(value, count)
 
     def state_of(self, pfn: int) -> State:
         """The state of one frame."""
@@ -164,6 +183,8 @@ class PfnDatabase:
 
     def check(self) -> None:
         """Every frame is in exactly one state, and the counts say so; flags fit the state."""
+        import numpy as np
+
         states = self.table[:, STATE]
         found = np.bincount(states, minlength=len(self.counts))
         assert found.tolist() == self.counts, (found.tolist(), self.counts)

@@ -13,8 +13,8 @@ What the frames are used for is not known here: pages of sections are those of
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-
-import numpy as np
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, State
 from octavo.machine.ram import Ram
@@ -23,8 +23,13 @@ from octavo.memory.frames.freeframes import Bounds, FreeFrames
 from octavo.memory.frames.pagelists import PageList, StandbyLists
 from octavo.memory.frames.pfn import PfnDatabase, runs_of
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
 RESERVE = 16
 ZERO_PAGE = bytes(PAGE_SIZE)
+_ZEROS = memoryview(bytes(16 * PAGE_SIZE))  # what a host's second cache has place for
 
 # Told of `count` frames from `first` on that were standby and are somebody else's from now on: with
 # its return their PTE words are 0, and nobody has them.
@@ -55,7 +60,13 @@ class PhysicalMemory:
         self.promise: Callable[[int], bool] = lambda frames: (
             True
         )  # asked before somebody takes so many frames for good
-        self.links = ram.array.view(np.int32) if not ram.paper else np.zeros(0, np.int32)
+
+    @cached_property
+    def links(self) -> npt.NDArray[np.int32]:
+        """`Ram.link` for compiled kernels."""
+        import numpy as np
+
+        return np.zeros(0, np.int32) if self.ram.paper else self.ram.array.view(np.int32)
 
     @property
     def available(self) -> int:
@@ -109,8 +120,10 @@ class PhysicalMemory:
         """Fills frames with zeros."""
         if count == 1:
             self.ram.bytes[first << PAGE_SHIFT : (first + 1) << PAGE_SHIFT] = ZERO_PAGE
-        else:
-            self.ram.array[first << PAGE_SHIFT : (first + count) << PAGE_SHIFT] = 0
+            return
+        end, size = (first + count) << PAGE_SHIFT, len(_ZEROS)
+        for at in range(first << PAGE_SHIFT, end, size):
+            self.ram.bytes[at : min(at + size, end)] = _ZEROS[: end - at]
 
     def drop_standby(self, pfn: int) -> None:
         """Frees one standby frame at once."""

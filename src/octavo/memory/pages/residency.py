@@ -26,8 +26,6 @@ Each change asserts what it found and what it leaves, in states and counts; `che
 
 from __future__ import annotations
 
-import numpy as np
-
 from octavo.machine.abi import (
     FLAGS,
     HOLDER,
@@ -39,6 +37,7 @@ from octavo.machine.abi import (
     WRITING,
     State,
 )
+from octavo.machine.ramps import negated, rises, rising, same
 from octavo.memory.frames.buddy import Run
 from octavo.memory.frames.pfn import SHORT_RUN, runs_of
 from octavo.memory.frames.physical import PhysicalMemory
@@ -118,9 +117,9 @@ class Residency:
                     link[at] = pfn * sign
                     at += 1
             else:
-                pfns.table[start : start + count, PTE] = np.arange(at, at + count, dtype=np.int32)
-                frames = np.arange(start, start + count, dtype=np.int32)
-                self.physical.links[at : at + count] = frames if sign > 0 else -frames
+                pfns.pte[start : start + count] = rising(at, count)
+                frames = rising(start, count) if sign > 0 else negated(start, count)
+                link[at : at + count] = frames
                 at += count
         segment.used += at - segment.base - first
         assert at <= segment.base + SEGMENT_PAGES, "more pages come than a segment has"
@@ -135,9 +134,8 @@ class Residency:
         at = segment.base + first
         assert self.link[at] == -runs[0][0], "a page that was read has gone"
         self._set_states(runs, State.ACTIVE, State.TRANSITION, 0)
-        for _, count in runs:
-            part = self.physical.links[at : at + count]
-            np.negative(part, out=part)
+        for start, count in runs:
+            self.link[at : at + count] = rising(start, count)
             at += count
 
     def fail_read(self, segment: Segment, first: int, runs: list[Run]) -> None:
@@ -266,8 +264,7 @@ class Residency:
             or link[base + count - 1] != first + count - 1
         ):
             return 0
-        part = self.physical.links[base : base + count]
-        return first if (part == np.arange(first, first + count, dtype=np.int32)).all() else 0
+        return first if rises(link[base : base + count], first) else 0
 
     def _unmap_whole(self, segment: Segment) -> int:
         """The usual case of a file that was read: one run of clean frames. Returns their number, 0
@@ -277,8 +274,7 @@ class Residency:
         first = self._one_run(segment) if count >= SHORT_RUN else 0
         if not first:
             return 0
-        part = self.physical.links[segment.base : segment.base + count]
-        np.negative(part, out=part)
+        self.link[segment.base : segment.base + count] = negated(first, count)
         self.physical.standby.append(first, count, State.ACTIVE, segment.section.priority)
         return count
 
@@ -370,8 +366,8 @@ class Residency:
         first, count = self._one_run(segment), segment.used
         if not first:
             return False
-        self.physical.links[segment.base : segment.base + count] = 0
-        self.pfns.table[first : first + count, PTE] = 0
+        self.link[segment.base : segment.base + count] = same(0, count)
+        self.pfns.fill(first, count, PTE, 0)
         segment.mapped, segment.used = False, 0
         self.physical.buddy.free(first, count, State.ACTIVE)
         self.segments.release_if_empty(segment)
@@ -399,18 +395,16 @@ class Residency:
 
     def _forget_many(self, first: int, count: int) -> Run:
         """The usual case: parts of segments, in their order. Returns what is left."""
-        ptes = self.pfns.table[first : first + count, PTE]
         while count >= SHORT_RUN:
-            pte = int(ptes[0])
+            pte = self.pfns.pte[first]
             base = pte & BASE_MASK
             size = min(count, base + SEGMENT_PAGES - pte)
-            if not (ptes[:size] == np.arange(pte, pte + size, dtype=np.int32)).all():
+            if not rises(self.pfns.pte[first : first + size], pte):
                 break
             assert self.link[pte] == -first, "a page that is not standing by is taken away"
-            self.physical.links[pte : pte + size] = 0
-            ptes[:size] = 0
+            self.link[pte : pte + size] = same(0, size)
+            self.pfns.fill(first, size, PTE, 0)
             self._drop_use(self.segments.by_base[base], size)
-            ptes = ptes[size:]
             first += size
             count -= size
         return first, count
@@ -428,6 +422,8 @@ class Residency:
         """Prototype PTEs, the frames' entries and the segments' counts and masks agree, to the
         page.
         """
+        import numpy as np
+
         self.segments.check()
         owned = sum(self._check(segment) for segment in self.segments.all())
         table = self.pfns.table
