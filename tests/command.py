@@ -1,9 +1,13 @@
-"""The command, as a program."""
+"""The command, as a program, and within this one."""
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+
+from octavo.cli.main import run_whole
 
 OCTAVO = [sys.executable, "-m", "octavo"]
 
@@ -22,3 +26,14 @@ def octavo(*arguments: object, code: int = 0, stdin: str = "") -> str:
     )
     assert done.returncode == code, f"exit {done.returncode}: {done.stdout}{done.stderr}"
     return done.stderr if code else done.stdout
+
+
+def call(*arguments: object, code: int = 0) -> str:
+    """Runs a command line within this process, which is quicker; returns as `octavo` does."""
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        got = run_whole([*map(str, arguments)])
+    out.seek(0)
+    printed = out.read()
+    assert got == code, f"exit {got}: {printed}{err.getvalue()}"
+    return err.getvalue() if code else printed

@@ -9,11 +9,13 @@ label    a name that a sentence, or a line of a report, can show
 given    an object of a class
 called   what is called with each piece of news, or nothing
 octets   bytes to be copied; `room` is where bytes are to be put
+parse_size  a number of bytes, as people write it
 shown    a value as a sentence shows it, however long it is; `hexed` in hexadecimal
 """
 
 from __future__ import annotations
 
+import re
 import reprlib
 from typing import Any, TypeVar
 
@@ -24,7 +26,11 @@ T = TypeVar("T")
 MOST_CPUS = 4096  # of a machine: each costs a list or an array in every pool and cache
 LONGEST_SECONDS = 1 << 32  # below which anything may wait
 LONGEST_NAME = 255  # characters
+LARGEST = (1 << 64) - 1  # bytes of anything
 _LONGEST = 1 << 64  # numbers beyond are described: Python refuses to write very long ones out
+_SIZE = re.compile(
+    r"\s*([0-9]{1,20})(?:\.([0-9]{1,20}))?\s*(?:([KMGT])(?:i?B)?|B)?\s*", re.I | re.A
+)
 
 
 def shown(value: object) -> str:
@@ -57,6 +63,26 @@ def whole(value: object, what: str, low: int | None = None, high: int | None = N
     )
     bounds = least and least + most
     raise invalid(f"{what} cannot be {shown(value)}: a whole number{bounds} is needed")
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes from "16M", "1.5G", "4096", below 2 ** 64; K, M, G and T are powers of 1024.
+    StatusError INVALID_PARAMETER for anything else.
+    """
+    if not isinstance(text, str):
+        return whole(text, "a size in bytes", 0, LARGEST)
+    found = _SIZE.fullmatch(text)
+    part = (found[2] or "") if found else ""
+    size = (
+        int(found[1] + part) * 1024 ** " KMGT".index((found[3] or " ").upper()) // 10 ** len(part)
+        if found
+        else LARGEST + 1
+    )
+    if size > LARGEST:
+        raise invalid(
+            f"{shown(text)} is not a size: write 16M, 1.5G or a number of bytes, below 16777216T"
+        )
+    return size
 
 
 def named(value: object, what: str) -> str:

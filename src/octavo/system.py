@@ -10,7 +10,6 @@ raised.
 
 from __future__ import annotations
 
-import re
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from octavo.arguments import called, invalid, named, shown, whole
+from octavo.arguments import LARGEST, called, invalid, named, parse_size, shown, whole
 from octavo.boot.plan import plan_boot
 from octavo.cache.manager import CacheManager
 from octavo.files import Volume
@@ -35,6 +34,7 @@ from octavo.printing import counted, keep
 from octavo.status import Status, StatusError
 from octavo.storage.device import Device, given_device
 from octavo.storage.image import ImageDisk
+from octavo.storage.imagename import parse_image_name
 from octavo.threads import interrupts
 from octavo.threads.scheduler import Scheduler
 from octavo.version import VERSION
@@ -49,32 +49,6 @@ DEFAULT_MAP = "server-24g"
 IMAGE_MAP = (FirmwareRange(0, 24 << 30, MemoryKind.USABLE),)  # as much, without reading a map
 DEFAULT_ARCH = "x86-64"
 RAM_DISK_BYTES = 2 << 20
-
-LARGEST = (1 << 64) - 1  # bytes
-
-_SIZE = re.compile(
-    r"\s*([0-9]{1,20})(?:\.([0-9]{1,20}))?\s*(?:([KMGT])(?:i?B)?|B)?\s*", re.I | re.A
-)
-
-
-def parse_size(text: str | int) -> int:
-    """Bytes from "16M", "1.5G", "4096", below 2 ** 64; K, M, G and T are powers of 1024.
-    StatusError INVALID_PARAMETER for anything else.
-    """
-    if not isinstance(text, str):
-        return whole(text, "a size in bytes", 0, LARGEST)
-    found = _SIZE.fullmatch(text)
-    part = (found[2] or "") if found else ""
-    size = (
-        int(found[1] + part) * 1024 ** " KMGT".index((found[3] or " ").upper()) // 10 ** len(part)
-        if found
-        else LARGEST + 1
-    )
-    if size > LARGEST:
-        raise invalid(
-            f"{shown(text)} is not a size: write 16M, 1.5G or a number of bytes, below 16777216T"
-        )
-    return size
 
 
 def _read_map(source: str) -> Sequence[FirmwareRange]:
@@ -196,22 +170,36 @@ class System:
 
     def attach(self, path: str | PathLike[str], read_only: bool = False) -> Volume:
         """Opens an image and mounts its volume under the next free letter: A: and B: for floppies,
-        C: on for disks.
+        C: on for disks. A text may name a part of an image: `octavo.storage.imagename`.
 
-        StatusError FILE_CLOSED when the system was ended.
+        StatusError FILE_CLOSED when the system was ended, SHARING_VIOLATION for what is in use.
         """
         self.scheduler.check_open()
-        device = ImageDisk(path, self.scheduler, read_only)
-        return self.attach_device(device)
+        name = parse_image_name(path) if isinstance(path, str) else None
+        if name is None or (name.whole and not self.volumes):
+            return self.attach_device(ImageDisk(path, self.scheduler, read_only))
+        from octavo.storage.opening import open_part
 
-    def attach_device(self, device: Device) -> Volume:
-        """Mounts the volume on a device; the device is closed when that fails. StatusError
-        INVALID_PARAMETER for what is none.
+        device = open_part(name, self.scheduler, read_only, self._devices())
+        return self.attach_device(device, name.number)
+
+    def _devices(self) -> list[Device]:
+        return [volume.core.device for volume in self.volumes.values()]
+
+    def attach_device(self, device: Device, partition: int | None = None) -> Volume:
+        """Mounts the volume on a device, or in the partition of a number; the device is closed when
+        that fails. StatusError INVALID_PARAMETER for what is none.
         """
         given_device(device, "a device")
+        if partition is not None:
+            whole(partition, "the number of a partition", 0)
         try:
             letter = self._free_letter(device)
-            core = self.scheduler.run(mount(device, self.cache, self.codepage))
+            core = self.scheduler.run(mount(device, self.cache, self.codepage, partition))
+            if self.volumes:
+                from octavo.storage.opening import check_apart
+
+                check_apart(core.device, self._devices())
         except BaseException:
             device.close()
             raise

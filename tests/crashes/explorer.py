@@ -9,8 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+from octavo.arguments import parse_size
 from octavo.storage.device import SECTOR
-from octavo.system import parse_size
 from octavo.testing.crash import Epoch, State, replay, states, torn_states
 from tests.crashes.history import History, Script
 from tests.crashes.judge import Judge, Verdict

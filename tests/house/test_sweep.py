@@ -209,6 +209,7 @@ INTERNAL = {
     "Scheduler.make_ready Scheduler.note Scheduler.add Scheduler.remove Scheduler.share "
     "Scheduler.run_specially Sources Timers",
     "called while the system boots": "BootPlan",
+    "for who opens a part of an image": "ImageDisk.is_at",
     "for the parts of a space, with pages that they have looked up": (
         "AddressSpace.commit_reserved AddressSpace.gap AddressSpace.undo_write AddressSpace.whole"
     ),

@@ -6,8 +6,10 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
+from octavo.boot.plan import LEAST_FRAMES
 from octavo.cli.output import complain_at_end, print_json, show, tell
-from octavo.cli.verb import Verb, add_json, add_options, option, size
+from octavo.cli.verb import Verb, add_json, add_options, option, size, wrong
+from octavo.machine.abi import PAGE_SHIFT
 from octavo.machine.mapsources import recorded_maps
 from octavo.machine.paging import FORMATS
 from octavo.memory.reclaim.policies import MODULES
@@ -101,7 +103,7 @@ def boot(arguments: Namespace) -> int:
 def _start(arguments: Namespace) -> System:
     """A system as the command line wants it, its images mounted."""
     return boot_system(
-        None if arguments.memory == "all" else size(arguments, arguments.memory),
+        None if arguments.memory == "all" else _memory(arguments),
         arguments.images,
         arguments.arch,
         arguments.firmware_map,
@@ -113,6 +115,15 @@ def _start(arguments: Namespace) -> System:
         cluster=arguments.cluster,
         codepage=arguments.codepage,
     )
+
+
+def _memory(arguments: Namespace) -> int:
+    """The memory limit in bytes."""
+    limit = size(arguments, arguments.memory)
+    if limit >> PAGE_SHIFT < LEAST_FRAMES:
+        least = LEAST_FRAMES << PAGE_SHIFT >> 10
+        wrong(arguments, f"--memory {arguments.memory}: at least {least}K are needed")
+    return limit
 
 
 def _session(system: System, arguments: Namespace) -> int:

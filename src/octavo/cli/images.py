@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from octavo.cli.output import Advance, print_json, progress, show
 from octavo.cli.target import Images, parse_image
-from octavo.cli.verb import Verb, add_json, add_options, option, size, wrong
+from octavo.cli.verb import Verb, add_json, add_options, option, size, values, wrong
 from octavo.fs.base import Problem
 from octavo.fs.fat.labels import clean_label
 from octavo.fs.fat.mkfs import Plan, make_fat, plan_volume
+from octavo.fs.numbered import find_partition
 from octavo.printing import counted
 from octavo.status import Status, StatusError
+from octavo.storage.device import Device
 from octavo.storage.hosterrors import host_error, make_file, require_storage
 from octavo.storage.image import ImageDisk
+from octavo.storage.imagename import ImageName, parse_image_name
+from octavo.storage.opening import open_part
 from octavo.system import System
 
 _TYPES = {"fat": 0, "fat12": 12, "fat16": 16, "fat32": 32}
@@ -56,15 +61,17 @@ def mkfs(arguments: Namespace) -> int:
     path, asked, label = arguments.image, arguments.size, arguments.label
     exists = _may_overwrite(arguments)
     try:
-        length = _length(path) if asked is None else size(arguments, asked)
+        name = parse_image_name(path)
+        length = _length(name) if asked is None else size(arguments, asked)
         cluster = size(arguments, arguments.cluster) if arguments.cluster else 0
         plan = plan_volume(length, _TYPES[arguments.type], cluster)
-        clean_label(label)
+        with values(arguments):
+            clean_label(label)
         if exists:
             resized = length if asked is not None and os.path.isfile(path) else None
-            _make_volume(path, plan, label, resized, False)
+            _make_volume(name, plan, label, resized, False)
         else:
-            make_file(path, lambda fd: _make_volume(path, plan, label, length, True))
+            make_file(path, lambda fd: _make_volume(name, plan, label, length, True))
     except OSError as error:
         raise host_error(error, path) from None
     clusters = f"{counted(plan.clusters, 'cluster')} of {plan.cluster} bytes"
@@ -77,7 +84,10 @@ def _may_overwrite(arguments: Namespace) -> bool:
     given. StatusError for what must stay.
     """
     path: str = arguments.image
-    if not os.path.exists(path):
+    there = parse_image_name(path).path
+    if not os.path.exists(there):
+        if there != path:
+            require_storage(there)
         if arguments.size is None:
             wrong(arguments, "a new image needs a size, such as --size 64M")
         return False
@@ -85,27 +95,38 @@ def _may_overwrite(arguments: Namespace) -> bool:
         raise StatusError(
             Status.OBJECT_NAME_COLLISION, f"{path}: exists already: --force overwrites it"
         )
-    require_storage(path)
+    require_storage(there)
     return True
 
 
-def _make_volume(path: str, plan: Plan, label: str, length: int | None, blank: bool) -> None:
+def _make_volume(name: ImageName, plan: Plan, label: str, length: int | None, blank: bool) -> None:
     """Writes an empty volume to an image, which gets `length` bytes before (None: it keeps its
     own).
     """
+    with _opened(name) as (system, device):
+        if length is not None and isinstance(device, ImageDisk):
+            device.resize(length)
+        system.scheduler.run(make_fat(device, system.cache, plan, label, blank))
+
+
+@contextmanager
+def _opened(name: ImageName) -> Iterator[tuple[System, Device]]:
+    """The part of an image that a name means, on a system of its own."""
     with System("16M") as system:
-        device = ImageDisk(path, system.scheduler)
+        device = open_part(name, system.scheduler, False, [])
         try:
-            if length is not None:
-                device.resize(length)
-            system.scheduler.run(make_fat(device, system.cache, plan, label, blank))
+            if name.number is not None:
+                find = find_partition(device, system.cache, name.number)
+                device = system.scheduler.run(find)
+            yield system, device
         finally:
             device.close()
 
 
-def _length(path: str) -> int:
-    with open(path, "rb") as file:
-        return file.seek(0, os.SEEK_END)
+def _length(name: ImageName) -> int:
+    """Bytes of what a name means."""
+    with _opened(name) as (_, device):
+        return device.size
 
 
 def _check_arguments(parser: ArgumentParser) -> None:

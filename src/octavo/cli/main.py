@@ -12,13 +12,13 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from octavo.cli.output import complain, complain_at_end, told
+from octavo.cli.output import complain, complain_at_end, tell, told
 from octavo.cli.signals import SIGNALS, handle_signals
 from octavo.cli.streams import give_up, prepare_streams
 from octavo.cli.verb import Verb, add_codepage
-from octavo.status import StatusError
+from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler, Terminated
 from octavo.version import VERSION
 
@@ -29,6 +29,7 @@ MODULES = {
     "boot": "boot",
     "ls": "files", "cat": "files", "cp": "files", "mv": "files", "rm": "files", "mkdir": "files",
     "df": "files",
+    "partitions": "partitions",
     "attrib": "attrib", "mkfs": "images", "check": "images", "map": "map",
 }  # fmt: skip
 DESCRIPTION = """Octavo: an operating system's memory and storage executive.
@@ -43,8 +44,13 @@ octavo VERB --help explains a verb."""
 
 class Parser(argparse.ArgumentParser):
     """A parser whose help is output as any other: argparse's own says nothing where it cannot be
-    written.
+    written. What is wrong with a call is said in one line.
     """
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the program: the call was wrong."""
+        tell(f"{self.prog}: {message} ({self.prog} --help explains)")
+        self.exit(2)
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         """Writes the help. OSError when that fails."""
@@ -75,7 +81,7 @@ def make_parser(verbs: list[str]) -> Parser:
             formatter_class=raw,
         )
         verb.add_arguments(sub)
-        if name not in ("mkfs", "map"):  # all others open images
+        if name not in ("mkfs", "map", "partitions"):  # all others open images
             add_codepage(sub)
         sub.set_defaults(run=verb.run, error=sub.error)
     return parser
@@ -139,6 +145,7 @@ def run_whole(argv: list[str]) -> int:
     except StatusError as error:
         complain_at_end(error)
         _flush_rest()
+        return 2 if error.status == Status.INVALID_PARAMETER else 1
     except BrokenPipeError:  # whoever read our output has gone, and wants no more of it
         give_up(sys.stdout)
         return 0

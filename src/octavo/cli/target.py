@@ -1,4 +1,5 @@
 """Arguments of the form IMAGE:PATH, as scp has HOST:PATH, and the images that a command works on.
+IMAGE may name a part of a file (`octavo.storage.imagename`).
 
 The image ends at the first ":" that has an existing file in front of it. Where there is none, a
 text with ":" before any "/" is meant as one, and opening it says what is missing; anything else is
@@ -17,6 +18,7 @@ from octavo.files import Volume
 from octavo.fs.fat.names import CODE_PAGE
 from octavo.status import Status, StatusError
 from octavo.storage.hosterrors import identity
+from octavo.storage.imagename import parse_image_name
 from octavo.system import IMAGE_MAP, IMAGE_MEMORY, System
 
 if TYPE_CHECKING:
@@ -32,11 +34,17 @@ class Target:
     text: str
 
 
+def _is_image(text: str) -> bool:
+    """Whether there is a file, or a device, for a text that may name a part of it."""
+    path = parse_image_name(text).path
+    return os.path.exists(path) and not os.path.isdir(path)
+
+
 def parse_target(text: str) -> Target:
     """The target that an argument means."""
     at = text.find(":")
     while at > 0:
-        if os.path.exists(text[:at]) and not os.path.isdir(text[:at]):
+        if _is_image(text[:at]):
             return Target(text[:at], text[at + 1 :], text)
         at = text.find(":", at + 1)
     image, colon, path = text.partition(":")
@@ -70,12 +78,16 @@ def parse_image_target(text: str) -> Target:
     return target
 
 
-def _key(image: str) -> tuple[int, int] | str:
-    """What is equal for all the names of one image."""
+_Key = tuple[tuple[int, int] | str, int | None, int]  # the file, and which part of it
+
+
+def _key(image: str) -> _Key:
+    """What is equal for all the names of one image, or of one part of it."""
+    name = parse_image_name(image)
     try:
-        return identity(os.stat(image))
+        return identity(os.stat(name.path)), name.number, name.start
     except OSError:  # opening it says what is missing
-        return image
+        return name.path, name.number, name.start
 
 
 class Images:
@@ -89,8 +101,9 @@ class Images:
     def __init__(
         self, write: Sequence[Target] = (), memory: str = IMAGE_MEMORY, codepage: str = CODE_PAGE
     ) -> None:
-        self._writable = {_key(t.image) for t in write if t.image}
-        self._volumes: dict[tuple[int, int] | str, Volume] = {}
+        self._write = {_key(t.image): t.image for t in write if t.image}
+        self._volumes: dict[_Key, Volume | StatusError] = {}
+        self._files: set[object] = set()  # those of the images, by `identity`
         self.system = System(memory, firmware_map=IMAGE_MAP, codepage=codepage)
 
     def volume(self, target: Target) -> Volume:
@@ -98,11 +111,25 @@ class Images:
         none.
         """
         key = _key(target.image)
-        if key not in self._volumes:
-            self._volumes[key] = self.system.attach(
-                target.image, read_only=key not in self._writable
-            )
-        return self._volumes[key]
+        if key not in self._write:
+            for other, image in self._write.items():
+                if other[0] == key[0]:  # parts of one image: it is opened for writing
+                    self._mount(other, image)
+        found = self._mount(key, target.image)
+        if isinstance(found, StatusError):
+            raise found
+        return found
+
+    def _mount(self, key: _Key, image: str) -> Volume | StatusError:
+        found = self._volumes.get(key)
+        if found is None:
+            try:
+                found = self.system.attach(image, key not in self._write)
+                self._files.add(key[0])
+            except StatusError as error:  # is told to each who asks
+                found = error
+            self._volumes[key] = found
+        return found
 
     def tree(self, target: Target) -> Tree:
         """The tree that a target is in."""
@@ -112,7 +139,7 @@ class Images:
         return (
             VolumeTree(self.volume(target), target.image + ":")
             if target.image
-            else HostTree(self._volumes)
+            else HostTree(self._files)
         )
 
     def __enter__(self) -> Images:

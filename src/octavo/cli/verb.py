@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn
 
+from octavo.arguments import parse_size
 from octavo.fs.fat.names import CODE_PAGE
-from octavo.status import StatusError
-from octavo.system import parse_size
+from octavo.status import Status, StatusError
 
 
 class Verb(NamedTuple):
@@ -46,12 +47,23 @@ def wrong(arguments: Namespace, text: str) -> NoReturn:
     raise AssertionError("argparse's error returns never")
 
 
+@contextmanager
+def values(arguments: Namespace) -> Iterator[None]:
+    """A `with` block that looks at values from the command line: what one cannot be is a wrong
+    call.
+    """
+    try:
+        yield
+    except StatusError as error:
+        if error.status not in (Status.INVALID_PARAMETER, Status.OBJECT_NAME_INVALID):
+            raise
+        wrong(arguments, error.text)
+
+
 def size(arguments: Namespace, text: str) -> int:
     """A size from the command line; a wrong one is a wrong call."""
-    try:
+    with values(arguments):
         return parse_size(text)
-    except StatusError as error:
-        wrong(arguments, error.text)
 
 
 def add_json(parser: ArgumentParser) -> None:

@@ -14,11 +14,9 @@ from octavo.storage.device import SECTOR, Device
 
 if TYPE_CHECKING:
     from octavo.fs.protocol import FileSystemVolume
-    from octavo.storage.partition import Entry
 
 MOST_TRIED = 256  # partitions
 MOST_TOLD = 16  # sentences
-NO_VOLUMES = frozenset(("0x05", "0x0F", "0x15", "0x1F", "0x85", "0xEE"))  # but other partitions
 _PLAIN = (0x01, 0x04, 0x06, 0x0B, 0x0C, 0x0E)
 FAT_TYPES = frozenset(
     (
@@ -29,8 +27,11 @@ FAT_TYPES = frozenset(
 )
 
 
-async def mount(device: Device, cache: CacheManager, codepage: str | int = 437) -> FileSystemVolume:
-    """The volume on a device, or in the first of its partitions that has one.
+async def mount(
+    device: Device, cache: CacheManager, codepage: str | int = 437, number: int | None = None
+) -> FileSystemVolume:
+    """The volume on a device, or in the first of its partitions that has one; with `number`, in the
+    partition of this number.
 
     Types say little about what is in a partition: EFI system partitions have FAT volumes, boot
     managers hide partitions under other types (0x11 for 0x01), and some cards have FAT volumes in
@@ -40,9 +41,14 @@ async def mount(device: Device, cache: CacheManager, codepage: str | int = 437) 
 
     `codepage` is that of short names (437, 850, 932 or what Python calls it). StatusError
     UNRECOGNIZED_VOLUME says of the device, or of each of its partitions, why there is none,
-    INVALID_PARAMETER that there is no such code page.
+    NO_SUCH_DEVICE that there is no such partition, INVALID_PARAMETER
+    that there is no such code page.
     """
     page = check_code_page(codepage)
+    if number is not None:
+        from octavo.fs.numbered import mount_partition
+
+        return await mount_partition(device, cache, page, number)
     try:
         return await probe(device, cache, page)
     except StatusError as error:
@@ -69,7 +75,11 @@ async def _in_partitions(
     """The volume in the first partition that has one; `why` gets a sentence for each that has
     none.
     """
-    from octavo.storage.partition import UNITS, Partition  # no need of them for a plain volume
+    from octavo.storage.partition import (
+        CONTAINERS,
+        UNITS,
+        Partition,
+    )  # no need of them for a plain volume
     from octavo.storage.partitions import partitions
 
     read = reader(device, cache)
@@ -80,14 +90,14 @@ async def _in_partitions(
         if unit > SECTOR:
             table = await partitions(device, read, unit)
         for entry in sorted(table.entries, key=lambda e: e.type not in FAT_TYPES):
-            if entry.type in NO_VOLUMES:
+            if entry.type in CONTAINERS:
                 continue
             tries += 1
             if tries > MOST_TRIED:
                 why.append(f"the partitions after the first {MOST_TRIED} were not tried")
                 return None
             try:
-                return await probe(Partition(device, entry), cache, codepage, _name(entry), unit)
+                return await probe(Partition(device, entry), cache, codepage, entry.title, unit)
             except StatusError as error:
                 if unit == SECTOR:
                     why.append(error.text)
@@ -97,9 +107,3 @@ async def _in_partitions(
 def _in_order(text: str) -> list[str | int]:
     """What sentences are sorted by: the numbers in them as numbers."""
     return [int(part) if part.isdecimal() else part for part in re.split("([0-9]+)", text)]
-
-
-def _name(entry: Entry) -> str:
-    """What sentences call a partition."""
-    kind = entry.type if entry.type.startswith("0x") else entry.kind or entry.type
-    return f"partition {entry.number} of type {kind}"

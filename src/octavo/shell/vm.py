@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from octavo.arguments import parse_size
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import READ, WRITE
@@ -17,7 +18,6 @@ from octavo.shell import spaces
 from octavo.shell.command import Command, Place, command
 from octavo.shell.session import Session, UsageError
 from octavo.status import Status, StatusError
-from octavo.system import parse_size
 
 COMMANDS: dict[str, Command] = {}
 MOST_SHOWN = 4096  # bytes

@@ -37,6 +37,9 @@ class _Header(NamedTuple):
     """A header whose CRC is right."""
 
     other: int  # sector of the other header
+    first: int  # sector for partitions
+    last: int
+    guid: bytes  # of the disk
     entries: int  # sector of the entries
     number: int
     size: int  # bytes in an entry
@@ -47,10 +50,22 @@ class _HeaderError(Exception):
     """Why a header or its entries do not count."""
 
 
-async def read_gpt(device: Device, read: Read) -> tuple[list[Entry], list[str], bool]:
-    """The partitions of a device's GPT, what is wrong with it, and whether there is one: a header
-    or a backup that counts.
+class Gpt(NamedTuple):
+    """What a GPT says: its partitions, the bytes that are for partitions (first, end), the GUID of
+    the disk, the bytes in a sector; and what is wrong with it. Without `whole` there is none that
+    counts.
     """
+
+    entries: list[Entry]
+    faults: list[str]
+    whole: bool = True
+    room: tuple[int, int] = (0, 0)
+    guid: str = ""
+    unit: int = 512
+
+
+async def read_gpt(device: Device, read: Read) -> Gpt:
+    """The GPT of a device, by its header or by the backup."""
     why: list[str] = []
     for unit in UNITS:
         try:
@@ -58,9 +73,9 @@ async def read_gpt(device: Device, read: Read) -> tuple[list[Entry], list[str], 
         except _HeaderError as bad:
             why += [str(bad)] if str(bad) else []
             continue
-        faults = await _judge_backup(device, read, header, data, unit)
-        entries, more = _entries(device, data, header.size, unit)
-        return entries, faults + more, True
+        return _gpt(
+            device, header, data, unit, await _judge_backup(device, read, header, data, unit)
+        )
     why = why or ["there is no GPT header in sector 1"]
     for unit in UNITS:
         try:
@@ -68,9 +83,19 @@ async def read_gpt(device: Device, read: Read) -> tuple[list[Entry], list[str], 
         except _HeaderError as bad:
             why += [f"the backup: {bad}"] if str(bad) else []
             continue
-        entries, more = _entries(device, data, header.size, unit)
-        return entries, [f"{'; '.join(why)}: its backup is used", *more], True
-    return [], ["; ".join(why) + ", and no backup of it is whole"], False
+        return _gpt(device, header, data, unit, [f"{'; '.join(why)}: its backup is used"])
+    return Gpt([], ["; ".join(why) + ", and no backup of it is whole"], False)
+
+
+def _gpt(device: Device, header: _Header, data: bytes, unit: int, faults: list[str]) -> Gpt:
+    """What a header that counts, and its entries, say."""
+    entries, more = _entries(device, data, header.size, unit)
+    room = header.first * unit, min((header.last + 1) * unit, device.size)
+    return Gpt(entries, faults + more, True, room, _guid(header.guid), unit)
+
+
+def _guid(data: bytes) -> str:
+    return str(UUID(bytes_le=data)).upper()
 
 
 async def _judge_backup(
@@ -81,7 +106,7 @@ async def _judge_backup(
         backup, copy = await _table(device, read, header.other, unit)
     except _HeaderError as bad:
         return [f"the backup of the GPT header does not count: {bad or 'it is not there'}"]
-    if backup[2:] != header[2:] or copy != data:
+    if backup[5:] != header[5:] or copy != data:
         return ["the backup of the GPT header has other partitions"]
     return []
 
@@ -105,9 +130,8 @@ async def _table(device: Device, read: Read, at: int, unit: int) -> tuple[_Heade
 
 
 def _parse(sector: bytes, at: int) -> _Header:
-    (mark, _, length, crc, here, other, _, _, _, entries, count, size, array) = _HEADER.unpack_from(
-        sector
-    )
+    fields = _HEADER.unpack_from(sector)
+    (mark, _, length, crc, here, other, first, last, guid, entries, count, size, array) = fields
     if mark != MARK:
         raise _HeaderError
     what = f"the GPT header in sector {at}"
@@ -121,7 +145,7 @@ def _parse(sector: bytes, at: int) -> _Header:
         raise _HeaderError(f"{what} claims to have entries of {size} bytes")
     if count * size > MOST_ARRAY:
         raise _HeaderError(f"{what} claims to have {count} entries")
-    return _Header(other, entries, count, size, array)
+    return _Header(other, first, last, guid, entries, count, size, array)
 
 
 def _entries(device: Device, data: bytes, size: int, unit: int) -> tuple[list[Entry], list[str]]:
@@ -130,7 +154,7 @@ def _entries(device: Device, data: bytes, size: int, unit: int) -> tuple[list[En
     faults: list[str] = []
     sectors = device.size // unit
     for number, at in enumerate(range(0, len(data), size), 1):
-        kind, _, first, last, _, name = _ENTRY.unpack_from(data, at)
+        kind, own, first, last, _, name = _ENTRY.unpack_from(data, at)
         if not any(kind):
             continue
         if first > last:
@@ -148,6 +172,6 @@ def _entries(device: Device, data: bytes, size: int, unit: int) -> tuple[list[En
                 f"partition {number} ends at sector {last}, and the device has {sectors} sectors"
             )
         text = name.decode("utf-16-le", "replace").partition("\0")[0]
-        guid = str(UUID(bytes_le=kind)).upper()
-        found.append(Entry(number, guid, first * unit, (last - first + 1) * unit, text, unit))
+        size = (last - first + 1) * unit
+        found.append(Entry(number, _guid(kind), first * unit, size, text, unit, guid=_guid(own)))
     return found, faults + overlaps(found)

@@ -57,10 +57,7 @@ def lock(fd: int, path: str, shared: bool = False) -> None:
         fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         replaced = identity(os.fstat(fd)) != identity(os.stat(path))
     except BlockingIOError:
-        raise StatusError(
-            Status.SHARING_VIOLATION,
-            f"{path}: the image is in use: it is open already, in this program or another",
-        ) from None
+        raise in_use(path) from None
     except OSError as error:
         raise host_error(error, f"{path}: cannot lock the image") from None
     if replaced:
@@ -68,6 +65,14 @@ def lock(fd: int, path: str, shared: bool = False) -> None:
             Status.SHARING_VIOLATION,
             f"{path}: another program has just replaced the image: try again",
         )
+
+
+def in_use(path: str) -> StatusError:
+    """The error of an image that somebody has open."""
+    return StatusError(
+        Status.SHARING_VIOLATION,
+        f"{path}: the image is in use: it is open already, in this program or another",
+    )
 
 
 def make_file(path: str, fill: Callable[[int], None]) -> None:

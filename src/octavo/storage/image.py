@@ -54,6 +54,7 @@ class ImageDisk(Device):
         )  # a disk that is dropped keeps no lock
         size = os.lseek(self._fd, 0, os.SEEK_END)
         super().__init__(self.path, size // SECTOR * SECTOR, read_only, size in FLOPPY_SIZES)
+        self._users = 1
         self._nowait = _NOWAIT if not (scheduler.clock.virtual or direct) else 0
 
     def resize(self, size: int) -> None:
@@ -130,8 +131,23 @@ class ImageDisk(Device):
                 error, f"{self.name}: the host cannot {verb} the image", Status.IO_DEVICE_ERROR
             ) from None
 
+    def is_at(self, path: str) -> bool:
+        """Whether this is the file that a path leads to."""
+        try:
+            return not self.closed and os.path.samestat(os.fstat(self._fd), os.stat(path))
+        except (OSError, ValueError):  # opening it says what is missing
+            return False
+
+    def share(self) -> None:
+        """One more user, who closes it, too."""
+        assert not self.closed and self._users > 0
+        self._users += 1
+
     def close(self) -> None:
-        """Closes the image and gives up the lock."""
+        """Closes the image and gives up the lock, when the last of its users does."""
+        self._users -= 1
+        if self._users > 0:
+            return
         super().close()
         self._end()
         self._fd = -1

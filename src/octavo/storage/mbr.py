@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 
 from octavo.storage.device import SECTOR, Device
 from octavo.storage.partition import Entry, Read, overlaps
@@ -49,17 +50,20 @@ def used(sector: bytes) -> Iterator[tuple[int, int, int, int]]:
 
 async def read_mbr(
     device: Device, read: Read, sector: bytes, unit: int
-) -> tuple[list[Entry], list[str]]:
-    """The partitions of the table in a device's first sector, which counts sectors of `unit` bytes,
-    and what is wrong with them.
+) -> tuple[list[Entry], list[str], list[int]]:
+    """The partitions of the table in a device's first sector, which counts sectors of `unit` bytes;
+    what is wrong with them; and where the tables of the logical ones begin, in bytes.
     """
     found: list[Entry] = []
+    tables: list[int] = []
     faults: list[str] = []
     extended: Entry | None = None
     for number, kind, first, count in used(sector):
         entry = _entry(device, number, kind, first, count, unit, faults)
         if entry is None:
             continue
+        if sector[_AT + 16 * (number - 1)]:
+            entry = replace(entry, active=True)
         found.append(entry)
         if kind in EXTENDED_TYPES and extended is None:
             extended = entry
@@ -67,8 +71,8 @@ async def read_mbr(
             faults.append(f"partition {number} is a second extended one, which is not read")
     faults += overlaps(found)
     if extended is not None:
-        found += await _logical(device, read, extended, faults)
-    return found, faults
+        found += await _logical(device, read, extended, faults, tables)
+    return found, faults, tables
 
 
 def _entry(
@@ -92,7 +96,9 @@ def _entry(
     return Entry(number, f"0x{kind:02X}", first * unit, count * unit, unit=unit)
 
 
-async def _logical(device: Device, read: Read, extended: Entry, faults: list[str]) -> list[Entry]:
+async def _logical(
+    device: Device, read: Read, extended: Entry, faults: list[str], tables: list[int]
+) -> list[Entry]:
     """The logical partitions of an extended one, up to where their chain is wrong."""
     unit = extended.unit
     base = at = extended.start // unit
@@ -106,6 +112,7 @@ async def _logical(device: Device, read: Read, extended: Entry, faults: list[str
         if not is_table(sector := await read(at * unit, SECTOR)):
             return _end(found, faults, f"{where} leads to sector {at}, where there is no table")
         taken.append(range(at, at + 1))
+        tables.append(at * unit)
         own = list(used(sector))
         partition = next((e for e in own if e[1] not in EXTENDED_TYPES and e[3]), None)
         if partition is not None:

@@ -15,6 +15,7 @@ from octavo.storage.device import SECTOR, Device
 Read = Callable[[int, int], Awaitable[bytes]]  # bytes of a device: (first, how many)
 UNITS = (SECTOR, 2048, 4096)  # bytes in a disk's sector
 
+CONTAINERS = frozenset(("0x05", "0x0F", "0x15", "0x1F", "0x85", "0xEE"))  # types: of others
 KINDS = {
     "0x01": "FAT12",
     "0x04": "FAT16",
@@ -54,7 +55,8 @@ KINDS = {
 class Entry:
     """What a table says of one partition: its number as sfdisk counts (logical ones from 5), its
     type ("0x83" or a GUID), its first byte and its bytes, its name, and the bytes in the sectors
-    that the table counts. It begins on the device, and may end beyond it.
+    that the table counts; whether an MBR has it active, and the GUID that a GPT gives it. It begins
+    on the device, and may end beyond it.
     """
 
     number: int
@@ -63,11 +65,19 @@ class Entry:
     size: int
     name: str = ""
     unit: int = SECTOR
+    active: bool = False
+    guid: str = ""
 
     @property
     def kind(self) -> str:
         """A short name of the type; "" for one that is not known here."""
         return KINDS.get(self.type, "")
+
+    @property
+    def title(self) -> str:
+        """What sentences call it."""
+        kind = self.type if self.type.startswith("0x") else self.kind or self.type
+        return f"partition {self.number} of type {kind}"
 
     @property
     def end(self) -> int:
@@ -80,11 +90,17 @@ class Partition(Device):
     device.
     """
 
-    def __init__(self, device: Device, entry: Entry) -> None:
+    def __init__(
+        self, device: Device, entry: Entry, name: str = "", read_only: bool | None = None
+    ) -> None:
         size = min(entry.size, device.size - entry.start) // SECTOR * SECTOR
         assert entry.start >= 0 and size >= 0, "a partition begins on its device"
+        assert read_only is not False or not device.read_only, "what is read-only stays so"
         super().__init__(
-            f"{device.name}, partition {entry.number}", size, device.read_only, device.removable
+            name or f"{device.name}, partition {entry.number}",
+            size,
+            device.read_only if read_only is None else read_only,
+            device.removable,
         )
         self.device = device
         self.entry = entry
@@ -106,6 +122,15 @@ class Partition(Device):
         """Closes the whole device."""
         super().close()
         self.device.close()
+
+
+def place_of(device: Device) -> tuple[Device, int]:
+    """The whole device that one is a part of, or is itself, and where on it the part begins."""
+    first = 0
+    while isinstance(device, Partition):
+        first += device.entry.start
+        device = device.device
+    return device, first
 
 
 def overlaps(entries: Sequence[Entry]) -> list[str]:

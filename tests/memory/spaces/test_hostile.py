@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import octavo
-from octavo.arguments import shown
+from octavo.arguments import parse_size, shown
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.machine.mmu import reference
 from octavo.machine.mmukernels import WRITE
@@ -33,7 +33,7 @@ from octavo.memory.spaces.sectionobjects import SectionObjects
 from octavo.memory.spaces.view import Attribute
 from octavo.memory.spaces.virtual import VirtualMemory
 from octavo.status import Status, StatusError
-from octavo.system import System, parse_size
+from octavo.system import System
 from tests.books import Book
 from tests.conftest import make_image
 from tests.machines import MemoryFile, fails, within_seconds
