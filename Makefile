@@ -7,6 +7,8 @@
 # make crash     judges what power cuts leave on FAT volumes, 10,000 states of each type; the seed is SEED (needs dosfstools)
 # make mutants   puts 200 one-place faults into the code, one at a time, and says which the tests notice; the seed is SEED
 # make fills     fills 10,000 small FAT volumes to their last cluster and slot and beyond; the seed is SEED (needs both)
+# make fuzz      damages images for SECONDS (300) as coverage guides atheris, and says which is one too many; the seed is
+#                SEED (needs mke2fs)
 # make preempt  runs the machines of memory and files and crash histories on virtual CPUs that pre-empt each other, by
 #                SEEDS seeds for each number of CPUs (20; needs both)
 # make clean     removes what these made
@@ -16,8 +18,9 @@ BIN := .venv/bin
 SEED ?= 1
 PAIRS ?= 7
 SEEDS ?= 20
+SECONDS ?= 300
 
-.PHONY: demo test bench bench-compare measurements crash fills mutants preempt clean
+.PHONY: demo test bench bench-compare measurements crash fills fuzz mutants preempt clean
 
 demo: .venv/octavo
 	$(BIN)/python demo.py
@@ -49,6 +52,9 @@ mutants: .venv/test
 fills: .venv/test
 	$(BIN)/python -m tests.fills --fills 10000 --seed $(SEED)
 
+fuzz: .venv/fuzz
+	$(BIN)/python -m tests.fuzzing --seconds $(SECONDS) --seed $(SEED)
+
 preempt: .venv/test
 	OCTAVO_PREEMPT=$(SEEDS) $(BIN)/python -m pytest tests/threads/test_preempted_machines.py tests/fs/fat/test_preempted_files.py
 
@@ -62,9 +68,13 @@ preempt: .venv/test
 	$(BIN)/pip install -q -e '.[test]'
 	touch $@
 
+.venv/fuzz: .venv/test
+	$(BIN)/pip install -q -e '.[fuzz]'
+	touch $@
+
 .venv/bench: .venv/octavo
 	$(BIN)/pip install -q -e '.[bench]'
 	touch $@
 
 clean:
-	rm -rf .venv demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .fuzz demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
