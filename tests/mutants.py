@@ -78,6 +78,8 @@ LAYERS: list[tuple[str, str]] = [
     ("heap/systemptes", "stacks kth hostile_heap"),
     ("heap/", "stacks pool kth slab"),
     ("cache/", "memory limits views devices fat_order fat_machine"),
+    ("adapters/", "fsspec_calls fsspec_ends fsspec_sharing fsspec_clients fsspec_abstract"),
+    ("storage/filedisk", "filedisk fsspec_clients"),
     ("storage/", "devices fat_order views damaged cli machine"),
     ("testing/", "devices crash fat_order"),
     (
