@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import IO, TYPE_CHECKING, Any, Literal, cast, overload
 
@@ -446,6 +447,18 @@ class Volume:
     def flush(self) -> None:
         """Returns when everything is on stable storage."""
         self._run(self.core.flush())
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Has everything on the medium, and refuses all paths in the `with` block: another program
+        may look at the image, or change files in it.
+        """
+        holder = self._run(self.core.lock())
+        try:
+            yield
+        finally:
+            if self.core.locked:  # it may be unmounted by now
+                self._run(self.core.unlock(holder))
 
     def check(
         self, progress: Callable[[int, int], None] | None = None, repair: bool = False

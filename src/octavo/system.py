@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 from octavo.arguments import LARGEST, called, invalid, named, parse_size, shown, whole
 from octavo.boot.plan import plan_boot
 from octavo.cache.manager import CacheManager
+from octavo.drives import Drives
 from octavo.files import Volume
 from octavo.fs.fat.names import check_code_page
-from octavo.fs.mount import mount
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.machine.clock import RealClock, VirtualClock
 from octavo.machine.firmware import FirmwareRange, MemoryKind
@@ -31,7 +31,7 @@ from octavo.machine.ram import Ram
 from octavo.memory.manager import MemoryManager
 from octavo.memory.reclaim.profiles import make_profile
 from octavo.printing import counted, keep
-from octavo.status import Status, StatusError
+from octavo.status import StatusError
 from octavo.storage.device import Device, given_device
 from octavo.storage.image import ImageDisk
 from octavo.storage.imagename import parse_image_name
@@ -80,7 +80,6 @@ class System:
         shared: bool = False,
     ) -> None:
         self.log: list[str] = []
-        self.volumes: dict[str, Volume] = {}
         self.codepage = check_code_page(codepage)
         called(echo, "echo")
         self._echo = echo
@@ -101,6 +100,8 @@ class System:
         self.ram = Ram(self.plan.frames, shared=self.plan.shared)
         self.memory = self._make_memory(pageout)
         self.cache = CacheManager(self.memory)
+        self.drives = Drives(self.scheduler, self.cache, self.codepage)
+        self.volumes = self.drives.volumes
         self._say_what_there_is(pageout)
         interrupts.take()
         self._let_interrupts = weakref.finalize(self, interrupts.give_back)  # dropped or ended
@@ -168,52 +169,58 @@ class System:
         if self._echo is not None:
             self._echo(line)
 
-    def attach(self, path: str | PathLike[str], read_only: bool = False) -> Volume:
-        """Opens an image and mounts its volume under the next free letter: A: and B: for floppies,
-        C: on for disks. A text may name a part of an image: `octavo.storage.imagename`.
+    def attach(
+        self, path: str | PathLike[str], read_only: bool = False, letter: str = ""
+    ) -> Volume:
+        """Opens an image and mounts its volume under a letter, or the next free one: A: and B: for
+        floppies, C: on for disks. A text may name a part of an image: `octavo.storage.imagename`.
 
-        StatusError FILE_CLOSED when the system was ended, SHARING_VIOLATION for what is in use.
+        StatusError as `attach_device`, FILE_CLOSED when the system was ended.
         """
         self.scheduler.check_open()
         name = parse_image_name(path) if isinstance(path, str) else None
-        if name is None or (name.whole and not self.volumes):
-            return self.attach_device(ImageDisk(path, self.scheduler, read_only))
+        devices = self.drives.devices()
+        if name is None or (name.whole and not devices):
+            disk = ImageDisk(path, self.scheduler, read_only)
+            return self.attach_device(disk, letter=letter)
         from octavo.storage.opening import open_part
 
-        device = open_part(name, self.scheduler, read_only, self._devices())
-        return self.attach_device(device, name.number)
+        device = open_part(name, self.scheduler, read_only, devices)
+        return self.attach_device(device, name.number, letter)
 
-    def _devices(self) -> list[Device]:
-        return [volume.core.device for volume in self.volumes.values()]
-
-    def attach_device(self, device: Device, partition: int | None = None) -> Volume:
+    def attach_device(
+        self, device: Device, partition: int | None = None, letter: str = ""
+    ) -> Volume:
         """Mounts the volume on a device, or in the partition of a number; the device is closed when
-        that fails. StatusError INVALID_PARAMETER for what is none.
+        that fails. StatusError INVALID_PARAMETER for what is none, SHARING_VIOLATION for what is in
+        use, OBJECT_NAME_COLLISION for a letter that is taken, NO_SUCH_DEVICE when all are.
         """
         given_device(device, "a device")
         if partition is not None:
             whole(partition, "the number of a partition", 0)
-        try:
-            letter = self._free_letter(device)
-            core = self.scheduler.run(mount(device, self.cache, self.codepage, partition))
-            if self.volumes:
-                from octavo.storage.opening import check_apart
+        self.scheduler.check_open()
+        return self._tell(self.drives.attach(device, partition, letter))
 
-                check_apart(core.device, self._devices())
-        except BaseException:
-            device.close()
-            raise
-        volume = self.volumes[letter] = Volume(core, self.scheduler, letter)
+    def _tell(self, volume: Volume) -> Volume:
+        """Has the boot log say what was mounted."""
+        core = volume.core
         how = ", read-only" if core.read_only else ""
         if core.refusal:
             how += f": {core.refusal}"
-        self.say(f"Device {device.name}: {device.size >> 10} KiB{how}")
+        self.say(f"Device {core.device.name}: {core.device.size >> 10} KiB{how}")
         label = f", label {core.label}" if core.label else ""
         self.say(
-            f"Volume {letter} {core.kind}{label}, serial "
+            f"Volume {volume.letter} {core.kind}{label}, serial "
             f"{core.serial >> 16:04X}-{core.serial & 0xFFFF:04X}"
         )
         return volume
+
+    def mount(self, letter: str) -> Volume:
+        """Mounts the volume of a drive that was left by `unmount` with `keep`. StatusError
+        NO_SUCH_DEVICE, SHARING_VIOLATION when it is mounted, or why there is no volume.
+        """
+        self.scheduler.check_open()
+        return self._tell(self.drives.mount(letter))
 
     def attach_ram_disk(self, size: int = RAM_DISK_BYTES) -> Volume:
         """Makes a RAM disk of `size` bytes with an empty volume and mounts it.
@@ -253,26 +260,28 @@ class System:
             f"{counted(self.virtual.limit, 'page')}"
         )
 
-    def _free_letter(self, device: Device) -> str:
-        letters = ("AB" if device.removable else "") + "CDEFGHIJKLMNOPQRSTUVWXYZ"
-        for letter in letters:
-            if letter + ":" not in self.volumes:
-                return letter + ":"
-        raise StatusError(Status.NO_SUCH_DEVICE, f"{device.name}: every drive letter is taken")
+    def unmount(
+        self, letter: str, discard: bool = False, force: bool = False, keep: bool = False
+    ) -> None:
+        """Writes everything to a volume's device and lets go of both; with `keep` the device stays
+        under its letter, to be mounted again by `mount`.
 
-    def unmount(self, letter: str, discard: bool = False) -> None:
-        """Writes everything to a volume's device and lets go of both; with `discard`, unwritten
-        data is given up.
-
-        StatusError NO_SUCH_DEVICE, INVALID_PARAMETER, FILE_CLOSED, or that of a write.
+        Open files are refused, but with `force`: they end in VOLUME_DISMOUNTED from then on. With
+        `discard` unwritten data is given up, and open files end in FILE_FORCED_CLOSED. StatusError
+        NO_SUCH_DEVICE, INVALID_PARAMETER, FILE_CLOSED, or that of a write: then it stays mounted.
         """
         self.scheduler.check_open()
-        volume = self.volumes.get(named(letter, "a drive letter").upper())
-        if volume is None:
-            raise StatusError(Status.NO_SUCH_DEVICE, f"{shown(letter)}: no volume is mounted there")
-        self.scheduler.run(volume.core.unmount(discard))
-        del self.volumes[letter.upper()]
-        volume.core.device.close()
+        self.drives.unmount(letter, discard, force, keep)
+
+    def verify(self, letter: str) -> None:
+        """Looks whether the medium in a volume's drive, which was changed, is the volume's own:
+        then the volume can be used on, and what was not written yet will be.
+
+        StatusError WRONG_VOLUME when it is another, NO_MEDIA_IN_DEVICE, MEDIA_WRITE_PROTECTED when
+        it can only be read by now.
+        """
+        self.scheduler.check_open()
+        self.drives.verify(letter)
 
     def explain(self, pfn: int) -> str:
         """Why a frame is here: its state, who has it, which spaces see it where, and which firmware
@@ -324,31 +333,20 @@ class System:
         """
         if self.scheduler.closed:
             return
-        error: StatusError | None = None
         if self._virtual is not None:
             self.scheduler.run(self._virtual.close())
-        for letter, volume in list(self.volumes.items()):
-            try:
-                self.scheduler.run(volume.core.flush())
-            except StatusError as failure:
-                error = error or failure
-            else:
-                del self.volumes[letter]
-                volume.core.device.close()
-        if error is not None:
-            raise error
+        self.drives.flush()
         self._power_off()
 
     def abandon(self) -> None:
         """Ends the system without writing anything: what was not flushed is lost, as when the power
         goes.
         """
-        for letter in list(self.volumes):
-            self.volumes.pop(letter).core.device.close()
         self._power_off()
 
     def _power_off(self) -> None:
         self._let_interrupts()
+        self.drives.close()
         for device in self._page_files:
             device.close()
         self.scheduler.close()

@@ -68,6 +68,14 @@ class Tiny:
             names[name] = Line(name, kind, int(number), int(size))
         return Directory(node, names)
 
+    @property
+    def layout(self) -> object:
+        """Its bytes."""
+        return None
+
+    def forget(self) -> None:
+        """Nothing is known."""
+
     async def space(self) -> Space:
         return Space(self.sections[0].size, 0, BLOCK)
 

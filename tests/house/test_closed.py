@@ -55,11 +55,11 @@ def filled(image: Path) -> Path:
     return image
 
 
-def refused(call: Callable[[], object]) -> str:
-    """The sentence of a call that ends in FILE_CLOSED."""
+def refused(call: Callable[[], object], status: Status = Status.FILE_CLOSED) -> str:
+    """The sentence of a call that ends in a status."""
     with pytest.raises(StatusError) as caught:
         call()
-    assert caught.value.status == Status.FILE_CLOSED and "descriptor" not in caught.value.text
+    assert caught.value.status == status and "descriptor" not in caught.value.text
     return caught.value.text
 
 
@@ -118,28 +118,45 @@ def test_address_spaces_of_a_system_that_was_ended() -> None:
     system.close()
 
 
-@pytest.mark.parametrize("discard", [False, True])
-def test_a_volume_that_was_unmounted(discard: bool, filled: Path) -> None:
-    """The system goes on; with `discard` there may be open files."""
+@pytest.mark.parametrize(
+    ("how", "status"),
+    [
+        ({}, None),
+        ({"force": True}, Status.VOLUME_DISMOUNTED),
+        ({"discard": True}, Status.FILE_FORCED_CLOSED),
+        ({"discard": True, "force": True}, Status.FILE_FORCED_CLOSED),
+    ],
+)
+def test_a_volume_that_was_unmounted(
+    how: dict[str, bool], status: Status | None, filled: Path
+) -> None:
+    """The system goes on; with `force` or `discard` there may be open files, which say so. What
+    was written to them is on the image, or with `discard` given up.
+    """
     with octavo.boot(memory="8M", disks=[filled]) as system:
         volume = system.volumes["C:"]
         file = volume.open("a", "r+b")
         assert file.read(3) == b"abc"
-        if not discard:
+        file.seek(4)
+        file.write(b"new")
+        if status is None:
             file.close()
-        system.unmount("C:", discard)
+        system.unmount("C:", **how)
         before = filled.read_bytes()
         for call in VOLUME:
-            refused(lambda call=call: call(volume))  # type: ignore[misc]
-        if discard:
-            for use in (FILE[5], FILE[6], FILE[8]):  # nothing is left to read or to flush
-                assert ("its volume was unmounted") in refused(lambda use=use: use(file))  # type: ignore[misc]
-            refused(lambda: file.size)
-            assert "its volume was unmounted" in refused(lambda: (file.seek(0), file.read(3)))
+            refused(lambda call=call: call(volume), Status.VOLUME_DISMOUNTED)  # type: ignore[misc]
+        if status is not None:
+            for use in (*FILE, lambda f: f.size):
+                text = refused(lambda use=use: use(file), status)  # type: ignore[misc]
+                assert ("its volume was unmounted" in text) and ("given up" in text) == (
+                    "discard" in how
+                )
             file.close()
         system.check()
         system.attach(filled)
-        assert system.volumes["C:"].check() == []
+        again = system.volumes["C:"]
+        assert len(again.check()) == ("discard" in how)  # the dirty flag
+        assert again.read_bytes("a")[4:7] == (b"abc" if "discard" in how else b"new")
     assert filled.read_bytes() == before
 
 

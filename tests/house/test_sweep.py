@@ -133,7 +133,7 @@ CALLS = [
     *calls(
         System, lambda w: w.system, attach=("none",), attach_device=(None,),
         attach_ram_disk=(1 << 20,), add_page_file=("none",),
-        unmount=("C:",), explain=(1,), say=("line", {0: TEXTS}),
+        unmount=("C:",), mount=("C:",), verify=("C:",), explain=(1,), say=("line", {0: TEXTS}),
     ),
     *calls(
         Volume, lambda w: w.volume, open=("a", "rb"), open_=("new", "w", "utf-8"),
@@ -164,10 +164,10 @@ CALLS = [
         entries=("", {0: [""]}), make_directory=("b",), remove=("a",),
         remove_directory=("d",), rename=("d", "e"), set_modified=("d", 1.0, {1: NUMBERS}),
         set_attributes=("d", "r", "h", {1: [""], 2: [""]}), check=(None, {0: REPORT}),
-        set_label=("new", {0: [""]}), set_serial=(1,),
+        set_label=("new", {0: [""]}), set_serial=(1,), unlock=(None,),
     ),
     *calls(
-        ImageDisk, lambda w: w.disk, resize=(4 << 20,), submit=([FLUSH],),
+        ImageDisk, lambda w: w.disk, resize=(4 << 20,), submit=([FLUSH],), insert=("none",),
     ),
     *calls(RamDisk, lambda w: w.ram_disk, submit=([FLUSH],)),
     *calls(RawFile, lambda w: RawFile(w.disk), grow=(1,)),
@@ -203,8 +203,9 @@ INTERNAL = {
     "for the kernel's allocators, which have looked at sizes and "
     "addresses": "PoolBlocks SpecialPool KernelSpace SlabCache",
     "a part of a volume, which has looked at paths and has its "
-    "mutex": "Volume.create_whole Nodes Names Room Writer Fat FatPlanner Books FatTable "
-    "FatDirectory FreeSlots Geometry Entry",
+    "mutex": "Volume.create_whole Volume.writing Store Drives Nodes Names Room Writer Fat "
+    "FatPlanner Books FatTable "
+    "FatDirectory FreeSlots Geometry Entry Census",
     "for drivers, events, mutexes and traces": "Workers VirtualClock Scheduler.call "
     "Scheduler.make_ready Scheduler.note Scheduler.add Scheduler.remove Scheduler.share "
     "Scheduler.run_specially Sources Timers",

@@ -68,7 +68,7 @@ LAYERS = [
     ["storage"],
     ["fs"],
     ["files", "images", "machines", "policies", "vm"],
-    ["transfer", "system"],
+    ["transfer", "drives", "system"],
     ["shell", "adapters"],
     ["cli", "reports", "testing"],
     ["__main__"],

@@ -13,7 +13,7 @@ must know which part was at fault.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,7 @@ class Device(ABC):
     read_only: bool
     removable: bool  # a floppy: gets A: or B:
     closed = False
+    absent = False  # there is no medium in the drive
 
     def __init__(self, name: str, size: int, read_only: bool, removable: bool) -> None:
         self.name = name
@@ -58,13 +59,15 @@ class Device(ABC):
         self.read_only = read_only
         self.removable = removable
         self.counts = DeviceCounts()
+        self.watchers: list[Callable[[], None]] = []  # told when there is another medium, or none
 
     async def submit(self, requests: Sequence[Request]) -> None:
         """Serves requests of one operation, in any order; returns when all are done. They count as
         one in `statistics`.
 
-        StatusError as a whole: FILE_CLOSED, MEDIA_WRITE_PROTECTED, IO_DEVICE_ERROR beyond the end,
-        INVALID_PARAMETER for what are no requests, and what the driver raises.
+        StatusError as a whole: FILE_CLOSED, NO_MEDIA_IN_DEVICE, MEDIA_WRITE_PROTECTED,
+        IO_DEVICE_ERROR beyond the end, INVALID_PARAMETER for what are no requests, and what the
+        driver raises.
         """
         op, length = self._admit(requests)
         counts = self.counts
@@ -90,11 +93,8 @@ class Device(ABC):
 
     def _admit(self, requests: Sequence[Request]) -> tuple[Op, int]:
         """The operation, and the bytes in all."""
-        if self.closed:
-            raise StatusError(
-                Status.FILE_CLOSED,
-                f"{self.name}: is closed: its volume was unmounted, or the system was ended",
-            )
+        if self.closed or self.absent:
+            raise self._unready()
         total = 0
         try:
             wanted = requests[0].op
@@ -110,6 +110,13 @@ class Device(ABC):
                 f"{self.name}: {shown(requests)} are no requests: operations, places and frames"
             ) from None
         return wanted, total
+
+    def _unready(self) -> StatusError:
+        """Why nothing is served."""
+        if self.closed:
+            why = f"{self.name}: is closed: its volume was unmounted, or the system was ended"
+            return StatusError(Status.FILE_CLOSED, why)
+        return StatusError(Status.NO_MEDIA_IN_DEVICE, f"{self.name}: there is no medium in it")
 
     def _refusal(self, wanted: Op, op: Op, place: int, length: int) -> StatusError:
         """Why a request is not served."""
@@ -131,6 +138,11 @@ class Device(ABC):
 
     @abstractmethod
     async def _flush(self) -> None: ...
+
+    def refresh(self) -> None:  # noqa: B027 -- most devices stand before no other one
+        """Says of itself what the medium is that is in it now: a device that stands before another
+        one learns whether that can be written.
+        """
 
     def close(self) -> None:
         """Lets go of the host's resources: from now on every request ends in StatusError

@@ -56,6 +56,7 @@ class ImageDisk(Device):
         super().__init__(self.path, size // SECTOR * SECTOR, read_only, size in FLOPPY_SIZES)
         self._users = 1
         self._nowait = _NOWAIT if not (scheduler.clock.virtual or direct) else 0
+        self._direct, self._busy = direct, 0  # requests that a worker has
 
     def resize(self, size: int) -> None:
         """Gives a file so many bytes; those that are new are zeros. StatusError INVALID_PARAMETER,
@@ -67,6 +68,40 @@ class ImageDisk(Device):
         except OSError as error:
             raise host_error(error, f"{self.name}: cannot be made {size} bytes long") from None
         self.size = size // SECTOR * SECTOR
+
+    def eject(self) -> None:
+        """Takes the image out of the drive: nothing is served until `insert`. StatusError
+        DEVICE_BUSY while it is read or written.
+        """
+        if self._busy:
+            raise StatusError(Status.DEVICE_BUSY, f"{self.name}: is being read or written")
+        if not self.absent:
+            self.absent = True
+            self._end()
+            self._fd = -1
+            self._changed()
+
+    def insert(self, path: str | os.PathLike[str], read_only: bool = False) -> None:
+        """Puts an image into the drive, in the place of what is there: volumes on it must be
+        verified. StatusError DEVICE_BUSY as `eject`, or as for a new disk: then nothing has
+        changed. An image that is in the drive is ejected before it is put in again.
+        """
+        name = _named(path)
+        fd = _open(name, read_only, self._direct)
+        try:
+            self.eject()
+        except StatusError:
+            os.close(fd)
+            raise
+        self._fd, self._end = fd, weakref.finalize(self, os.close, fd)
+        self.name = self.path = name
+        self.size = os.lseek(fd, 0, os.SEEK_END) // SECTOR * SECTOR
+        self.read_only, self.absent = read_only, False
+        self._changed()
+
+    def _changed(self) -> None:
+        for tell in self.watchers:
+            tell()
 
     def reserve(self) -> None:
         """Has the host give a file room for all its bytes now, where it can, so that no write finds
@@ -124,12 +159,15 @@ class ImageDisk(Device):
             await self._blocking("flush", lambda: os.fsync(self._fd))
 
     async def _blocking(self, verb: str, work: Callable[[], None]) -> None:
+        self._busy += 1
         try:
             await self.scheduler.call(work, f"{verb} {os.path.basename(self.path)}")
         except OSError as error:
             raise host_error(
                 error, f"{self.name}: the host cannot {verb} the image", Status.IO_DEVICE_ERROR
             ) from None
+        finally:
+            self._busy -= 1
 
     def is_at(self, path: str) -> bool:
         """Whether this is the file that a path leads to."""

@@ -103,6 +103,8 @@ class Partition(Device):
             device.removable,
         )
         self.device = device
+        self.watchers = device.watchers
+        self._only_read = read_only is True  # whatever the medium is
         self.entry = entry
 
     def _shift(self, requests: Sequence[Request]) -> list[Request]:
@@ -114,6 +116,11 @@ class Partition(Device):
 
     async def _write(self, requests: Sequence[Request]) -> None:
         await self.device.submit(self._shift(requests))
+
+    def refresh(self) -> None:
+        """As the device behind."""
+        self.device.refresh()
+        self.read_only = self._only_read or self.device.read_only
 
     async def _flush(self) -> None:
         await self.device.flush()

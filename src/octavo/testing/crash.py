@@ -67,6 +67,7 @@ class RecordingDevice(Device):
         given_device(device, "a device to record")
         super().__init__(device.name, device.size, device.read_only, device.removable)
         self.device = device
+        self.watchers = device.watchers
         self.epochs: list[Epoch] = [[]]
 
     @property
@@ -86,6 +87,11 @@ class RecordingDevice(Device):
         epoch = self.epochs[-1]
         for offset, data in writes:
             epoch.append(Write(len(epoch), offset, data))
+
+    def refresh(self) -> None:
+        """As the device behind."""
+        self.device.refresh()
+        self.read_only = self.device.read_only
 
     async def _flush(self) -> None:
         epoch = self.epochs[-1]

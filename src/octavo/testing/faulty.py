@@ -58,6 +58,7 @@ class FaultyDevice(FaultPlan, Device):
         Device.__init__(self, device.name, device.size, device.read_only, device.removable)
         FaultPlan.__init__(self, device.name, plan)
         self.device = device
+        self.watchers = device.watchers
         self._last_write: int | None = None
 
     def cut_after(self, writes: int) -> None:
@@ -75,6 +76,11 @@ class FaultyDevice(FaultPlan, Device):
     async def _write(self, requests: Sequence[Request]) -> None:
         self._step("write")
         await self.device.submit(requests)
+
+    def refresh(self) -> None:
+        """As the device behind."""
+        self.device.refresh()
+        self.read_only = self.device.read_only
 
     async def _flush(self) -> None:
         self._step("flush")

@@ -99,6 +99,15 @@ class ExtFormat:
         self.links = self
         self._groups: dict[int, tuple[int, ...]] = {}
 
+    @property
+    def layout(self) -> object:
+        """The superblock."""
+        return self.superblock
+
+    def forget(self) -> None:
+        """Where groups are is read anew."""
+        self._groups.clear()
+
     def root(self) -> ExtEntry:
         """The root directory's entry."""
         return ExtEntry("", ROOT, self.top)

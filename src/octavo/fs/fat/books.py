@@ -39,6 +39,10 @@ class Books:
     """
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing waits, and nothing is known."""
         self.free_count = -1
         self.believed = False
         self.tails: set[int] = set()

@@ -9,6 +9,8 @@ Source: Microsoft FAT specification; statuses as NT's FAT driver gives them.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from octavo.cache.manager import CacheManager
 from octavo.fs.base import Space
 from octavo.fs.fat.bpb import (
@@ -167,6 +169,15 @@ class FatFormat:
                 self.label = shown_label(label, self.codepage)
             if label or ends:
                 return
+
+    @property
+    def layout(self) -> object:
+        """The geometry, without what may be changed."""
+        return replace(self.geometry, serial=0, label=b"")
+
+    def forget(self) -> None:
+        """The free clusters are counted anew."""
+        self.table.forget()
 
     async def space(self) -> Space:
         """Size and free space of the cluster area."""

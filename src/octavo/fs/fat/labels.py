@@ -31,7 +31,7 @@ def clean_label(label: str) -> bytes:
     """A volume label as 11 bytes, blanks for none; StatusError OBJECT_NAME_INVALID when it cannot
     be one.
     """
-    text = named(label, "the label of a volume").upper().rstrip(" ")
+    text = named(label, "the label of a volume").upper()
     padded = text.encode("ascii", "replace").ljust(LABEL_BYTES)
     if (
         len(text) > LABEL_BYTES

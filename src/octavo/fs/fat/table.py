@@ -127,6 +127,11 @@ class FatTable:
         address = self.cache.try_address(self.section, at)
         return address if address >= 0 else await self.cache.address(self.section, at, cluster)
 
+    def forget(self) -> None:
+        """What is free is looked for anew, and nothing waits: another may have had the device."""
+        self.books.forget()
+        self._free.clear()
+
     # -- windows: the entries of one page ----------------------------------------------------------
 
     async def _window(self, cluster: int) -> memoryview:

@@ -55,8 +55,8 @@ class OpenedFile(Generic[E]):
     def size(self) -> int:
         """Bytes."""
         size = self._open().size
-        if not size and self._store.device.closed:
-            raise self._given_up()
+        if self._store.gone is not None:
+            raise self._store.given_up(self.path)
         return size
 
     @property
@@ -89,16 +89,19 @@ class OpenedFile(Generic[E]):
             raise StatusError(Status.FILE_CLOSED, f"{self.path}: the file is closed")
         return self._section
 
-    def _given_up(self) -> StatusError:
-        why = f"{self.path}: its volume was unmounted, and the file given up"
-        return StatusError(Status.FILE_CLOSED, why)
+    def _check_usable(self) -> None:
+        """StatusError when the volume may not be used now."""
+        if self._store.gone is not None:
+            raise self._store.given_up(self.path)
+        if self._store.bar is not None:
+            raise self._store.bar()
 
     def _for_writing(self) -> Room[E]:
         self._open()
         if not self._write or self._room is None:
             raise StatusError(Status.ACCESS_DENIED, f"{self.path}: is opened for reading only")
-        if self._store.device.closed:
-            raise self._given_up()
+        if self._store.bar is not None:
+            self._check_usable()
         return self._room
 
     def _no_bytes(self, offset: object, length: object) -> StatusError:
@@ -114,10 +117,10 @@ class OpenedFile(Generic[E]):
         section = self._section or self._open()
         if type(offset) is not int or type(length) is not int or offset < 0 or length < 0:
             raise self._no_bytes(offset, length)
-        data = await self._store.cache.copy_read(section, offset, length, self._history)
-        if not data and self._store.device.closed:
-            raise self._given_up()
-        return data
+        store = self._store
+        if store.bar is not None:
+            self._check_usable()
+        return await store.cache.copy_read(section, offset, length, self._history)
 
     async def read_into(self, offset: int, buffer: memoryview) -> int:
         """Fills `buffer`, of bytes, from `offset` on; returns the number of bytes. StatusError
@@ -130,6 +133,8 @@ class OpenedFile(Generic[E]):
             or buffer.readonly
         ):
             raise self._no_bytes(offset, len(room(buffer, f"{self.path}: where bytes are read to")))
+        if self._store.bar is not None:
+            self._check_usable()
         return await self._store.cache.copy_read_into(self._open(), offset, buffer, self._history)
 
     async def write(self, offset: int, data: bytes | memoryview) -> None:
@@ -227,6 +232,7 @@ class OpenedFile(Generic[E]):
     async def flush(self) -> None:
         """Writes the file's data and everything that leads to it, and waits for stable storage."""
         self._open()
+        self._check_usable()
         self._settle()
         await self._store.flush()
 
@@ -244,6 +250,9 @@ class OpenedFile(Generic[E]):
         for is raised here, once.
         """
         if self._section is None:
+            return
+        if self._store.gone is not None:
+            self._section = None  # nothing of it is left to be written
             return
         section, node = self._section, self._node
         changed = self._changed

@@ -75,6 +75,13 @@ class Format(Protocol[E]):
     async def space(self) -> Space:
         """Size and free space."""
 
+    @property
+    def layout(self) -> object:
+        """What does not change while it is mounted: equal for the same volume only."""
+
+    def forget(self) -> None:
+        """Lets go of what it knows of the volume beside its geometry: all is read anew."""
+
     async def check(self, progress: Progress | None, mender: Mender | None) -> list[Problem]:
         """What is wrong with the volume, which is flushed; with a mender, what can be mended is.
         StatusError when the format cannot say.

@@ -14,7 +14,6 @@ from collections import OrderedDict
 from itertools import islice
 from typing import TYPE_CHECKING, Generic
 
-from octavo.cache.manager import CacheManager
 from octavo.fs.base import MOST_PATH, check_file_path, check_path, not_found, split_path
 from octavo.fs.vfs.node import Directory, E, Node
 from octavo.memory.pagers.region import Mapping
@@ -23,7 +22,7 @@ from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:
     from octavo.fs.vfs.format import Format
-    from octavo.fs.vfs.order import Writer
+    from octavo.fs.vfs.store import Store
 
 MOST_LINKS = 40  # symbolic ones, that lead to one place
 
@@ -31,17 +30,14 @@ MOST_LINKS = 40  # symbolic ones, that lead to one place
 class Nodes(Generic[E]):
     """The nodes of the volume called `name`; `used` are those below the root, oldest first."""
 
-    def __init__(
-        self, name: str, format: Format[E], cache: CacheManager, writer: Writer[E] | None
-    ) -> None:
+    def __init__(self, name: str, format: Format[E], store: Store[E]) -> None:
         self.name = name
         self.format = format
         self.links = format.links
-        self.cache = cache
-        self.writer = writer
+        self.store, self.cache, self.writer = store, store.cache, store.writer
         self.root: Node[E] = Node(format.root(), None, "")
         self.used: OrderedDict[Node[E], None] = OrderedDict()
-        self.most = min(8192, max(128, cache.memory.limit // 4))
+        self.most = min(8192, max(128, self.cache.memory.limit // 4))
         self._needed = 0  # nodes that the last trim had to leave
         self.paths: dict[str, Directory[E]] = {}  # by the text of the paths that led to them
 
@@ -160,8 +156,15 @@ class Nodes(Generic[E]):
 
     # -- paths -------------------------------------------------------------------------------------
 
+    def check_usable(self) -> None:
+        """StatusError when paths are refused now: `Store` has the reasons."""
+        if self.store.bar is not None:
+            raise self.store.bar()
+
     async def resolve(self, path: str) -> tuple[Directory[E], E | None, str]:
         """The directory that a path's last name is in, its entry if there is one, and the name."""
+        if self.store.bar is not None:
+            self.check_usable()
         if (count := len(self.used)) > self.most and count > 2 * self._needed:
             await self.trim()
         if type(path) is not str or len(path) > MOST_PATH:
@@ -252,6 +255,7 @@ class Nodes(Generic[E]):
     async def directory_at(self, path: str) -> Directory[E]:
         """The directory that a path names."""
         if path in ("", "/") or not split_path(path):
+            self.check_usable()
             return self.root.directory or await self.directory(self.root)
         directory, entry = await self.existing(path)
         return await self.step(directory, entry.name, path)

@@ -63,6 +63,11 @@ class Writer(Generic[E]):
         """Whether a change may be planned at once, since `begin` has nothing to do."""
         return self.modified and len(self.erasures) + self.planner.waiting() <= MOST_WAITING
 
+    @property
+    def idle(self) -> bool:
+        """Nothing waits to be written."""
+        return not (self.modified or self.stale or self._dirty(directories=True))
+
     async def begin(self) -> None:
         """Called before each change is planned: has the dirty flag on the medium before the first
         one, and keeps short what waits.

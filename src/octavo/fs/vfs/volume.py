@@ -11,92 +11,29 @@ renamed; what is damaged is removed only with `force`, since its extents may be 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import copy
-from typing import TYPE_CHECKING, Generic, cast
+from typing import TYPE_CHECKING, cast
 
-from octavo.arguments import called, whole
-from octavo.cache.manager import CacheManager
-from octavo.fs.base import Problem, Space, check_file_path, not_found, split_path
+from octavo.fs.base import check_file_path, not_found, split_path
 from octavo.fs.vfs.file import OpenedFile
 from octavo.fs.vfs.node import Directory, E, Node
-from octavo.fs.vfs.nodes import Nodes
-from octavo.fs.vfs.store import Store
-from octavo.printing import counted
+from octavo.fs.vfs.whole import WholeVolume
 from octavo.status import Status, StatusError
-from octavo.storage.device import Device
 
 if TYPE_CHECKING:
     from octavo.fs.protocol import FileInfo
-    from octavo.fs.vfs.format import Format
     from octavo.fs.vfs.names import Names
-    from octavo.fs.vfs.order import Writer
-    from octavo.fs.vfs.room import Room
-    from octavo.statistics import VolumeStatistics
-
-MOST_SERIAL = (1 << 32) - 1
 
 
-class Volume(Generic[E]):
-    """The volume of a format on `device`; the methods are those of `FileSystemVolume`. It can be
-    changed by way of `writer`, which is None where it cannot.
-    """
-
-    def __init__(
-        self,
-        device: Device,
-        format: Format[E],
-        cache: CacheManager,
-        writer: Writer[E] | None = None,
-    ) -> None:
-        self.device = device
-        self.name = device.name
-        self.format = format
-        self.writer = writer
-        self.cache = cache
-        self.store = Store(device, cache, writer)
-        self.nodes = Nodes(self.name, format, cache, writer)
-        self.mutex = self.store.mutex
-        self.room: Room[E] | None = None
-        self.names: Names[E] | None = None
-        if writer is not None:
-            from octavo.fs.vfs.names import Names  # none of it where nothing can be changed
-            from octavo.fs.vfs.room import Room
-
-            self.room = Room(writer)
-            self.names = Names(self.nodes, self.room, cache)
-        self.kind, self.refusal = format.kind, format.refusal
-
-    @property
-    def label(self) -> str:
-        """The volume's own name."""
-        return self.format.label
-
-    @property
-    def serial(self) -> int:
-        """The volume's number, 32 bits; 0 for none."""
-        return self.format.serial
-
-    @property
-    def read_only(self) -> bool:
-        """True when nothing can be changed."""
-        return self.writer is None
-
-    def _writing(self, path: str) -> Names[E]:
-        """Who changes names; StatusError MEDIA_WRITE_PROTECTED."""
-        if self.names is None:
-            why = self.refusal or "opened for reading only"
-            raise StatusError(
-                Status.MEDIA_WRITE_PROTECTED,
-                f"{self.name}: cannot change {path or '/'}: the volume is read-only ({why})",
-            )
-        return self.names
+class Volume(WholeVolume[E]):
+    """The names of a volume, and its files; the methods are those of `FileSystemVolume`."""
 
     # -- reading -----------------------------------------------------------------------------------
 
     async def stat(self, path: str) -> FileInfo:
         """One entry, that at the end of a symbolic link; the root has the name ""."""
         if not split_path(path):
+            self.nodes.check_usable()
             return self.nodes.root.entry
         async with self.mutex:
             directory, entry = await self.nodes.existing(path)
@@ -138,7 +75,7 @@ class Volume(Generic[E]):
                 entry = (await self.nodes.follow(directory, entry, path)).entry
             if entry.is_directory:
                 raise StatusError(Status.FILE_IS_A_DIRECTORY, f"{path}: is a directory")
-            if write and (self.names or self._writing(path)).planner.protected(entry):
+            if write and (self.names or self.writing(path)).planner.protected(entry):
                 raise StatusError(Status.ACCESS_DENIED, f"{path}: has the read-only attribute")
             node = self.nodes.node(directory, entry)
             await self.nodes.load(node)
@@ -151,11 +88,6 @@ class Volume(Generic[E]):
                 node.opens -= 1
                 raise
         return file
-
-    async def space(self) -> Space:
-        """Size and free space of what files can have."""
-        async with self.mutex:
-            return await self.format.space()
 
     # -- making ------------------------------------------------------------------------------------
 
@@ -174,7 +106,7 @@ class Volume(Generic[E]):
             directory, entry, name = await self.nodes.resolve(path)
             if entry is not None:
                 return False
-            names = self.names or self._writing(path)
+            names = self.names or self.writing(path)
             planner = names.planner
             if len(data) > planner.most_bytes:
                 raise names.room.too_large(path)
@@ -196,7 +128,7 @@ class Volume(Generic[E]):
 
     async def _create(self, directory: Directory[E], name: str, path: str, is_directory: bool) -> E:
         """Makes an empty file or directory."""
-        names = self.names or self._writing(path)
+        names = self.names or self.writing(path)
         clean = names.planner.clean_name(name)
         if clean != name and directory.find(clean) is not None:
             raise StatusError(Status.OBJECT_NAME_COLLISION, f"{path}: exists already")
@@ -242,7 +174,7 @@ class Volume(Generic[E]):
             await self._remove(directory, entry, path, force)
 
     async def _remove(self, directory: Directory[E], entry: E, path: str, force: bool) -> None:
-        names = self.names or self._writing(path)
+        names = self.names or self.writing(path)
         planner = names.planner
         if not force and planner.protected(entry):
             raise self._cannot_delete(path)
@@ -290,7 +222,7 @@ class Volume(Generic[E]):
     def _may_move(self, entry: E, target: Directory[E], old: str, new: str) -> Names[E]:
         if not entry.is_directory:
             check_file_path(new)
-        names = self._writing(old)
+        names = self.writing(old)
         node: Node[E] | None = entry.node
         if node is not None and node.opens:
             raise StatusError(Status.SHARING_VIOLATION, f"{old}: is open")
@@ -316,7 +248,7 @@ class Volume(Generic[E]):
         """Sets attributes and clears others: letters out of r, h, s and a, as in `flags`;
         StatusError INVALID_PARAMETER.
         """
-        planner = self._writing(path).planner
+        planner = self.writing(path).planner
         bits = planner.attributes(on), planner.attributes(off)
         async with self.mutex:
             planner.set_attributes(await self._to_change(path), *bits)
@@ -325,7 +257,7 @@ class Volume(Generic[E]):
         """Sets when a file or directory was last written (seconds since 1970, brought into the
         years that the format has).
         """
-        planner = self._writing(path).planner
+        planner = self.writing(path).planner
         wall = planner.clean_time(wall)
         async with self.mutex:
             planner.set_written(await self._to_change(path), wall)
@@ -333,93 +265,7 @@ class Volume(Generic[E]):
     async def _to_change(self, path: str) -> E:
         """An entry whose attributes or times the caller changes now; the next flush writes it."""
         directory, entry = await self.nodes.existing(path)
-        writer = self._writing(path).writer
+        writer = self.writing(path).writer
         await writer.begin()
         writer.mark_stale(self.nodes.node(directory, entry))
         return entry
-
-    # -- the volume --------------------------------------------------------------------------------
-
-    async def set_label(self, label: str) -> None:
-        """Gives the volume another label, "" for none. StatusError OBJECT_NAME_INVALID, or
-        DISK_FULL where the root directory has no room for it.
-        """
-        names = self._writing("the label")
-        label = names.planner.clean_label(label)
-        async with self.mutex:
-            await names.relabel(label)
-            self.format.label = label
-
-    async def set_serial(self, serial: int) -> None:
-        """Gives the volume another serial number, of 32 bits. StatusError INVALID_PARAMETER,
-        NOT_SUPPORTED where its boot sector has none.
-        """
-        names = self._writing("the serial number")
-        whole(serial, f"{self.name}: the serial number", 0, MOST_SERIAL)
-        async with self.mutex:
-            await names.writer.begin()
-            with names.planner.change() as change:
-                await names.planner.renumber(change, serial)
-                await names.writer.apply(change)
-            self.format.serial = serial
-
-    async def flush(self) -> None:
-        """Writes all that is dirty, then the clean flag; returns when all of it is on stable
-        storage.
-        """
-        await self.store.flush()
-
-    async def check(
-        self, progress: Callable[[int, int], None] | None = None, repair: bool = False
-    ) -> list[Problem]:
-        """What is wrong with the volume. With `repair` it is mended as far as that goes, and
-        written; SHARING_VIOLATION while files are open.
-        """
-        called(progress, "progress")
-        await self.store.flush()
-        async with self.mutex:
-            if not repair:
-                return await self.format.check(progress, None)
-            writer = self._writing("").writer
-            if opened := sum(node.opens for node in self.nodes.used):
-                raise StatusError(
-                    Status.SHARING_VIOLATION,
-                    f"{self.name}: cannot be repaired: "
-                    f"{counted(opened, 'file is', 'files are')} open",
-                )
-            await self.nodes.forget()
-            problems = await self.format.check(progress, writer)
-            await self.nodes.forget()
-            if all(problem.mended for problem in problems):
-                writer.mended()
-            await writer.flush()
-            return problems
-
-    async def unmount(self, discard: bool = False) -> None:
-        """As `flush`, and lets go of every page; with `discard`, unwritten data and open files are
-        given up instead.
-
-        StatusError SHARING_VIOLATION while files are open.
-        """
-        opened = sum(node.opens for node in self.nodes.used)
-        if opened and not discard:
-            raise StatusError(
-                Status.SHARING_VIOLATION,
-                f"{self.name}: cannot be unmounted: {counted(opened, 'file is', 'files are')} open",
-            )
-        if not discard:
-            await self.store.flush()
-        async with self.mutex:
-            await self.nodes.forget()
-            for section in self.format.sections:
-                await self.cache.drop(section)
-
-    def statistics(self) -> VolumeStatistics:
-        """Nodes, contention for the mutex, and what the device did."""
-        from octavo.statistics import VolumeStatistics
-
-        return VolumeStatistics(
-            nodes=len(self.nodes.used),
-            contended=self.mutex.contended,
-            device=self.device.statistics(),
-        )

@@ -14,11 +14,14 @@ p + d for each d in `mirrors` as well (the copies of a FAT).
 What is written is on the medium after a `barrier`. One that failed may have lost any of it, and
 nobody knows what: from then on every barrier fails with the same error (as after a failed fsync on
 Linux the pages count as clean, and are not there).
+
+A pager with a `bar` touches its device no more: pages stay as they are, dirty ones dirty. The
+volume sets it while another medium is in the drive, and when it is unmounted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
@@ -52,6 +55,7 @@ class RegionPager:
         self.unsettled = False  # something was written since the last barrier
         self.loose: set[Section] = set()  # whose pages were
         self.lost: StatusError | None = None  # why a barrier failed
+        self.bar: Callable[[], StatusError] | None = None  # why the device is not to be touched
         self._flushing = Mutex("flush of a device")
 
     async def barrier(self) -> None:
@@ -59,6 +63,8 @@ class RegionPager:
         async with (
             self._flushing
         ):  # a second caller waits for a flush that is under way: it may have what he wrote
+            if self.bar is not None and self.unsettled:
+                raise self.bar()
             if self.lost is None and self.unsettled:
                 self.unsettled = False  # what is written from here on is not covered
                 self.loose.clear()
@@ -75,6 +81,8 @@ class RegionPager:
 
     async def write(self, place: int, frames: Frames) -> None:
         """Writes frames at a place of the device that no section shows yet."""
+        if self.bar is not None:
+            raise self.bar()
         try:
             await self.device.submit([Request(Op.WRITE, place, frames)])
         finally:
@@ -84,6 +92,8 @@ class RegionPager:
         """Reads from the device; zeros in holes, and where the region map ends."""
         if marks.on:
             await preemption_point()
+        if self.bar is not None:
+            raise self.bar()
         mapping, offset = section.token, page << PAGE_SHIFT
         assert isinstance(mapping, Mapping)
         regions = mapping.regions
@@ -128,6 +138,8 @@ class RegionPager:
         return out
 
     async def _write(self, runs: Sequence[DirtyRun]) -> None:
+        if self.bar is not None:
+            raise self.bar()
         requests = [request for run in runs for request in self._requests(run)]
         try:
             await self.device.submit(merge(requests, MOST_BYTES, MOST_RUNS))
