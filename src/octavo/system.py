@@ -24,7 +24,7 @@ from octavo.drives import Drives
 from octavo.files import Volume
 from octavo.fs.fat.names import check_code_page
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
-from octavo.machine.clock import RealClock, VirtualClock
+from octavo.machine.clock import LAST_WALL, Clock, RealClock, SetClock, VirtualClock
 from octavo.machine.firmware import FirmwareRange, MemoryKind
 from octavo.machine.host import available_bytes
 from octavo.machine.ram import Ram
@@ -61,8 +61,10 @@ class System:
     """A running executive. `volumes` maps "A:", "C:" and so on to volumes; `log` has the last 1,000
     lines of the boot log.
 
-    Arguments are those of `boot`. StatusError INVALID_PARAMETER for what one of them cannot be,
-    INSUFFICIENT_RESOURCES when the map, or the host, has not so much memory.
+    Arguments are those of `boot`, and `wall`: the seconds since 1970 at which the wall clock
+    stands, in UTC, so that what is made is the same whenever and wherever. StatusError
+    INVALID_PARAMETER for what one of them cannot be, INSUFFICIENT_RESOURCES when the map, or the
+    host, has not so much memory.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class System:
         cluster: int | None = None,
         codepage: str | int = 437,
         shared: bool = False,
+        wall: int | None = None,
     ) -> None:
         self.log: list[str] = []
         self.codepage = check_code_page(codepage)
@@ -88,7 +91,9 @@ class System:
         self._page_files: list[Device] = []
         limit = None if memory is None else parse_size(memory)
         self._profile = make_profile(profile, policy, cluster)
-        clock = RealClock() if seed is None else VirtualClock()
+        clock: Clock = VirtualClock() if seed is not None else RealClock()
+        if wall is not None and seed is None:
+            clock = SetClock(whole(wall, "the time of the wall clock", 0, LAST_WALL))
         seed = 0 if seed is None else whole(seed, "a seed", -LARGEST, LARGEST)
         self.say(f"Octavo {VERSION}" + (f", virtual time, seed {seed}" if clock.virtual else ""))
         ranges = _read_map(firmware_map) if isinstance(firmware_map, str) else firmware_map

@@ -11,7 +11,7 @@ import octavo
 from octavo.files import Report
 from octavo.status import Status
 from octavo.transfer.host import HostTree
-from octavo.transfer.tree import Item
+from octavo.transfer.tree import Excluded, Item
 from octavo.transfer.volume import VolumeTree
 from tests.command import octavo as command
 from tests.transfer.copies import OLD, contents, copy, names
@@ -101,7 +101,9 @@ class HostileTree(HostTree):
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def walk(self, path: str, report: Report) -> Iterator[tuple[str, list[Item]]]:
+    def walk(
+        self, path: str, report: Report, excluded: Excluded | None = None
+    ) -> Iterator[tuple[str, list[Item]]]:
         """The one file."""
         yield "", [Item(self.name, False, 4, 0.0), Item("fine", False, 4, 0.0)]
 

@@ -122,6 +122,8 @@ def cp(arguments: Namespace) -> int:
         with failures.apart():
             plan = plan_copy(sources, images.tree(to), to.path, arguments.recursive)
             failures.all(plan.problems)
+            if images.wall is not None:
+                plan.no_later_than(images.wall)
             with progress(f"Copying to {to.text}", plan.size) as advance:
                 errors = run_copy(plan, advance)
             failures.all(errors)

@@ -30,7 +30,7 @@ MODULES = {
     "ls": "files", "cat": "files", "cp": "files", "mv": "files", "rm": "files", "mkdir": "files",
     "df": "files",
     "partitions": "partitions",
-    "attrib": "attrib", "mkfs": "images", "check": "images", "map": "map",
+    "attrib": "attrib", "mkfs": "mkfs", "check": "images", "map": "map",
 }  # fmt: skip
 DESCRIPTION = """Octavo: an operating system's memory and storage executive.
 Works on FAT and ext2 disk images with no root, and boots to a shell."""

@@ -67,14 +67,17 @@ def complain_at_end(error: StatusError) -> None:
 
 class Failures:
     """What could not be done while the rest was: each is told when it comes; `code` is the exit
-    code.
+    code. With `stop`, the first one ends the command.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stop: bool = False) -> None:
         self.code = 0
+        self.stop = stop
 
     def __call__(self, error: StatusError) -> None:
-        """Tells one."""
+        """Tells one, or raises it."""
+        if self.stop:
+            raise error
         complain(error)
         self.code = 1
 

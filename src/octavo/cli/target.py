@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from octavo.cli.verb import source_date
 from octavo.files import Volume
 from octavo.fs.fat.names import CODE_PAGE
 from octavo.status import Status, StatusError
@@ -104,7 +105,8 @@ class Images:
         self._write = {_key(t.image): t.image for t in write if t.image}
         self._volumes: dict[_Key, Volume | StatusError] = {}
         self._files: set[object] = set()  # those of the images, by `identity`
-        self.system = System(memory, firmware_map=IMAGE_MAP, codepage=codepage)
+        self.wall = source_date()
+        self.system = System(memory, firmware_map=IMAGE_MAP, codepage=codepage, wall=self.wall)
 
     def volume(self, target: Target) -> Volume:
         """The volume that a target's image has. StatusError when it cannot be opened, or has

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from octavo.arguments import parse_size
+from octavo.arguments import invalid, parse_size, shown
 from octavo.fs.fat.names import CODE_PAGE
+from octavo.machine.clock import LAST_WALL
 from octavo.status import Status, StatusError
+
+if TYPE_CHECKING:
+    from octavo.transfer.choice import Choice
 
 
 class Verb(NamedTuple):
@@ -82,3 +88,51 @@ def add_codepage(parser: ArgumentParser) -> None:
     """The --codepage option of verbs that open images."""
     explained = "code page of short names: 437 (the default), 850, 932 or the like"
     parser.add_argument("--codepage", metavar="PAGE", default=CODE_PAGE, help=explained)
+
+
+def number(arguments: Namespace, text: str, what: str) -> int:
+    """A whole number from the command line, such as 12 or 0xF8; another is a wrong call."""
+    if re.fullmatch("[0-9]{1,20}|0[xX][0-9a-fA-F]{1,16}", text, re.ASCII):
+        return int(text, 16) if text[:2] in ("0x", "0X") else int(text)
+    wrong(arguments, f"--{what.replace('_', '-')} {text}: a number is needed, such as 12 or 0xF8")
+
+
+def serial(arguments: Namespace, text: str) -> int:
+    """A volume's serial number, such as 1234-ABCD; another is a wrong call."""
+    found = re.fullmatch("(?:0x)?([0-9a-f]{4})-?([0-9a-f]{4})", text, re.ASCII | re.IGNORECASE)
+    if found is None:
+        wrong(arguments, f"{text}: is no serial number, such as 1234-ABCD")
+    return int(found[1] + found[2], 16)
+
+
+def source_date() -> int | None:
+    """The time of the environment's SOURCE_DATE_EPOCH, at which the wall clock stands for commands;
+    None where it is not set. StatusError INVALID_PARAMETER for what is no time.
+    """
+    text = os.environ.get("SOURCE_DATE_EPOCH")
+    if not text:
+        return None
+    if text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= LAST_WALL:
+        return int(text)
+    raise invalid(f"SOURCE_DATE_EPOCH cannot be {shown(text)}: seconds since 1970 are needed")
+
+
+def add_stop(parser: ArgumentParser) -> None:
+    """The -e option."""
+    parser.add_argument("-e", "--stop", action="store_true", help="stop at the first error")
+
+
+def add_exclude(parser: ArgumentParser) -> None:
+    """The --exclude option."""
+    parser.add_argument(
+        "--exclude", metavar="PATTERN", action="append", default=[],
+        help="leave out what has such a name (or, with / in the pattern, such a path), and all "
+        "below it; may be given several times",
+    )  # fmt: skip
+
+
+def excluding(arguments: Namespace, keep: bool = False, newer: bool = False) -> Choice:
+    """What of the sources is copied."""
+    from octavo.transfer.choice import Choice  # only copies choose
+
+    return Choice(tuple(arguments.exclude), keep, newer)

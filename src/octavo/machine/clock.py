@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+LAST_WALL = 253_402_300_799  # the last second of the year 9999
 VIRTUAL_EPOCH = 946_684_800.0  # 2000-01-01 00:00 UTC, the wall time at which virtual time starts
 
 
@@ -16,6 +17,7 @@ class Clock(Protocol):
     """Seconds since boot, and wall time."""
 
     virtual: bool
+    utc: bool  # whether calendar fields are in UTC, wherever the host is
 
     def now(self) -> float:
         """Seconds since an arbitrary start, monotone."""
@@ -31,6 +33,7 @@ class RealClock:
     """The host's monotone and wall clocks, in the host's time zone."""
 
     virtual = False
+    utc = False
 
     def now(self) -> float:
         """Seconds, monotone."""
@@ -45,10 +48,30 @@ class RealClock:
         return time.localtime(wall)
 
 
+class SetClock(RealClock):
+    """The host's monotone clock, and a wall clock that stands at `wall`, in UTC: what is made is
+    the same whenever and wherever.
+    """
+
+    utc = True
+
+    def __init__(self, wall: float) -> None:
+        self._wall = wall
+
+    def wall(self) -> float:
+        """What it was set to."""
+        return self._wall
+
+    def local(self, wall: float) -> time.struct_time:
+        """Calendar fields, UTC."""
+        return time.gmtime(wall)
+
+
 class VirtualClock:
     """A clock that only `advance` moves; UTC."""
 
     virtual = True
+    utc = True
 
     def __init__(self) -> None:
         self._now = 0.0

@@ -27,16 +27,19 @@ _LASTING = frozenset(
 )
 
 
-def run_copy(plan: Plan, on_bytes: Progress | None = None) -> list[StatusError]:
-    """Does the steps; returns the errors of what could not be copied, or was changed meanwhile."""
-    run = _Run(plan, on_bytes)
+def run_copy(plan: Plan, on_bytes: Progress | None = None, stop: bool = False) -> list[StatusError]:
+    """Does the steps; returns the errors of what could not be copied, or was changed meanwhile.
+    With `stop` the first one ends the copy.
+    """
+    run = _Run(plan, on_bytes, stop)
     with uninterrupted():
         run.steps()
     return run.errors
 
 
 class _Run:
-    def __init__(self, plan: Plan, on_bytes: Progress | None) -> None:
+    def __init__(self, plan: Plan, on_bytes: Progress | None, stop: bool = False) -> None:
+        self.stop = stop
         self.plan = plan
         self.target = plan.target
         self.on_bytes = on_bytes
@@ -56,8 +59,10 @@ class _Run:
             except StatusError as error:
                 step.failed = True
                 self.errors.append(error)
-                if error.status in _LASTING or (
-                    error.status == Status.IO_DEVICE_ERROR and not self._reading
+                if (
+                    self.stop
+                    or error.status in _LASTING
+                    or (error.status == Status.IO_DEVICE_ERROR and not self._reading)
                 ):
                     return
         for step in reversed(self.plan.steps):

@@ -24,7 +24,7 @@ from octavo.files import Report
 from octavo.status import Status, StatusError
 from octavo.storage.hosterrors import host_error, identity, kind_of, lock, make_file
 from octavo.threads.scheduler import interruptible
-from octavo.transfer.tree import CHUNK, Item, Step
+from octavo.transfer.tree import CHUNK, Excluded, Item, Step
 
 _NO_WAIT = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _OUTPUTS = (1, 2)  # standard output and error
@@ -97,7 +97,9 @@ class HostTree:
             raise host_error(error, path) from None
         return Item(os.path.basename(path), stat.S_ISDIR(info.st_mode), info.st_size, info.st_mtime)
 
-    def walk(self, path: str, report: Report) -> Iterator[tuple[str, list[Item]]]:
+    def walk(
+        self, path: str, report: Report, excluded: Excluded | None = None
+    ) -> Iterator[tuple[str, list[Item]]]:
         """A directory and all below it; links to directories and special files are reported and
         left out.
         """
@@ -105,7 +107,7 @@ class HostTree:
         while pending:
             relative, here = pending.pop()
             try:
-                items = self._children(here, report)
+                items = self._children(here, relative, report, excluded)
             except OSError as error:
                 report(host_error(error, here))
                 continue
@@ -117,13 +119,18 @@ class HostTree:
                 if i.directory and not i.skip
             ]
 
-    def _children(self, path: str, report: Report) -> list[Item]:
+    def _children(
+        self, path: str, relative: str, report: Report, excluded: Excluded | None
+    ) -> list[Item]:
         items = []
+        below = relative + "/" if relative else ""
         with os.scandir(path) as found:
             entries = sorted(found, key=lambda e: e.name)
         for entry in entries:
             try:
                 directory = entry.is_dir(follow_symlinks=False)
+                if excluded and excluded(below + entry.name, Item(entry.name, directory, 0, 0.0)):
+                    continue
                 if directory or entry.is_file():
                     info = entry.stat()
                     self._refuse_mounted(entry.path, info)

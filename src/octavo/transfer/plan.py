@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from octavo.printing import counted
 from octavo.status import Status, StatusError
-from octavo.transfer.tree import Item, Step, Tree
+from octavo.transfer.choice import ALL, Choice
+from octavo.transfer.tree import Excluded, Item, Step, Tree
 
 
 @dataclass(slots=True)
@@ -32,14 +33,26 @@ class Plan:
         """Bytes to copy."""
         return sum(step.item.size for step in self.steps if not step.item.directory)
 
+    def no_later_than(self, moment: float) -> None:
+        """What was changed after a moment, in seconds since 1970, gets that as its time."""
+        for step in self.steps:
+            step.item.modified = min(step.item.modified, moment)
+
     @property
     def files(self) -> int:
         """Files to copy."""
         return sum(1 for step in self.steps if not step.item.directory)
 
 
-def plan_copy(sources: Sequence[tuple[Tree, str]], target: Tree, to: str, recursive: bool) -> Plan:
-    """Lists the steps of copying paths to `to`, or into it when it is a directory.
+def plan_copy(
+    sources: Sequence[tuple[Tree, str]],
+    target: Tree,
+    to: str,
+    recursive: bool,
+    choice: Choice = ALL,
+) -> Plan:
+    """Lists the steps of copying paths, as far as they are chosen, to `to`, or into it when it is a
+    directory.
 
     StatusError NOT_A_DIRECTORY for several sources and a target that is none, OBJECT_PATH_NOT_FOUND
     when nothing is there, DISK_FULL where there is no room.
@@ -55,9 +68,10 @@ def plan_copy(sources: Sequence[tuple[Tree, str]], target: Tree, to: str, recurs
     names = target.names(to) if into else {}
     for source, path in sources:
         try:
-            _plan_source(plan, source, path, to, names if into else None, recursive)
+            _plan_source(plan, source, path, to, names if into else None, recursive, choice)
         except StatusError as error:
             plan.problems.append(error)
+    plan.steps = choice.chosen(plan.steps, target)
     target.admit(plan.steps)
     return plan
 
@@ -69,11 +83,15 @@ def _plan_source(
     to: str,
     names: dict[str, Item | str] | None,
     recursive: bool,
+    choice: Choice,
 ) -> None:
     """Adds the steps of one source; `names` are those of the directory `to`, None when `to` is the
     new name itself.
     """
     item, target = source.stat(path), plan.target
+    excluded = choice.excludes(source) if choice.excluded else None
+    if excluded is not None and excluded(item.name, item):
+        return
     if item.directory and not recursive:
         raise StatusError(
             Status.FILE_IS_A_DIRECTORY, f"{source.shown(path)}: is a directory: use -r to copy it"
@@ -89,7 +107,7 @@ def _plan_source(
         step = _step(plan, step, path, item, name)
     plan.steps.append(step)
     if item.directory:
-        _plan_tree(plan, step)
+        _plan_tree(plan, step, excluded)
 
 
 def _new_name(target: Tree, to: str, item: Item) -> tuple[str, str, dict[str, Item | str]]:
@@ -105,11 +123,11 @@ def _new_name(target: Tree, to: str, item: Item) -> tuple[str, str, dict[str, It
     return above, there.name if there else name, {target.key(there.name): there} if there else {}
 
 
-def _plan_tree(plan: Plan, top: Step) -> None:
-    """Adds the steps of all that is below a directory."""
+def _plan_tree(plan: Plan, top: Step, excluded: Excluded | None) -> None:
+    """Adds the steps of all that is below a directory, but for what is excluded."""
     source = top.source
     steps = {"": top}
-    for here, items in source.walk(top.path, plan.problems.append):
+    for here, items in source.walk(top.path, plan.problems.append, excluded):
         above = steps[here]
         prefix = here + "/" if here else ""
         for item in items:

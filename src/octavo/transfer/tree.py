@@ -4,7 +4,7 @@ that are planned between them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,6 +25,9 @@ class Item:
     size: int
     modified: float
     skip: bool = False
+
+
+Excluded = Callable[[str, Item], bool]  # of a path below the start, and what is there
 
 
 @dataclass(slots=True, eq=False)
@@ -53,8 +56,8 @@ class Tree(Protocol):
     `shown` is a path as messages have it; `join` a path below a path, `split` its directory and its
     name ("" for a root, "." and ".."). `find` is what stands at a path (None: nothing), without
     following a link. `walk` yields (path below the start, what is in it) of a directory and of all
-    below it, parents first; it enters neither what the caller has given `skip` nor what cannot be
-    read, which is reported.
+    below it, parents first, but for what is `excluded`; it enters neither what the caller has given
+    `skip` nor what cannot be read, which is reported.
 
     As a target: `fit` is a name as it would be stored, OBJECT_NAME_INVALID when it cannot be; `key`
     is equal for names that are one name there; `names` is what a directory has, by key; `largest`
@@ -77,7 +80,9 @@ class Tree(Protocol):
     def is_dir(self, path: str) -> bool: ...
     def stat(self, path: str) -> Item: ...
     def find(self, path: str) -> Item | None: ...
-    def walk(self, path: str, report: Report) -> Iterator[tuple[str, list[Item]]]: ...
+    def walk(
+        self, path: str, report: Report, excluded: Excluded | None = None
+    ) -> Iterator[tuple[str, list[Item]]]: ...
     def fit(self, name: str) -> str: ...
     def key(self, name: str) -> str: ...
     def names(self, path: str) -> dict[str, Item | str]: ...

@@ -8,7 +8,7 @@ cannot be finished. A file that replaces another is written beside it and rename
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from octavo.files import File, Report, Volume
@@ -17,7 +17,7 @@ from octavo.fs.fat.bpb import MOST_BYTES
 from octavo.fs.fat.entry import SLOT
 from octavo.fs.fat.names import UNITS_IN_SLOT, clean_name, exact_short, fold
 from octavo.status import Status, StatusError
-from octavo.transfer.tree import CHUNK, Item, Step
+from octavo.transfer.tree import CHUNK, Excluded, Item, Step
 
 if TYPE_CHECKING:
     from octavo.fs.protocol import FileInfo
@@ -82,15 +82,24 @@ class VolumeTree:
                 return None
             raise
 
-    def walk(self, path: str, report: Report) -> Iterator[tuple[str, list[Item]]]:
+    def walk(
+        self, path: str, report: Report, excluded: Excluded | None = None
+    ) -> Iterator[tuple[str, list[Item]]]:
         """A directory and all below it; what cannot be read, what is in two places, links to
         directories and special files are reported and left out.
         """
         strip = len(path.strip("/\\")) + 1 if path.strip("/\\") else 0
         for here, entries in self.volume.walk(path, lambda error: report(self._told(error))):
+            below = here[strip:] + "/" if here[strip:] else ""
+            if excluded:
+                entries[:] = [e for e in entries if not excluded(below + e.name, self._bare(e))]
             pairs = [(e, self._item(f"{here}/{e.name}", e, report)) for e in entries]
             yield here[strip:], [item for _, item in pairs if item is not None]
             entries[:] = [e for e, item in pairs if item and item.directory and not item.skip]
+
+    @staticmethod
+    def _bare(info: FileInfo) -> Item:
+        return Item(info.name, info.is_directory, info.size, 0.0)
 
     def _item(self, path: str, info: FileInfo, report: Report) -> Item | None:
         """What is to be copied of an entry: the file at the end of a link, nothing of a device."""
@@ -119,7 +128,8 @@ class VolumeTree:
         """
         seconds = self._moments.get(moment)
         if seconds is None:
-            seconds = self._moments[moment] = moment.timestamp()
+            zone = UTC if self.volume.scheduler.clock.utc else None
+            seconds = self._moments[moment] = moment.replace(tzinfo=zone).timestamp()
         return seconds
 
     def fit(self, name: str) -> str:
