@@ -10,6 +10,7 @@ given    an object of a class
 called   what is called with each piece of news, or nothing
 octets   bytes to be copied; `room` is where bytes are to be put
 parse_size  a number of bytes, as people write it
+attribute_changes   what +r and -ha set and clear
 shown    a value as a sentence shows it, however long it is; `hexed` in hexadecimal
 """
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import re
 import reprlib
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from octavo.status import Status, StatusError
@@ -177,3 +179,15 @@ def room(value: Any, what: str) -> memoryview:
     if view.readonly:
         raise invalid(f"{what} cannot be {shown(value)}: it cannot be written over")
     return view
+
+
+def attribute_changes(words: Iterable[str]) -> tuple[str, str]:
+    """The letters of the attributes that words such as +r and -ha set, and those that they clear.
+    StatusError INVALID_PARAMETER.
+    """
+    letters = {"+": "", "-": ""}
+    for word in words:
+        if not re.fullmatch("[+-][rhsaRHSA]+", word):
+            raise invalid(f"{word}: is no change of attributes, such as +r or -ha")
+        letters[word[0]] += word[1:].lower()
+    return letters["+"], letters["-"]

@@ -12,33 +12,10 @@ from prompt_toolkit.history import InMemoryHistory
 import octavo
 from octavo.printing import counted
 from octavo.shell.completion import completions
-from octavo.shell.shell import COMMANDS, Shell, split_commands, split_words
+from octavo.shell.line import split_commands, split_words
+from octavo.shell.shell import COMMANDS, Shell
 from octavo.shell.terminal import open_history
-
-
-class Session:
-    """A shell and what it printed since the last command."""
-
-    def __init__(self, system: octavo.System) -> None:
-        self.lines: list[str] = []
-        self.shell = Shell(system, self.lines.append)
-
-    def __call__(self, line: str, status: int = 0) -> str:
-        """Runs a line, expects a status, returns the output."""
-        self.lines.clear()
-        assert self.shell.run(line) == status, self.lines
-        return "\n".join(self.lines)
-
-
-@pytest.fixture
-def session(system: octavo.System) -> Session:
-    """A shell on a system with one volume."""
-    volume = system.volumes["C:"]
-    volume.mkdir("docs")
-    volume.write_bytes("readme.txt", b"Hello\r\nworld\n")
-    for i in range(5):
-        volume.write_bytes(f"docs/note {i}.txt", b"n" * i * 100)
-    return Session(system)
+from tests.shell.conftest import Session
 
 
 def test_dir(session: Session) -> None:
@@ -176,7 +153,7 @@ def test_help_and_exit(session: Session) -> None:
     for name, command in COMMANDS.items():
         assert f"  {name}" in out and len(command.help) >= 3
         assert session(f"help {name}").startswith(name)
-    assert session("help nothing", 2) == "help: nothing: no such command"
+    assert session("help nothing", 2) == "help: nothing: no such command; try help"
     session("cd; exit; dir")
     assert session.shell.done and session.lines == ["C:\\"]
 
@@ -392,7 +369,7 @@ def test_drives_by_their_letters(session: Session) -> None:
 def test_several_files_into_what_is_not_there(session: Session) -> None:
     """A directory that is missing is not called something else than a directory."""
     session("cd docs")
-    assert session("copy * nodir", 1) == "copy: C:\\docs/nodir: no such directory"
+    assert session("copy * nodir", 1) == "copy: C:\\docs\\nodir: no such directory"
     assert session("move * nodir", 1) == "move: docs/nodir: no such file or directory"
     assert (
         session("copy * \\readme.txt", 1)

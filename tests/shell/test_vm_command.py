@@ -16,7 +16,7 @@ from tests.conftest import fsck, make_image
 def run(shell: Shell, *lines: str) -> list[str]:
     """What the commands print."""
     output: list[str] = []
-    shell.out = shell.err = output.append
+    shell.print_line = shell.print_error = output.append
     for line in lines:
         shell.execute(line)
     return output

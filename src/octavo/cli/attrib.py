@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from argparse import REMAINDER, ArgumentParser, Namespace
 
+from octavo.arguments import attribute_changes
 from octavo.cli.output import show
 from octavo.cli.target import Images, parse_image_target
 from octavo.cli.verb import Verb, wrong
+from octavo.status import StatusError
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -21,16 +22,15 @@ def _arguments(parser: ArgumentParser) -> None:
 
 def attrib(arguments: Namespace) -> int:
     """Shows or changes attributes of a file or directory."""
-    letters = {"+": "", "-": ""}
-    for change in arguments.changes:
-        if not re.fullmatch("[+-][rhsaRHSA]+", change):
-            wrong(arguments, f"{change}: is no change of attributes, such as +r or -ha")
-        letters[change[0]] += change[1:]
+    try:
+        on, off = attribute_changes(arguments.changes)
+    except StatusError as error:
+        wrong(arguments, error.text)
     target = parse_image_target(arguments.target)
     with Images([target] if arguments.changes else [], codepage=arguments.codepage) as images:
         volume = images.volume(target)
         if arguments.changes:
-            volume.set_attributes(target.path, letters["+"], letters["-"])
+            volume.set_attributes(target.path, on, off)
         else:
             show(f"{volume.stat(target.path).flags} {target.text}")
     return 0

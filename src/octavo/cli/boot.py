@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from octavo.boot.plan import LEAST_FRAMES
 from octavo.cli.output import complain_at_end, print_json, show, tell
+from octavo.cli.scripts import open_script, whole_lines
 from octavo.cli.verb import Verb, add_json, add_options, option, size, wrong
 from octavo.machine.abi import PAGE_SHIFT
 from octavo.machine.mapsources import recorded_maps
@@ -69,15 +70,24 @@ _OPTIONS = (
         "its status; may be given several times",
     ),
     option(
+        "--script",
+        metavar="FILE",
+        help="run the shell commands in a file of the host, one a line, up to one that fails, and "
+        "exit with its status; errors have the number of the line",
+    ),
+    option(
         "-k",
         "--keep-going",
         action="store_true",
-        help="with -c, run all the commands; the exit code is the last status",
+        help="with -c and --script, run all the commands; the exit code is the last status",
     ),
     option("-q", "--quiet", action="store_true", help="do not print the boot log"),
     option("--read-only", action="store_true", help="change nothing in the images"),
     option("--seed", type=int, help="run in virtual time: one seed, one trace of events"),
 )
+
+
+_STDIN = "standard input"
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -87,6 +97,8 @@ def _arguments(parser: ArgumentParser) -> None:
 
 def boot(arguments: Namespace) -> int:
     """Boots on a firmware map, mounts images, and runs the shell."""
+    if arguments.script is not None and arguments.commands is not None:
+        wrong(arguments, "commands come from -c or from --script, not from both")
     system = _start(arguments)
     status = 1
     try:
@@ -141,18 +153,27 @@ def _session(system: System, arguments: Namespace) -> int:
 
 
 def _run(shell: Shell, arguments: Namespace) -> int:
+    shell.ask = _ask
+    if arguments.script is not None:
+        name = arguments.script
+        with open_script(name) as script:
+            return shell.run_script(whole_lines(script, name), name, arguments.keep_going)
     if arguments.commands is not None:
         return shell.run("; ".join(arguments.commands), arguments.keep_going)
     if arguments.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        for line in sys.stdin:  # a byte order mark is there also where files were joined
-            shell.execute(line.removeprefix("\ufeff"))
-            if shell.done:
-                break
-        return shell.status
+        return shell.run_script(whole_lines(sys.stdin, _STDIN))
     from octavo.shell.terminal import run_terminal
 
     print("Type help for the commands, exit to leave.")
     return run_terminal(shell)
+
+
+def _ask(prompt: str) -> str | None:
+    """A line of standard input, for a command that asks; the prompt is shown where it is typed."""
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        print(prompt, end="", flush=True)
+    line = next(whole_lines(sys.stdin, _STDIN), None)
+    return line if line is None else line.rstrip("\r\n")
 
 
 def _report(system: System, output: list[str], status: int) -> None:
@@ -185,6 +206,7 @@ VERBS = {
         '  octavo boot\n  octavo boot disk.img --memory 16M -c "dir; type readme.txt"\n'
         '  octavo boot disk.img --profile linux --page-file swap.bin -c "vm map '
         'readme.txt; vm where 0x10000; memory spaces"\n'
+        "  octavo boot disk.img -q --script install.txt\n"
         '  dmesg > map.txt; octavo boot --firmware-map map.txt --memory all',
         _arguments, boot,
     ),

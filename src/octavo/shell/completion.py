@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from octavo.printing import printable
-from octavo.shell import inspection, vm  # noqa: F401 -- they add their commands
 from octavo.shell.command import Place
-from octavo.shell.shell import COMMANDS, Shell, split_words
+from octavo.shell.line import split_words
+from octavo.shell.shell import COMMANDS, Shell
 from octavo.status import StatusError
 
-_TOKEN = re.compile(r"""\s+|(?:"[^"]*"?|'[^']*'?|[^\s"'])+""")
+_TOKEN = re.compile(r"""\s+|[<>]+|(?:"[^"]*"?|'[^']*'?|[^\s"'<>])+""")
 
 
 class Completion(NamedTuple):
@@ -29,10 +29,16 @@ class Completion(NamedTuple):
 def completions(shell: Shell, line: str) -> Iterator[Completion]:
     """What the last word of a line may be, in the order of names."""
     tokens = _TOKEN.findall(line.lstrip())
-    raw = tokens[-1] if tokens and not tokens[-1].isspace() else ""
-    before = split_words("".join(tokens[:-1] if raw else tokens))
+    raw = tokens.pop() if tokens and not tokens[-1].isspace() else ""
+    if raw[:1] in ("<", ">"):
+        tokens, raw = [*tokens, raw], ""
     word = raw.replace('"', "").replace("'", "")
-    for text, shown in _words(shell, before, word):
+    signs = [token[0] in "<>" for token in tokens if not token.isspace()]
+    if True in signs:  # the name of one file comes behind the last sign, and nothing more
+        found = _volume_paths(shell, word, False) if signs[-1] else iter(())
+    else:
+        found = iter(_words(shell, split_words("".join(tokens)), word))
+    for text, shown in found:
         quoted = (
             f'"{text}' + ("" if text.endswith(("\\", "/")) else '"')
             if " " in text or raw.startswith('"')
@@ -46,9 +52,14 @@ def _words(shell: Shell, before: list[str], word: str) -> Iterable[tuple[str, st
     if not before:
         return _choices(COMMANDS, word)
     found = COMMANDS.get(before[0].lower())
-    if found is None or len(before) > found.most:
+    if found is None:
         return []
-    offered = found.complete(shell, [w.lower() for w in before[1:]])
+    if word.startswith("/") and found.switches:
+        return _choices((f"/{c}" for c in (*found.switches, "?") if c != ":"), word)
+    words = [w for w in before[1:] if not (found.switches and w.startswith("/"))]
+    if len(words) >= found.most:
+        return []
+    offered = found.complete(shell, [w.lower() for w in words])
     if offered is Place.VOLUME or offered is Place.DIRECTORY:
         return _volume_paths(shell, word, offered is Place.DIRECTORY)
     return _host_paths(word) if offered is Place.HOST else _choices(offered, word)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from octavo.printing import counted
 from octavo.shell import report, spaces
 from octavo.shell.command import Command, Place, command
-from octavo.shell.session import Session, UsageError
+from octavo.shell.line import UsageError
+from octavo.shell.session import Session
 from octavo.transfer.host import write_file
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def memory(shell: Session, arguments: list[str]) -> None:
       PFN       why that frame is here, such as 0x1234
       picture   writes a PNG to the host: a cell for each frame, coloured by state and owner, with
                 addresses, zones and a legend
+
+    Example: memory buddy
     """
     if len(arguments) == 2:
         if arguments[0].lower() != "picture":
@@ -91,6 +94,20 @@ def cache(shell: Session, arguments: list[str]) -> None:
     """cache
 
     Shows what the cache manager has done and holds.
+
+    Example: cache
     """
     for line in report.cache_report(shell.system):
+        shell.out(line)
+
+
+@command(COMMANDS, "sysinfo", 0, 0)
+def sysinfo(shell: Session, arguments: list[str]) -> None:
+    """sysinfo
+
+    Shows what machine this is: processors and their page tables, memory, the cache, drives.
+
+    Example: sysinfo
+    """
+    for line in report.system_report(shell.system):
         shell.out(line)

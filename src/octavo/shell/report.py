@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from octavo.arguments import given
 from octavo.machine.abi import State
 from octavo.printing import counted
 from octavo.system import System
+from octavo.version import VERSION
 
 if TYPE_CHECKING:
     from octavo.statistics import (
@@ -217,3 +219,24 @@ def _device(letter: str, data: DeviceStatistics) -> str:
         f"{counted(data.flushes, 'flush', 'flushes')}, {counted(data.errors, 'error')}, "
         f"{counted(data.waits, 'wait')}"
     )
+
+
+def system_report(system: System) -> list[str]:
+    """The machine: its time, page tables, memory, cache and drives."""
+    plan, clock = given(system, System, "a system").plan, system.scheduler.clock
+    physical, cache = system.memory.physical, system.cache
+    now = datetime(*clock.local(clock.wall())[:6])
+    kind = "virtual" if clock.virtual else "real"
+    return [
+        f"[SYSTEM] Octavo {VERSION}, {now:%d.%m.%Y %H:%M}, {kind} time",
+        f"[CPU]    {plan.arch.name} page tables, {len(plan.arch.index_bits)} levels",
+        f"[RAM]    {plan.managed * 4} KiB managed of {plan.found * 4} KiB found, "
+        f"{physical.available * 4} KiB available",
+        f"[CACHE]  {cache.statistics().views} of {counted(cache.views.most, 'view')} of 512 KiB, "
+        f"{system.memory.writeback.dirty} of {counted(cache.writers.most_dirty, 'dirty page')}",
+        *(
+            f"[{letter}]     {volume.kind} {volume.label or '-'}, {volume.space().free >> 10} of "
+            f"{volume.space().total >> 10} KiB free, {volume.core.name}"
+            for letter, volume in sorted(system.volumes.items())
+        ),
+    ]

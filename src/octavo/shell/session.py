@@ -1,14 +1,14 @@
-"""What a shell command works with: the system, the current drive and directories, and where lines
-go.
+r"""What a shell command works with: the system, the current drive and directories, and where lines
+go and come from.
 
-A path is such as C:\\docs\\a.txt, docs/a.txt or \\docs; each drive has a current directory of its
+A path is such as C:\docs\a.txt, docs/a.txt or \docs; each drive has a current directory of its
 own.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from octavo.arguments import given, invalid, shown
@@ -16,6 +16,7 @@ from octavo.files import Volume
 from octavo.fs.base import split_path
 from octavo.fs.wildcards import find
 from octavo.printing import printable
+from octavo.shell.redirect import Output
 from octavo.status import Status, StatusError
 from octavo.system import System
 
@@ -23,20 +24,17 @@ if TYPE_CHECKING:
     from octavo.fs.protocol import FileInfo
 
 Print = Callable[[str], None]
+Ask = Callable[[str], "str | None"]
 
 _DRIVE = re.compile(r"([A-Za-z]:)(.*)", re.DOTALL)
-
-
-class UsageError(Exception):
-    """The command was called wrongly; the text says how it is called."""
 
 
 class Session:
     """Somebody at work on `system`, whose lines go to `out`, and errors to `err` (None: to `out`,
     too).
 
-    `status` is that of the last command; `done` is set by exit. Nothing in a line can take over a
-    terminal.
+    `status` is that of the last command; `done` is set by exit. `output` is the file that lines go
+    to instead, `input` gives those that come from one. Nothing in a line can take over a terminal.
     """
 
     def __init__(self, system: System, out: Print = print, err: Print | None = None) -> None:
@@ -46,19 +44,48 @@ class Session:
                 raise invalid(
                     f"{shown(print_line)} prints no lines: a function of a text is needed"
                 )
-        self.out: Print = lambda line: out(printable(line))
-        self.err: Print = lambda line: (err or out)(printable(line))
+        self.print_line = out
+        self.print_error = out if err is None else err
+        self.name = ""  # of the command that runs
+        self.where = ""  # of the line that runs, in front of its errors: "script.txt:3: "
         self.clear: Callable[[], None] = lambda: None  # empties the screen, where there is one
+        self.ask: Ask = lambda prompt: None  # a line from whoever is there; None: nothing comes
+        self.output: Output | None = None
+        self.input: Iterator[str] | None = None
         self.status = 0
         self.done = False
+        self.echo = False  # scripts show their lines
         self.space = "shell"  # the address space that `vm` works in
         self.drive = next((d for d in ("C:", *sorted(system.volumes)) if d in system.volumes), "C:")
         self._directories: dict[str, list[str]] = {}
 
+    # -- lines -------------------------------------------------------------------------------------
+
+    def out(self, line: str) -> None:
+        """One line of output. StatusError when it goes to a file that cannot take it."""
+        if self.output is not None:
+            self.output.line(line)
+        else:
+            self.print_line(printable(line))
+
+    def err(self, line: str) -> None:
+        """One line about what is wrong; never to a file."""
+        self.print_error(printable(self.where + line))
+
+    def next_line(self, prompt: str) -> str | None:
+        """The next line of what a command is told: of its input, or of whoever is there."""
+        return self.ask(prompt) if self.input is None else next(self.input, None)
+
+    # -- drives and paths --------------------------------------------------------------------------
+
     @property
     def prompt(self) -> str:
         r"""Such as C:\docs>."""
-        return self.shown(self.drive, self._directories.get(self.drive, [])) + ">"
+        return self.current(self.drive) + ">"
+
+    def current(self, drive: str) -> str:
+        """The current directory of a drive, as people see it."""
+        return self.shown(drive, self._directories.get(drive, []))
 
     def volume(self, drive: str) -> Volume:
         """The volume of a drive letter. StatusError NO_SUCH_DEVICE, and FILE_CLOSED when the system
@@ -102,6 +129,23 @@ class Session:
         self.drive = drive
         if path is not None:
             self._directories[drive] = split_path(path)
+
+    def forget(self, drive: str) -> None:
+        """Lets a drive that is no more have no current directory."""
+        self._directories.pop(drive, None)
+
+    def check_not_current(self, drive: str, volume: Volume, path: str) -> None:
+        """StatusError SHARING_VIOLATION for the current directory of its drive, and those above
+        it.
+        """
+        here = self._directories.get(drive, [])
+        above = ["/".join(here[: n + 1]) for n in range(len(here))]
+        number = volume.stat(path).number if above else 0
+        if number and any(volume.exists(p) and volume.stat(p).number == number for p in above):
+            raise StatusError(
+                Status.SHARING_VIOLATION,
+                f"{self.shown(drive, path)}: the current directory of {drive} is there",
+            )
 
     def shown(self, drive: str, path: str | list[str]) -> str:
         r"""A path as people see it here: C:\docs\a.txt."""

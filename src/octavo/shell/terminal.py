@@ -72,6 +72,25 @@ def _idle(shell: Shell) -> Callable[[InputHookContext], None]:
     return idle
 
 
+def _asker(idle: Callable[[InputHookContext], None]) -> Callable[[str], str | None]:
+    """Asks for lines of a command, such as edlin: they have no history, and Ctrl-C only takes one
+    away.
+    """
+    session: PromptSession[str] = PromptSession(history=InMemoryHistory())
+
+    def ask(prompt: str) -> str | None:
+        try:
+            return session.prompt(prompt, inputhook=idle)
+        except Terminated:
+            raise
+        except KeyboardInterrupt:
+            return ""
+        except EOFError:
+            return None
+
+    return ask
+
+
 def run_terminal(shell: Shell) -> int:
     """Reads and runs lines until exit or the end of input; returns the last status."""
     session: PromptSession[str] = PromptSession(
@@ -79,6 +98,7 @@ def run_terminal(shell: Shell) -> int:
     )
     shell.clear = clear
     idle = _idle(shell)
+    shell.ask = _asker(idle)
     while not shell.done:
         try:
             shell.run_lines(session.prompt(shell.prompt, inputhook=idle))

@@ -16,7 +16,8 @@ from octavo.memory.spaces.protect import Protect
 from octavo.printing import counted
 from octavo.shell import spaces
 from octavo.shell.command import Command, Place, command
-from octavo.shell.session import Session, UsageError
+from octavo.shell.line import UsageError
+from octavo.shell.session import Session
 from octavo.status import Status, StatusError
 
 COMMANDS: dict[str, Command] = {}
@@ -57,6 +58,8 @@ def vm(shell: Session, arguments: list[str]) -> None:
       vm use NAME               works in another one
       vm sections               sections and their pages
       vm paging                 page lists, replacement, working sets
+
+    Example: vm map readme.txt
     """
     verb, rest = (arguments[0].lower(), arguments[1:]) if arguments else ("", [])
     if verb not in _VERBS:

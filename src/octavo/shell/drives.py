@@ -1,0 +1,100 @@
+r"""Commands for drives: current directories, mounting, labels.
+
+The first line of a docstring is the usage, the rest says what the command does.
+"""
+
+from __future__ import annotations
+
+from octavo.shell.command import Command, Place, Words, command
+from octavo.shell.line import UsageError
+from octavo.shell.session import Session
+from octavo.status import Status, StatusError
+
+COMMANDS: dict[str, Command] = {}
+
+
+@command(COMMANDS, "cd", 0, 1, lambda shell, words: Place.DIRECTORY)
+def cd(shell: Session, arguments: Words) -> None:
+    r"""cd [PATH]
+
+    Changes the current directory, and with a drive letter the drive; without a path, says where you
+    are. Each drive has a current directory of its own, to which "c:" goes back.
+
+    Example: cd \docs
+    """
+    if not arguments:
+        shell.out(shell.current(shell.drive))
+        return
+    drive, volume, path = shell.resolve(arguments[0])
+    if not volume.stat(path).is_directory:
+        raise StatusError(Status.NOT_A_DIRECTORY, f"{shell.shown(drive, path)}: is not a directory")
+    shell.change(drive, None if arguments[0].upper() == drive else path)
+
+
+@command(COMMANDS, "pwd", 0, 0)
+def pwd(shell: Session, arguments: Words) -> None:
+    """pwd
+
+    Says where you are: the drive and its current directory.
+
+    Example: pwd
+    """
+    shell.out(shell.current(shell.drive))
+
+
+@command(COMMANDS, "mount", 0, 1, lambda shell, words: Place.HOST)
+def mount(shell: Session, arguments: Words) -> None:
+    """mount [IMAGE]
+
+    Mounts the volume in an image of the host under the next free letter; without an image, lists
+    what is mounted.
+
+    Example: mount
+    """
+    if arguments:
+        volume = shell.system.attach(arguments[0])
+        shell.out(f"{arguments[0]} is mounted on {volume.letter}")
+        return
+    for letter, volume in sorted(shell.system.volumes.items()):
+        space = volume.space()
+        how = " read-only" if volume.read_only else ""
+        shell.out(
+            f"{letter} {volume.kind:<6} {space.total >> 10:>10} KiB, {space.free >> 10} "
+            f"KiB free  {volume.label or '-':<11} {volume.core.name}{how}"
+        )
+
+
+@command(
+    COMMANDS,
+    "umount",
+    1,
+    2,
+    lambda shell, words: ["discard"] if words else sorted(shell.system.volumes),
+)
+def umount(shell: Session, arguments: Words) -> None:
+    """umount DRIVE [discard]
+
+    Writes everything to a drive's device and lets go of it. With "discard", what could not be
+    written is given up.
+
+    Example: umount a:
+    """
+    if len(arguments) == 2 and arguments[1].lower() != "discard":
+        raise UsageError("usage: umount DRIVE [discard]")
+    drive = shell.letter(arguments[0])
+    shell.system.unmount(drive, discard=len(arguments) == 2)
+    shell.forget(drive)
+    shell.out(f"{drive} is unmounted")
+
+
+@command(COMMANDS, "sync", 0, 1, lambda shell, words: sorted(shell.system.volumes))
+def sync(shell: Session, arguments: Words) -> None:
+    """sync [DRIVE]
+
+    Returns when everything on a drive, or on all of them, is on stable storage.
+
+    Example: sync c:
+    """
+    drives = [shell.letter(arguments[0])] if arguments else sorted(shell.system.volumes)
+    for drive in drives:
+        shell.volume(drive).flush()
