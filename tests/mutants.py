@@ -82,13 +82,22 @@ LAYERS: list[tuple[str, str]] = [
     ("storage/filedisk", "filedisk fsspec_clients"),
     ("storage/", "devices fat_order views damaged cli machine"),
     ("testing/", "devices crash fat_order"),
+    ("fs/wildcards", "wildcards"),
     (
         "fs/",
         "fat_format fat_table fat_order fat_faults fat_geometry fat_slots fat_names repair damaged "
         "devices fat_machine fills crash",
     ),
     ("shell/raster", "memory_views"),
-    ("shell/", "shell memory_views vm_command"),
+    ("shell/line", "lines"),
+    ("shell/redirect", "redirect"),
+    ("shell/document", "edlin"),
+    ("shell/edlin", "edlin"),
+    ("shell/compare", "looking"),
+    ("shell/looking", "looking"),
+    ("shell/branches", "looking"),
+    ("shell/changing", "changing"),
+    ("shell/", "shell looking changing redirect memory_views vm_command"),
     ("cli/", "cli map copy_trees copy_whole"),
     ("", "cli copy_trees copy_whole shell devices fat_format limits"),
 ]

@@ -268,6 +268,7 @@ def test_an_interrupt_while_it_saves(texts: bytes, name: str) -> None:
             volume._run = run
             assert volume.read_bytes(name)[:7] in (old[:7], b"changed")
             document.save()
+        volume._run = run
         document.close()
         assert volume.read_bytes(name)[:7] == b"changed" and volume.check() == []
         assert {e.name for e in volume.entries()} == {"small", "large"}

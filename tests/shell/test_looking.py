@@ -212,7 +212,7 @@ def test_fc_looks_so_far_and_no_further(session: Session, volume: Volume) -> Non
         assert (left in session("fc one two", 1)) == (apart == MOST_APART - 1)
 
 
-@pytest.mark.parametrize(("one", "two"), product(("", "abc", "abd", "abcd"), repeat=2))
+@pytest.mark.parametrize(("one", "two"), [*product(("", "abc", "abd", "abcd"), repeat=2)])
 def test_fc_of_bytes(session: Session, one: str, two: str) -> None:
     """As cmp lists them."""
     volume = session.shell.system.volumes["C:"]

@@ -116,6 +116,22 @@ def test_volumes(session: Session, tmp_path: Path) -> None:
         assert volume.read_bytes("docs/note 4.txt") == b"n" * 400
 
 
+def test_label(session: Session) -> None:
+    """Shows and sets it, of the drive that is named or the current one; what is no label."""
+    serial = f"{session.shell.system.volumes['C:'].serial:08X}"
+    shown = f"serial {serial[:4]}-{serial[4:]}"
+    assert session("label") == f"C: has no label, {shown}"
+    session('label c: "my disk"')
+    assert session("label C:") == session("label") == f"C: MY DISK, {shown}"
+    session("label other")
+    assert session("label c:") == f"C: OTHER, {shown}"
+    session('label ""')
+    assert session("label") == f"C: has no label, {shown}"
+    assert session("label a*b", 1).startswith("label: ")
+    assert session("label a b", 2) == "label: usage: label [DRIVE] [LABEL]"
+    assert session("label q:", 1) == "label: no volume is mounted on Q:; mount IMAGE mounts one"
+
+
 def test_memory_and_cache(session: Session) -> None:
     """What was done and what is held, and why a frame is here."""
     out = session("memory")

@@ -206,7 +206,7 @@ def test_boot_options(tmp_path: Path) -> None:
     assert "Page file" in output and "Replacement: sieve over" in output
     assert (
         "the pages of a cluster cannot be 1000: a whole number from 1 to 128 is needed"
-        in octavo_command(*boot, "--cluster", 1000, "-c", "vm", code=1)
+        in octavo_command(*boot, "--cluster", 1000, "-c", "vm", code=2)
     )
     assert "none: cannot open the image" in octavo_command(
         *boot, "--page-file", tmp_path / "none", "-c", "vm", code=1

@@ -34,7 +34,7 @@ def whole_lines(stream: TextIO, name: str) -> Iterator[str]:
             dropped += len(rest)
             if dropped > MOST_DROPPED:
                 text = f"{name}: a line has more than {MOST_DROPPED} characters: this is no script"
-                raise StatusError(Status.INVALID_PARAMETER, text)
+                raise StatusError(Status.FILE_TOO_LARGE, text)
         yield line
 
 

@@ -5,6 +5,8 @@ The first line of a docstring is the usage, the rest says what the command does.
 
 from __future__ import annotations
 
+import re
+
 from octavo.shell.command import Command, Place, Words, command
 from octavo.shell.line import UsageError
 from octavo.shell.session import Session
@@ -40,6 +42,26 @@ def pwd(shell: Session, arguments: Words) -> None:
     Example: pwd
     """
     shell.out(shell.current(shell.drive))
+
+
+@command(COMMANDS, "label", 0, 2, lambda shell, words: sorted(shell.system.volumes))
+def label(shell: Session, arguments: Words) -> None:
+    """label [DRIVE] [LABEL]
+
+    Shows the label and the serial number of a volume, or gives it another label; "" for none.
+
+    Example: label c: "MY DISK"
+    """
+    named = bool(arguments) and re.fullmatch("[A-Za-z]:", arguments[0]) is not None
+    drive = shell.letter(arguments[0]) if named else shell.drive
+    words, volume = arguments[named:], shell.volume(drive)
+    if len(words) > 1:
+        raise UsageError("usage: label [DRIVE] [LABEL]")
+    if words:
+        volume.set_label(words[0])
+        return
+    serial = f"{volume.serial >> 16:04X}-{volume.serial & 0xFFFF:04X}"
+    shell.out(f"{drive} {volume.label or 'has no label'}, serial {serial}")
 
 
 @command(COMMANDS, "mount", 0, 1, lambda shell, words: Place.HOST)
