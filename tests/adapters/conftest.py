@@ -56,5 +56,5 @@ def fs(memory: Any) -> Iterator[OctavoFileSystem]:
 
     with OctavoFileSystem("/disk.img", "memory", auto_mkdir=True, skip_instance_cache=True) as fs:
         yield fs
-        with fs.image.use(None) as volume:
+        with fs.image.use(fs.part) as volume:
             assert volume.check() == []

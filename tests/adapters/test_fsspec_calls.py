@@ -253,8 +253,18 @@ def test_partitions(tmp_path: Path, blank: bytes) -> None:
     first.pipe("f", b"one")
     second.pipe("f", b"two")
     assert any_.cat("f") == b"one" and any_.image is first.image is second.image
-    with pytest.raises(OSError, match="no partition 3; those that there are: 1, 2"):
+    with fsspec.open(f"octavo://f::file://{path}#2") as file:
+        assert file.read() == b"two"
+    with fsspec.open(f"octavo://f::file://{path}@@1M") as file:
+        assert file.read() == b"one"
+    with pytest.raises(OSError, match="partition 3"):
         OctavoFileSystem(str(path), partition=3)
+    with pytest.raises(OSError, match="names another part than partition 1"):
+        OctavoFileSystem(f"{path}#2", partition=1)
+    with pytest.raises(OSError, match="nothing begins at byte 9437184"):
+        OctavoFileSystem(f"{path}@@9M")
+    with pytest.raises(OSError, match="nothing begins at byte 1000"):
+        OctavoFileSystem(f"{path}@@1000")
     with pytest.raises(OSError, match="number of a partition"):
         OctavoFileSystem(str(path), partition="1")  # type: ignore[arg-type]
     first.close()

@@ -25,7 +25,7 @@ NEW = b"new " * 9000  # larger than a buffer at once
 
 def names(fs: OctavoFileSystem) -> list[str]:
     """All that the volume has, what is hidden from listings, too."""
-    with fs.image.use(None) as volume:
+    with fs.image.use(fs.part) as volume:
         return [entry.name for entry in volume.entries()]
 
 
@@ -122,7 +122,7 @@ def test_dropped_files_are_closed(fs: OctavoFileSystem) -> None:
     assert fs.cat("f") == b"dropped"
     file: Any = fs.open("f", "wb")
     file.write(b"later")
-    with fs.image.use(None) as volume:
+    with fs.image.use(fs.part) as volume:
 
         async def drop() -> None:
             nonlocal file
@@ -160,7 +160,7 @@ def test_a_transaction_that_fails(fs: OctavoFileSystem) -> None:
     with pytest.raises(FileExistsError), fs.transaction:
         fs.pipe("c", NEW)
         fs.pipe("b", NEW)
-        with fs.image.use(None, True) as volume:
+        with fs.image.use(fs.part, True) as volume:
             volume.mkdir("c")
     assert names(fs) == ["a", "c"] and not fs._intrans
     fs.pipe("d", b"at once")

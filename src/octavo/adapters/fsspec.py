@@ -26,8 +26,8 @@ from fsspec.transaction import Transaction
 from octavo.adapters.mounted import mounted
 from octavo.adapters.openfiles import Text, open_file
 from octavo.adapters.oserrors import as_os_errors
-from octavo.adapters.sources import find_source
-from octavo.arguments import whole
+from octavo.adapters.sources import Part, find_source
+from octavo.arguments import invalid, whole
 from octavo.files import Volume
 from octavo.status import Status, StatusError
 from octavo.system import IMAGE_MEMORY
@@ -56,10 +56,10 @@ class OctavoTransaction(Transaction):  # type: ignore[misc]  # fsspec has no typ
 class OctavoFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
     """Files in the image `fo`, a path, a URL or an open file.
 
-    `partition` is one by its number; without it the image's volume is taken, or that of the first
-    partition that has one. `read_only` refuses every change. `memory` is the most that Octavo takes
-    for the image ("64M"), `codepage` that of short names, as in `octavo.open_image`. With
-    `auto_mkdir` a file that is written gets the directories above it.
+    `partition` is one by its number, as is "disk.img#2"; without it the image's volume is taken, or
+    that of the first partition that has one. `read_only` refuses every change. `memory` is the most
+    that Octavo takes for the image ("64M"), `codepage` that of short names, as in
+    `octavo.open_image`. With `auto_mkdir` a file that is written gets the directories above it.
 
     OSError when the image cannot be opened.
     """
@@ -87,11 +87,15 @@ class OctavoFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         self.read_only = read_only
         self.auto_mkdir = auto_mkdir
         with as_os_errors():
+            source = find_source(fo, target_protocol, target_options)
+            self.part = source.part
             if partition is not None:
-                whole(partition, "the number of a partition", 1)
-            self.partition = partition
-            self.image = mounted(find_source(fo, target_protocol, target_options), memory, codepage)
-            with self.image.use(partition):
+                number = whole(partition, "the number of a partition", 1)
+                if source.part not in ((None, 0), (number, 0)):
+                    raise invalid(f"{fo}: names another part than partition {number}")
+                self.part = Part(number)
+            self.image = mounted(source, memory, codepage)
+            with self.image.use(self.part):
                 pass
 
     @classmethod
@@ -108,7 +112,7 @@ class OctavoFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         with as_os_errors(), self.image.settled():
             if write:
                 self._check_writable()
-            with self.image.use(self.partition, write) as volume:
+            with self.image.use(self.part, write) as volume:
                 yield volume
 
     def _check_writable(self) -> None:
@@ -244,7 +248,7 @@ class OctavoFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
             with as_os_errors():
                 self._check_writable()
             self._make_above(path, mode)
-        return open_file(self.image, self.partition, path, mode, autocommit)
+        return open_file(self.image, self.part, path, mode, autocommit)
 
     def _make_above(self, path: str, mode: str = "wb") -> None:
         if self.auto_mkdir and mode[0] != "r" and (above := self._parent(path)):

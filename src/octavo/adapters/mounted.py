@@ -25,13 +25,12 @@ from functools import cache
 from typing import Protocol
 from weakref import WeakSet, WeakValueDictionary
 
-from octavo.adapters.sources import Source
+from octavo.adapters.sources import Part, Source
 from octavo.files import Volume
-from octavo.fs.reading import reader
+from octavo.fs.mount import mount
 from octavo.status import Status, StatusError
-from octavo.storage.device import Device
-from octavo.storage.partition import Entry, Partition
-from octavo.storage.partitions import partitions
+from octavo.storage.device import SECTOR, Device
+from octavo.storage.partition import Entry, Partition, place_of
 from octavo.system import IMAGE_MAP, System, boot
 
 
@@ -44,13 +43,17 @@ class Unfinished(Protocol):
     def finish(self, discard: bool) -> None: ...
 
 
-class Whole(Partition):
-    """A device on another that stays open when this one is closed: volumes come and go on it."""
+class Lent(Partition):
+    """An image from byte `start` on, as a device that can be closed while the image stays open:
+    volumes come and go on it.
+    """
 
-    def __init__(self, device: Device, entry: Entry | None = None) -> None:
-        super().__init__(device, entry or Entry(0, "", 0, device.size))
-        if entry is None:
-            self.name = device.name
+    def __init__(self, device: Device, start: int) -> None:
+        if start % SECTOR or not start < device.size:
+            text = f"{device.name}: nothing begins at byte {start}: it has {device.size}"
+            raise StatusError(Status.NO_SUCH_DEVICE, f"{text}, in sectors of {SECTOR}")
+        name = f"{device.name}, from byte {start}" if start else device.name
+        super().__init__(device, Entry(0, "", start, device.size - start), name)
 
     def close(self) -> None:
         """Closes this one alone."""
@@ -78,7 +81,7 @@ class Mounted:
         self._shared_file = False  # with the process that this one was forked from
         self._system: System | None = None
         self._device: Device | None = None
-        self._volumes: dict[int | None, Volume] = {}
+        self._volumes: dict[Part, Volume] = {}
 
     @property
     def is_open(self) -> bool:
@@ -86,7 +89,7 @@ class Mounted:
         return self._system is not None
 
     @contextmanager
-    def use(self, partition: int | None, write: bool = False) -> Iterator[Volume]:
+    def use(self, part: Part, write: bool = False) -> Iterator[Volume]:
         """A `with` block in which this thread alone has the volume; with `write` to change it.
 
         StatusError, or what the source's filesystem raises, when the image cannot be opened so.
@@ -97,7 +100,7 @@ class Mounted:
             if write:
                 self._open_for_writing()
                 self._local.changed = True
-            yield self._volume(partition)
+            yield self._volume(part)
 
     @contextmanager
     def settled(self) -> Iterator[None]:
@@ -199,48 +202,30 @@ class Mounted:
         self._let_go()
         self._open(True)
 
-    def _volume(self, partition: int | None) -> Volume:
+    def _volume(self, part: Part) -> Volume:
         system = self._system or self._open(False)
-        volume = self._volumes.get(partition)
+        volume = self._volumes.get(part)
         if volume is None:
-            volume = self._volumes[partition] = self._attach(system, partition)
+            device = self._device
+            assert device is not None, "a system has its device"
+            volume = self._twin(system, device, part)
+            if volume is None:
+                volume = system.attach_device(Lent(device, part.start), part.number)
+            self._volumes[part] = volume
         return volume
 
-    def _attach(self, system: System, partition: int | None) -> Volume:
-        device = self._device
-        assert device is not None, "a system has its device"
-        entry = None if partition is None else _entry(system, device, partition)
-        volume = system.attach_device(Whole(device, entry))
-        first, end = place(volume.core.device)
-        for other in set(self._volumes.values()):
-            start, stop = place(other.core.device)
-            if first < stop and start < end:
-                system.unmount(volume.letter, discard=True)
-                if (start, stop) == (first, end):
-                    return other
-                text = f"{volume.core.name}: overlaps {other.core.name}, which is open"
-                raise StatusError(Status.SHARING_VIOLATION, text)
-        return volume
-
-
-def _entry(system: System, device: Device, number: int) -> Entry:
-    """What the image's table says of a partition."""
-    table = system.scheduler.run(partitions(device, reader(device, system.cache)))
-    for entry in table.entries:
-        if entry.number == number:
-            return entry
-    there = ", ".join(str(entry.number) for entry in table.entries[:16]) or "none"
-    text = f"{device.name}: has no partition {number}; those that there are: {there}"
-    raise StatusError(Status.NO_SUCH_DEVICE, text)
-
-
-def place(device: Device) -> tuple[int, int]:
-    """Where on the image a volume's device begins and ends, in bytes."""
-    size, start = device.size, 0
-    while isinstance(device, Partition):
-        start += device.entry.start
-        device = device.device
-    return start, start + size
+    def _twin(self, system: System, device: Device, part: Part) -> Volume | None:
+        """The volume that a part has, when it is open under another name."""
+        if not self._volumes:
+            return None
+        work = mount(Lent(device, part.start), system.cache, system.codepage, part.number)
+        core = system.scheduler.run(work)
+        system.scheduler.run(core.unmount(discard=True))
+        place = place_of(core.device)
+        for other in self._volumes.values():
+            if place_of(other.core.device) == place:
+                return other
+        return None
 
 
 def mounted(source: Source, memory: str | int, codepage: str | int) -> Mounted:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from octavo.adapters.mounted import Mounted
+    from octavo.adapters.sources import Part
 
 BUFFER = 64 << 10  # bytes
 
@@ -41,11 +42,9 @@ class RawFile(io.RawIOBase):
     Without `autocommit` a new file takes its place by `commit`, after `close`.
     """
 
-    def __init__(
-        self, image: Mounted, partition: int | None, path: str, mode: str, autocommit: bool
-    ) -> None:
+    def __init__(self, image: Mounted, part: Part, path: str, mode: str, autocommit: bool) -> None:
         self.image = image
-        self.partition = partition
+        self.part = part
         self.name = path
         self.mode = mode
         self.autocommit = autocommit
@@ -53,7 +52,7 @@ class RawFile(io.RawIOBase):
         self.ended = True  # closed, and where it belongs; or not opened yet
         self._made = False  # under its own name, by this file
         self._failed = False
-        with as_os_errors(), image.use(partition, self.writable()) as volume:
+        with as_os_errors(), image.use(part, self.writable()) as volume:
             self._file = self._open(volume)
             self._generation = image.generation
         self._old_size, self.ended = self._file.size, False
@@ -83,7 +82,7 @@ class RawFile(io.RawIOBase):
             if self.writable() and self._generation != self.image.generation:
                 text = "its image was closed, or opened by another process: what it had is lost"
                 raise StatusError(Status.FILE_CLOSED, f"{self.name}: {text}")
-            with self.image.use(self.partition, write) as volume:
+            with self.image.use(self.part, write) as volume:
                 if self._generation != self.image.generation:
                     position = self._file.tell()
                     self._file = volume.open(self.name)
@@ -323,14 +322,14 @@ class Text(io.TextIOWrapper):
 
 
 def open_file(
-    image: Mounted, partition: int | None, path: str, mode: str, autocommit: bool
+    image: Mounted, part: Part, path: str, mode: str, autocommit: bool
 ) -> Reader | Writer | Random:
     """Opens a file by a binary mode. OSError, ValueError for what is no mode."""
     kind = set(mode) - set("b+")
     if len(set(mode)) < len(mode) or len(kind) != 1 or not kind <= set("rwax"):
         raise ValueError(f"{mode!r} is no binary mode of open")
     plus = "+" if "+" in mode else ""
-    raw = RawFile(image, partition, path, f"{kind.pop()}{plus}b", autocommit)
+    raw = RawFile(image, part, path, f"{kind.pop()}{plus}b", autocommit)
     if not raw.writable():
         return Reader(raw)
     file = Random(raw) if plus else Writer(raw)

@@ -1,6 +1,7 @@
 """Where the image of an fsspec filesystem is, and how it becomes a device.
 
-    "disk.img", target_protocol="file"     a file of the host: an `ImageDisk`, with its lock
+    "disk.img", target_protocol="file"     a file of the host: an `ImageDisk`, with its lock; its
+                                           name may be that of a part (`octavo.storage.imagename`)
     "disk.img", target_protocol="memory"   a file that fsspec can write in the middle: a `FileDisk`
     "http://host/disk.img", ...            anything else of fsspec's: a `FileDisk`, read-only
     a file object                          a `FileDisk`, that may be written if it says so
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
@@ -23,15 +24,28 @@ from fsspec.utils import tokenize
 from octavo.storage.device import Device
 from octavo.storage.filedisk import FileDisk
 from octavo.storage.image import ImageDisk
+from octavo.storage.imagename import parse_image_name
 from octavo.threads.scheduler import Scheduler
 
 Options = dict[str, Any]
 
 
+class Part(NamedTuple):
+    """What of an image is meant: the partition of a number, or the volume, or first partition with
+    one, of what begins at byte `start`.
+    """
+
+    number: int | None = None
+    start: int = 0
+
+
+WHOLE = Part()
+
+
 @dataclass(frozen=True)
 class Source:
     """An image: `filesystem` and `path` of fsspec's, or an open `file`; `refusal` says why it can
-    only be read, "" when it can be written.
+    only be read, "" when it can be written; `part` is what its name means of it.
     """
 
     key: tuple[object, ...]
@@ -40,6 +54,7 @@ class Source:
     filesystem: Any = None
     path: str = ""
     file: BinaryIO | None = None
+    part: Part = WHOLE
 
     def open(self, scheduler: Scheduler, write: bool) -> Device:
         """The image as a device. StatusError, or what the filesystem raises."""
@@ -64,7 +79,9 @@ def find_source(fo: object, protocol: str | None, options: Options | None) -> So
         given["protocol"] = protocol
     filesystem, path = url_to_fs(os.fspath(fo), **given)
     if isinstance(filesystem, LocalFileSystem):
-        return Source(("local", os.path.realpath(path)), path, "", filesystem, path)
+        name, number, start = parse_image_name(path)
+        key = ("local", os.path.realpath(name))
+        return Source(key, name, "", filesystem, name, part=Part(number, start))
     name = filesystem.unstrip_protocol(path)
     if isinstance(filesystem, MemoryFileSystem):
         return Source(("memory", id(filesystem.store), path), name, "", filesystem, path)
