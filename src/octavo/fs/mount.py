@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from octavo.cache.manager import CacheManager
 from octavo.fs.fat.names import check_code_page
 from octavo.fs.probe import probe
-from octavo.fs.reading import reader
+from octavo.fs.reading import read_device, reader
 from octavo.status import Status, StatusError
 from octavo.storage.device import SECTOR, Device
 
@@ -31,7 +31,12 @@ async def mount(
     device: Device, cache: CacheManager, codepage: str | int = 437, number: int | None = None
 ) -> FileSystemVolume:
     """The volume on a device, or in the first of its partitions that has one; with `number`, in the
-    partition of this number.
+    partition of this number, or on the device itself (0).
+
+    A table may lie in the boot sector of a volume that was on the whole disk before, and that is
+    still there to look at. A GPT that its MBR stands for is believed: the disk is parted. An MBR
+    is not, since boot sectors may look like one: where it leads to a volume and there is one on
+    the whole device, too, neither is taken, for whoever writes to one destroys the other.
 
     Types say little about what is in a partition: EFI system partitions have FAT volumes, boot
     managers hide partitions under other types (0x11 for 0x01), and some cards have FAT volumes in
@@ -40,21 +45,32 @@ async def mount(
     found by larger ones has sectors of that size itself, or fills its partition.
 
     `codepage` is that of short names (437, 850, 932 or what Python calls it). StatusError
-    UNRECOGNIZED_VOLUME says of the device, or of each of its partitions, why there is none,
-    NO_SUCH_DEVICE that there is no such partition, INVALID_PARAMETER
-    that there is no such code page.
+    UNRECOGNIZED_VOLUME says of the device, or of each of its partitions, why there is none, or why
+    none is taken, NO_SUCH_DEVICE that there is no such partition, INVALID_PARAMETER that there is
+    no such code page.
     """
     page = check_code_page(codepage)
-    if number is not None:
+    if number:
         from octavo.fs.numbered import mount_partition
 
         return await mount_partition(device, cache, page, number)
     try:
-        return await probe(device, cache, page)
+        volume = await probe(device, cache, page)
     except StatusError as error:
-        if error.status != Status.UNRECOGNIZED_VOLUME or device.size < SECTOR:
+        if error.status != Status.UNRECOGNIZED_VOLUME or device.size < SECTOR or number == 0:
             raise
         whole = error
+    else:
+        if number is None and await _has_table(device, cache):
+            return await _of_two(device, cache, page, volume)
+        return volume
+    return await _parted(device, cache, page, whole)
+
+
+async def _parted(
+    device: Device, cache: CacheManager, page: str, whole: StatusError
+) -> FileSystemVolume:
+    """The volume in a partition; where there are none, `whole` says why the device has none."""
     why: list[str] = []
     volume = await _in_partitions(device, cache, page, why)
     if volume is not None:
@@ -66,6 +82,45 @@ async def mount(
         told[MOST_TOLD:] = [f"and {len(told) - MOST_TOLD} more"]
     raise StatusError(
         Status.UNRECOGNIZED_VOLUME, f"{device.name}: has no FAT or ext2 volume: {'; '.join(told)}"
+    )
+
+
+async def _has_table(device: Device, cache: CacheManager) -> bool:
+    """Whether the first sector has entries of a partition table, as few volumes have."""
+    if device.size < 2 * SECTOR:
+        return False
+    sector = await read_device(device, cache, 0, SECTOR)
+    if not any(sector[446:510]):
+        return False
+    from octavo.storage.mbr import is_table, used
+
+    return is_table(sector) and any(used(sector))
+
+
+async def _of_two(
+    device: Device, cache: CacheManager, page: str, volume: FileSystemVolume
+) -> FileSystemVolume:
+    """The volume that is meant on a device that has a table, and `volume` as a whole."""
+    from octavo.storage.partition import Partition
+    from octavo.storage.partitions import partitions
+
+    table = await partitions(device, reader(device, cache))
+    if table.scheme == "GPT":
+        await volume.unmount(True)
+        text = f"{device.name}: has a GPT without partitions; {device.name}#0 is the whole of it"
+        return await _parted(device, cache, page, StatusError(Status.UNRECOGNIZED_VOLUME, text))
+    part = await _in_partitions(device, cache, page, [])
+    if part is None:
+        return volume
+    assert isinstance(part.device, Partition)
+    number = part.device.entry.number
+    await part.unmount(True)
+    await volume.unmount(True)
+    raise StatusError(
+        Status.UNRECOGNIZED_VOLUME,
+        f"{device.name}: has a {volume.kind} volume as a whole, and a {part.kind} volume in "
+        f"partition {number}: whoever writes to one destroys the other; {device.name}#0 is the "
+        f"whole, {device.name}#{number} the partition",
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import octavo
 from octavo.status import Status, StatusError
+from tests.command import call
 from tests.conftest import blank_image, fsck, run
 from tests.fs.fat.oddities import MIB
 from tests.fs.fat.patches import patch
@@ -85,6 +87,45 @@ def test_a_volume_without_partitions_comes_first(filled: Path) -> None:
     patch(filled, 446, struct.pack("<B3xB3xII", 0, 6, 2048, 2048))
     with octavo.open_image(filled) as volume:
         assert volume.read_bytes("a.bin") == b"a" * 3000 and ", partition" not in volume.core.name
+
+
+@pytest.mark.parametrize(
+    ("label", "whole"), [("gpt", "fat"), ("dos", "fat"), ("dos", "ext2")]
+)  # a GPT's entries lie where the superblock of ext2 was
+@pytest.mark.fdisk
+@pytest.mark.e2fsprogs
+def test_a_volume_that_was_there_before_the_table(
+    label: str, whole: str, filled: Path, tmp_path: Path
+) -> None:
+    """A GPT is believed; of an MBR neither is taken, and nothing is written; both can be named."""
+    disk = tmp_path / "whole.img"
+    if whole == "fat":
+        call("mkfs", "--size", "32M", disk)
+    else:
+        subprocess.run(["mke2fs", "-q", "-t", "ext2", disk, "32M"], check=True)
+    kind = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7" if label == "gpt" else "6"
+    table = f"label: {label}\nstart=2048,type={kind}\n"
+    subprocess.run(["sfdisk", "-q", disk], input=table, text=True, check=True)
+    before = disk.read_bytes()
+    alone = octavo.open_image(disk, read_only=True)  # no volume in the partition yet
+    if label == "gpt":
+        with pytest.raises(StatusError, match="partition 1 of type basic data: has"), alone:
+            pass
+    else:
+        with alone as volume:
+            assert volume.kind == ("ext2" if whole == "ext2" else "FAT16")
+    part = filled.read_bytes()
+    disk.write_bytes(before[:MIB] + part + before[MIB + len(part) :])
+    before = disk.read_bytes()
+    if label == "gpt":
+        assert call("cat", f"{disk}:/a.bin") == "a" * 3000
+    else:
+        with pytest.raises(StatusError, match="img#0 is the whole, .*img#1 the part"):
+            octavo.open_image(disk).__enter__()
+        assert "destroys the other" in call("check", "--repair", disk, code=1)
+    assert disk.read_bytes() == before
+    assert call("cat", f"{disk}#1:/a.bin") == "a" * 3000
+    assert call("ls", f"{disk}#0:/") == ("lost+found/\n" if whole == "ext2" else "")
 
 
 def test_a_sentence_for_each_partition_when_there_is_no_volume(tmp_path: Path) -> None:
