@@ -60,7 +60,7 @@ def test_scripts_that_are_none(image: Path, tmp_path: Path) -> None:
     ):
         assert boot(image, "--script", name) == (1, "", f"octavo: {name}: {told}\n")
     code, _, err = boot(image, "--script", "x", "-c", "dir")
-    assert code == 2 and err.endswith("commands come from -c or from --script, not from both\n")
+    assert code == 2 and "commands come from -c or from --script, not from both" in err
     (tmp_path / "long").write_text("rem ".ljust(9000, "x") + "\nmd made\n")
     code, _, err = boot(image, "-k", "--script", str(tmp_path / "long"))
     assert (code, err) == (
