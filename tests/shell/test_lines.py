@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from octavo.shell.line import (
     split_words,
 )
 from tests.shell.conftest import Session
+from tests.volumes import make_volume
 
 
 @pytest.mark.parametrize(
@@ -111,13 +114,13 @@ def test_a_line_has_an_end(session: Session) -> None:
     assert not session.shell.system.volumes["C:"].exists("x")
 
 
-def test_help_of_each_command(session: Session) -> None:
+def test_help_of_each_command(session: Session, tmp_path: Path) -> None:
     """By help and by /?, with an example, which can be done as it stands."""
     from octavo.shell.shell import COMMANDS
 
     system = session.shell.system
-    system.attach_ram_disk()
-    system.volumes["A:"] = system.volumes.pop("D:")
+    make_volume(tmp_path / "floppy.img", 1440 << 10, 12, 512)
+    system.attach(tmp_path / "floppy.img")
     volume = system.volumes["C:"]
     for name in ("part1.txt", "part2.txt", "a.txt"):
         volume.write_bytes(name, b"wor\n")
