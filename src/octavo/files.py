@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, cast, overload
 from octavo.arguments import called, invalid, named, octets, room, shown, whole
 from octavo.fs.base import Problem, Space, check_path, split_path
 from octavo.fs.replace import open_beside, read_whole, write_whole
+from octavo.fs.walk import Walk
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler
 
@@ -339,33 +340,10 @@ class Volume:
         called(on_error, "on_error")
         check_path(path)
         start = path.strip("/\\")
-        pending = [(start, self.stat(start).number if start else 0)]
-        seen: set[int] = set()
-        while pending:
-            here, number = pending.pop()
-            entries = self._listed(here, bool(number) and number in seen, on_error)
-            if entries is None:
-                continue
-            seen.add(number)
-            yield here, entries
-            prefix = here + "/" if here else ""
-            pending += [(prefix + e.name, e.number) for e in reversed(entries) if e.is_directory]
-
-    def _listed(self, path: str, again: bool, on_error: Report | None) -> list[FileInfo] | None:
-        """The entries of a directory of a walk; None, which is told, where it cannot be read, or is
-        reached `again`.
-        """
-        try:
-            entries = self.entries(path)  # refuses a directory that contains itself
-        except StatusError as error:
-            if on_error is None:
-                raise
-            on_error(error)
-            return None
-        if again and on_error is not None:
-            text = f"{path}: is in two places: what is in it was listed once; the volume is damaged"
-            on_error(StatusError(Status.FILE_CORRUPT_ERROR, text))
-        return None if again else entries
+        walk = Walk(self.core, start, self.stat(start), on_error)
+        while (found := walk.known() or self._run(walk.next())) is not None:
+            yield found
+            walk.enter(found[1])
 
     def mkdir(self, path: str, parents: bool = False) -> None:
         """Makes a directory; with `parents`, those above it too, and none of them needs to be

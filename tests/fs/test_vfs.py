@@ -7,6 +7,7 @@ from datetime import datetime
 from octavo.cache.manager import CacheManager
 from octavo.files import Volume as Facade
 from octavo.fs.base import Problem, Space
+from octavo.fs.protocol import Glance
 from octavo.fs.vfs.format import Mender, Progress
 from octavo.fs.vfs.node import Directory, Node
 from octavo.fs.vfs.volume import Volume
@@ -75,6 +76,9 @@ class Tiny:
 
     def forget(self) -> None:
         """Nothing is known."""
+
+    async def glance(self, numbers: list[int]) -> dict[int, Glance]:
+        return {}
 
     async def space(self) -> Space:
         return Space(self.sections[0].size, 0, BLOCK)

@@ -7,7 +7,7 @@ is the root. All of them raise StatusError with one sentence.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 class FileInfo(Protocol):
     """A file or directory as a listing shows it; sizes in bytes, times in local time."""
 
-    name: str
-    size: int
-    is_directory: bool
-
+    @property
+    def name(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def is_directory(self) -> bool: ...
     @property
     def number(self) -> int: ...  # tells directories of a volume apart; 0: not known
     @property
@@ -36,6 +38,12 @@ class FileInfo(Protocol):
     def short_name(self) -> str: ...
     @property
     def flags(self) -> str: ...
+
+
+class Glance(Protocol):
+    """What a directory said that nobody has opened."""
+
+    def entries(self) -> list[FileInfo]: ...  # in the order of the disk, without "." and ".."
 
 
 class OpenFile(Protocol):
@@ -76,7 +84,11 @@ class FileSystemVolume(Protocol):
     @property
     def read_only(self) -> bool: ...
 
+    @property
+    def changes(self) -> int: ...  # how often something was changed, in names and what they say
+
     async def stat(self, path: str) -> FileInfo: ...
+    async def glance(self, directories: Sequence[FileInfo]) -> dict[int, Glance]: ...
     async def entries(self, path: str) -> list[FileInfo]: ...
     async def open(
         self,

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import stat
 import struct
+from typing import TYPE_CHECKING
 
 from octavo.cache.manager import CacheManager
 from octavo.fs.base import Problem, Space
@@ -44,6 +45,9 @@ from octavo.memory.pages.section import Section
 from octavo.status import Status, StatusError
 from octavo.storage.device import SECTOR, Device
 from octavo.storage.hosterrors import kind_of
+
+if TYPE_CHECKING:
+    from octavo.fs.protocol import Glance
 
 ROOT = 2  # its inode
 MOST_DIRECTORY = 16 << 20  # bytes
@@ -172,6 +176,10 @@ class ExtFormat:
                     name = name if name not in names else f"{name}~{number}"
                     names[name] = await self._entry(name, number, section.name)
         return Directory(node, names)
+
+    async def glance(self, numbers: list[int]) -> dict[int, Glance]:
+        """None: each is opened."""
+        return {}
 
     async def _entry(self, name: str, number: int, directory: str) -> ExtEntry:
         try:

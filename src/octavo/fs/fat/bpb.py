@@ -39,6 +39,7 @@ FAT16_CLUSTERS = 65525  # fewer: FAT16
 MAX_CLUSTERS = 0x0FFFFFF5
 DIRTY_FLAG = 1
 ENTRY_BYTES = 32
+MOST_DIRECTORY_BYTES = 65536 * ENTRY_BYTES
 MOST_BYTES = (1 << 32) - 1  # of a file
 FSINFO_BYTES = 512
 FSINFO_LEAD, FSINFO_MIDDLE = 0x41615252, 0x61417272  # marks of the FSInfo sector
@@ -89,6 +90,11 @@ class Geometry:
                 f"{self.clusters + self.unreachable} clusters"
             )
         return "the image is shorter than its volume" if self.truncated else ""
+
+    @property
+    def most_directory(self) -> int:
+        """Bytes of a directory that is not refused."""
+        return max(MOST_DIRECTORY_BYTES, self.cluster)
 
     def place(self, cluster: int) -> int:
         """Byte offset of a cluster on the device."""

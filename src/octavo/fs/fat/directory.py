@@ -16,15 +16,7 @@ class FatDirectory(Directory[Entry]):
     def __init__(self, node: Node[Entry], parsed: Parsed) -> None:
         self.slots = FreeSlots(parsed.free, parsed.end)
         self._shorts: dict[str, Entry] | None = None  # by short name, of those that have a long one
-        names = {entry.name.upper(): entry for entry in parsed.entries}
-        if (
-            len(names) < len(parsed.entries)
-            or not "".join([e.name for e in parsed.entries]).isascii()
-        ):
-            names = _distinct(parsed.entries)
-        names.pop(".", None)
-        names.pop("..", None)
-        super().__init__(node, names)
+        super().__init__(node, named(parsed.entries))
 
     def find(self, name: str) -> Entry | None:
         """The entry of a name, long or short, in any case."""
@@ -66,6 +58,16 @@ class FatDirectory(Directory[Entry]):
             del self.names[key]
         if self._shorts is not None and self._shorts.get(fold(entry.short_name)) is entry:
             del self._shorts[fold(entry.short_name)]
+
+
+def named(entries: list[Entry]) -> dict[str, Entry]:
+    """Entries by folded name, without "." and ".."."""
+    names = {entry.name.upper(): entry for entry in entries}
+    if len(names) < len(entries) or not "".join([e.name for e in entries]).isascii():
+        names = _distinct(entries)
+    names.pop(".", None)
+    names.pop("..", None)
+    return names
 
 
 def _distinct(entries: list[Entry]) -> dict[str, Entry]:

@@ -40,7 +40,43 @@ _written = struct.Struct("<22xHH6x").unpack  # time, date
 _numbers = struct.Struct("<11xB8xH4xHI").unpack  # attributes, cluster (high, low), size
 
 
-class Entry:
+class Described:
+    """What the 32 bytes of an entry say beside its name, size and place."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def raw(self) -> bytes: ...
+        @property
+        def attributes(self) -> int: ...
+        @property
+        def codepage(self) -> str: ...
+
+    @property
+    def short_name(self) -> str:
+        """The 8.3 name."""
+        return shown_short(self.raw[:11], 0, self.codepage)
+
+    @property
+    def modified(self) -> datetime:
+        """When it was last written, local time; resolution 2 s."""
+        time, date = _written(self.raw)
+        return from_dos(date, time, 0)
+
+    @property
+    def created(self) -> datetime:
+        """When it was created, local time; resolution 10 ms."""
+        return from_dos(_word(self.raw, 16), _word(self.raw, 14), self.raw[13])
+
+    @property
+    def flags(self) -> str:
+        """Attributes as letters: read-only, hidden, system, directory, archive."""
+        return _letters(self.attributes)
+
+
+class Entry(Described):
     """A file or directory as its directory describes it. `raw` holds the short name, its case bits
     and the times.
     """
@@ -76,32 +112,11 @@ class Entry:
         return self.cluster
 
     @property
-    def short_name(self) -> str:
-        """The 8.3 name."""
-        return shown_short(self.raw[:11], 0, self.codepage)
-
-    @property
     def shown(self) -> str:
         """The name of an entry without a long one: the 8.3 name, in lower case where its case bits
         say so.
         """
         return shown_short(self.raw[:11], self.raw[12], self.codepage)
-
-    @property
-    def modified(self) -> datetime:
-        """When it was last written, local time; resolution 2 s."""
-        time, date = _written(self.raw)
-        return from_dos(date, time, 0)
-
-    @property
-    def created(self) -> datetime:
-        """When it was created, local time; resolution 10 ms."""
-        return from_dos(_word(self.raw, 16), _word(self.raw, 14), self.raw[13])
-
-    @property
-    def flags(self) -> str:
-        """Attributes as letters: read-only, hidden, system, directory, archive."""
-        return _letters(self.attributes)
 
     def change_attributes(self, on: int, off: int) -> None:
         """Sets some attributes and clears others."""

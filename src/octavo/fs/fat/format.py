@@ -10,11 +10,11 @@ Source: Microsoft FAT specification; statuses as NT's FAT driver gives them.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from octavo.cache.manager import CacheManager
 from octavo.fs.base import Space
 from octavo.fs.fat.bpb import (
-    ENTRY_BYTES,
     Geometry,
 )
 from octavo.fs.fat.directory import FatDirectory
@@ -38,7 +38,9 @@ from octavo.memory.pages.section import Section
 from octavo.status import Status, StatusError
 from octavo.storage.device import Device
 
-MOST_DIRECTORY_BYTES = 65536 * ENTRY_BYTES
+if TYPE_CHECKING:
+    from octavo.fs.fat.glance import Glances
+    from octavo.fs.protocol import Glance
 
 
 class FatFormat:
@@ -73,6 +75,7 @@ class FatFormat:
         summary = 0 if unclean else geometry.fsinfo_offset
         self.table = FatTable(cache, self.section, offset, geometry, summary)
         self.books = self.table.books
+        self._glances: Glances | None = None
 
     @property
     def _reserved(self) -> int:
@@ -131,7 +134,7 @@ class FatFormat:
     def _check_directory(self, regions: RegionMap, what: str) -> None:
         if not regions.total:
             raise StatusError(Status.FILE_CORRUPT_ERROR, f"{what}: the directory has no cluster")
-        if regions.total > max(MOST_DIRECTORY_BYTES, self.geometry.cluster):
+        if regions.total > self.geometry.most_directory:
             raise StatusError(
                 Status.FILE_CORRUPT_ERROR,
                 f"{what}: the directory is larger than FAT's limit of 2 MiB",
@@ -158,6 +161,16 @@ class FatFormat:
             if parts[-1][-SLOT] == 0:
                 break
         return b"".join(parts)
+
+    async def glance(self, numbers: list[int]) -> dict[int, Glance]:
+        """Those with nothing unusual about their chains."""
+        from octavo.fs.fat.glance import Glances  # by who walks trees only
+
+        if self._glances is None:
+            self._glances = Glances(
+                self.cache, self.pager, self.geometry, self.table, self.codepage, self.name
+            )
+        return await self._glances.look(numbers) if not self.geometry.doubt else {}
 
     async def read_label(self, root: Section) -> None:
         """Takes the label from the root directory, in whatever slot it is; the boot sector's stays

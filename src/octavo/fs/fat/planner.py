@@ -13,6 +13,7 @@ from octavo.fs.fat.bpb import (
     FSINFO_LEAD,
     FSINFO_MIDDLE,
     MOST_BYTES,
+    MOST_DIRECTORY_BYTES,
 )
 from octavo.fs.fat.directory import FatDirectory
 from octavo.fs.fat.entry import (
@@ -27,7 +28,7 @@ from octavo.fs.fat.entry import (
     new_entry,
     to_dos,
 )
-from octavo.fs.fat.format import MOST_DIRECTORY_BYTES, FatFormat
+from octavo.fs.fat.format import FatFormat
 from octavo.fs.fat.labels import clean_label, plan_label, plan_serial
 from octavo.fs.fat.names import (
     CODE_PAGE,

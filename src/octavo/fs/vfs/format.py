@@ -22,6 +22,7 @@ from octavo.memory.pages.section import Section
 from octavo.status import StatusError
 
 if TYPE_CHECKING:
+    from octavo.fs.protocol import Glance
     from octavo.fs.vfs.node import Entry
 
 Progress = Callable[[int, int], None]
@@ -70,6 +71,11 @@ class Format(Protocol[E]):
 
         No name is "", ".", ".." or has a "/" in it. `Entry.number` tells directories apart: one
         that leads back to a directory above it is refused by the volume, unless numbers are 0.
+        """
+
+    async def glance(self, numbers: list[int]) -> dict[int, Glance]:
+        """What directories say that have no node, and what those below them say, some of them, by
+        their numbers. What is left out is to be opened.
         """
 
     async def space(self) -> Space:

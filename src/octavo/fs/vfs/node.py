@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         none.
         """
 
+        name: str
         node: Any  # Node[E] | None
 
 

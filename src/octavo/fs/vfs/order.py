@@ -55,6 +55,7 @@ class Writer(Generic[E]):
         self.erasures: list[tuple[Directory[E], E, set[str]]] = []
         self.modified = False  # since the last complete flush: the flag is on the medium
         self.flagged = False  # the flag may be on the medium
+        self.changes = 0  # of pages and entries
         self._flushing = False
 
     # -- changes in memory -------------------------------------------------------------------------
@@ -105,6 +106,7 @@ class Writer(Generic[E]):
         """Puts edits, with the last one of the change if it still wants it; False, and nothing
         done, when a page is not there.
         """
+        self.changes += 1
         if last and change.last and change.wants_last():
             edits = [*edits, *change.last]
         return self.cache.put(edits)
@@ -156,6 +158,7 @@ class Writer(Generic[E]):
 
     def mark_stale(self, node: Node[E]) -> None:
         """Notes that a node's entry has changed."""
+        self.changes += 1
         node.stale = True
         self.stale[node] = None
 

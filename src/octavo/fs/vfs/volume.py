@@ -11,6 +11,7 @@ renamed; what is damaged is removed only with `force`, since its extents may be 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from typing import TYPE_CHECKING, cast
 
@@ -21,7 +22,7 @@ from octavo.fs.vfs.whole import WholeVolume
 from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:
-    from octavo.fs.protocol import FileInfo
+    from octavo.fs.protocol import FileInfo, Glance
     from octavo.fs.vfs.names import Names
 
 
@@ -49,6 +50,19 @@ class Volume(WholeVolume[E]):
         async with self.mutex:
             directory = await self.nodes.directory_at(path)
             return cast("list[FileInfo]", list(directory.names.values()))
+
+    @property
+    def changes(self) -> int:
+        """How often names, or what they say, were changed since the volume was mounted."""
+        return self.writer.changes if self.writer is not None else 0
+
+    async def glance(self, directories: Sequence[FileInfo]) -> dict[int, Glance]:
+        """What directories that nobody has opened say, and those below them, some of them, by their
+        numbers; they were listed when the volume had the `changes` that it has now.
+        """
+        opened = cast("Sequence[E]", directories)
+        async with self.mutex:
+            return await self.format.glance([e.number for e in opened if e.node is None])
 
     async def open(
         self,
