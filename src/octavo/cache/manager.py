@@ -10,10 +10,17 @@ fault on the section (rule 2).
                                             not read first
     put          bytes at places whose pages are active: all of them at once, or none
     address      where a byte of metadata is in RAM, to be looked at before the next `await`
-    flush        all dirty pages of a section to its pager
-    purge        pages dropped, dirty or not
+    zero         zeros into a range, past the views where it is long
+    flush        dirty pages of a range to its pager
+    purge        pages dropped, dirty or not; a section is cut
+    at_once      reads and writes that do not wait      octavo.cache.atonce
+    blocks       maps and pins                          octavo.cache.pins
+    lists        frames for devices                     octavo.cache.mdl
+    unbuffered   reads and writes without a copy        octavo.cache.unbuffered
+    sizes        allocation, size, and valid length     octavo.cache.sizes
 
-Dirty pages wait for the writers (`octavo.cache.writers`).
+Dirty pages wait for the writers (`octavo.cache.writers`). The last five are made when they are
+first used.
 
 Source: NT's cache manager (views of sections, lazy writer, write throttling). Departures: dirty by
 page, not by view; views of 512 KiB, not 256 (docs/decisions/0006); sections larger than what is
@@ -24,19 +31,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from octavo.cache.ahead import Ahead
 from octavo.cache.readahead import ReadAhead
 from octavo.cache.views import Views
 from octavo.cache.writers import Writers
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES
 from octavo.memory.frames.physical import ZERO_PAGE
 from octavo.memory.manager import MemoryManager
-from octavo.memory.pages.section import VIEW_SHIFT, VIEW_SIZE, Pins, Section, Segment
-from octavo.status import StatusError
+from octavo.memory.pages.section import UNBOUNDED, VIEW_SHIFT, VIEW_SIZE, Pins, Section, Segment
+from octavo.status import Status, StatusError
 from octavo.threads.wait import marks, preemption_point
 
 if TYPE_CHECKING:
+    from octavo.cache.atonce import AtOnce
+    from octavo.cache.locked import LockedPages
+    from octavo.cache.mdl import FrameLists
+    from octavo.cache.pins import ControlBlocks
+    from octavo.cache.sizes import SectionSizes
+    from octavo.cache.unbuffered import Unbuffered
     from octavo.statistics import CacheStatistics
 
 MOST_GATHERED = 4  # views
@@ -53,18 +68,60 @@ class CacheManager:
         self.views = Views(memory)
         self.writers = Writers(memory)
         total = memory.physical.available
-        self.most_gathered = VIEW_SIZE * min(
-            max(total // 1000, 1), MOST_GATHERED
-        )  # bytes that one copy may pin
+        # bytes that one copy may pin
+        self.most_gathered = VIEW_SIZE * min(max(total // 1000, 1), MOST_GATHERED)
+        self.ahead = Ahead(memory, self.views)
         self.hits = 0
         self.misses = 0
-        self.ahead_pages = 0
-        self.ahead_hits = 0
 
-    async def _resident(self, segment: Segment, first: int, end: int, limit: int) -> None:
-        """Makes pages [first, end) of a view active, reading up to `limit` at most."""
+    @cached_property
+    def locked(self) -> LockedPages:
+        """The pages that control blocks and lists of frames keep."""
+        from octavo.cache.locked import LockedPages
+
+        return LockedPages(self.memory)
+
+    @cached_property
+    def unbuffered(self) -> Unbuffered:
+        """Reads and writes past the views."""
+        from octavo.cache.unbuffered import Unbuffered
+
+        return Unbuffered(self.memory, self.locked)
+
+    @cached_property
+    def sizes(self) -> SectionSizes:
+        """The sizes of sections."""
+        from octavo.cache.sizes import SectionSizes
+
+        return SectionSizes(self.memory, self.unbuffered, self.purge)
+
+    @cached_property
+    def at_once(self) -> AtOnce:
+        """Reads and writes that do not wait."""
+        from octavo.cache.atonce import AtOnce
+
+        return AtOnce(self.memory, self.views, self.ahead, self.writers)
+
+    @cached_property
+    def blocks(self) -> ControlBlocks:
+        """Maps and pins."""
+        from octavo.cache.pins import ControlBlocks
+
+        return ControlBlocks(self.memory, self.locked, self.ahead, self.sizes.reach)
+
+    @cached_property
+    def lists(self) -> FrameLists:
+        """Lists of frames for devices."""
+        from octavo.cache.mdl import FrameLists
+
+        return FrameLists(self.memory, self.locked)
+
+    async def _resident(
+        self, segment: Segment, first: int, end: int, limit: int, low: int = SEGMENT_PAGES
+    ) -> None:
+        """Makes pages [first, end) of a view active, reading from `low` up to `limit` at most."""
         with segment.pinned():
-            await self.memory.faults.make_resident(segment, first, end, limit)
+            await self.memory.faults.make_resident(segment, first, end, limit, low)
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -75,7 +132,7 @@ class CacheManager:
         end = min(offset + length, section.size)
         if history is not None:
             history.note(offset, max(offset, end))
-        sequential = history is not None and history.sequential
+        reach = history.reach if history is not None else 0
         if (
             history is None
             and 0 <= offset < end <= offset + PAGE_SIZE
@@ -86,25 +143,24 @@ class CacheManager:
         parts = []
         while offset < end:
             stop = min(end, (offset & ~VIEW_MASK) + self.most_gathered)
-            parts.append(await self._gather(section, offset, stop, sequential))
+            parts.append(await self._gather(section, offset, stop, reach))
             offset = stop
-        if sequential and history is not None and parts and section.size > VIEW_SIZE:
-            self._prefetch(section, history)
-            self._leave_behind(section, history)
+        if history is not None and history.way and parts and section.size > VIEW_SIZE:
+            self.ahead.follow(section, history)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def _gather(self, section: Section, offset: int, stop: int, sequential: bool) -> bytes:
+    async def _gather(self, section: Section, offset: int, stop: int, reach: int) -> bytes:
         """The bytes [offset, stop), which lie in few views, copied once."""
         if stop - 1 >> VIEW_SHIFT == offset >> VIEW_SHIFT:
-            segment = await self._fault(section, offset, stop, sequential)
-            pieces = self._pieces(segment, offset, stop)
+            segment = await self._fault(section, offset, stop, reach)
+            pieces = self.views.pieces(segment, offset, stop)
             return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
         pieces = []
         with Pins() as pins:  # pages must stay until all of them are copied
             while offset < stop:
                 end = min(stop, (offset | VIEW_MASK) + 1)
-                segment = await self._fault(section, offset, end, sequential)
-                pieces += self._pieces(segment, offset, end)
+                segment = await self._fault(section, offset, end, reach)
+                pieces += self.views.pieces(segment, offset, end)
                 if end < stop:
                     pins.pin(segment)
                 offset = end
@@ -117,22 +173,23 @@ class CacheManager:
         end = min(offset + len(buffer), section.size)
         if history is not None:
             history.note(offset, max(offset, end))
-        sequential = history is not None and history.sequential
+        reach = history.reach if history is not None else 0
         done = 0
         while offset < end:
             stop = min(end, (offset | VIEW_MASK) + 1)
-            segment = await self._fault(section, offset, stop, sequential)
-            for piece in self._pieces(segment, offset, stop):
+            segment = await self._fault(section, offset, stop, reach)
+            for piece in self.views.pieces(segment, offset, stop):
                 buffer[done : done + len(piece)] = piece
                 done += len(piece)
             offset = stop
-            if sequential and history is not None and section.size > VIEW_SIZE:
+            if reach > 0 and history is not None and section.size > VIEW_SIZE:
                 history.next = offset
-                self._prefetch(section, history)
-                self._leave_behind(section, history)
+                self.ahead.follow(section, history)
+        if done and reach <= 0 and history is not None and history.way:
+            self.ahead.follow(section, history)
         return done
 
-    async def _fault(self, section: Section, offset: int, stop: int, sequential: bool) -> Segment:
+    async def _fault(self, section: Section, offset: int, stop: int, reach: int) -> Segment:
         """The view of bytes [offset, stop), with their pages active."""
         if marks.on:
             await preemption_point()
@@ -145,106 +202,37 @@ class CacheManager:
         if segment.prefetched:
             hit = segment.prefetched & (1 << end) - (1 << first)
             segment.prefetched ^= hit
-            self.ahead_hits += hit.bit_count()
+            self.ahead.hits += hit.bit_count()
         entries = self.ram.link[segment.base + first : segment.base + end]
         if (min(entries) if end - first > 1 else entries[0]) > 0:
             self.hits += 1
             return segment
         self.misses += 1
-        limit = self._limit(section, segment) if sequential else end
-        await self._resident(segment, first, end, max(limit, end))
+        limit = max(segment.limit, end) if reach > 0 else end
+        await self._resident(segment, first, end, limit, 0 if reach < 0 else SEGMENT_PAGES)
         return segment
-
-    def _limit(self, section: Section, segment: Segment) -> int:
-        """The index after the last page of a view that the section has."""
-        return min(
-            SEGMENT_PAGES, (section.size + PAGE_MASK >> PAGE_SHIFT) - segment.index * SEGMENT_PAGES
-        )
-
-    def _pieces(self, segment: Segment, offset: int, stop: int) -> list[memoryview]:
-        """The bytes [offset, stop) of a view with active pages, as stretches of consecutive
-        frames.
-        """
-        ram = self.ram
-        first = (offset & VIEW_MASK) >> PAGE_SHIFT
-        last = (stop - 1 & VIEW_MASK) >> PAGE_SHIFT
-        head = offset & PAGE_MASK
-        length = stop - offset
-        if first == last:
-            start = (ram.link[segment.base + first] << PAGE_SHIFT) + head
-            return [ram.bytes[start : start + length]]
-        frames = ram.link[segment.base + first : segment.base + last + 1].tolist()
-        if frames == list(
-            range(frames[0], frames[0] + len(frames))
-        ):  # the usual case, and quickly seen
-            start = (frames[0] << PAGE_SHIFT) + head
-            return [ram.bytes[start : start + length]]
-        out = []
-        begin = expected = -1
-        for pfn in frames:
-            if pfn != expected:
-                if begin >= 0:
-                    out.append(ram.bytes[(begin << PAGE_SHIFT) + head : expected << PAGE_SHIFT])
-                    length -= (expected - begin << PAGE_SHIFT) - head
-                    head = 0
-                begin = pfn
-            expected = pfn + 1
-        start = (begin << PAGE_SHIFT) + head
-        out.append(ram.bytes[start : start + length])
-        return out
-
-    def _prefetch(self, section: Section, history: ReadAhead) -> None:
-        views = history.wanted(section.size)
-        if not views or self.memory.physical.available < 2 * SEGMENT_PAGES * len(views):
-            return
-        for index in views:
-            segment = section.segments.get(index)
-            if segment is None or segment.used < SEGMENT_PAGES:
-                self.memory.scheduler.start(self._read_ahead(section, index), "read-ahead")
-
-    def _leave_behind(self, section: Section, history: ReadAhead) -> None:
-        """What a reader of more than memory holds has read would be gone before it came back: its
-        frames serve at once again.
-        """
-        if section.size > self.memory.limit << PAGE_SHIFT and self.memory.pageout.enabled:
-            for index in history.left():
-                self.views.leave_behind(section, index)
-
-    async def _read_ahead(self, section: Section, index: int) -> None:
-        """Fetches one view; what cannot be read is left to the reader, who will get the error."""
-        if index << VIEW_SHIFT >= section.size:
-            return  # it was cut, or nobody uses it any more
-        try:
-            segment = await self.views.get(section, index)
-            limit = self._limit(section, segment)
-            link = self.ram.link[segment.base : segment.base + SEGMENT_PAGES]
-            absent = (
-                sum(1 << i for i in range(limit) if not link[i])
-                if segment.used
-                else (1 << limit) - 1
-            )
-            if limit <= 0 or not absent:
-                return
-            await self._resident(segment, 0, limit, limit)
-            segment.prefetched |= absent
-            self.ahead_pages += absent.bit_count()
-        except StatusError:
-            pass
 
     # -- writing -----------------------------------------------------------------------------------
 
-    async def copy_write(self, section: Section, offset: int, data: memoryview | bytes) -> None:
+    async def copy_write(
+        self, section: Section, offset: int, data: memoryview | bytes, through: bool = False
+    ) -> None:
         """Puts data at `offset` and makes the section reach its end; pages from the old end on are
-        not read, and begin as zeros.
+        not read, and begin as zeros. `through`: returns when the pager has it.
 
         The pager must already know where the pages go. An error leaves what was copied before it
         copied and dirty.
         """
-        if self.memory.writeback.dirty > self.writers.most_dirty >> 1:
-            await self.writers.admit()
         view = memoryview(data)
         done, length = 0, len(view)
+        if offset > section.valid:
+            await self.sizes.reach(section, offset)
         while done < length:
+            if (
+                self.memory.writeback.dirty > self.writers.calm
+                or section.dirty > section.most_dirty
+            ):
+                await self.writers.admit(section)
             if marks.on:
                 await preemption_point()
             at = offset + done
@@ -252,15 +240,12 @@ class CacheManager:
             stop = min(offset + length, (at | VIEW_MASK) + 1)
             if self.ram.link[segment.base + ((at & VIEW_MASK) >> PAGE_SHIFT)] <= 0:
                 await self._make_active(section, segment, at, stop)
-            stop = self._active_until(segment, at, stop)
-            for piece in self._pieces(segment, at, stop):
-                piece[:] = view[done : done + len(piece)]
-                done += len(piece)
-            first = (at & VIEW_MASK) >> PAGE_SHIFT
-            end = ((stop - 1 & VIEW_MASK) >> PAGE_SHIFT) + 1
-            self.memory.writeback.mark(segment, (1 << end) - (1 << first))
-            if stop > section.size:
-                section.size = stop
+            if stop > (at | PAGE_MASK) + 1:
+                stop = self._active_until(segment, at, stop)
+            self.views.copy_in(section, segment, at, stop, view[done : done + stop - at])
+            done += stop - at
+        if through:
+            await self.flush(section, offset, length)
 
     async def _make_active(self, section: Section, segment: Segment, at: int, stop: int) -> None:
         """Makes the page of byte `at` active, and those behind it up to byte `stop` if they need
@@ -360,12 +345,8 @@ class CacheManager:
         while address < 0:
             segment = await self.views.get(section, offset >> VIEW_SHIFT)
             page = (offset & VIEW_MASK) >> PAGE_SHIFT
-            await self._resident(
-                segment,
-                page,
-                page + 1,
-                max(page + 1, min(page + cluster, self._limit(section, segment))),
-            )
+            limit = max(page + 1, min(page + cluster, segment.limit))
+            await self._resident(segment, page, page + 1, limit)
             address = self.try_address(section, offset)
         return address
 
@@ -387,45 +368,82 @@ class CacheManager:
         if not segment.dirty & bit:
             self.memory.writeback.mark(segment, bit)
 
-    # -- flushing ----------------------------------------------------------------------------------
+    # -- ranges ------------------------------------------------------------------------------------
 
-    async def flush(self, section: Section) -> None:
-        """Writes what is dirty; raises the error of a write that failed now, or of one that nobody
-        waited for.
+    async def zero(self, section: Section, offset: int, length: int) -> None:
+        """Makes bytes [offset, offset + length) zeros, and the section reach their end. Long ranges
+        go past the views: what is not in memory is written to the pager now.
         """
-        await self.memory.writeback.flush(section)
+        if length > VIEW_SIZE:
+            await self.sizes.reach(section, offset)
+            await self.unbuffered.zero(section, offset, length)
+        else:
+            await self.copy_write(section, offset, bytes(length))
+
+    async def flush(self, section: Section, offset: int = 0, length: int | None = None) -> None:
+        """Writes what is dirty in a range, which is all of the section unless it is said; raises
+        the error of a write that failed now, or of one that nobody waited for.
+        """
+        if length is None:
+            await self.memory.writeback.flush(section)
+        elif length:
+            end = offset + length - 1 >> PAGE_SHIFT
+            await self.memory.writeback.flush(section, offset >> PAGE_SHIFT, end + 1)
 
     async def drop(self, section: Section) -> None:
-        """Lets go of a section that nobody will use again: its pages, dirty or not, and its
-        views.
+        """Lets go of a section that nobody will use again: its pages, dirty or not, and its views.
+        Raises as `purge`.
         """
+        self._refuse(section, 0)
+        self.ahead.forget(section)
         await self.views.drop(section)
 
     async def purge(self, section: Section, size: int) -> None:
         """Drops the pages that begin at or after byte `size`, and shortens the section to it; the
-        rest of its last page is zeros.
+        rest of its last page is zeros. StatusError USER_MAPPED_FILE while one of them is pinned.
         """
+        self._refuse(section, size)
         section.size = min(section.size, size)
+        if section.valid > size and section.valid != UNBOUNDED:
+            section.valid = size
         await self.memory.writeback.purge(section, (size + PAGE_MASK) >> PAGE_SHIFT)
         segment = section.segments.get(size >> VIEW_SHIFT)
         if segment is not None and size & PAGE_MASK and size == section.size:
             self.memory.faults.clear_behind_end(segment)
 
-    def statistics(self) -> CacheStatistics:
-        """Views mapped, hits and misses by view, read-ahead pages and those of them that were used,
-        throttled writes.
+    async def purge_range(self, section: Section, offset: int, length: int) -> bool:
+        """Drops the pages that lie in bytes [offset, offset + length) as a whole, dirty or not: who
+        asks for them gets what the pager has. False when some of them stay, which are pinned.
         """
+        first, end = offset + PAGE_MASK >> PAGE_SHIFT, offset + length >> PAGE_SHIFT
+        if first < end:
+            await self.memory.writeback.purge(section, first, end)
+        return not section.is_locked(first, end)
+
+    def _refuse(self, section: Section, size: int) -> None:
+        if section.is_locked(size + PAGE_MASK >> PAGE_SHIFT):
+            raise StatusError(
+                Status.USER_MAPPED_FILE,
+                f"{section.name}: cannot be cut to {size} bytes while pages behind them are "
+                "pinned, or on their way to a device",
+            )
+
+    def statistics(self) -> CacheStatistics:
+        """Views, hits and misses, read-ahead, what is kept, throttled writes."""
         from octavo.statistics import CacheStatistics
 
         return CacheStatistics(
             views=len(self.views),
             hits=self.hits,
             misses=self.misses,
-            read_ahead_pages=self.ahead_pages,
-            read_ahead_hits=self.ahead_hits,
+            read_ahead_pages=self.ahead.pages,
+            read_ahead_hits=self.ahead.hits,
             throttled=self.writers.throttled,
         )
 
     def check(self) -> None:
-        """Views and segments agree."""
+        """Views and segments agree, and who keeps pages has them."""
         self.views.check()
+        for part in ("locked", "blocks"):
+            if part in self.__dict__:
+                self.__dict__[part].check()

@@ -11,13 +11,19 @@ import gc
 from collections import OrderedDict
 from types import AsyncGeneratorType, CoroutineType
 
+from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.manager import MemoryManager
-from octavo.memory.pages.section import Section, Segment
+from octavo.memory.pages.section import VIEW_SIZE, Section, Segment
 from octavo.memory.reclaim.donors import Turn
+
+PAGE_MASK = PAGE_SIZE - 1
+VIEW_MASK = VIEW_SIZE - 1
 
 
 class Views:
-    """At most `most` mapped segments; pageout calls `trim`."""
+    """At most `most` mapped segments, so much of the section's address space; pageout calls
+    `trim`.
+    """
 
     def __init__(self, memory: MemoryManager) -> None:
         self.memory = memory
@@ -30,17 +36,71 @@ class Views:
         """The view of a section, mapped."""
         segment = section.segments.get(index)
         if segment is None or not segment.mapped:
-            segment = self.residency.try_map(section, index)
+            segment = self.try_get(section, index)
             while segment is None:
                 await self.memory.pageout.relieve(1)
-                segment = self.residency.try_map(section, index)
+                segment = self.try_get(section, index)
+        segment.referenced = True
+        return segment
+
+    def try_get(self, section: Section, index: int) -> Segment | None:
+        """As `get`; None when there is no frame for the view's prototype PTEs."""
+        segment = self.residency.try_map(section, index)
+        if segment is not None and segment not in self._mapped:
             self._mapped[segment] = None
             with segment.pinned():  # it is not to make room for itself
                 if len(self._mapped) > self.most:
                     self._unmap_oldest()
                 self.memory.pageout.poke()
-        segment.referenced = True
         return segment
+
+    def pieces(self, segment: Segment, offset: int, stop: int) -> list[memoryview]:
+        """The bytes [offset, stop) of a view with active pages, as stretches of consecutive
+        frames.
+        """
+        ram = self.memory.ram
+        first = (offset & VIEW_MASK) >> PAGE_SHIFT
+        last = (stop - 1 & VIEW_MASK) >> PAGE_SHIFT
+        head = offset & PAGE_MASK
+        length = stop - offset
+        if first == last:
+            start = (ram.link[segment.base + first] << PAGE_SHIFT) + head
+            return [ram.bytes[start : start + length]]
+        frames = ram.link[segment.base + first : segment.base + last + 1].tolist()
+        if frames == list(
+            range(frames[0], frames[0] + len(frames))
+        ):  # the usual case, and quickly seen
+            start = (frames[0] << PAGE_SHIFT) + head
+            return [ram.bytes[start : start + length]]
+        out = []
+        begin = expected = -1
+        for pfn in frames:
+            if pfn != expected:
+                if begin >= 0:
+                    out.append(ram.bytes[(begin << PAGE_SHIFT) + head : expected << PAGE_SHIFT])
+                    length -= (expected - begin << PAGE_SHIFT) - head
+                    head = 0
+                begin = pfn
+            expected = pfn + 1
+        start = (begin << PAGE_SHIFT) + head
+        out.append(ram.bytes[start : start + length])
+        return out
+
+    def copy_in(
+        self, section: Section, segment: Segment, at: int, stop: int, data: memoryview
+    ) -> None:
+        """Puts data where bytes [at, stop) of a view are, whose pages are active."""
+        done = 0
+        for piece in self.pieces(segment, at, stop):
+            piece[:] = data[done : done + len(piece)]
+            done += len(piece)
+        first = (at & VIEW_MASK) >> PAGE_SHIFT
+        end = ((stop - 1 & VIEW_MASK) >> PAGE_SHIFT) + 1
+        self.memory.writeback.mark(segment, (1 << end) - (1 << first))
+        if stop > section.size:
+            section.size = stop
+        if stop > section.valid:
+            section.valid = stop
 
     def _unmap_oldest(self) -> int:
         """Unmaps the first view that was not used since the hand last passed; returns the pages

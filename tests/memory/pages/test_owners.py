@@ -21,7 +21,7 @@ OWNERS = {  # what is assigned, and the files that may: kernels are named in the
     "in_flight": {"memory/pages/writeback.py"},
     "failure": {"memory/pages/transfers.py"},
 }
-OF_SEGMENTS = {"dirty", "writing"}  # masks: others have attributes of these names
+OF_SEGMENTS = {"dirty", "locked", "writing"}  # masks: others have attributes of these names
 
 
 def assigned(tree: ast.AST) -> Iterator[tuple[str, str]]:

@@ -50,7 +50,7 @@ def test_what_the_lazy_writer_could_not_write_is_told_to_one_flush() -> None:
     section = Section("s", pager, None, 0)
     pager.broken = {"write"}
     scheduler.run(cache.copy_write(section, 0, bytes(10_000)))
-    scheduler.run(scheduler.sleep(3))
+    scheduler.run(scheduler.sleep(3.5))
     assert len(memory.writeback.errors) == 1 and section.dirty
     pager.broken = set()
     with pytest.raises(StatusError) as caught:

@@ -7,6 +7,8 @@
 Only the pages asked for are obligatory. The rest of a cluster is left out when memory is short, and
 asked for no more when the device cannot read it; a pager may leave it out as well.
 
+What lies beyond the valid bytes of a section, or beyond its end, is zeros, and nobody is asked.
+
 `new_pages` makes pages that are about to be overwritten: frames without a read.
 """
 
@@ -133,6 +135,15 @@ class Faults:
         self.residency.insert(segment, first, runs)
         return True
 
+    def new_page(self, segment: Segment, i: int) -> None:
+        """Makes an absent page active, of zeros; an ordinary frame is available, as the caller
+        knows.
+        """
+        runs = self.physical.try_take_zeroed(1, State.ACTIVE)
+        assert runs is not None, "there is no frame for a new page"
+        self.new += 1
+        self.residency.insert(segment, i, runs)
+
     # -- hard faults ------------------------------------------------------------------------------
 
     async def _page_in(self, segment: Segment, start: int, end: int, first: int, need: int) -> int:
@@ -141,6 +152,14 @@ class Faults:
 
         That can be `first`, when another thread was at work: the caller looks again.
         """
+        section = segment.section
+        known = section.valid if section.valid < section.size else section.size
+        known = (known + PAGE_SIZE - 1 >> PAGE_SHIFT) - (segment.index << SEGMENT_SHIFT)
+        if end > known:
+            if first >= known:
+                await self.new_pages(segment, first, need, True)
+                return first
+            end, need = known, min(need, known)
         runs = await self._frames(end - start, need - first, False)
         count = sum(size for _, size in runs)
         end = min(end, first + count)
@@ -151,7 +170,6 @@ class Faults:
         self.hard += 1
         self.page_ins[count] += 1
         frames = whole(self.physical.ram, runs, count)
-        section = segment.section
         request = section.pager.data_request(
             section,
             (segment.index << SEGMENT_SHIFT) + start,
@@ -162,6 +180,8 @@ class Faults:
             waiters = request.send(None)
         except StopIteration as stop:  # it did not wait: nobody has seen anything of it
             self.residency.insert(segment, start, runs)
+            if section.valid < section.size:
+                self.clear_behind_end(segment)
             if stop.value is not None:
                 self._leave_out(segment, start, runs, stop.value, range(first, need))
             if section.precious:
@@ -196,6 +216,8 @@ class Faults:
             return False
         else:
             self.residency.end_read(segment, read.first, runs)
+            if segment.section.valid < segment.section.size:
+                self.clear_behind_end(segment)
             if supplied is not None:
                 self._leave_out(segment, read.first, runs, supplied, need)
             if segment.section.precious:
@@ -217,12 +239,14 @@ class Faults:
         self.writeback.mark(segment, mask, written=False)
 
     def clear_behind_end(self, segment: Segment) -> None:
-        """What the last page has behind the section's end is zeros for those who map it, whatever
-        the pager keeps there.
+        """What the last page has behind the section's end, or its valid bytes, is zeros for those
+        who map it, whatever the pager keeps there.
 
-        Called when it is entered into page tables, and when a section is cut.
+        Called when it is entered into page tables, when a section is cut, and when a page comes
+        that is valid in part.
         """
-        size = segment.section.size - (segment.index << VIEW_SHIFT)
+        section = segment.section
+        size = min(section.size, section.valid) - (segment.index << VIEW_SHIFT)
         if (
             size & PAGE_SIZE - 1
             and 0 < size < VIEW_SIZE

@@ -12,14 +12,15 @@ modified. **How does a page become standby?** Here, and nowhere else.
     any but in I/O --drop, abandon--> absent, the frame is free
 
 A page is *in use*, and active, while its segment is mapped (the cache shows it: `try_map`, `unmap`)
-or page-table entries lead to it (`share`, `unshare`). Others who need pages active for a while hold
-the segment (`held`): with the end of that, what is not in use goes to its list.
+or page-table entries lead to it (`share`, `unshare`), or somebody has locked it (`lock`, `unlock`).
+Others who need pages active for a while hold the segment (`held`): with the end of that, what is
+not in use goes to its list.
 
-Only this class changes `used`, `mapped`, `shares`, `holds`, `dirty` and `writing` of segments,
-their prototype PTEs, and PTE, USE, FLAGS and state of the frames that pages are in. (`pins` are of
-`Segment.pinned` and `Pins`; soft faults in bulk are made by a kernel, `octavo.memory.spaces.bulk`,
-which has its shares counted here.) What is dirty in all of a section or of the machine is counted
-by `octavo.memory.pages.writeback`. Nothing here waits.
+Only this class changes `used`, `mapped`, `shares`, `holds`, `locked`, `dirty` and `writing` of
+segments, their prototype PTEs, and PTE, USE, FLAGS and state of the frames that pages are in.
+(`pins` are of `Segment.pinned` and `Pins`; soft faults in bulk are made by a kernel,
+`octavo.memory.spaces.bulk`, which has its shares counted here.) What is dirty in all of a section
+or of the machine is counted by `octavo.memory.pages.writeback`. Nothing here waits.
 
 Each change asserts what it found and what it leaves, in states and counts; `check` looks at all.
 """
@@ -96,6 +97,21 @@ class Residency:
         pfns.use[frame] -= 1
         segment.shares -= 1
         self.deactivate(segment, frame)
+
+    def lock(self, segment: Segment, i: int) -> int:
+        """An active page stays active, and where it is, until `unlock`; returns its frame. Who asks
+        for it counts how often.
+        """
+        frame = self.link[segment.base + i]
+        assert frame > 0, "a page is locked that is not active"
+        segment.locked |= 1 << i
+        return frame
+
+    def unlock(self, segment: Segment, i: int) -> None:
+        """Nobody has locked a page any more."""
+        assert segment.locked >> i & 1, "a page is unlocked that was not locked"
+        segment.locked ^= 1 << i
+        self.deactivate(segment, self.link[segment.base + i])
 
     def count_shares(self, segment: Segment, count: int) -> None:
         """A kernel has made entries that lead to pages of a segment, which it made active."""
@@ -204,6 +220,8 @@ class Residency:
         if segment.mapped or pfns.use[frame]:
             return
         link, first, flags = self.link, pfns.pte[frame], pfns.flags[frame]
+        if segment.locked and segment.locked >> first - segment.base & 1:
+            return
         assert link[first] == frame, "a page that is not active goes to a list"
         for i in range(count):
             link[first + i] = -frame - i
@@ -224,8 +242,8 @@ class Residency:
             at, stop = segment.base + first, segment.base + end
             while at < stop:
                 frame, count = link[at], 1
-                if frame > 0 and not use[frame]:
-                    count = self._alike(at, stop)
+                if frame > 0 and not (use[frame] or segment.locked >> at - segment.base & 1):
+                    count = self._alike(segment, at, stop)
                     self.deactivate(segment, frame, count)
                     moved += count
                 at += count
@@ -233,10 +251,12 @@ class Residency:
             self.segments.release_if_empty(segment)
         return moved
 
-    def _alike(self, at: int, stop: int) -> int:
+    def _alike(self, segment: Segment, at: int, stop: int) -> int:
         """How many pages, from the one whose PTE is at `at` on, go to the same list: nobody uses
         them, and they are in frames in a row with the same flags.
         """
+        if locked := segment.locked >> at - segment.base:
+            stop = min(stop, at + (locked & -locked).bit_length() - 1)
         link, use, flags, frame = self.link, self.pfns.use, self.pfns.flags, self.link[at]
         kind, count = flags[frame], 1
         while (
@@ -257,6 +277,7 @@ class Residency:
         if (
             not count
             or segment.shares
+            or segment.locked
             or segment.dirty
             or segment.writing
             or segment.reads
@@ -337,6 +358,7 @@ class Residency:
         many were dirty. A segment that is empty goes.
         """
         assert not segment.writing & mask, "a page goes while it is written"
+        assert not segment.locked & mask, "a page goes that is locked"
         physical, link, pfns = self.physical, self.link, self.pfns
         dirty = segment.dirty & mask
         segment.dirty ^= dirty
@@ -440,7 +462,8 @@ class Residency:
             if entry:
                 shares += self._check_page(segment, i, entry)
             else:
-                assert not (segment.dirty | segment.writing) >> i & 1, "an absent page is dirty"
+                kept = segment.dirty | segment.writing | segment.locked
+                assert not kept >> i & 1, "an absent page is dirty, or locked"
         assert shares == segment.shares, "the entries that lead to a segment are miscounted"
         return segment.used
 
@@ -450,9 +473,10 @@ class Residency:
         state, flags, use = pfns.state[pfn], pfns.flags[pfn], pfns.use[pfn]
         assert pfns.pte[pfn] == segment.base + i, f"frame {pfn} has two owners"
         assert (state == State.ACTIVE) == (entry > 0), (state, entry)
-        held = segment.mapped or use or segment.holds  # by a thread that brings pages in
+        locked = segment.locked >> i & 1
+        held = segment.mapped or use or locked or segment.holds  # by who brings pages in
         assert entry < 0 or held, "an active page that nobody uses"
-        assert entry > 0 or not use, "a page in use is not active"
+        assert entry > 0 or not (use or locked), "a page in use is not active"
         assert flags & MODIFIED == (segment.dirty >> i & 1) * MODIFIED, (
             "PFN entry and segment disagree on dirty"
         )

@@ -161,11 +161,18 @@ class Segment:
     holds: int = (
         0  # threads that bring pages in for address spaces: it stays, and may be unmapped meanwhile
     )
+    locked: int = 0  # pages that stay active for who has locked them
     dirty: int = 0
     writing: int = 0
+    since: int = 0  # the tick of `WriteBack` in which the first of its dirty pages became so
     prefetched: int = 0  # brought in by read-ahead and not yet asked for
     referenced: bool = False  # used since the cache's hand last passed
     reads: list[Read] = field(default_factory=list)
+
+    @property
+    def limit(self) -> int:
+        """The index after the last page of it that the section has."""
+        return min(SEGMENT_PAGES, self.section.pages - (self.index << SEGMENT_SHIFT))
 
     def pinned(self) -> Segment:
         """For the time of a `with`: a thread works on its pages, and it stays mapped."""
@@ -199,9 +206,17 @@ class Pins(list[Segment]):
         self.clear()
 
 
+UNBOUNDED = 1 << 62  # bytes: more than any section has
+
+
 class Section:
     """`size` bytes kept by a pager, which says in its traits how they are treated. `token` is the
     pager's own: what the section is to it.
+
+    The pager keeps the first `valid` bytes of them: what follows is zeros, and not asked of it.
+    Whoever writes there, or lets others map the section for writing, raises it first. Where its
+    pager has places for more than `size`, `allocation` says for how many bytes
+    (`octavo.cache.sizes`). Writers are held up while more than `most_dirty` of its pages are dirty.
 
     Standby pages of sections with a lower `priority` (0 to 7) are reused first. `leads`, if there,
     is awaited before any of its pages is written: it brings to the medium what those pages point
@@ -215,6 +230,9 @@ class Section:
         "pager",
         "token",
         "size",
+        "valid",
+        "allocation",
+        "most_dirty",
         "segments",
         "dirty",
         "writes",
@@ -231,6 +249,9 @@ class Section:
         self.pager = pager
         self.token = token
         self.size = size
+        self.valid = UNBOUNDED
+        self.allocation = 0
+        self.most_dirty = UNBOUNDED
         self.segments: dict[int, Segment] = {}
         self.dirty = 0  # pages
         self.writes = 0  # data_returns under way
@@ -245,6 +266,16 @@ class Section:
     def pages(self) -> int:
         """Pages that its size comes to."""
         return self.size + PAGE_SIZE - 1 >> PAGE_SHIFT
+
+    def is_locked(self, first: int, end: int = 1 << 52) -> bool:
+        """Whether one of the pages [first, end) is locked."""
+        for segment in self.segments.values():
+            if mask := segment.locked:
+                base = segment.index << SEGMENT_SHIFT
+                low, high = max(first - base, 0), min(end - base, SEGMENT_PAGES)
+                if low < high and mask & (1 << high) - (1 << low):
+                    return True
+        return False
 
     def resident(self) -> int:
         """Pages in memory."""

@@ -13,9 +13,11 @@ the beginning of the write: what goes out is what the pages say then.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from octavo.machine.abi import SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.machine.frames import whole
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from octavo.statistics import WriteBackStatistics
 
 BATCH_PAGES = 1024  # pages that one data_return carries at most
+PACE_PAGES = 16  # less than that in one data_return tells how long a request takes, not the pace
 PIN_SECONDS = 100e-6  # how often a purge looks whether a view is free again
 
 
@@ -57,6 +60,9 @@ class WriteBack:
         self.errors = WriteErrors()  # of writes that nobody waited for
         self.in_flight_sections: dict[Section, None] = {}
         self.dirty = 0  # pages
+        self.load: Counter[Pager] = Counter()  # pages that are dirty or in flight, by their pager
+        self.pace: MutableMapping[Pager, float] = WeakKeyDictionary()  # pages a second, of late
+        self.ticks = 0  # counted by who writes what has been dirty for long
         self.in_flight = 0  # pages
         self.written = 0
         self.failed = 0
@@ -74,8 +80,11 @@ class WriteBack:
         new = mask & ~segment.dirty
         if not new:
             return
+        if not segment.dirty:
+            segment.since = self.ticks
         count = self.residency.modify(segment, new)
         section = segment.section
+        self.load[section.pager] += count
         if not section.dirty:
             self.sections[section] = None
         section.dirty += count
@@ -88,6 +97,13 @@ class WriteBack:
         assert section.dirty >= 0, "more pages are clean than were dirty"
         if not section.dirty:
             del self.sections[section]
+
+    def _unload(self, pager: Pager, count: int) -> None:
+        """So many pages of a pager are neither dirty nor in flight any more."""
+        self.load[pager] -= count
+        assert self.load[pager] >= 0, "a pager has got more pages than it had to get"
+        if not self.load[pager]:
+            del self.load[pager]
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -105,18 +121,30 @@ class WriteBack:
                 break
         return out
 
-    def oldest(self, limit: int) -> list[Pick]:
-        """About `limit` dirty pages, of the sections that have been dirty for longest; those that
-        must be led come last.
+    def oldest(self, limit: int, pager: Pager | None = None) -> list[Pick]:
+        """About `limit` dirty pages, of one pager if so said, of the sections that have been dirty
+        for longest; those that must be led come last.
         """
         out: list[Pick] = []
         for section in sorted(self.sections, key=lambda s: s.leads is not None):
+            if pager is not None and section.pager is not pager:
+                continue
             picks = self.picks(section, limit) if section.pager.traits.lazy else []
             out += picks
             limit -= sum(p.end - p.first for p in picks)
             if limit <= 0:
                 break
         return out
+
+    def aged(self, pager: Pager, tick: int) -> list[Pick]:
+        """The dirty pages of a pager in segments that have been dirty since a tick, or longer."""
+        sections = [s for s in self.sections if s.pager is pager and pager.traits.lazy]
+        return [
+            pick
+            for section in sorted(sections, key=lambda s: s.leads is not None)
+            for pick in self.picks(section)
+            if pick.segment.since <= tick
+        ]
 
     async def write(
         self, picks: Iterable[Pick], asked: bool = True
@@ -154,9 +182,11 @@ class WriteBack:
         held = await self._lead(batch)
         live = [p for p in batch if p.segment.section not in held and _is_live(p)]
         runs = [self._begin(p) for p in live]
+        began = self.scheduler.clock.now()
         with self.transfers.under_way():
             told = await pager.data_return(runs)
         self.returns += 1
+        self._note_pace(pager, sum(p.end - p.first for p in live), began)
         errors: dict[int, StatusError | None] = {}
         for pick, error in zip(live, told, strict=True):
             errors[id(pick)], kept = error, _kept(pick, error)
@@ -164,6 +194,13 @@ class WriteBack:
             self.written += kept.bit_count()
             self.failed += pick.end - pick.first - kept.bit_count()
         return [held.get(pick.segment.section) or errors.get(id(pick)) for pick in batch]
+
+    def _note_pace(self, pager: Pager, pages: int, began: float) -> None:
+        """A pager has taken so many pages since `began`: what it did before counts as much."""
+        seconds = self.scheduler.clock.now() - began
+        if pages >= PACE_PAGES and seconds > 0:
+            pace = pages / seconds
+            self.pace[pager] = (self.pace.get(pager, pace) + pace) / 2
 
     async def _lead(self, batch: list[Pick]) -> dict[Section, StatusError]:
         """Has what the batch's pages point to written; returns the sections that may not be
@@ -198,6 +235,7 @@ class WriteBack:
         self.residency.end_write(pick.segment, pick.first, pick.end)
         self.in_flight -= pick.end - pick.first
         section = pick.segment.section
+        self._unload(section.pager, pick.end - pick.first)
         section.writes -= 1
         assert self.in_flight >= 0 and section.writes >= 0
         if not section.writes:
@@ -239,7 +277,7 @@ class WriteBack:
         self, section: Section, first_page: int, end_page: int = 1 << 52, dirty: bool = True
     ) -> None:
         """Drops the pages [first_page, end_page), those too that are `dirty` if so said, after the
-        I/O on them has ended and nobody works on their views.
+        I/O on them has ended and nobody works on their views. Pages that are locked stay.
         """
         while True:
             if marks.on:
@@ -264,8 +302,15 @@ class WriteBack:
             end = min(SEGMENT_PAGES, end_page - (segment.index << SEGMENT_SHIFT))
             if first < end:
                 mask = (1 << end) - (1 << first) & ~(0 if dirty else segment.dirty)
-                if gone := self.residency.drop(segment, mask):
-                    self._unmark(section, gone)
+                self.drop(segment, mask & ~segment.locked)
+
+    def drop(self, segment: Segment, mask: int) -> None:
+        """Frees the frames of pages that are in no page table, not locked and not in I/O, dirty or
+        not.
+        """
+        if gone := self.residency.drop(segment, mask):
+            self._unmark(segment.section, gone)
+            self._unload(segment.section.pager, gone)
 
     def statistics(self) -> WriteBackStatistics:
         """Pages dirty, in flight, written and failed; data_returns made."""
@@ -281,7 +326,7 @@ class WriteBack:
 
     def check(self) -> None:
         """Masks, section counts and the total of dirty pages agree."""
-        total = 0
+        total, load = 0, Counter[Pager]()
         for section in {s.section for s in self.residency.segments.all()}:
             dirty = sum(s.dirty.bit_count() for s in section.segments.values())
             assert dirty == section.dirty, (
@@ -289,7 +334,11 @@ class WriteBack:
             )
             assert bool(dirty) == (section in self.sections)
             total += dirty
+            writing = sum(s.writing.bit_count() for s in section.segments.values())
+            if dirty or writing:
+                load[section.pager] += dirty + writing
         assert total == self.dirty
+        assert load == self.load, "pages that pagers have to get are miscounted"
 
 
 def _mask(pick: Pick) -> int:
