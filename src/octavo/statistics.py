@@ -368,11 +368,18 @@ class KernelStatistics:
 
 @dataclass(frozen=True, slots=True)
 class CacheStatistics:
-    """Views mapped; reads by view that found their pages and that did not; pages read ahead, and of
-    them those that were used; writes that were throttled.
+    """Views mapped, the bytes of address space that they use, and the most that they may; pages
+    that are locked, control blocks and lists of frames that keep them; reads by view that found
+    their pages and that did not; pages read ahead, and of them those that were used; writes that
+    were throttled.
     """
 
     views: int
+    address_space: int
+    most_address_space: int
+    locked_pages: int
+    blocks: int
+    lists: int
     hits: int
     misses: int
     read_ahead_pages: int

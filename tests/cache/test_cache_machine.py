@@ -146,7 +146,7 @@ class CacheInterfaces(RuleBasedStateMachine):
         self._put(at, bytes([fill]) * length)
         self.blocks.append(block)
 
-    @precondition(lambda self: getattr(self, "blocks", None))
+    @precondition(lambda self: bool(getattr(self, "blocks", None)))
     @rule(which=st.integers(0, 3), through=st.booleans())
     def unpin(self, which: int, through: bool) -> None:
         """One of them ends; its bytes were right until then."""
@@ -169,7 +169,7 @@ class CacheInterfaces(RuleBasedStateMachine):
             assert made.frames.read() == self.model[at : at + min(length, 60_000)]
             self.lists.append(made)
 
-    @precondition(lambda self: getattr(self, "lists", None))
+    @precondition(lambda self: bool(getattr(self, "lists", None)))
     @rule()
     def list_read_complete(self) -> None:
         """The device is done."""
@@ -185,7 +185,7 @@ class CacheInterfaces(RuleBasedStateMachine):
             made.frames.fill(bytes([fill]) * length)
             self.writing.append((made, bytes([fill]) * length))
 
-    @precondition(lambda self: getattr(self, "writing", None))
+    @precondition(lambda self: bool(getattr(self, "writing", None)))
     @rule(abort=st.booleans(), through=st.booleans())
     def list_write_end(self, abort: bool, through: bool) -> None:
         """Completed, all of it is there; aborted, nothing."""

@@ -32,7 +32,8 @@ KEYS = {
     "memory/faults": "hard soft collided new page_ins pages_in",
     "memory/writeback": "dirty in_flight written failed returns",
     "memory/pageout": "trimmed stalls repurposed",
-    "cache": "views hits misses read_ahead_pages read_ahead_hits throttled",
+    "cache": "views address_space most_address_space locked_pages blocks lists hits misses "
+    "read_ahead_pages read_ahead_hits throttled",
     "kernel": "page_tables faults system_ptes stacks nonpaged paged caches",
     "kernel/system_ptes": "count free clusters largest failures",
     "kernel/stacks": "live cached frames made reused grown overflows",

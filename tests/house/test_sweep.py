@@ -194,12 +194,13 @@ INTERNAL = {
     ),
     "frames by number, for the parts of the memory manager: a check here would be paid for "
     "each fault": (
-        "Faults Pageout Donors PhysicalMemory Residency SegmentTable "
+        "Faults Pageout Donors PhysicalMemory Residency Section.is_locked SegmentTable "
         "TableFrames PfnDatabase WriteBack WriteErrors PageList "
         "StandbyLists FreeFrames Buddy Ram MemoryConditions"
     ),
     "for file systems, which have looked at places and "
-    "lengths": "CacheManager Views RegionMap RegionPager MemoryManager.zeros",
+    "lengths": "CacheManager Ahead AtOnce ControlBlocks FrameLists LockedPages "
+    "SectionSizes Unbuffered Views Writers RegionMap RegionPager MemoryManager.zeros",
     "for the kernel's allocators, which have looked at sizes and "
     "addresses": "PoolBlocks SpecialPool KernelSpace SlabCache",
     "a part of a volume, which has looked at paths and has its "

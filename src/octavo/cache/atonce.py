@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from octavo.cache.ahead import Ahead
 from octavo.cache.readahead import ReadAhead
-from octavo.cache.views import Views
+from octavo.cache.views import Views, no_buffer
 from octavo.cache.writers import Writers
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, READING
 from octavo.memory.frames.physical import RESERVE
@@ -80,7 +80,11 @@ class AtOnce:
         """As `CacheManager.copy_write`, all or nothing: False when pages must be read first, which
         are read now, when there are no frames, or when writers are held up. Raises as `read`.
         """
-        view, end = memoryview(data), offset + len(data)
+        try:
+            view = memoryview(data)
+        except TypeError:
+            raise no_buffer(section, data) from None
+        end = offset + len(view)
         if not view:
             return True
         if offset > section.valid or self.writers.holds_up(section, len(view)):

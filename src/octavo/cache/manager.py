@@ -36,10 +36,9 @@ from typing import TYPE_CHECKING
 
 from octavo.cache.ahead import Ahead
 from octavo.cache.readahead import ReadAhead
-from octavo.cache.views import Views
+from octavo.cache.views import Views, no_buffer
 from octavo.cache.writers import Writers
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES
-from octavo.memory.frames.physical import ZERO_PAGE
 from octavo.memory.manager import MemoryManager
 from octavo.memory.pages.section import UNBOUNDED, VIEW_SHIFT, VIEW_SIZE, Pins, Section, Segment
 from octavo.status import Status, StatusError
@@ -221,9 +220,12 @@ class CacheManager:
         not read, and begin as zeros. `through`: returns when the pager has it.
 
         The pager must already know where the pages go. An error leaves what was copied before it
-        copied and dirty.
+        copied and dirty. StatusError INVALID_USER_BUFFER for what has no bytes.
         """
-        view = memoryview(data)
+        try:
+            view = memoryview(data)
+        except TypeError:
+            raise no_buffer(section, data) from None
         done, length = 0, len(view)
         if offset > section.valid:
             await self.sizes.reach(section, offset)
@@ -239,62 +241,13 @@ class CacheManager:
             segment = await self.views.get(section, at >> VIEW_SHIFT)
             stop = min(offset + length, (at | VIEW_MASK) + 1)
             if self.ram.link[segment.base + ((at & VIEW_MASK) >> PAGE_SHIFT)] <= 0:
-                await self._make_active(section, segment, at, stop)
+                await self.views.make_active(section, segment, at, stop)
             if stop > (at | PAGE_MASK) + 1:
-                stop = self._active_until(segment, at, stop)
+                stop = self.views.active_until(segment, at, stop)
             self.views.copy_in(section, segment, at, stop, view[done : done + stop - at])
             done += stop - at
         if through:
             await self.flush(section, offset, length)
-
-    async def _make_active(self, section: Section, segment: Segment, at: int, stop: int) -> None:
-        """Makes the page of byte `at` active, and those behind it up to byte `stop` if they need
-        not be read.
-
-        New pages hold old bytes of other files until the caller has overwritten them, so nothing
-        may wait in between.
-        """
-        i = (at & VIEW_MASK) >> PAGE_SHIFT
-        with segment.pinned():
-            while self.ram.link[segment.base + i] <= 0:
-                await self._make_writable(section, segment, i, at, stop)
-
-    def _active_until(self, segment: Segment, at: int, stop: int) -> int:
-        """The end of the bytes from `at` on and before `stop` whose pages are active, as the first
-        one's is.
-        """
-        link, base = self.ram.link, segment.base
-        start = segment.index << VIEW_SHIFT
-        i = ((at - start) >> PAGE_SHIFT) + 1
-        end = (stop - start - 1 >> PAGE_SHIFT) + 1
-        while i < end and link[base + i] > 0:
-            i += 1
-        return min(stop, start + (i << PAGE_SHIFT))
-
-    async def _make_writable(
-        self, section: Section, segment: Segment, i: int, at: int, stop: int
-    ) -> None:
-        """One step towards an active page `i`, and those behind it up to byte `stop` if they need
-        not be read: those that are wholly overwritten from `at` on, and those behind the section's
-        end.
-        """
-        link, base, start = self.ram.link, segment.base, segment.index << VIEW_SHIFT
-        page = start + (i << PAGE_SHIFT)
-        end = (stop - start - 1 >> PAGE_SHIFT) + 1
-        behind = start + (end - 1 << PAGE_SHIFT) >= section.size
-        last = end if behind else (stop - start) >> PAGE_SHIFT
-        j = i
-        while j < last and not link[base + j] and page >= at:
-            j += 1
-        if j > i:
-            made = await self.memory.faults.new_pages(segment, i, j, False)
-            if made and j == end and (tail := -stop & PAGE_MASK):
-                address = (link[base + j - 1] << PAGE_SHIFT) + PAGE_SIZE
-                self.ram.bytes[address - tail : address] = ZERO_PAGE[:tail]
-        elif page >= section.size and not link[base + i]:
-            await self.memory.faults.new_pages(segment, i, i + 1, True)
-        else:
-            await self.memory.faults.make_resident(segment, i, i + 1, i + 1)
 
     def put(self, edits: Sequence[tuple[Section, int, bytes]]) -> bool:
         """Writes a few bytes at each of several places, none of which goes beyond its page or its
@@ -432,8 +385,14 @@ class CacheManager:
         """Views, hits and misses, read-ahead, what is kept, throttled writes."""
         from octavo.statistics import CacheStatistics
 
+        made = self.__dict__
         return CacheStatistics(
             views=len(self.views),
+            address_space=len(self.views) * VIEW_SIZE,
+            most_address_space=self.views.most * VIEW_SIZE,
+            locked_pages=self.locked.count if "locked" in made else 0,
+            blocks=self.blocks.count if "blocks" in made else 0,
+            lists=self.lists.count if "lists" in made else 0,
             hits=self.hits,
             misses=self.misses,
             read_ahead_pages=self.ahead.pages,

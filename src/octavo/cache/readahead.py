@@ -43,7 +43,7 @@ class ReadAhead:
         self.last = self.step = 0
         self.way = self.reach = FORWARD
         self.window = 1
-        self.fetched = 0  # forward and backward: the view up to which it was; else the last place
+        self.fetched = 0  # the view up to which it was; where there is no reach, the last place
         self.behind = 0  # views before this one have been left behind
         self.began = 0  # where it has gone this way from
 
@@ -69,7 +69,7 @@ class ReadAhead:
         """It goes another way from now on."""
         self.way, self.reach, self.began = way, reach, began
         self.window = 1
-        self.fetched = began >> VIEW_SHIFT if way != STRIDED else began
+        self.fetched = began >> VIEW_SHIFT if reach else began
         self.behind = began >> VIEW_SHIFT
 
     def left(self) -> range:

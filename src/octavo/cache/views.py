@@ -11,10 +11,13 @@ import gc
 from collections import OrderedDict
 from types import AsyncGeneratorType, CoroutineType
 
+from octavo.arguments import shown
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
+from octavo.memory.frames.physical import ZERO_PAGE
 from octavo.memory.manager import MemoryManager
-from octavo.memory.pages.section import VIEW_SIZE, Section, Segment
+from octavo.memory.pages.section import VIEW_SHIFT, VIEW_SIZE, Section, Segment
 from octavo.memory.reclaim.donors import Turn
+from octavo.status import Status, StatusError
 
 PAGE_MASK = PAGE_SIZE - 1
 VIEW_MASK = VIEW_SIZE - 1
@@ -102,6 +105,55 @@ class Views:
         if stop > section.valid:
             section.valid = stop
 
+    async def make_active(self, section: Section, segment: Segment, at: int, stop: int) -> None:
+        """Makes the page of byte `at` active, and those behind it up to byte `stop` if they need
+        not be read.
+
+        New pages hold old bytes of other files until the caller has overwritten them, so nothing
+        may wait in between.
+        """
+        i = (at & VIEW_MASK) >> PAGE_SHIFT
+        with segment.pinned():
+            while self.memory.ram.link[segment.base + i] <= 0:
+                await self._make_writable(section, segment, i, at, stop)
+
+    def active_until(self, segment: Segment, at: int, stop: int) -> int:
+        """The end of the bytes from `at` on and before `stop` whose pages are active, as the first
+        one's is.
+        """
+        link, base = self.memory.ram.link, segment.base
+        start = segment.index << VIEW_SHIFT
+        i = ((at - start) >> PAGE_SHIFT) + 1
+        end = (stop - start - 1 >> PAGE_SHIFT) + 1
+        while i < end and link[base + i] > 0:
+            i += 1
+        return min(stop, start + (i << PAGE_SHIFT))
+
+    async def _make_writable(
+        self, section: Section, segment: Segment, i: int, at: int, stop: int
+    ) -> None:
+        """One step towards an active page `i`, and those behind it up to byte `stop` if they need
+        not be read: those that are wholly overwritten from `at` on, and those behind the section's
+        end.
+        """
+        link, base, start = self.memory.ram.link, segment.base, segment.index << VIEW_SHIFT
+        page = start + (i << PAGE_SHIFT)
+        end = (stop - start - 1 >> PAGE_SHIFT) + 1
+        behind = start + (end - 1 << PAGE_SHIFT) >= section.size
+        last = end if behind else (stop - start) >> PAGE_SHIFT
+        j = i
+        while j < last and not link[base + j] and page >= at:
+            j += 1
+        if j > i:
+            made = await self.memory.faults.new_pages(segment, i, j, False)
+            if made and j == end and (tail := -stop & PAGE_MASK):
+                address = (link[base + j - 1] << PAGE_SHIFT) + PAGE_SIZE
+                self.memory.ram.bytes[address - tail : address] = ZERO_PAGE[:tail]
+        elif page >= section.size and not link[base + i]:
+            await self.memory.faults.new_pages(segment, i, i + 1, True)
+        else:
+            await self.memory.faults.make_resident(segment, i, i + 1, i + 1)
+
     def _unmap_oldest(self) -> int:
         """Unmaps the first view that was not used since the hand last passed; returns the pages
         that it let go of, -1 for no view.
@@ -153,6 +205,12 @@ class Views:
         """
         assert set(self._mapped) == {s for s in self.residency.segments.all() if s.mapped}
         assert all(_is_worked_on(s) for s in self._mapped if s.pins), "a view stayed pinned"
+
+
+def no_buffer(section: Section, data: object) -> StatusError:
+    """The error of a write of what has no bytes."""
+    text = f"{section.name}: {shown(data)} cannot be written: it has no bytes"
+    return StatusError(Status.INVALID_USER_BUFFER, text)
 
 
 def _is_worked_on(segment: Segment) -> bool:

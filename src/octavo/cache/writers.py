@@ -115,7 +115,7 @@ class Writers:
     async def _write(self, pager: Pager, picks: list[Pick]) -> int:
         """Writes pages of a pager; returns how many are clean. What it takes is known then."""
         clean, _ = await self.writeback.write(picks, asked=False)
-        limits = [self.limit(known) for known in self.writeback.load]
+        limits = [self.limit(known) for known in list(self.writeback.pace)]
         self.calm = min([self.most_dirty, *limits]) >> 1
         return clean
 
