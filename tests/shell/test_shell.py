@@ -16,6 +16,7 @@ from octavo.shell.line import split_commands, split_words
 from octavo.shell.shell import COMMANDS, Shell
 from octavo.shell.terminal import open_history
 from tests.shell.conftest import Session
+from tests.volumes import make_volume
 
 
 def test_dir(session: Session) -> None:
@@ -130,6 +131,26 @@ def test_label(session: Session) -> None:
     assert session("label a*b", 1).startswith("label: ")
     assert session("label a b", 2) == "label: usage: label [DRIVE] [LABEL]"
     assert session("label q:", 1) == "label: no volume is mounted on Q:; mount IMAGE mounts one"
+
+
+def test_drives_that_are_left_and_mounted_again(session: Session, tmp_path: Path) -> None:
+    """/k keeps the device, /f ends open files; a letter may be wished; a medium that was not
+    changed is the volume's own.
+    """
+    system = session.shell.system
+    make_volume(tmp_path / "b.img", 1 << 20, 12, 512)
+    assert session(f"mount {tmp_path / 'b.img'} x:").endswith("is mounted on X:")
+    assert session(f"mount {tmp_path / 'b.img'} y:", 1).startswith("mount: ")
+    session("x:; md d; cd d; c:")
+    with system.volumes["X:"].open("a", "wb") as file:
+        file.write(b"a")
+        assert session("umount /k x:", 1).startswith("umount: ")
+        assert session("mount x:") == "X: is mounted"
+        assert session("umount /f /k x:") == "X: is unmounted"
+    assert f"X: not mounted  {tmp_path / 'b.img'}" in session("mount")
+    assert session("mount X:") == "X: is mounted" and session("dir /b x:").split() == ["d", "a"]
+    session("umount x:")
+    assert session("mount x:", 1) == "mount: 'x:': there is no such drive"
 
 
 def test_memory_and_cache(session: Session) -> None:

@@ -6,6 +6,7 @@ The first line of a docstring is the usage, the rest says what the command does.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from octavo.shell.command import Command, Place, Words, command
 from octavo.shell.line import UsageError
@@ -13,6 +14,7 @@ from octavo.shell.session import Session
 from octavo.status import Status, StatusError
 
 COMMANDS: dict[str, Command] = {}
+_DRIVE = re.compile("[A-Za-z]:")
 
 
 @command(COMMANDS, "cd", 0, 1, lambda shell, words: Place.DIRECTORY)
@@ -52,7 +54,7 @@ def label(shell: Session, arguments: Words) -> None:
 
     Example: label c: "MY DISK"
     """
-    named = bool(arguments) and re.fullmatch("[A-Za-z]:", arguments[0]) is not None
+    named = bool(arguments) and _DRIVE.fullmatch(arguments[0]) is not None
     drive = shell.letter(arguments[0]) if named else shell.drive
     words, volume = arguments[named:], shell.volume(drive)
     if len(words) > 1:
@@ -64,23 +66,43 @@ def label(shell: Session, arguments: Words) -> None:
     shell.out(f"{drive} {volume.label or 'has no label'}, serial {serial}")
 
 
-@command(COMMANDS, "mount", 0, 1, lambda shell, words: Place.HOST)
+@command(COMMANDS, "mount", 0, 2, lambda shell, words: [] if words else Place.HOST)
 def mount(shell: Session, arguments: Words) -> None:
-    """mount [IMAGE]
+    """mount [IMAGE [DRIVE] | DRIVE]
 
-    Mounts the volume in an image of the host under the next free letter; without an image, lists
-    what is mounted.
+    Mounts the volume in an image of the host under a letter, or the next one that is free. With a
+    drive alone, mounts its volume again, or looks whether its medium, which was changed, is its own
+    again. Without a word, lists drives.
 
     Example: mount
     """
-    if arguments:
-        volume = shell.system.attach(arguments[0])
-        shell.out(f"{arguments[0]} is mounted on {volume.letter}")
+    if not arguments:
+        for line in _listed(shell):
+            shell.out(line)
         return
-    for letter, volume in sorted(shell.system.volumes.items()):
+    system, word = shell.system, arguments[0]
+    if len(arguments) == 1 and _DRIVE.fullmatch(word):
+        if word.upper() in system.volumes:
+            system.verify(word)
+        else:
+            system.mount(word)
+        shell.out(f"{word.upper()} is mounted")
+        return
+    volume = system.attach(word, letter=arguments[1] if len(arguments) > 1 else "")
+    shell.out(f"{word} is mounted on {volume.letter}")
+
+
+def _listed(shell: Session) -> Iterator[str]:
+    """A line for each drive."""
+    drives = shell.system.drives
+    for letter in sorted({*drives.volumes, *drives.unmounted}):
+        if letter in drives.unmounted:
+            yield f"{letter} not mounted  {drives.unmounted[letter].name}"
+            continue
+        volume = drives.volumes[letter]
         space = volume.space()
         how = " read-only" if volume.read_only else ""
-        shell.out(
+        yield (
             f"{letter} {volume.kind:<6} {space.total >> 10:>10} KiB, {space.free >> 10} "
             f"KiB free  {volume.label or '-':<11} {volume.core.name}{how}"
         )
@@ -92,19 +114,23 @@ def mount(shell: Session, arguments: Words) -> None:
     1,
     2,
     lambda shell, words: ["discard"] if words else sorted(shell.system.volumes),
+    switches="fk",
 )
 def umount(shell: Session, arguments: Words) -> None:
-    """umount DRIVE [discard]
+    """umount [/f] [/k] DRIVE [discard]
 
     Writes everything to a drive's device and lets go of it. With "discard", what could not be
     written is given up.
+      /f  also when there are open files, which end
+      /k  keeps the device under its letter, to be mounted again
 
     Example: umount a:
     """
     if len(arguments) == 2 and arguments[1].lower() != "discard":
-        raise UsageError("usage: umount DRIVE [discard]")
+        raise UsageError("usage: umount [/f] [/k] DRIVE [discard]")
     drive = shell.letter(arguments[0])
-    shell.system.unmount(drive, discard=len(arguments) == 2)
+    force, keep = ("f" in arguments.switches, "k" in arguments.switches)
+    shell.system.unmount(drive, len(arguments) == 2, force, keep)
     shell.forget(drive)
     shell.out(f"{drive} is unmounted")
 
