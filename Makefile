@@ -7,6 +7,8 @@
 # make crash     judges what power cuts leave on FAT volumes, 10,000 states of each type; the seed is SEED (needs dosfstools)
 # make mutants   puts 200 one-place faults into the code, one at a time, and says which the tests notice; the seed is SEED
 # make fills     fills 10,000 small FAT volumes to their last cluster and slot and beyond; the seed is SEED (needs both)
+# make fsx       writes and reads one file by all ways at once, OPS operations (1,000,000) on volumes of every FAT type; the
+#                seed is SEED (needs both)
 # make fuzz      damages images for SECONDS (300) as coverage guides atheris, and says which is one too many; the seed is
 #                SEED (needs mke2fs)
 # make preempt  runs the machines of memory and files and crash histories on virtual CPUs that pre-empt each other, by
@@ -17,10 +19,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEED ?= 1
 PAIRS ?= 7
+OPS ?= 1000000
 SEEDS ?= 20
 SECONDS ?= 300
 
-.PHONY: demo test bench bench-compare measurements crash fills fuzz mutants preempt clean
+.PHONY: demo test bench bench-compare measurements crash fills fsx fuzz mutants preempt clean
 
 demo: .venv/octavo
 	$(BIN)/python demo.py
@@ -51,6 +54,9 @@ mutants: .venv/test
 
 fills: .venv/test
 	$(BIN)/python -m tests.fills --fills 10000 --seed $(SEED)
+
+fsx: .venv/test
+	$(BIN)/python -m tests.fsx --ops $(OPS) --seed $(SEED)
 
 fuzz: .venv/fuzz
 	$(BIN)/python -m tests.fuzzing --seconds $(SECONDS) --seed $(SEED)
