@@ -175,6 +175,8 @@ def test_moves(fs: OctavoFileSystem) -> None:
     fs.mv(["docs/top"], ["last"])
     fs.mv("last", "last")
     assert fs.find("") == ["last", "moved/er/b.bin"]
+    fs.mv("last", "new/directory/last")  # which auto_mkdir makes
+    assert fs.find("") == ["moved/er/b.bin", "new/directory/last"]
 
 
 def test_removals_and_touches(fs: OctavoFileSystem) -> None:

@@ -64,6 +64,18 @@ def test_pyarrow(fs: OctavoFileSystem) -> None:
     assert fs.find("", withdirs=True) == ["a"]
 
 
+def test_a_mapping(fs: OctavoFileSystem) -> None:
+    """As zarr keeps its arrays: keys are paths."""
+    store = fs.get_mapper("arrays")
+    store["a/0.0"], store["a/.zarray"] = b"chunk", b"{}"
+    store.setitems({"a/0.1": b"1", "b/0": b"2"})
+    del store["b/0"]
+    assert sorted(store) == ["a/.zarray", "a/0.0", "a/0.1"] and "b/0" not in store
+    assert store["a/0.0"] == b"chunk" and store.getitems(["a/0.1"]) == {"a/0.1": b"1"}
+    with pytest.raises(KeyError):
+        store["none"]
+
+
 PROGRAM = """
 import fsspec, sys
 with fsspec.open("octavo://f.txt::file://" + sys.argv[1], "w") as file:

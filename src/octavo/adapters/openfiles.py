@@ -113,6 +113,11 @@ class RawFile(io.RawIOBase):
         with self._held() as (_, file):
             return file.readinto(buffer)
 
+    def readall(self) -> bytes:
+        """All that is left, at once."""
+        with self._held() as (_, file):
+            return file.readall()
+
     def write(self, data: Any, /) -> int:
         """Writes all of `data`; returns its length."""
         self._failed = True
