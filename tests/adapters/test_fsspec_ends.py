@@ -159,10 +159,10 @@ def test_a_transaction_that_fails(fs: OctavoFileSystem) -> None:
     assert names(fs) == ["a"] and fs.cat("a") == OLD
     with pytest.raises(FileExistsError), fs.transaction:
         fs.pipe("c", NEW)
-        fs.pipe("b", NEW)
+        fs.pipe("a", NEW)
         with fs.image.use(fs.part, True) as volume:
             volume.mkdir("c")
-    assert names(fs) == ["a", "c"] and not fs._intrans
+    assert names(fs) == ["a", "c"] and fs.cat("a") == OLD and fs._intrans is False
     fs.pipe("d", b"at once")
     assert fs.cat("d") == b"at once"
 

@@ -47,10 +47,24 @@ _OTHERS = "bcps"  # what `flags` of ext2 begins with for devices, FIFOs and sock
 class OctavoTransaction(Transaction):  # type: ignore[misc]  # fsspec has no types
     """Files that take their places together, and are then on the medium."""
 
+    fs: Any
+
     def complete(self, commit: bool = True) -> None:
-        """Puts the files into their places, or leaves what was there before."""
-        with self.fs.settled():
-            super().complete(commit)
+        """Puts the files into their places, or leaves what was there before, as for those behind
+        one that cannot take its place: OSError says why, and the transaction has ended.
+        """
+        fs: Any = self.fs
+        failed: OSError | None = None
+        with fs.settled():
+            while self.files:
+                file = self.files.popleft()
+                try:
+                    file.commit() if commit and failed is None else file.discard()
+                except OSError as error:
+                    failed = failed or error
+        fs._intrans, fs._transaction, self.fs = False, None, None
+        if failed is not None:
+            raise failed
 
 
 class OctavoFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
