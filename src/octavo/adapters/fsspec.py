@@ -62,7 +62,8 @@ class OctavoTransaction(Transaction):  # type: ignore[misc]  # fsspec has no typ
                     file.commit() if commit and failed is None else file.discard()
                 except OSError as error:
                     failed = failed or error
-        fs._intrans, fs._transaction, self.fs = False, None, None
+        fs.leave_transaction()
+        self.fs = None
         if failed is not None:
             raise failed
 
@@ -141,6 +142,10 @@ class OctavoFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         """
         with as_os_errors(), self.image.settled():
             yield
+
+    def leave_transaction(self) -> None:
+        """What is opened from now on is in no transaction."""
+        self._intrans, self._transaction = False, None
 
     # -- looking ----------------------------------------------------------------------------------
 
