@@ -4,10 +4,10 @@
     python -m tests.fsx --only 123                  the one with that seed, with a traceback
 
 Random reads, writes, cuts and extensions of one file by every way in and out at once: two open
-files, views in an address space, whole files. What one of them wrote another one must read. Between
-them the file is flushed, closed, opened, replaced, renamed, pushed out of memory and mounted again.
-Volumes are of every FAT type, of many cluster sizes, some too small for the file; memory is small.
-At the end check, fsck.fat and mtools judge.
+files, views in an address space, whole files, the calls of the cache. What one of them wrote
+another one must read. Between them the file is flushed, closed, opened, replaced, renamed, pushed
+out of memory and mounted again. Volumes are of every FAT type, of many cluster sizes, some too
+small for the file; memory is small. At the end check, fsck.fat and mtools judge.
 
 Source: the method of fsx (Apple, 1991), which is not this program's.
 """
@@ -35,6 +35,7 @@ from octavo.memory.spaces.addressspace import Allocate, Free
 from octavo.memory.spaces.view import SectionObject
 from octavo.status import Status, StatusError
 from tests.crashes.judge import fsck_lines
+from tests.fsx_cache import CACHE_WAYS
 from tests.volumes import clusters_of, leave_free, make_volume, shared_memory
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -358,7 +359,7 @@ class Exercise:
 WAYS: dict[Callable[[Exercise], None], int] = {
     Exercise.read: 20, Exercise.write: 22, Exercise.append: 4, Exercise.truncate: 8,
     Exercise.punch: 3, Exercise.map: 5, Exercise.look: 15, Exercise.poke: 15, Exercise.flush: 3,
-    Exercise.reopen: 4, Exercise.replace: 1, Exercise.mount: 1, Exercise.pressure: 1,
+    Exercise.reopen: 4, Exercise.replace: 1, Exercise.mount: 1, Exercise.pressure: 1, **CACHE_WAYS,
 }  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def test_everything_is_tried() -> None:
     """The seeds above meet all kinds of volumes, memory and ways, and full volumes."""
     kinds = {Random(seed).choice(KINDS) for seed in SEEDS}
     assert len(kinds) > len(KINDS) * 2 // 3 and {kind[0] for kind in kinds} == {12, 16, 32}
-    assert not done or set(done) == {way.__name__ for way in WAYS} | {"full"}
+    assert not done or set(done) - {"would wait"} == {way.__name__ for way in WAYS} | {"full"}
     assert len(set(MEMORIES)) == 3
 
 
