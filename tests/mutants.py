@@ -100,7 +100,7 @@ LAYERS: list[tuple[str, str]] = [
     ("shell/looking", "looking"),
     ("shell/branches", "looking"),
     ("shell/changing", "changing"),
-    ("shell/", "shell looking changing redirect memory_views vm_command"),
+    ("shell/", "shell any_lines looking changing redirect memory_views vm_command"),
     ("cli/", "cli map copy_trees copy_whole"),
     ("", "cli copy_trees copy_whole shell devices fat_format limits"),
 ]
