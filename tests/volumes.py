@@ -57,12 +57,14 @@ def map_file(path: Path) -> memoryview:
         return memoryview(mmap.mmap(file.fileno(), 0))
 
 
-def make_volume(path: Path, size: int, bits: int, cluster: int) -> memoryview:
-    """Makes an empty volume in a sparse file, which is mapped and returned."""
+def make_volume(path: Path, size: int, bits: int, cluster: int, room: int = 0) -> memoryview:
+    """Makes an empty volume in a sparse file, which is mapped and returned; `room` more bytes are
+    behind the volume.
+    """
     plan = plan_volume(size, bits, cluster)
     path.unlink(missing_ok=True)
     with open(path, "wb") as file:
-        file.truncate(plan.total * SECTOR)
+        file.truncate(plan.total * SECTOR + room)
     image = map_file(path)
     with octavo.boot("2M", seed=1) as system:
         system.scheduler.run(

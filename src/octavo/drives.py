@@ -13,8 +13,16 @@ from octavo.files import Volume
 from octavo.fs.mount import mount
 from octavo.status import Status, StatusError
 from octavo.storage.device import Device
+from octavo.storage.image import ImageDisk
 from octavo.threads.scheduler import Scheduler
 
+NOTHING_WRITTEN = (
+    Status.DISK_FULL,
+    Status.INVALID_PARAMETER,
+    Status.FILE_CORRUPT_ERROR,
+    Status.NOT_SUPPORTED,
+    Status.MEDIA_WRITE_PROTECTED,
+)
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -107,6 +115,36 @@ class Drives:
             self.unmounted[volume.letter] = volume.core.device
         else:
             volume.core.device.close()
+
+    def resize(self, letter: str, size: int) -> Volume:
+        """Gives a FAT volume, of which no file is open, another size; an image with it."""
+        volume = self.mounted(letter)
+        device, name = volume.core.device, volume.letter
+        if not volume.kind.startswith("FAT"):
+            why = f"{device.name}: only FAT volumes get another size"
+            raise StatusError(Status.NOT_SUPPORTED, why)
+        self.unmount(name, False, False, keep=True)
+        try:
+            self._resize(device, size)
+        finally:
+            volume = self.mount(name)
+        return volume
+
+    def _resize(self, device: Device, size: int) -> None:
+        from octavo.fs.fat.resize import resize_fat  # volumes mostly keep their size
+
+        image = device if isinstance(device, ImageDisk) else None
+        before = device.size
+        if image is not None and size > before:
+            image.resize(size)
+        try:
+            self._scheduler.run(resize_fat(device, self._cache, size))
+        except StatusError as error:
+            if image is not None and size > before and error.status in NOTHING_WRITTEN:
+                image.resize(before)
+            raise
+        if image is not None and size < before:
+            image.resize(size)
 
     def verify(self, letter: str) -> None:
         """Looks whether a volume's own medium is in its drive."""

@@ -278,6 +278,14 @@ class System:
         self.scheduler.check_open()
         self.drives.unmount(letter, discard, force, keep)
 
+    def resize(self, letter: str, size: str | int) -> Volume:
+        """Gives a FAT volume another size in place ("64M", or bytes), and a plain image with it; it
+        is mounted anew. `octavo.fs.fat.resize` says how, and what StatusError there may be;
+        SHARING_VIOLATION while files are open.
+        """
+        self.scheduler.check_open()
+        return self._tell(self.drives.resize(letter, parse_size(size)))
+
     def verify(self, letter: str) -> None:
         """Looks whether the medium in a volume's drive, which was changed, is the volume's own:
         then the volume can be used on, and what was not written yet will be.

@@ -15,7 +15,7 @@ from octavo.testing.crash import Epoch, State, replay, states, torn_states
 from tests.crashes.history import History, Script
 from tests.crashes.judge import Judge, Verdict
 from tests.crashes.model import Demands, Tree
-from tests.crashes.scripts import DESIGNED, designed, fill_base, random_script
+from tests.crashes.scripts import DESIGNED, ROOM, designed, fill_base, random_script
 from tests.volumes import make_volume, shared_memory
 
 
@@ -89,7 +89,7 @@ class Explorer:
     def __init__(self, kind: Kind, folder: Path) -> None:
         self.kind = kind
         self.path = folder / f"fat{kind.bits}.img"
-        self.image = make_volume(self.path, parse_size(kind.size), kind.bits, kind.cluster)
+        self.image = make_volume(self.path, parse_size(kind.size), kind.bits, kind.cluster, ROOM)
         history = History(self.image, {}, 1)
         fill_base(history, Random(1), kind.leave)
         self.tree: Tree = history.tree

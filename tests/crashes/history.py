@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from random import Random
 
 import octavo
+from octavo.fs.fat.resize import resize_fat
 from octavo.status import Status, StatusError
 from octavo.testing.bufferdisk import BufferDisk
 from octavo.testing.crash import RecordingDevice
@@ -271,6 +272,24 @@ class History:
         """Gives the volume another serial number."""
         with self._doing(f"serial {number:#x}"):
             self.volume.set_serial(number)
+
+    def resize(self, size: int) -> None:
+        """Gives the volume another size; it is unmounted for that."""
+        self._relax()
+        letter, started = self.volume.letter, self.device.position
+        self.system.unmount(letter, keep=True)
+        self._note(self.tree, started, self.device.position[0])
+        self.done.append(f"resize to {size} bytes")
+        run, cache = self.system.scheduler.run, self.system.cache
+        try:
+            with self._failing():
+                run(resize_fat(self.faulty, cache, size))
+        except StatusError as error:
+            if error.status not in REFUSALS:
+                raise
+            self.told.append(error)
+            self.done[-1] += f" ({REFUSALS[error.status]})"
+        self.volume = self.system.mount(letter)
 
     def flush(self) -> None:
         """Has everything on the medium."""

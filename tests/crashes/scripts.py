@@ -11,6 +11,7 @@ from tests.crashes.history import History, Script
 from tests.crashes.model import ROOT
 
 LONG = "A long name that fills several slots of its directory "
+ROOM = 128 << 10  # bytes behind each volume
 BASE_DIRECTORIES = ("d", "e", "e/f")
 BASE_FILES = {
     "a.txt": 700,
@@ -110,6 +111,11 @@ DESIGNED: dict[str, Script] = {
         lambda h: h.rename("e/f/g.txt", "e/g.txt"), lambda h: h.rename("e", "d/e")
     ),
     "many new files": _many,
+    "grow the volume": lambda h: h.resize(len(h.buffer)),
+    "grow the volume by a sector": lambda h: h.resize(len(h.buffer) - ROOM + 512),
+    "grow, and shrink": _two(
+        lambda h: h.resize(len(h.buffer)), lambda h: h.resize(len(h.buffer) - ROOM // 2)
+    ),
     "label": _two(lambda h: h.label("new"), lambda h: h.serial(0x12345678)),
     "label, taken away, and given again": _two(
         lambda h: h.label("one"), _two(lambda h: h.label(""), lambda h: h.label("two"))

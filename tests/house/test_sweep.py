@@ -133,7 +133,8 @@ CALLS = [
     *calls(
         System, lambda w: w.system, attach=("none",), attach_device=(None,),
         attach_ram_disk=(1 << 20,), add_page_file=("none",),
-        unmount=("C:",), mount=("C:",), verify=("C:",), explain=(1,), say=("line", {0: TEXTS}),
+        unmount=("C:",), mount=("C:",), verify=("C:",), resize=("Z:", 1 << 20), explain=(1,),
+        say=("line", {0: TEXTS}),
     ),
     *calls(
         Volume, lambda w: w.volume, open=("a", "rb"), open_=("new", "w", "utf-8"),
@@ -204,7 +205,8 @@ INTERNAL = {
     "for the kernel's allocators, which have looked at sizes and "
     "addresses": "PoolBlocks SpecialPool KernelSpace SlabCache",
     "a part of a volume, which has looked at paths and has its "
-    "mutex": "Volume.create_whole Volume.writing Store Drives Nodes Names Room Writer Fat "
+    "mutex": "Volume.create_whole Volume.glance "
+    "Volume.writing Store Drives Nodes Names Room Writer Fat "
     "FatPlanner Books FatTable "
     "FatDirectory FreeSlots Geometry Entry Census",
     "for drivers, events, mutexes and traces": "Workers VirtualClock Scheduler.call "
