@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
 
 import octavo
 from octavo.fs.fat.resize import resize_fat
+from octavo.fs.vfs.packing import DIRECTORY_SIZE, TOP, Batch, Job, Window
 from octavo.status import Status, StatusError
 from octavo.testing.bufferdisk import BufferDisk
 from octavo.testing.crash import RecordingDevice
@@ -188,6 +189,33 @@ class History:
         """Makes a file in one go."""
         with self._doing(f"create {path} of {len(data)} bytes", self._new(path, data)):
             self.volume.write_bytes(path, data)
+
+    def make_many(self, things: dict[str, bytes | None]) -> None:
+        """Makes files, and directories (None) before what is in them, in a batch."""
+        before, batch = self.tree, Batch()
+        numbers = {path: number for number, path in enumerate(things)}
+        for path, content in things.items():
+            self.tree = self._new(path, content)
+            above, _, name = path.rpartition("/")
+            batch.names.append(name if above in numbers else path)
+            batch.above.append(numbers.get(above, TOP))
+            batch.sizes.append(DIRECTORY_SIZE if content is None else len(content))
+            batch.times.append(0.0)
+        after, self.tree = self.tree, before
+
+        def fill(jobs: Sequence[Job], window: Window) -> list[int]:
+            for number, offset, at, size, _ in jobs:
+                data = list(things.values())[number]
+                assert data is not None
+                for buffer in window(at, size):
+                    buffer[:] = data[offset : offset + len(buffer)]
+                    offset += len(buffer)
+            return []
+
+        with self._doing(f"a batch of {', '.join(things)}", after):
+            self.system.scheduler.run(self.volume.core.make_many(batch, fill))
+            if not all(batch.there):
+                raise StatusError(Status.DISK_FULL, "not all of the batch is there")
 
     def pour(self, path: str, data: bytes, piece: int) -> None:
         """Makes a file piece by piece."""

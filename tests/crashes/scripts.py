@@ -55,6 +55,19 @@ def _many(history: History) -> None:
         history.create(f"d/{LONG}{i}.x", b"%4d" % i * 200)
 
 
+def _batch(above: str) -> dict[str, bytes | None]:
+    """A tree and a file, for a directory."""
+    tree = f"{above}tree"
+    return {
+        f"{above}alone.txt": b"alone" * 300,
+        tree: None,
+        f"{tree}/{LONG}.txt": b"long" * 400,
+        f"{tree}/empty": b"",
+        f"{tree}/inner": None,
+        f"{tree}/inner/a.txt": b"a" * 2000,
+    }
+
+
 DESIGNED: dict[str, Script] = {
     "create": _new(3000),
     "create an empty file": _new(0),
@@ -120,6 +133,14 @@ DESIGNED: dict[str, Script] = {
     "label, taken away, and given again": _two(
         lambda h: h.label("one"), _two(lambda h: h.label(""), lambda h: h.label("two"))
     ),
+    "a batch": lambda h: h.make_many(_batch("")),
+    "a batch, and more in it": _two(
+        lambda h: h.make_many(_batch("d/")), lambda h: h.create("d/tree/inner/b", b"b" * 700)
+    ),
+    "a batch in the place of others": _two(
+        _two(lambda h: h.remove("b.bin"), lambda h: h.rename("e/f", "d/f")),
+        lambda h: h.make_many(_batch("e/")),
+    ),
 }
 
 
@@ -162,6 +183,7 @@ def _random_step(h: History, random: Random) -> None:
             ),
         ),
         (2, lambda: h.mkdir(_fresh(h, random, directories))),
+        (2, lambda: h.make_many(_random_batch(_fresh(h, random, directories), random))),
         (5, h.flush),
         (2, lambda: h.sleep(random.choice((0.5, 2, 8)))),
         (2, h.press),
@@ -200,6 +222,16 @@ def _random_step(h: History, random: Random) -> None:
     if len(directories) > 1:
         steps.append((2, lambda: _random_directory(h, random, directories)))
     random.choices([step for _, step in steps], [weight for weight, _ in steps])[0]()
+
+
+def _random_batch(top: str, random: Random) -> dict[str, bytes | None]:
+    """A new directory with files and directories."""
+    things: dict[str, bytes | None] = {top: None}
+    for i in range(random.randrange(6)):
+        above = random.choice([path for path, content in things.items() if content is None])
+        path = f"{above}/{random.choice(('f', 'A file '))}{i}"
+        things[path] = None if random.random() < 0.3 else random.randbytes(_size(random))
+    return things
 
 
 def _random_directory(h: History, random: Random, directories: list[int]) -> None:

@@ -22,7 +22,7 @@ from octavo.transfer.volume import VolumeTree
 from tests.command import OCTAVO
 from tests.command import octavo as command
 from tests.conftest import fsck
-from tests.transfer.copies import BIG, contents, copy, names
+from tests.transfer.copies import BIG, OneByOne, contents, copy, names
 
 # -- 3.1 and 3.7 -----------------------------------------------------------------------------------
 
@@ -135,7 +135,7 @@ def test_a_directory_that_cannot_be_made_takes_nothing_with_it(
         make(path)
 
     monkeypatch.setattr(volume, "mkdir", failing)
-    assert [e.text for e in copy(HostTree(), source, VolumeTree(volume, ""), "/")[1]] == [
+    assert [e.text for e in copy(HostTree(), source, OneByOne(volume, ""), "/")[1]] == [
         "cannot be made"
     ]
     assert contents(volume) == {"SOURCE/C/F": b"c"}

@@ -29,6 +29,7 @@ from octavo.storage.hosterrors import host_error, lock, require_storage
 from octavo.threads.scheduler import Scheduler
 
 MOST_BUFFERS = 1024  # IOV_MAX
+LARGE = 1 << 20  # bytes of a write that the host need not keep back, to join it with others
 FLOPPY_SIZES = frozenset(k * 1024 for k in (160, 180, 320, 360, 720, 1200, 1440, 1680, 1722, 2880))
 _CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
@@ -55,6 +56,7 @@ class ImageDisk(Device):
         size = os.lseek(self._fd, 0, os.SEEK_END)
         super().__init__(self.path, size // SECTOR * SECTOR, read_only, size in FLOPPY_SIZES)
         self._users = 1
+        self._writes_out = hasattr(os, "posix_fadvise") and not direct
         self._nowait = _NOWAIT if not (scheduler.clock.virtual or direct) else 0
         self._direct, self._busy = direct, 0  # requests that a worker has
 
@@ -151,6 +153,9 @@ class ImageDisk(Device):
         def work() -> None:
             for _, place, frames in requests:
                 _all(os.pwritev, self._fd, frames.buffers(), place)
+                if frames.length >= LARGE and self._writes_out:
+                    # the host begins to write now, and has less to do at the flush
+                    os.posix_fadvise(self._fd, place, frames.length, os.POSIX_FADV_DONTNEED)
 
         await self._blocking("write", work)
 

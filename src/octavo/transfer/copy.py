@@ -7,14 +7,12 @@ An interrupt comes between two chunks, so that what was begun is always cleaned 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import interruption_point, uninterrupted
 from octavo.transfer.plan import Plan
-from octavo.transfer.tree import Step
-
-Progress = Callable[[str, int], None]  # called with the target and the size of each chunk
+from octavo.transfer.tree import Progress, Step
 
 _LASTING = frozenset(
     {
@@ -48,9 +46,16 @@ class _Run:
         self._count = 0
 
     def steps(self) -> None:
-        """Copies everything, then gives new directories their times."""
+        """Copies everything, what can be so together, then gives new directories their times."""
+        try:
+            self.target.put_many(self.plan.steps, self.on_bytes)
+        except StatusError as error:
+            self.errors.append(error)
+            return
         for step in self.plan.steps:
             interruption_point()
+            if step.done:
+                continue
             if step.above is not None and step.above.failed:
                 step.failed = True
                 continue
@@ -66,7 +71,7 @@ class _Run:
                 ):
                     return
         for step in reversed(self.plan.steps):
-            if step.item.directory and not step.replaces and not step.failed:
+            if step.item.directory and not (step.replaces or step.failed or step.dated):
                 self._set_time(step)
 
     def _step(self, step: Step) -> None:

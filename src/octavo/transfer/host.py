@@ -21,10 +21,11 @@ from contextlib import suppress
 from itertools import count
 
 from octavo.files import Report
+from octavo.fs.vfs.packing import Job, Window
 from octavo.status import Status, StatusError
 from octavo.storage.hosterrors import host_error, identity, kind_of, lock, make_file
-from octavo.threads.scheduler import interruptible
-from octavo.transfer.tree import CHUNK, Excluded, Item, Step
+from octavo.threads.scheduler import Scheduler, interruptible
+from octavo.transfer.tree import CHUNK, Excluded, Item, Progress, Step
 
 _NO_WAIT = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _OUTPUTS = (1, 2)  # standard output and error
@@ -49,6 +50,10 @@ class HostTree:
     def join(self, path: str, name: str) -> str:
         """A path below a path."""
         return os.path.join(path, name) if name else path
+
+    def before(self, path: str) -> str:
+        """What stands before the names in a directory."""
+        return os.path.join(path, "")
 
     def split(self, path: str) -> tuple[str, str]:
         """The directory and the name; no name for ".", ".." and "/"."""
@@ -133,7 +138,8 @@ class HostTree:
                     continue
                 if directory or entry.is_file():
                     info = entry.stat()
-                    self._refuse_mounted(entry.path, info)
+                    if self.mounted:
+                        self._refuse_mounted(entry.path, info)
                     items.append(Item(entry.name, directory, info.st_size, info.st_mtime))
                     continue
                 kind = kind_of(entry.stat(follow_symlinks=False).st_mode)
@@ -157,6 +163,15 @@ class HostTree:
         if bad:
             raise StatusError(Status.OBJECT_NAME_INVALID, f"{name!a} cannot be a name on the host")
         return name
+
+    def fit_all(self, names: Sequence[str]) -> list[str] | None:
+        """The names, if there is nothing about them."""
+        try:
+            text = os.fsencode("".join(names))
+        except UnicodeEncodeError:
+            return None
+        plain = b"/" not in text and b"\0" not in text and not {"", ".", ".."} & set(names)
+        return list(names) if plain and len(set(names)) == len(names) else None
 
     def key(self, name: str) -> str:
         """The name: the host tells case apart. Where it does not, O_EXCL does."""
@@ -200,6 +215,9 @@ class HostTree:
         except OSError as error:
             raise host_error(error, path) from None
 
+    def put_many(self, steps: Sequence[Step], on_bytes: Progress | None) -> None:
+        """None: each file is a call of the host's."""
+
     def write(
         self,
         path: str,
@@ -234,6 +252,27 @@ class HostTree:
             os.utime(path, (modified, modified))
         except OSError as error:
             raise host_error(error, path) from None
+
+
+def read_files(paths: Sequence[str], jobs: Sequence[Job], window: Window) -> list[int]:
+    """Reads many files into a stage, see `octavo.fs.vfs.packing.Fill`: those that cannot be read,
+    or have not as many bytes as they had, have failed, and all that are left after an interrupt.
+    """
+    failed = []
+    for number, offset, at, wanted, room in jobs:
+        if Scheduler.interrupted is not None:
+            failed.append(number)
+            continue
+        try:
+            fd = os.open(paths[number], os.O_RDONLY | _NO_WAIT)
+            try:
+                if os.preadv(fd, window(at, room), offset) != wanted:
+                    failed.append(number)
+            finally:
+                os.close(fd)
+        except OSError:
+            failed.append(number)
+    return failed
 
 
 def write_file(path: str, data: bytes) -> None:

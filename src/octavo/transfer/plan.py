@@ -130,6 +130,10 @@ def _plan_tree(plan: Plan, top: Step, excluded: Excluded | None) -> None:
     for here, items in source.walk(top.path, plan.problems.append, excluded):
         above = steps[here]
         prefix = here + "/" if here else ""
+        if plain := _plain_steps(plan.target, above, items):
+            plan.steps += plain
+            steps.update((prefix + s.item.name, s) for s in plain if s.item.directory)
+            continue
         for item in items:
             path = source.join(above.path, item.name)
             try:
@@ -141,6 +145,19 @@ def _plan_tree(plan: Plan, top: Step, excluded: Excluded | None) -> None:
             plan.steps.append(step)
             if item.directory:
                 steps[prefix + item.name] = step
+
+
+def _plain_steps(target: Tree, above: Step, items: list[Item]) -> list[Step]:
+    """The steps of all that is in a directory, which is new in the target, where there is nothing
+    to be said of any name or size; none in any other case.
+    """
+    keys = None if above.names else target.fit_all([item.name for item in items])
+    if not keys or max(item.size for item in items) > target.largest:
+        return []
+    source, before, to = above.source, above.source.before(above.path), target.before(above.to)
+    steps = [Step(source, before + item.name, to + item.name, item, above, None) for item in items]
+    above.names = dict(zip(keys, [source.shown(step.path) for step in steps], strict=True))
+    return steps
 
 
 def _step(plan: Plan, above: Step, path: str, item: Item, name: str) -> Step:

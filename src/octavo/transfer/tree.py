@@ -11,6 +11,7 @@ from typing import Protocol
 from octavo.files import Report
 
 CHUNK = 1 << 20
+Progress = Callable[[str, int], None]  # called with the target and the size of each chunk
 
 
 @dataclass(slots=True)
@@ -48,6 +49,8 @@ class Step:
     replaces: Item | None
     names: dict[str, Item | str] = field(default_factory=dict)
     failed: bool = False
+    done: bool = False  # it was one of many
+    dated: bool = False  # it has its time, and keeps it
 
 
 class Tree(Protocol):
@@ -59,11 +62,15 @@ class Tree(Protocol):
     below it, parents first, but for what is `excluded`; it enters neither what the caller has given
     `skip` nor what cannot be read, which is reported.
 
+    `before` is what stands before a name in a directory's paths.
+
     As a target: `fit` is a name as it would be stored, OBJECT_NAME_INVALID when it cannot be; `key`
-    is equal for names that are one name there; `names` is what a directory has, by key; `largest`
-    is the size limit of a file; `admit` raises DISK_FULL when steps cannot all have room. `write`
-    and `mkdir` make what is not there; `write` with `replaces` puts a new file into the place of an
-    old one, which stays as it is when that fails.
+    is equal for names that are one name there; `fit_all` are the keys of names that are stored as
+    they are, all of them different, and None in any other case; `names` is what a directory has, by
+    key; `largest` is the size limit of a file; `admit` raises DISK_FULL when steps cannot all have
+    room. `put_many` does what it can of steps together: they are `done`, the others as they were.
+    `write` and `mkdir` make what is not there; `write` with `replaces` puts a new file into the
+    place of an old one, which stays as it is when that fails.
 
     `parts` are the names that lead to a path in `store`: equal, or the first of another's, when it
     is the same, or above it.
@@ -83,11 +90,14 @@ class Tree(Protocol):
     def walk(
         self, path: str, report: Report, excluded: Excluded | None = None
     ) -> Iterator[tuple[str, list[Item]]]: ...
+    def before(self, path: str) -> str: ...
     def fit(self, name: str) -> str: ...
+    def fit_all(self, names: Sequence[str]) -> list[str] | None: ...
     def key(self, name: str) -> str: ...
     def names(self, path: str) -> dict[str, Item | str]: ...
     def admit(self, steps: Sequence[Step]) -> None: ...
     def read(self, path: str, size: int) -> Iterable[bytes]: ...
+    def put_many(self, steps: Sequence[Step], on_bytes: Progress | None) -> None: ...
     def write(
         self, path: str, size: int, chunks: Iterable[bytes], modified: float, replaces: Item | None
     ) -> None: ...

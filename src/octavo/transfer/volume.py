@@ -15,9 +15,16 @@ from octavo.files import File, Report, Volume
 from octavo.fs.base import split_path
 from octavo.fs.fat.bpb import MOST_BYTES
 from octavo.fs.fat.entry import SLOT
-from octavo.fs.fat.names import UNITS_IN_SLOT, clean_name, exact_short, fold
+from octavo.fs.fat.names import (
+    MAX_NAME_UNITS,
+    UNITS_IN_SLOT,
+    clean_name,
+    exact_short,
+    fold,
+    has_illegal,
+)
 from octavo.status import Status, StatusError
-from octavo.transfer.tree import CHUNK, Excluded, Item, Step
+from octavo.transfer.tree import CHUNK, Excluded, Item, Progress, Step
 
 if TYPE_CHECKING:
     from octavo.fs.protocol import FileInfo
@@ -51,6 +58,10 @@ class VolumeTree:
     def join(self, path: str, name: str) -> str:
         """A path below a path."""
         return f"{path.rstrip('/')}/{name}" if name else path
+
+    def before(self, path: str) -> str:
+        """What stands before the names in a directory."""
+        return path.rstrip("/") + "/"
 
     def split(self, path: str) -> tuple[str, str]:
         """The directory and the name; no name for the root."""
@@ -136,6 +147,20 @@ class VolumeTree:
         """The name without trailing dots and spaces; StatusError when FAT has no such names."""
         return clean_name(name)
 
+    def fit_all(self, names: Sequence[str]) -> list[str] | None:
+        """The names in capitals, if they are ASCII and there is nothing about them."""
+        text = "".join(names)
+        if (
+            not text.isascii()
+            or has_illegal(text)
+            or len(max(names, key=len, default="")) > MAX_NAME_UNITS
+        ):
+            return None
+        if any(name.endswith((".", " ")) or not name for name in names):
+            return None
+        keys = [name.upper() for name in names]
+        return keys if len(set(keys)) == len(keys) else None
+
     def key(self, name: str) -> str:
         """The name as FAT compares it."""
         return fold(name.rstrip(". ")) or name
@@ -161,6 +186,10 @@ class VolumeTree:
         space = self.volume.space()
         unit, free, taken, most = space.unit, space.free // space.unit, 0, 0
         for step in steps:
+            if step.replaces is None and not step.item.directory:  # as most are
+                taken += -(-step.item.size // unit)
+                continue
+            most = max(most, taken)
             new, old = _cost(step, unit)
             # written over the old one where there is no room beside it
             small = step.item.size <= CHUNK
@@ -168,6 +197,7 @@ class VolumeTree:
             if peak > free >= taken + new - old:
                 raise StatusError(Status.DISK_FULL, f"{self.shown(step.to)}: {_NONE_BESIDE}")
             most, taken = max(most, peak), taken + new - old
+        most = max(most, taken)
         if most > free:
             text = (
                 f"the volume is full: {most * unit >> 10} KiB are needed, and "
@@ -183,6 +213,13 @@ class VolumeTree:
         with self.volume.open(path) as file:
             while data := file.read(CHUNK):
                 yield data
+
+    def put_many(self, steps: Sequence[Step], on_bytes: Progress | None) -> None:
+        """Files and directories from the host that are new, in batches."""
+        from octavo.transfer.batch import put_many
+
+        if not self.volume.read_only:
+            put_many(self.volume, steps, on_bytes)
 
     def write(
         self, path: str, size: int, chunks: Iterable[bytes], modified: float, replaces: Item | None
@@ -240,6 +277,7 @@ def _cost(step: Step, unit: int) -> tuple[int, int]:
     if step.replaces:
         return 0, 0
     slots = 2 + sum(
-        1 if exact_short(name) else 1 + -(-len(name) // UNITS_IN_SLOT) for name in step.names
+        1 if len(name) <= 12 and exact_short(name) else 1 + -(-len(name) // UNITS_IN_SLOT)
+        for name in step.names
     )
     return _clusters(slots * SLOT, unit), 0

@@ -90,6 +90,42 @@ def test_a_page_becomes_standby_by_the_end_of_its_use(small: Small, pages: int) 
     small.memory.check()
 
 
+@pytest.mark.parametrize("pages", [1, 2, 7, 8, 9, SEGMENT_PAGES])
+@pytest.mark.parametrize("mapped", [True, False])
+@pytest.mark.parametrize("apart", [True, False])
+def test_many_pages_are_written_as_one_is(
+    small: Small, pages: int, mapped: bool, apart: bool
+) -> None:
+    """In frames that lie in a row or apart, in use or on their list: modified, written, modified by
+    half once more, and dropped.
+    """
+    residency, segment = small.residency, small.segment(0)
+    if apart:
+        frames = [small.frames(2)[0] for _ in range(pages)]
+        residency.insert(segment, 0, [(first, 1) for first, _ in frames])
+    else:
+        residency.insert(segment, 0, small.frames(pages))
+    small.written(segment, 0, pages)
+    if not mapped:
+        residency.unmap(segment)
+        assert small.states(segment, pages) == [State.MODIFIED] * pages
+    runs = residency.begin_write(segment, 0, pages)
+    assert len(runs) == (pages if apart else 1) and sum(n for _, n in runs) == pages
+    idle = State.ACTIVE if mapped else State.TRANSITION
+    assert small.states(segment, pages) == [idle] * pages
+    written = [pfn for first, n in runs for pfn in range(first, first + n)]
+    assert [small.pfns.flags[pfn] for pfn in written] == [WRITING] * pages
+    half = (1 << pages // 2) - 1
+    assert residency.modify(segment, half) == pages // 2
+    residency.end_write(segment, 0, pages)
+    flags = [MODIFIED] * (pages // 2) + [0] * (pages - pages // 2)
+    assert [small.pfns.flags[pfn] for pfn in written] == flags
+    before = small.physical.buddy.free_frames
+    assert residency.drop(segment, (1 << SEGMENT_PAGES) - 1) == pages // 2
+    assert small.physical.buddy.free_frames == before + pages + (not mapped)  # that of the PTEs
+    assert not any(small.pfns.pte[pfn] or small.pfns.flags[pfn] for pfn in written)
+
+
 def test_a_modified_page_goes_to_its_list_and_by_its_writing_to_standby(small: Small) -> None:
     """Modified, in transition while it is written, and standby by its end; one that is modified
     once more meanwhile is modified still.
@@ -98,7 +134,8 @@ def test_a_modified_page_goes_to_its_list_and_by_its_writing_to_standby(small: S
     small.written(segment, 0, 3)
     residency.unmap(segment)
     assert small.states(segment, 4) == [State.MODIFIED] * 3 + [State.STANDBY]
-    frames = residency.begin_write(segment, 0, 3)
+    runs = residency.begin_write(segment, 0, 3)
+    frames = [pfn for first, count in runs for pfn in range(first, first + count)]
     assert small.states(segment, 4) == [State.TRANSITION] * 3 + [State.STANDBY]
     assert (segment.dirty, segment.writing) == (0, 0b111)
     residency.activate(segment, 1)  # somebody looks at one while it is written

@@ -30,6 +30,7 @@ MAX_NAME_UNITS = 255
 LOWER_BASE = 0x08
 LOWER_EXTENSION = 0x10
 UNITS_IN_SLOT = 13
+_SLOT_BYTES = 2 * UNITS_IN_SLOT
 CODE_PAGE = "cp437"
 _PRINTABLE = bytes(range(0x20, 0x7F))
 
@@ -41,6 +42,10 @@ _SHORT = re.compile(
 _NEVER_SHORT = re.compile(r'^ |[\x00-\x1f"*+,./:;<=>?\[\\\]a-z|\x7f]')
 _NEVER_LABEL = re.compile(r'^ +[^ ]|[\x00-\x1f"*+,./:;<=>?\[\\\]|\x7f]')
 _NOT_SHORT = re.compile(r"[^A-Z0-9!#$%&'()\-@^_`{}~]")
+_MADE_SHORT = {i: "_" for i in range(128) if _NOT_SHORT.match(chr(i))} | {
+    ord(" "): None,
+    ord("."): None,
+}
 
 
 def fold(name: str) -> str:
@@ -140,8 +145,11 @@ def make_short(name: str, taken: Container[str], salt: int = 0) -> bytes:
     stem, dot, extension = fold(name).lstrip(". ").rpartition(".")
     if not dot:
         stem, extension = extension, ""
-    stem = _NOT_SHORT.sub("_", stem.replace(" ", "").replace(".", ""))
-    extension = _NOT_SHORT.sub("_", extension.replace(" ", ""))[:3]
+    if name.isascii():
+        stem, extension = stem.translate(_MADE_SHORT), extension.translate(_MADE_SHORT)[:3]
+    else:
+        stem = _NOT_SHORT.sub("_", stem.replace(" ", "").replace(".", ""))
+        extension = _NOT_SHORT.sub("_", extension.replace(" ", ""))[:3]
     suffix = "." + extension if extension else ""
     for number in range(1, 5):
         base = f"{stem[:6]}~{number}"
@@ -177,16 +185,20 @@ def checksum(short: bytes) -> int:
 def long_slots(name: str, short: bytes) -> bytes:
     """The slots that carry a long name, in the order in which they lie on the disk."""
     units = name.encode("utf-16-le")
-    count = -(-len(units) // (2 * UNITS_IN_SLOT))
-    if len(units) < count * 2 * UNITS_IN_SLOT:
-        units = (units + b"\0\0").ljust(count * 2 * UNITS_IN_SLOT, b"\xff")
-    total = bytes((checksum(short),))
-    out = []
-    for i in range(count - 1, -1, -1):
-        part = units[i * 26 : i * 26 + 26]
-        number = bytes((i + 1 | (0x40 if i == count - 1 else 0),))
-        out.append(number + part[:10] + b"\x0f\0" + total + part[10:22] + b"\0\0" + part[22:])
-    return b"".join(out)
+    count = -(-len(units) // _SLOT_BYTES)
+    if len(units) < count * _SLOT_BYTES:
+        units = (units + b"\0\0").ljust(count * _SLOT_BYTES, b"\xff")
+    middle = b"\x0f\0" + bytes((checksum(short),))
+    parts: list[bytes] = []
+    number = 0x40 | count
+    for at in range(len(units) - _SLOT_BYTES, -1, -_SLOT_BYTES):
+        parts += (
+            bytes((number,)), units[at : at + 10], middle,
+            units[at + 10 : at + 22], b"\0\0", units[at + 22 : at + 26],
+        )  # fmt: skip
+        count -= 1
+        number = count
+    return b"".join(parts)
 
 
 def check_code_page(page: str | int) -> str:

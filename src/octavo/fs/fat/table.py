@@ -246,7 +246,7 @@ class FatTable:
         StatusError DISK_FULL when there are not so many.
         """
         assert not change.taken and after not in self.books.cuts
-        runs = change.taken = await self._find(count)
+        runs = change.taken = await self.find(count)
         if count == 1 and self.bits != 12:
             await self._plan_one(change, runs[0][0])
         else:
@@ -336,7 +336,7 @@ class FatTable:
                 return [*runs[:i], (first, cuts[at] - first + 1)]
         return runs
 
-    async def _find(self, count: int) -> list[Run]:
+    async def find(self, count: int) -> list[Run]:
         """`count` free clusters as runs, from the cursor once around the FAT; they are taken from
         what was seen free, not yet chained.
 

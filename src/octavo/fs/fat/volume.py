@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from octavo.cache.manager import CacheManager
@@ -15,7 +16,8 @@ from octavo.status import StatusError
 from octavo.storage.device import Device
 
 if TYPE_CHECKING:
-    from octavo.fs.vfs.format import Mender, Progress
+    from octavo.fs.fat.planner import FatPlanner
+    from octavo.fs.vfs.format import Mender, Packer, Progress
 
 
 class Fat(FatFormat):
@@ -37,13 +39,21 @@ async def fat_volume(
     `unclean`: its dirty flag is set.
     """
     format = Fat(device, geometry, cache, codepage, unclean)
-    writer = None
+    writer = packer = None
     if not (device.read_only or format.refusal):
         from octavo.fs.fat.planner import FatPlanner  # a volume that is only read plans nothing
         from octavo.fs.vfs.order import Writer
 
-        writer = Writer(device.name, FatPlanner(format), cache)
-    volume = Volume(device, format, cache, writer)
+        planner = FatPlanner(format)
+        writer, packer = Writer(device.name, planner, cache), partial(_packer, planner)
+    volume = Volume(device, format, cache, writer, packer)
     with suppress(StatusError):  # whoever looks into the root will be told
         await format.read_label(await volume.nodes.load(volume.nodes.root))
     return volume
+
+
+def _packer(planner: FatPlanner) -> Packer[Entry]:
+    """Loaded with the first batch."""
+    from octavo.fs.fat.packer import FatPacker
+
+    return FatPacker(planner)

@@ -11,7 +11,7 @@ with StatusError FILE_CORRUPT_ERROR and one sentence.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from octavo.fs.base import Problem, Space
@@ -24,6 +24,7 @@ from octavo.status import StatusError
 if TYPE_CHECKING:
     from octavo.fs.protocol import Glance
     from octavo.fs.vfs.node import Entry
+    from octavo.fs.vfs.packing import Batch
 
 Progress = Callable[[int, int], None]
 
@@ -248,3 +249,44 @@ class Planner(Protocol[E]):
 
     async def summarize(self, change: Change) -> None:
         """Plans what the volume says of itself: its free counts."""
+
+
+class Layout(Protocol):
+    """What new directories will say, as far as that is known before their files are there. `sizes`
+    are the bytes that each needs, in whole units; 0 for one that cannot be. `clashes` are numbers
+    of what cannot have its name beside what is before it there.
+    """
+
+    sizes: list[int]
+    clashes: list[int]
+
+    def pack(
+        self, first: Sequence[int], parents: Sequence[int], good: Sequence[bool]
+    ) -> Iterator[bytes]:
+        """The bytes of each, whole units. By the numbers of the batch: the number of the first unit
+        of each file and directory, and whether it is there; of each directory what it names as its
+        parent.
+        """
+
+
+class Packer(Protocol[E]):
+    """What a format can do for batches, beside its `Planner`. Extents are of `unit` bytes."""
+
+    unit: int
+
+    def lay(self, batch: Batch, directories: Sequence[int], inside: list[list[int]]) -> Layout:
+        """New directories of a batch, and what is in each of them."""
+
+    async def chain(
+        self, change: Change, counts: Sequence[int]
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """Plans extents of so many units each, one behind the other in `change.extents`. Returns
+        the number of each one's first unit, 0 for none, and all as (number, units). StatusError
+        DISK_FULL.
+        """
+
+    def number(self, node: Node[E]) -> int:
+        """What a new directory in that of a node names as its parent."""
+
+    def begins(self, entry: E, number: int) -> None:
+        """Says in an entry where its extents begin."""

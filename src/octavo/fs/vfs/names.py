@@ -30,19 +30,20 @@ class Names(Generic[E]):
         self.writer = room.writer
         self.planner: Planner[E] = room.planner
 
-    async def make(self, directory: Directory[E], entry: E, data: bytes) -> None:
+    async def make(self, directory: Directory[E], entry: E, data: bytes | None) -> None:
         """Makes a file of `data`, or a directory. Its bytes are in the pages of a section that
-        nobody else has yet, before the change that makes it.
+        nobody else has yet, before the change that makes it; where there is no data (None), the
+        entry has its extents already.
         """
         writer, planner = self.writer, self.planner
         if not writer.begun():
             await writer.begin()
-        size, section = len(data) or int(entry.is_directory), None
+        size, section = 0 if data is None else len(data) or int(entry.is_directory), None
         try:
             with planner.change() as change:
                 if not planner.place(change, directory, entry):
                     await self._make_place(change, directory, entry, size)
-                if size:
+                if data is not None and size:
                     await self.room.allocate(change, entry, None, size)
                     if entry.is_directory:
                         data = planner.blank_directory(entry, directory.node)

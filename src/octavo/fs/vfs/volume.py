@@ -24,6 +24,7 @@ from octavo.status import Status, StatusError
 if TYPE_CHECKING:
     from octavo.fs.protocol import FileInfo, Glance
     from octavo.fs.vfs.names import Names
+    from octavo.fs.vfs.packing import Batch, Fill
 
 
 class Volume(WholeVolume[E]):
@@ -131,6 +132,18 @@ class Volume(WholeVolume[E]):
             entry = planner.new_entry(clean, False, modified, len(data))
             await names.make(directory, entry, data)
             return True
+
+    async def make_many(self, batch: Batch, fill: Fill) -> None:
+        """Makes what it can of many new files and directories together; `batch.there` says what
+        that was (`octavo.fs.vfs.batch`). StatusError of memory and the device, and DISK_FULL when
+        not all of it has room: then nothing is made.
+        """
+        from octavo.fs.vfs.batch import make_batch
+
+        async with self.mutex:
+            names = self.writing("")
+            assert self.packer is not None, "what can be changed has a packer"
+            await make_batch(self.nodes, names, self.packer(), batch, fill)
 
     async def make_directory(self, path: str) -> None:
         """Makes a directory, with what the format has in one that is empty."""

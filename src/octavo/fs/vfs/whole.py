@@ -20,7 +20,7 @@ from octavo.status import Status, StatusError
 from octavo.storage.device import Device
 
 if TYPE_CHECKING:
-    from octavo.fs.vfs.format import Format
+    from octavo.fs.vfs.format import Format, Packer
     from octavo.fs.vfs.names import Names
     from octavo.fs.vfs.order import Writer
     from octavo.fs.vfs.room import Room
@@ -31,7 +31,7 @@ MOST_SERIAL = (1 << 32) - 1
 
 class WholeVolume(Generic[E]):
     """The volume of a format on `device`. It can be changed by way of `writer`, which is None where
-    it cannot.
+    it cannot; `packer` makes what batches need.
     """
 
     def __init__(
@@ -40,11 +40,13 @@ class WholeVolume(Generic[E]):
         format: Format[E],
         cache: CacheManager,
         writer: Writer[E] | None = None,
+        packer: Callable[[], Packer[E]] | None = None,
     ) -> None:
         self.device = device
         self.name = device.name
         self.format = format
         self.writer = writer
+        self.packer = packer
         self.cache = cache
         self.store = Store(device, format.pager, cache, writer)
         self.nodes = Nodes(self.name, format, self.store)

@@ -16,12 +16,12 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, State
+from octavo.machine.abi import FLAGS, PAGE_SHIFT, PAGE_SIZE, PTE, State
 from octavo.machine.ram import Ram
 from octavo.memory.frames.buddy import Run
 from octavo.memory.frames.freeframes import Bounds, FreeFrames
 from octavo.memory.frames.pagelists import PageList, StandbyLists
-from octavo.memory.frames.pfn import PfnDatabase, runs_of
+from octavo.memory.frames.pfn import SHORT_RUN, PfnDatabase, runs_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -138,9 +138,13 @@ class PhysicalMemory:
     def free(self, frames: list[int], was: State) -> None:
         """Gives back frames, all in state `was`; their entries lose PTE and flags."""
         pfns = self.pfns
-        for pfn in frames:
-            pfns.pte[pfn] = pfns.flags[pfn] = 0
         for first, count in runs_of(frames):
+            if count < SHORT_RUN:
+                for pfn in range(first, first + count):
+                    pfns.pte[pfn] = pfns.flags[pfn] = 0
+            else:
+                pfns.fill(first, count, PTE, 0)
+                pfns.fill(first, count, FLAGS, 0)
             self.buddy.free(first, count, was)
 
     def reclaim(self, count: int) -> int:

@@ -15,7 +15,7 @@ What lies beyond the valid bytes of a section, or beyond its end, is zeros, and 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from octavo.machine.abi import (
@@ -143,6 +143,23 @@ class Faults:
         assert runs is not None, "there is no frame for a new page"
         self.new += 1
         self.residency.insert(segment, i, runs)
+
+    async def new_segments(self, segments: Sequence[Segment], pages: int) -> None:
+        """As `new_pages`, from the first page on of segments that are empty, and that nobody else
+        knows; in frames in a row, as far as there are some.
+        """
+        frames = sorted(await self._frames(pages, pages, False), reverse=True)
+        for segment in segments:
+            done, end = 0, min(pages, SEGMENT_PAGES)
+            while done < end:
+                first, count = frames.pop()
+                size = min(count, end - done)
+                self.residency.insert(segment, done, [(first, size)])
+                if size < count:
+                    frames.append((first + size, count - size))
+                done += size
+            pages -= done
+        assert not frames and not pages, "segments are too few for their pages"
 
     # -- hard faults ------------------------------------------------------------------------------
 

@@ -305,33 +305,52 @@ class Residency:
         """Resident pages hold what their pager has not; returns how many were clean before."""
         new = mask & ~segment.dirty
         segment.dirty |= new
-        flags, link, last = self.pfns.flags, self.link, segment.base - 1
-        count = 0
-        while new:
-            bit = new & -new
-            frame = abs(link[last + bit.bit_length()])
+        if new & new - 1:
+            for first, end in mask_runs(new):
+                for start, count in self._frames_of(segment, first, end):
+                    self._flag(start, count, 0, MODIFIED)
+        elif new:
+            frame = abs(self.link[segment.base + new.bit_length() - 1])
             assert frame, "a page that is absent is modified"
-            flags[frame] |= MODIFIED
-            new ^= bit
-            count += 1
-        return count
+            self.pfns.flags[frame] |= MODIFIED
+        return new.bit_count()
 
-    def begin_write(self, segment: Segment, first: int, end: int) -> list[int]:
+    def _flag(self, start: int, count: int, off: int, on: int) -> None:
+        """Flags of frames in a row."""
+        flags = self.pfns.flags
+        if count >= SHORT_RUN:
+            part, first = flags[start : start + count], flags[start]
+            if part.tobytes() == same(first, count).tobytes():
+                self.pfns.fill(start, count, FLAGS, first & ~off | on)
+                return
+        for frame in range(start, start + count):
+            flags[frame] = flags[frame] & ~off | on
+
+    def _frames_of(self, segment: Segment, first: int, end: int) -> list[Run]:
+        """The frames of pages [first, end), all of which are there, as runs in the pages' order."""
+        entries = self.link[segment.base + first : segment.base + end]
+        if entries[0] > 0 and rises(entries, entries[0]):  # as most are
+            return [(entries[0], end - first)]
+        frames = [abs(entry) for entry in entries.tolist()]
+        assert all(frames), "a page that is absent is modified, or written"
+        return runs_of(frames)
+
+    def begin_write(self, segment: Segment, first: int, end: int) -> list[Run]:
         """Pages [first, end), all dirty, are written from now on: they count as clean, unless they
-        are modified once more. Returns their frames.
+        are modified once more. Returns their frames, as runs in the pages' order.
         """
         mask = (1 << end) - (1 << first)
         assert segment.dirty & mask == mask, "a page is written that is not dirty"
         assert not segment.writing & mask, "a page is written twice at once"
-        pfns = self.pfns
-        frames = [abs(f) for f in self.link[segment.base + first : segment.base + end].tolist()]
-        for pfn in frames:
-            pfns.flags[pfn] = pfns.flags[pfn] & ~MODIFIED | WRITING
-            if pfns.state[pfn] == State.MODIFIED:
-                self.physical.modified.remove(pfn, State.TRANSITION)
+        runs = self._frames_of(segment, first, end)
+        for start, count in runs:
+            self._flag(start, count, MODIFIED, WRITING)
+        for entry in self.link[segment.base + first : segment.base + end].tolist():
+            if entry < 0 and self.pfns.state[-entry] == State.MODIFIED:
+                self.physical.modified.remove(-entry, State.TRANSITION)
         segment.dirty ^= mask
         segment.writing |= mask
-        return frames
+        return runs
 
     def end_write(self, segment: Segment, first: int, end: int) -> None:
         """The writing of pages [first, end) has ended; those that are modified, by its failure or
@@ -340,10 +359,10 @@ class Residency:
         mask = (1 << end) - (1 << first)
         assert segment.writing & mask == mask, "a write ended that had not begun"
         segment.writing ^= mask
+        for start, count in self._frames_of(segment, first, end):
+            self._flag(start, count, WRITING, 0)
         flags, physical, idle = self.pfns.flags, self.physical, list[int]()
         for entry in self.link[segment.base + first : segment.base + end].tolist():
-            assert entry, "a page has gone while it was written"
-            flags[abs(entry)] &= ~WRITING
             if entry < 0 and flags[-entry] & MODIFIED:
                 physical.modified.append(-entry, 1, State.TRANSITION)
             elif entry < 0:

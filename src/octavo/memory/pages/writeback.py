@@ -21,7 +21,6 @@ from weakref import WeakKeyDictionary
 
 from octavo.machine.abi import SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.machine.frames import whole
-from octavo.memory.frames.pfn import runs_of
 from octavo.memory.pages.residency import Residency
 from octavo.memory.pages.section import DirtyRun, NoRoomError, Pager, Section, Segment, mask_runs
 from octavo.memory.pages.transfers import Transfers
@@ -217,16 +216,18 @@ class WriteBack:
 
     def _begin(self, pick: Pick) -> DirtyRun:
         segment, section = pick.segment, pick.segment.section
-        frames = self.residency.begin_write(segment, pick.first, pick.end)
-        self._unmark(section, len(frames))
+        runs, count = (
+            self.residency.begin_write(segment, pick.first, pick.end),
+            pick.end - pick.first,
+        )
+        self._unmark(section, count)
         page = (segment.index << SEGMENT_SHIFT) + pick.first
         for view in section.views:
-            view.clean(page, page + len(frames))
+            view.clean(page, page + count)
         section.writes += 1
         self.in_flight_sections[section] = None
-        self.in_flight += len(frames)
-        ram = self.residency.physical.ram
-        return DirtyRun(section, page, whole(ram, runs_of(frames), len(frames)))
+        self.in_flight += count
+        return DirtyRun(section, page, whole(self.residency.physical.ram, runs, count))
 
     def _end(self, pick: Pick, kept: int) -> None:
         lost = _mask(pick) & ~kept
