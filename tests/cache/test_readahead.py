@@ -104,6 +104,25 @@ def test_who_says_his_way_is_believed() -> None:
     assert c.pager.requests == [(0, 1), (1, 1), (2, 1)]
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_is_at_hand_is_not_fetched_ahead(sign: int) -> None:
+    """Of a pager that does not wait one view in nine is; when it waits again, the next views
+    are.
+    """
+    views = 40
+    c = Cached(pages=views * 128, frames=8000)
+    c.pager.slow, history = False, ReadAhead()
+    for number, page in enumerate(range(0, views * 128, 16)[::sign]):
+        c.pager.slow = number > 20 * 8
+        c.run(c.cache.copy_read(c.section, at(page), 16 * PAGE_SIZE, history))
+        c.sleep(0.01)
+        if number == 20 * 8:
+            assert 2 <= c.cache.ahead.pages / 128 <= 4
+            c.cache.ahead.pages = 0
+    assert 10 <= c.cache.ahead.pages / 128 <= 20 and len(c.pager.requests) <= views + 1
+    c.check()
+
+
 def test_little_is_fetched_while_memory_is_short() -> None:
     """A reader forward of more than memory: what is fetched ahead fits, and is used."""
     c = Cached(pages=PAGES, frames=320)

@@ -6,7 +6,8 @@ for who would not wait.
     told        what such a fetch has failed with, once
 
 At most MOST_FETCHES are under way; what is more is left to who needs the pages. Nothing is fetched
-ahead of a reader while memory is short. An error ahead of a reader is left to him, too.
+ahead of a reader while memory is short, and little where fetching did not wait: he would not have,
+either. An error ahead of a reader is left to him, too.
 
 Used by the cache manager and `octavo.cache.pins`. Source: NT's CcScheduleReadAhead, and the express
 queue of its workers. Departures: what a fetch without a waiter has failed with is told to the next
@@ -44,10 +45,14 @@ class Ahead:
         """Starts what a reader will ask for after his last read, and frees what he left behind."""
         wanted = history.wanted(section.size)
         if wanted and self.memory.physical.available >= 2 * sum(b - a for a, b in wanted):
+            waits = False
             for first, end in wanted:
                 segment = section.segments.get(first >> SEGMENT_SHIFT)
                 if segment is None or segment.used < SEGMENT_PAGES:
                     self._start(section, first, end, told=False)
+                    waits |= (section, first, end) in self._under_way
+            if not waits:
+                history.rest()
         if section.size > self.memory.limit << PAGE_SHIFT and self.memory.pageout.enabled:
             # it would be gone before he came back: its frames serve at once again
             for index in history.left():

@@ -24,6 +24,7 @@ from octavo.memory.pages.section import VIEW_SHIFT, VIEW_SIZE
 
 MOST_VIEWS = 2
 MOST_PLACES = 8
+REST = 8  # views: a host that has a file at hand is asked ahead for a ninth of it
 DENSE = 32 << 10  # bytes from one read to the next
 RANDOM, FORWARD, BACKWARD, STRIDED = 0, 1, -1, 2
 Pages = tuple[int, int]  # first and end
@@ -71,6 +72,10 @@ class ReadAhead:
         self.window = 1
         self.fetched = began >> VIEW_SHIFT if reach else began
         self.behind = began >> VIEW_SHIFT
+
+    def rest(self) -> None:
+        """What was wanted last was at hand: nothing is for the next REST views."""
+        self.fetched += REST * self.reach
 
     def left(self) -> range:
         """The views that a reader going forward has left behind since this was last asked."""
