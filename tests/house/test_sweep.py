@@ -189,7 +189,7 @@ CALLS = [
 INTERNAL = {
     "a part of address spaces, called by them with pages that they have looked up, for "
     "each page of a bulk call": (
-        "PageTables PrivatePages Vads Vad View Pattern Bulk Commitment SoftMmu Eviction "
+        "PageTables PrivatePages Vads Vad View ViewAhead Pattern Bulk Commitment SoftMmu Eviction "
         "Lifetimes Roster Allocations Stretch "
         "Replacement Policy DefaultPager PageTableFormat PageFiles"
     ),

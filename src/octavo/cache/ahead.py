@@ -35,7 +35,6 @@ class Ahead:
 
     def __init__(self, memory: MemoryManager, views: Views) -> None:
         self.memory, self.views = memory, views
-        self.link = memory.ram.link
         self.pages = 0
         self.hits = 0
         self._under_way: set[tuple[Section, int, int]] = set()
@@ -100,11 +99,7 @@ class Ahead:
         high = min(end, section.pages) - (index << SEGMENT_SHIFT)
         if low >= high:
             return
-        if segment.used:
-            entries = self.link[segment.base + low : segment.base + high].tolist()
-            absent = sum(1 << i for i, entry in enumerate(entries, low) if not entry)
-        else:
-            absent = (1 << high) - (1 << low)
+        absent = self.memory.residency.absent(segment, low, high)
         if absent:
             with segment.pinned():
                 await self.memory.faults.make_resident(segment, low, high, high)

@@ -118,6 +118,13 @@ class Residency:
         assert count >= 0, "a kernel has taken entries away"
         segment.shares += count
 
+    def absent(self, segment: Segment, first: int, end: int) -> int:
+        """Which of the pages [first, end) of a segment are absent, as a mask."""
+        if not segment.used:
+            return (1 << end) - (1 << first)
+        entries = self.link[segment.base + first : segment.base + end].tolist()
+        return sum(1 << i for i, entry in enumerate(entries, first) if not entry)
+
     # -- pages come --------------------------------------------------------------------------------
 
     def insert(self, segment: Segment, first: int, runs: list[Run], sign: int = 1) -> None:

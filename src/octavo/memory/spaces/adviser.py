@@ -5,11 +5,10 @@ Advice never fails for want of memory, and brings no more than half of what is a
 
 from __future__ import annotations
 
-from octavo.machine.abi import PAGE_SHIFT, SEGMENT_PAGES, SEGMENT_SHIFT
+from octavo.machine.abi import PAGE_SHIFT
 from octavo.machine.mmukernels import READ
+from octavo.memory.frames.physical import PhysicalMemory
 from octavo.memory.pagers.pagefile import is_paged
-from octavo.memory.pages.pagein import Faults
-from octavo.memory.pages.residency import Residency
 from octavo.memory.reclaim.eviction import Eviction
 from octavo.memory.spaces.advice import Advice
 from octavo.memory.spaces.faults import FaultResolver
@@ -17,20 +16,20 @@ from octavo.memory.spaces.protect import is_held
 from octavo.memory.spaces.space import Space
 from octavo.memory.spaces.spans import pages_in
 from octavo.memory.spaces.vad import Vad
-from octavo.memory.spaces.view import View
+from octavo.memory.spaces.viewahead import ViewAhead
 from octavo.status import Status, StatusError
 
 
 class Adviser:
     """Follows advice: private pages come by `faults` and leave by `eviction`, those of sections
-    come by `page_ins`.
+    come by `ahead`.
     """
 
     def __init__(
-        self, residency: Residency, page_ins: Faults, faults: FaultResolver, eviction: Eviction
+        self, physical: PhysicalMemory, ahead: ViewAhead, faults: FaultResolver, eviction: Eviction
     ) -> None:
-        self.residency, self.physical = residency, residency.physical
-        self.page_ins, self.faults, self.eviction = page_ins, faults, eviction
+        self.physical, self.ahead = physical, ahead
+        self.faults, self.eviction = faults, eviction
 
     async def advise(self, space: Space, base: int, size: int, advice: int) -> None:
         """See `AddressSpace.advise`."""
@@ -64,7 +63,7 @@ class Adviser:
         elif advice == Advice.DONTNEED:
             view.let_go(view.page_at(first), view.page_at(end))
         else:
-            await self._fetch(view, view.page_at(first), view.page_at(end))
+            await self.ahead.fetch(view, view.page_at(first), view.page_at(end))
 
     async def _bring(self, space: Space, first: int, end: int) -> None:
         """Brings private pages back from page files."""
@@ -76,22 +75,6 @@ class Adviser:
                     await self.faults.touch(space, address, READ)
         except StatusError:
             pass  # whoever needs the page will hear of it
-
-    async def _fetch(self, view: View, first: int, end: int) -> None:
-        """Brings pages of a section to the standby list, while the view is there."""
-        residency, section = self.residency, view.object.section
-        most = first + self.physical.available // 2
-        while first < (end := min(end, most, section.pages)) and view in section.views:
-            segment = residency.segments.try_get(section, first >> SEGMENT_SHIFT)
-            if segment is None:
-                return
-            i, stop = first % SEGMENT_PAGES, min(SEGMENT_PAGES, first % SEGMENT_PAGES + end - first)
-            try:
-                with residency.held(segment, i, stop):
-                    await self.page_ins.make_resident(segment, i, stop, stop)
-            except StatusError:
-                return  # whoever needs the page will hear of it
-            first += stop - i
 
 
 def _can_be_read(space: Space, page: int) -> bool:

@@ -24,6 +24,7 @@ from octavo.memory.spaces.advice import Advice, window
 from octavo.memory.spaces.fault import STALE, Fault
 from octavo.memory.spaces.protect import Protect, is_copy, may_write
 from octavo.memory.spaces.view import View
+from octavo.memory.spaces.viewahead import ViewAhead
 from octavo.printing import counted
 from octavo.status import Status, StatusError
 
@@ -36,8 +37,9 @@ def makes_copy(view: View, protect: Protect, kind: int) -> bool:
 
 
 class ViewFaults:
-    """Brings pages in by `faults`, `cluster` of them at once at most, while `residency` holds their
-    segments; `replacement` hears of those that come. Who waits for frames does at `pageout`.
+    """Brings pages in by `faults`, as many at once as `ahead` has in a cluster, while `residency`
+    holds their segments; `replacement` hears of those that come, `ahead` of who goes on. Who waits
+    for frames does at `pageout`.
     """
 
     def __init__(
@@ -46,11 +48,12 @@ class ViewFaults:
         faults: Faults,
         pageout: Pageout,
         replacement: Replacement,
-        cluster: int,
+        ahead: ViewAhead,
     ) -> None:
         self.residency, self.physical = residency, residency.physical
         self.faults, self.pageout, self.replacement = faults, pageout, replacement
-        self.cluster, self.writeback = cluster, pageout.writeback
+        self.ahead, self.cluster = ahead, ahead.cluster
+        self.writeback = pageout.writeback
 
     async def resolve(self, fault: Fault, view: View) -> None:
         """Brings a page of a view into the page tables, as a copy in the spare frame if there must
@@ -95,6 +98,10 @@ class ViewFaults:
         if found <= 0:
             if not found:
                 low, high = self._clip(view, segment, number)
+                self.ahead.follow(view, number)
+            elif segment.prefetched >> i & 1:
+                segment.prefetched ^= 1 << i
+                self.ahead.follow(view, number)
             key = self.replacement.key(section, number)
             self.replacement.miss(key)
             if view.advice:

@@ -39,6 +39,7 @@ from octavo.memory.spaces.privatepages import PrivatePages
 from octavo.memory.spaces.processors import Processors
 from octavo.memory.spaces.roster import Roster
 from octavo.memory.spaces.sectionobjects import SectionObjects
+from octavo.memory.spaces.viewahead import ViewAhead
 from octavo.memory.spaces.viewfaults import ViewFaults
 from octavo.status import Status, StatusError
 
@@ -146,13 +147,14 @@ class VirtualMemory:
     def _wire_faults(self) -> None:
         """What spaces do when they are referred to, and asked for something."""
         memory, pageout, allocations = self.memory, self.memory.pageout, self._allocations
-        views = ViewFaults(memory.residency, memory.faults, pageout, self.replacement, self.cluster)
+        ahead = ViewAhead(memory.residency, memory.faults, memory.scheduler, self.cluster)
+        views = ViewFaults(memory.residency, memory.faults, pageout, self.replacement, ahead)
         page_ins = PageIns(self.files, memory.ram, pageout.transfers)
         self._faults = FaultResolver(pageout, allocations, views, page_ins)
         self._locks = Locks(self.commitment, self._faults)
         self._mapper = Mapper(self.sections, allocations, self.commitment)
         self._loader = ImageLoader(self.sections, allocations, self._mapper, self._faults)
-        self._adviser = Adviser(memory.residency, memory.faults, self._faults, self.eviction)
+        self._adviser = Adviser(memory.physical, ahead, self._faults, self.eviction)
         self._processors = Processors(self.mmu, self.bulk, self._faults)
 
     def add_page_file(
