@@ -5,8 +5,8 @@ and those that a steady reader will touch next.
     follow    a page was touched: has a thread fetch what its view's pattern says
 
 A fetch is not waited for, by nobody: what cannot be had is left to who touches the page. At most
-MOST_FETCHES are under way. Pagers that take few pages at once, or say themselves who may have a
-page, are asked for nothing ahead.
+MOST_FETCHES are under way. Page files are asked for nothing ahead, since what they are promised has
+no frames for that; nor are pagers outside of the executive.
 
 Used by `octavo.memory.spaces.viewfaults` and `octavo.memory.spaces.adviser`.
 """
@@ -39,13 +39,8 @@ class ViewAhead:
 
     def follow(self, view: View, number: int) -> None:
         """Page `number` of a view's section was touched, and was absent or fetched ahead."""
-        traits = view.object.section.pager.traits
-        if (
-            self.cluster == 1
-            or traits.cluster < SEGMENT_PAGES
-            or traits.gate is not None
-            or view.advice == Advice.RANDOM
-        ):
+        lazy = view.object.section.pager.traits.lazy
+        if self.cluster == 1 or not lazy or view.advice == Advice.RANDOM:
             return
         most = self.physical.available // 4
         for first, end in view.pattern.ahead(number, self.cluster, most):
