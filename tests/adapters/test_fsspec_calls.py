@@ -179,6 +179,14 @@ def test_moves(fs: OctavoFileSystem) -> None:
     assert fs.find("") == ["moved/er/b.bin", "new/directory/last"]
 
 
+def test_an_empty_directory_is_copied(fs: OctavoFileSystem) -> None:
+    """Within the volume, in and out, with what is beside it."""
+    fs.makedirs("from/empty")
+    fs.pipe("from/f", b"1")
+    fs.cp("from", "to", recursive=True)
+    assert fs.find("to", withdirs=True) == ["to", "to/empty", "to/f"]
+
+
 def test_removals_and_touches(fs: OctavoFileSystem) -> None:
     """Trees, depths; a touched file gets its time, or loses what it had."""
     filled(fs)

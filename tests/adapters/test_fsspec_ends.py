@@ -133,6 +133,24 @@ def test_dropped_files_are_closed(fs: OctavoFileSystem) -> None:
     assert fs.cat("f") == b"later" and names(fs) == ["f"]
 
 
+def test_a_dropped_file_that_cannot_be_closed(fs: OctavoFileSystem) -> None:
+    """Is not there, and is nobody else's error."""
+    fs.pipe("g", bytes(1_430_000))
+    fs.open("f", "wb").write(NEW)
+    assert names(fs) == ["g"]
+    file: Any = fs.open("f", "wb")
+    file.write(NEW)
+    with fs.image.use(fs.part) as volume:
+
+        async def drop() -> None:
+            nonlocal file
+            del file
+            gc.collect()
+
+        volume.scheduler.run(drop())
+    assert fs.ls("", detail=False) == ["g"] == names(fs)
+
+
 def test_a_transaction(disk: Path) -> None:
     """Nothing is seen of it before its end, then all of it."""
     with OctavoFileSystem(str(disk)) as fs:

@@ -96,7 +96,7 @@ class Mounted:
         """
         with self._lock:
             while self.dropped:
-                self.dropped.popleft().close()
+                _close_dropped(self.dropped.popleft())
             if write:
                 self._open_for_writing()
                 self._local.changed = True
@@ -127,7 +127,7 @@ class Mounted:
         if self._lock.acquire(blocking=False):
             try:
                 if self._system is None or not self._system.scheduler.is_running:
-                    file.close()
+                    _close_dropped(file)
                     return
             finally:
                 self._lock.release()
@@ -145,7 +145,6 @@ class Mounted:
                     file.finish(discard and file not in self.dropped)
                 except (OSError, ValueError) as error:
                     errors.append(error)
-            self.dropped.clear()
             self._let_go()
         if errors:
             raise errors[0]
@@ -228,6 +227,12 @@ class Mounted:
         return None
 
 
+def _close_dropped(file: Unfinished) -> None:
+    """As Python closes what is dropped: there is nobody to tell of an error."""
+    with suppress(OSError, ValueError):
+        file.close()
+
+
 def mounted(source: Source, memory: str | int, codepage: str | int) -> Mounted:
     """The image of a source, as this process has it open or will.
 
@@ -263,7 +268,7 @@ def _at_exit() -> None:
     for image in list(_images.values()):
         with suppress(Exception):
             while image.dropped:
-                image.dropped.popleft().close()
+                _close_dropped(image.dropped.popleft())
             image.close(discard=True)
 
 
