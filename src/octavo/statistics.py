@@ -403,11 +403,23 @@ class DeviceStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class NameStatistics:
+    """Of the names that a volume knows: look-ups that asked its format nothing, those that did, and
+    the names known now, those that lead to nothing among them.
+    """
+
+    hits: int
+    misses: int
+    entries: int
+
+
+@dataclass(frozen=True, slots=True)
 class VolumeStatistics:
-    """Of a volume: files and directories that are known now, times that a thread waited for its
+    """Of a volume: files and directories in use now, its names, times that a thread waited for its
     mutex, and its device.
     """
 
     nodes: int
+    names: NameStatistics
     contended: int
     device: DeviceStatistics

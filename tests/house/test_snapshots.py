@@ -51,7 +51,8 @@ KEYS = {
     "virtual/balance": "passes trimmed plenty minimum ended",
     "virtual/conditions": "low high is_low is_high changes",
     "scheduler": "switches ready timers calls",
-    "volumes/*": "nodes contended device",
+    "volumes/*": "nodes names contended device",
+    "volumes/*/names": "hits misses entries",
     "volumes/*/device": "reads read_bytes writes write_bytes flushes waits errors",
 }
 

@@ -41,6 +41,10 @@ class FatDirectory(Directory[Entry]):
         """True when a folded name is taken, as a long or as a short one."""
         return key in self.names or key in self.shorts
 
+    def key(self, name: str) -> str:
+        """Folded, without the dots and spaces behind it that are not looked at."""
+        return fold(name.rstrip(". ") or name)
+
     def keys(self, entry: Entry) -> set[str]:
         """Folded names, the short one too."""
         return {fold(entry.name), fold(entry.short_name)}

@@ -60,6 +60,7 @@ class Names(Generic[E]):
                 await self.nodes.drop_section(section)
             raise
         directory.add(entry)
+        self.nodes.known.changed(directory, entry)
         if section is not None:
             self.nodes.adopt(directory, entry, section)
 
@@ -122,6 +123,7 @@ class Names(Generic[E]):
             if not writer.try_apply(change):
                 await writer.apply(change)
         directory.drop(entry)
+        self.nodes.known.changed(directory, entry)
         if node is not None:
             await self.nodes.drop(node)
 
@@ -142,8 +144,8 @@ class Names(Generic[E]):
             await self.move(directory, entry, directory, name)
             await writer.make_way()
             return
-        self.nodes.paths.clear()
         directory.drop(entry)
+        self.nodes.known.changed(directory, entry)
         self._carry(entry, directory, spelt)
 
     async def move(self, source: Directory[E], entry: E, target: Directory[E], name: str) -> None:
@@ -151,7 +153,6 @@ class Names(Generic[E]):
         when that is on the medium.
         """
         writer, planner = self.writer, self.planner
-        self.nodes.paths.clear()
         name = planner.clean_name(name)
         await self._begin_move(entry)
         moved = planner.renamed(entry, name)
@@ -163,7 +164,7 @@ class Names(Generic[E]):
                 await planner.point_up(change, inner, target.node)
             planner.insert(change, target, moved)
             await writer.apply(change)
-        writer.leave(source, entry)
+        self._leave(source, entry)
         self._carry(entry, target, moved)
 
     async def _begin_move(self, entry: E) -> None:
@@ -194,15 +195,22 @@ class Names(Generic[E]):
             moved = planner.supplant(change, target, existing, entry)
             planner.give_back(change, held)
             await writer.apply(change)
+        target.drop(existing)
+        self.nodes.known.changed(target, existing)
+        self._leave(source, entry)
+        self._carry(entry, target, moved)
         if old is not None:
             await self.nodes.drop(old)
-        target.drop(existing)
-        writer.leave(source, entry)
-        self._carry(entry, target, moved)
+
+    def _leave(self, source: Directory[E], entry: E) -> None:
+        """A name was moved away from, and is erased in its phase."""
+        self.writer.leave(source, entry)
+        self.nodes.known.changed(source, entry)
 
     def _carry(self, entry: E, target: Directory[E], moved: E) -> None:
         """An entry is another one from now on, in a directory; its node goes with it."""
         target.add(moved)
+        self.nodes.known.changed(target, moved)
         node: Node[E] | None = entry.node
         if node is not None:
             self.nodes.rename(node, target, moved)

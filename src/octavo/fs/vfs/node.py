@@ -76,6 +76,12 @@ class Directory(Generic[E]):
         """The entry of a name."""
         return self.names.get(name)
 
+    def key(self, name: str) -> str:
+        """What a name is compared by: who is found by a name has that key among those of his
+        names.
+        """
+        return name
+
     def keys(self, entry: E) -> set[str]:
         """What nobody else in the directory may be called while the entry is on the medium."""
         return {entry.name}

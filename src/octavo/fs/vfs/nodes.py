@@ -15,6 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Generic
 
 from octavo.fs.base import MOST_PATH, check_file_path, check_path, not_found, split_path
+from octavo.fs.vfs.known import KnownNames
 from octavo.fs.vfs.node import Directory, E, Node
 from octavo.memory.pagers.region import Mapping
 from octavo.memory.pages.section import Section
@@ -39,7 +40,7 @@ class Nodes(Generic[E]):
         self.used: OrderedDict[Node[E], None] = OrderedDict()
         self.most = min(8192, max(128, self.cache.memory.limit // 4))
         self._needed = 0  # nodes that the last trim had to leave
-        self.paths: dict[str, Directory[E]] = {}  # by the text of the paths that led to them
+        self.known: KnownNames[E] = KnownNames(self.most)
 
     # -- nodes -------------------------------------------------------------------------------------
 
@@ -123,7 +124,7 @@ class Nodes(Generic[E]):
         """Drops the older nodes that nobody needs, after writing what they have; where too many are
         left, all that nobody needs. Only between operations, when nobody holds one.
         """
-        self.paths.clear()
+        self.known.clear()
         await self._drop_unused(list(islice(self.used, len(self.used) // 2)))
         self._needed = 0
         if len(self.used) > self.most:
@@ -148,7 +149,7 @@ class Nodes(Generic[E]):
 
     async def forget(self) -> None:
         """Lets go of all that is known of files and directories, and of their pages."""
-        self.paths.clear()
+        self.known.clear()
         for node in [*self.used, self.root]:
             node.directory = None
             await self.drop(node)
@@ -161,18 +162,36 @@ class Nodes(Generic[E]):
         if self.store.bar is not None:
             raise self.store.bar()
 
-    async def resolve(self, path: str) -> tuple[Directory[E], E | None, str]:
-        """The directory that a path's last name is in, its entry if there is one, and the name."""
+    async def resolve(self, path: str, making: bool = False) -> tuple[Directory[E], E | None, str]:
+        """The directory that a path's last name is in, its entry if there is one, and the name.
+        `making`: it is not kept that nothing is there.
+        """
         if self.store.bar is not None:
             self.check_usable()
         if (count := len(self.used)) > self.most and count > 2 * self._needed:
             await self.trim()
         if type(path) is not str or len(path) > MOST_PATH:
             check_path(path)
+        known = self.known
+        found = known.find(path)
+        if found is not None:
+            if found.above:
+                raise not_found(path, parent=True)
+            return found.directory, found.entry, found.name
         head, _, name = path.rpartition("/")
-        known = self.paths.get(head)
-        if known is not None and name not in ("", ".", "..") and "\\" not in name:
-            return known, known.find(name), name
+        directory = known.directories.get(head)
+        if directory is None or name in ("", ".", "..") or "\\" in name:
+            directory, name = await self._resolve(path, head, name)
+        entry = directory.find(name)
+        if path.endswith(name):
+            if entry is not None or not making:
+                known.note(path, directory, entry, name)
+        elif entry is not None and not entry.is_directory:
+            check_file_path(path)
+        return directory, entry, name
+
+    async def _resolve(self, path: str, head: str, name: str) -> tuple[Directory[E], str]:
+        """The directory that a path's last name is in, and that name."""
         names = split_path(path)
         if not names:
             raise StatusError(
@@ -181,18 +200,16 @@ class Nodes(Generic[E]):
                 "moved or removed",
             )
         above, _, last = head.rpartition("/")
-        if [last, name] == names[-2:] and above in self.paths:
-            directory = await self.step(self.paths[above], last, path)
+        known = self.known.directories.get(above)
+        if [last, name] == names[-2:] and known is not None:
+            directory = await self.step(known, last, path)
         else:
             directory = self.root.directory or await self.directory(self.root)
             for part in names[:-1]:
                 directory = await self.step(directory, part, path)
-        entry = directory.find(names[-1])
         if name == names[-1]:
-            self.paths[head] = directory
-        elif entry is not None and not entry.is_directory:
-            check_file_path(path)
-        return directory, entry, names[-1]
+            self.known.lead(head, directory)
+        return directory, names[-1]
 
     async def existing(self, path: str) -> tuple[Directory[E], E]:
         """As `resolve`, of what must be there."""
@@ -205,6 +222,7 @@ class Nodes(Generic[E]):
         """The directory of that name in another, on the way to `path`."""
         entry = directory.find(name)
         if entry is None:
+            self.known.note(path, directory, None, name, above=True)
             raise not_found(path, parent=True)
         if self.links is not None and self.links.is_link(entry):
             return await self.enter(await self.follow(directory, entry, path), path)
@@ -219,6 +237,21 @@ class Nodes(Generic[E]):
             name = node.entry.name
             raise StatusError(Status.OBJECT_PATH_NOT_FOUND, f"{path}: {name} is not a directory")
         return node.directory or await self.directory(node)
+
+    async def target(self, directory: Directory[E], entry: E, path: str) -> Node[E] | None:
+        """The node of what the entry at a path leads to as a symbolic link, as `follow` has it;
+        None for what is no link.
+        """
+        if self.links is None:
+            return None
+        try:
+            return self.known.link(path)
+        except KeyError:
+            node = None
+        if self.links.is_link(entry):
+            node = await self.follow(directory, entry, path)
+        self.known.note_link(path, node)
+        return node
 
     async def follow(self, directory: Directory[E], entry: E, path: str) -> Node[E]:
         """The node of what an entry leads to as a symbolic link. StatusError OBJECT_NAME_NOT_FOUND

@@ -34,17 +34,17 @@ class Volume(WholeVolume[E]):
 
     async def stat(self, path: str) -> FileInfo:
         """One entry, that at the end of a symbolic link; the root has the name ""."""
-        if not split_path(path):
+        if path in ("", "/") or not split_path(path):
             self.nodes.check_usable()
             return self.nodes.root.entry
         async with self.mutex:
             directory, entry = await self.nodes.existing(path)
-            links = self.nodes.links
-            if links is not None and links.is_link(entry):
-                found = copy((await self.nodes.follow(directory, entry, path)).entry)
-                found.name = entry.name  # by which it was asked for
-                return found
-            return entry
+            target = await self.nodes.target(directory, entry, path)
+            if target is None:
+                return entry
+            found = copy(target.entry)
+            found.name = entry.name  # by which it was asked for
+            return found
 
     async def entries(self, path: str) -> list[FileInfo]:
         """The entries of a directory in the order of the disk, without "." and ".."."""
@@ -77,7 +77,7 @@ class Volume(WholeVolume[E]):
         not there.
         """
         async with self.mutex:
-            directory, entry, name = await self.nodes.resolve(path)
+            directory, entry, name = await self.nodes.resolve(path, create)
             if entry is None:
                 if not create:
                     raise not_found(path)
@@ -85,9 +85,9 @@ class Volume(WholeVolume[E]):
                 entry = await self._create(directory, name, path, is_directory=False)
             elif exclusive:
                 raise StatusError(Status.OBJECT_NAME_COLLISION, f"{path}: exists already")
-            links = self.nodes.links
-            if links is not None and links.is_link(entry):
-                entry = (await self.nodes.follow(directory, entry, path)).entry
+            target = await self.nodes.target(directory, entry, path)
+            if target is not None:
+                entry = target.entry
             if entry.is_directory:
                 raise StatusError(Status.FILE_IS_A_DIRECTORY, f"{path}: is a directory")
             if write and (self.names or self.writing(path)).planner.protected(entry):
@@ -118,7 +118,7 @@ class Volume(WholeVolume[E]):
         if names is not None and modified is not None:
             modified = names.planner.clean_time(modified)  # also for a file that is there
         async with self.mutex:
-            directory, entry, name = await self.nodes.resolve(path)
+            directory, entry, name = await self.nodes.resolve(path, making=True)
             if entry is not None:
                 return False
             names = self.names or self.writing(path)
@@ -148,7 +148,7 @@ class Volume(WholeVolume[E]):
     async def make_directory(self, path: str) -> None:
         """Makes a directory, with what the format has in one that is empty."""
         async with self.mutex:
-            directory, entry, name = await self.nodes.resolve(path)
+            directory, entry, name = await self.nodes.resolve(path, making=True)
             if entry is not None:
                 raise StatusError(Status.OBJECT_NAME_COLLISION, f"{path}: exists already")
             await self._create(directory, name, path, is_directory=True)
@@ -187,7 +187,6 @@ class Volume(WholeVolume[E]):
             directory, entry = await self.nodes.existing(path)
             if not entry.is_directory:
                 raise StatusError(Status.NOT_A_DIRECTORY, f"{path}: is not a directory")
-            self.nodes.paths.clear()
             try:
                 inner = await self.nodes.directory(self.nodes.node(directory, entry))
             except StatusError as error:

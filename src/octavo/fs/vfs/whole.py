@@ -260,6 +260,7 @@ class WholeVolume(Generic[E]):
 
         return VolumeStatistics(
             nodes=len(self.nodes.used),
+            names=self.nodes.known.statistics(),
             contended=self.mutex.contended,
             device=self.device.statistics(),
         )
