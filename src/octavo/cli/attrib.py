@@ -27,7 +27,7 @@ def attrib(arguments: Namespace) -> int:
     except StatusError as error:
         wrong(arguments, error.text)
     target = parse_image_target(arguments.target)
-    with Images([target] if arguments.changes else [], codepage=arguments.codepage) as images:
+    with Images(arguments, [target] if arguments.changes else []) as images:
         volume = images.volume(target)
         if arguments.changes:
             volume.set_attributes(target.path, on, off)

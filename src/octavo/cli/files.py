@@ -1,4 +1,4 @@
-"""Working with files in images: ls, cat, cp, mv, rm, mkdir, df."""
+"""Working with files in images: ls, cat, mv, rm, mkdir, df."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from octavo.cli.output import Failures, info_record, print_json, progress, show
-from octavo.cli.target import Images, Target, parse_image, parse_image_target, parse_target
-from octavo.cli.verb import Verb, add_json, add_recursive, wrong
+from octavo.cli.output import Failures, info_record, print_json, show
+from octavo.cli.target import Images, Target, parse_image, parse_image_target
+from octavo.cli.verb import Verb, add_json, add_recursive, add_stop
 from octavo.files import Volume
 from octavo.fs.base import split_path
 from octavo.printing import printable
@@ -27,6 +27,7 @@ def _ls_arguments(parser: ArgumentParser) -> None:
         "-l", "--long", action="store_true", help="attributes, size and time of each entry"
     )
     add_recursive(parser)
+    add_stop(parser)
     add_json(parser)
 
 
@@ -35,9 +36,9 @@ def ls(arguments: Namespace) -> int:
     wanted = [parse_image_target(t) for t in arguments.targets]
     headed = arguments.recursive or len(wanted) > 1
     records: list[dict[str, object]] = []
-    failures = Failures()
-    with Images(codepage=arguments.codepage) as images:
-        for target in wanted:
+    failures = Failures(arguments.stop)
+    with Images(arguments) as images:
+        for target in images.each(wanted, failures):
             with failures.apart():
                 listing = _listing(images.volume(target), target, arguments.recursive, failures)
                 for directory, entries in listing:
@@ -85,48 +86,19 @@ def _print_entries(entries: list[FileInfo], long: bool, heading: str) -> None:
 
 def _cat_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("targets", metavar="IMAGE:FILE", nargs="+", help="files in images")
+    add_stop(parser)
 
 
 def cat(arguments: Namespace) -> int:
     """Writes files to standard output."""
     wanted = [parse_image_target(t) for t in arguments.targets]
-    failures = Failures()
-    with Images(codepage=arguments.codepage) as images:
-        for target in wanted:
+    failures = Failures(arguments.stop)
+    with Images(arguments) as images:
+        for target in images.each(wanted, failures):
             with failures.apart(), images.volume(target).open(target.path) as file:
                 while data := file.read(1 << 20):
                     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
-    return failures.code
-
-
-def _cp_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "sources", metavar="FROM", nargs="+", help="files and directories, on the host or in images"
-    )
-    parser.add_argument("target", metavar="TO", help="a file or directory; one side is IMAGE:PATH")
-    add_recursive(parser)
-
-
-def cp(arguments: Namespace) -> int:
-    """Copies files and trees into, out of and between images."""
-    from octavo.transfer.copy import run_copy
-    from octavo.transfer.plan import plan_copy
-
-    wanted, to = [parse_target(s) for s in arguments.sources], parse_target(arguments.target)
-    if not to.image and not any(w.image for w in wanted):
-        wrong(arguments, "neither side is in an image; write IMAGE:PATH, such as disk.img:/docs")
-    failures = Failures()
-    with Images([to], codepage=arguments.codepage) as images:
-        sources = [(images.tree(source), source.path) for source in wanted]
-        with failures.apart():
-            plan = plan_copy(sources, images.tree(to), to.path, arguments.recursive)
-            failures.all(plan.problems)
-            if images.wall is not None:
-                plan.no_later_than(images.wall)
-            with progress(f"Copying to {to.text}", plan.size) as advance:
-                errors = run_copy(plan, advance)
-            failures.all(errors)
     return failures.code
 
 
@@ -137,27 +109,48 @@ def _mv_arguments(parser: ArgumentParser) -> None:
         metavar="IMAGE:TO",
         help="the new path, or a directory to move into; in the same image",
     )
+    parser.add_argument("-f", "--force", action="store_true", help="replace a file that is there")
+    add_stop(parser)
 
 
 def mv(arguments: Namespace) -> int:
     """Moves or renames within an image."""
     wanted = [parse_image_target(s) for s in arguments.sources]
     to = parse_image_target(arguments.target)
-    with Images([*wanted, to], codepage=arguments.codepage) as images:
+    failures = Failures(arguments.stop)
+    with Images(arguments, [*wanted, to]) as images:
         volume = images.volume(to)
         into = volume.is_dir(to.path)
-        if len(wanted) > 1 and not volume.stat(to.path).is_directory:
+        found = list(images.each(wanted, failures))
+        if len(found) > 1 and not volume.stat(to.path).is_directory:
             raise StatusError(Status.NOT_A_DIRECTORY, f"{to.text}: is not a directory")
-        failures = Failures()
-        for source in wanted:
+        for source in found:
             with failures.apart():
                 if images.volume(source) is not volume:
                     raise StatusError(
                         Status.NOT_SAME_DEVICE,
                         f"{source.text}: is in another image than {to.text}; use cp and rm",
                     )
-                volume.rename(source.path, _new_path(source, to, into))
+                new = _new_path(source, to, into)
+                _move(volume, source.path, new, arguments.force)
     return failures.code
+
+
+def _move(volume: Volume, old: str, new: str, force: bool) -> None:
+    """Moves; with `force` what is at the new path is replaced, also when it is read-only."""
+    same = old.strip("/").upper() == new.strip("/").upper()  # only the case of letters changes
+    if not force or same or not volume.exists(new):
+        volume.rename(old, new)
+        return
+    protected = "r" in volume.stat(new).flags
+    if protected:
+        volume.set_attributes(new, "", "r")
+    try:
+        volume.rename(old, new, replace=True)
+    except StatusError:
+        if protected:
+            volume.set_attributes(new, "r", "")
+        raise
 
 
 def _new_path(source: Target, to: Target, into: bool) -> str:
@@ -180,19 +173,23 @@ def _rm_arguments(parser: ArgumentParser) -> None:
         "-f",
         "--force",
         action="store_true",
-        help="read-only and broken files, too, and with -r all of a volume",
+        help="read-only and broken files, too, with -r all of a volume; what is not there is none "
+        "to tell",
     )
     add_recursive(parser)
+    add_stop(parser)
 
 
 def rm(arguments: Namespace) -> int:
     """Removes files, and with -r directories and all below them."""
     wanted = [parse_image_target(t) for t in arguments.targets]
-    failures = Failures()
-    with Images(wanted, codepage=arguments.codepage) as images:
-        for target in wanted:
+    failures = Failures(arguments.stop)
+    with Images(arguments, wanted) as images:
+        for target in images.each(wanted, failures, arguments.force):
             with failures.apart():
                 volume = images.volume(target)
+                if arguments.force and not volume.exists(target.path):
+                    continue
                 if not volume.stat(target.path).is_directory:
                     volume.remove(target.path, arguments.force)
                 else:
@@ -218,13 +215,14 @@ def _mkdir_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-p", "--parents", action="store_true", help="make those above, too; none needs to be new"
     )
+    add_stop(parser)
 
 
 def mkdir(arguments: Namespace) -> int:
     """Makes directories."""
     wanted = [parse_image_target(t) for t in arguments.targets]
-    failures = Failures()
-    with Images(wanted, codepage=arguments.codepage) as images:
+    failures = Failures(arguments.stop)
+    with Images(arguments, wanted) as images:
         for target in wanted:
             with failures.apart():
                 images.volume(target).mkdir(target.path, arguments.parents)
@@ -234,14 +232,15 @@ def mkdir(arguments: Namespace) -> int:
 def _df_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="images")
     add_json(parser)
+    add_stop(parser)
 
 
 def df(arguments: Namespace) -> int:
     """Shows size and free space of volumes."""
     wanted = [parse_image(i) for i in arguments.images]
     records: list[dict[str, object]] = []
-    failures = Failures()
-    with Images(codepage=arguments.codepage) as images:
+    failures = Failures(arguments.stop)
+    with Images(arguments) as images:
         for target in wanted:
             with failures.apart():
                 records.append(_space_record(target, images.volume(target)))
@@ -276,33 +275,24 @@ def _space_record(target: Target, volume: Volume) -> dict[str, object]:
 VERBS = {
     "ls": Verb(
         "List directories and files.",
-        "  octavo ls -l disk.img:/docs\n  octavo ls -r --json disk.img:",
+        "  octavo ls -l disk.img:/docs\n  octavo ls -r --json disk.img:\n"
+        "  octavo ls 'disk.img:/docs/*.txt'",
         _ls_arguments,
         ls,
     ),
     "cat": Verb(
         "Write files to standard output.", "  octavo cat disk.img:/docs/a.txt", _cat_arguments, cat
     ),
-    "cp": Verb(
-        "Copy files and trees into, out of and between images.",
-        "  octavo cp -r tree disk.img:/\n  octavo cp -r disk.img:/ out/\n"
-        "  octavo cp a.img:/x.txt b.img:/y.txt\n\n"
-        "A file that is replaced stays as it is until all of the new one is there. "
-        "Of names that are one name in the target\n"
-        "(on FAT also readme, README and 'readme.') the first is copied, "
-        "and each other is told and left out.",
-        _cp_arguments,
-        cp,
-    ),
     "mv": Verb(
         "Move or rename within an image.",
-        "  octavo mv disk.img:/a.txt disk.img:/docs/",
+        "  octavo mv disk.img:/a.txt disk.img:/docs/\n"
+        "  octavo mv -f 'disk.img:/new/*' disk.img:/docs",
         _mv_arguments,
         mv,
     ),
     "rm": Verb(
         "Remove files, and with -r directories and all below them.",
-        "  octavo rm -r disk.img:/docs",
+        "  octavo rm -r disk.img:/docs\n  octavo rm -f 'disk.img:/logs/*.tmp'",
         _rm_arguments,
         rm,
     ),

@@ -26,7 +26,7 @@ def _check_arguments(parser: ArgumentParser) -> None:
 def check(arguments: Namespace) -> int:
     """Checks a volume, and mends it if asked to."""
     target = parse_image(arguments.image)
-    with Images([target] if arguments.repair else [], codepage=arguments.codepage) as images:
+    with Images(arguments, [target] if arguments.repair else []) as images:
         volume = images.volume(target)
         space = volume.space()
         units = (space.total - space.free) // space.unit

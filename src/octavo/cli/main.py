@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 from octavo.cli.output import complain, complain_at_end, tell, told
 from octavo.cli.signals import SIGNALS, handle_signals
 from octavo.cli.streams import give_up, prepare_streams
-from octavo.cli.verb import Verb, add_codepage
+from octavo.cli.verb import Verb, add_opening, with_waiting
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import Scheduler, Terminated
 from octavo.version import VERSION
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MODULES = {
     "boot": "boot",
-    "ls": "files", "cat": "files", "cp": "files", "mv": "files", "rm": "files", "mkdir": "files",
+    "ls": "files", "cat": "files", "cp": "copying", "mv": "files", "rm": "files", "mkdir": "files",
     "df": "files",
     "partitions": "partitions",
     "attrib": "attrib", "mkfs": "mkfs", "check": "images", "map": "map",
@@ -81,8 +81,8 @@ def make_parser(verbs: list[str]) -> Parser:
             formatter_class=raw,
         )
         verb.add_arguments(sub)
-        if name not in ("mkfs", "map", "partitions"):  # all others open images
-            add_codepage(sub)
+        if name not in ("map", "partitions"):  # all others open images
+            add_opening(sub, name)
         sub.set_defaults(run=verb.run, error=sub.error)
     return parser
 
@@ -91,7 +91,7 @@ def run(argv: list[str]) -> int:
     """Runs one command line and returns its exit code; SystemExit(2) for a wrong one."""
     told.clear()
     verbs = [argv[0]] if argv and argv[0] in MODULES else list(MODULES)
-    arguments = make_parser(verbs).parse_args(argv)
+    arguments = make_parser(verbs).parse_args(with_waiting(argv))
     with _signals_in_order():
         code: int = arguments.run(arguments)
     return code

@@ -7,9 +7,11 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from octavo.cli.output import Failures, progress, show
+from octavo.cli.patience import patiently
 from octavo.cli.verb import (
     Verb,
     add_exclude,
@@ -22,6 +24,7 @@ from octavo.cli.verb import (
     size,
     source_date,
     values,
+    waiting,
     wrong,
 )
 from octavo.fs.fat.labels import clean_label
@@ -37,7 +40,7 @@ from octavo.storage.imagename import ImageName, parse_image_name
 from octavo.storage.opening import open_part
 from octavo.storage.partition import place_of
 from octavo.system import IMAGE_MAP, IMAGE_MEMORY, System
-from octavo.transfer.copy import run_copy
+from octavo.transfer.copy import Manner, run_copy
 from octavo.transfer.fresh import FreshVolume, room_for
 from octavo.transfer.host import HostTree
 from octavo.transfer.plan import Plan as CopyPlan
@@ -97,15 +100,15 @@ def mkfs(arguments: Namespace) -> int:
         failures.all(copy.problems)
     length = size(arguments, arguments.size) if arguments.size is not None else None
     if length is None and not (copy and file):
-        length = _length(name)
+        length = _length(name, waiting(arguments))
     plan = _shape(arguments, length, copy, layout)
     resized = (length or plan.total * plan.sector) if file and (copy or arguments.size) else None
     new = _New(name, plan, arguments.label, resized, not exists, arguments.hidden is None)
     try:
         if exists:
-            _make(new, copy, wall, failures)
+            _make(new, copy, wall, waiting(arguments), failures)
         else:
-            make_file(name.path, lambda fd: _make(new, copy, wall, failures))
+            make_file(name.path, lambda fd: _make(new, copy, wall, waiting(arguments), failures))
     except OSError as error:
         raise host_error(error, name.path) from None
     clusters = f"{counted(plan.clusters, 'cluster')} of {plan.cluster} bytes"
@@ -188,9 +191,11 @@ class _New(NamedTuple):
     hides: bool
 
 
-def _make(new: _New, copy: CopyPlan | None, wall: int | None, failures: Failures) -> None:
+def _make(
+    new: _New, copy: CopyPlan | None, wall: int | None, wait: float, failures: Failures
+) -> None:
     """Makes a volume, and copies what is to be in it."""
-    with _opened(new.name, wall) as (system, device):
+    with _opened(new.name, wait, wall) as (system, device):
         if new.resized is not None and isinstance(device, ImageDisk):
             device.resize(new.resized)
         plan, hidden = new.plan, place_of(device)[1] // new.plan.sector
@@ -200,14 +205,17 @@ def _make(new: _New, copy: CopyPlan | None, wall: int | None, failures: Failures
         if copy is not None:
             copy.target = VolumeTree(system.attach_device(device), f"{new.name.path}:")
             with progress(f"Copying to {new.name.path}", copy.size) as advance:
-                failures.all(run_copy(copy, advance, failures.stop))
+                failures.all(run_copy(copy, advance, Manner(failures.stop)))
 
 
 @contextmanager
-def _opened(name: ImageName, wall: int | None = None) -> Iterator[tuple[System, Device]]:
+def _opened(
+    name: ImageName, wait: float, wall: int | None = None
+) -> Iterator[tuple[System, Device]]:
     """The part of an image that a name means, on a system of its own."""
     with System(IMAGE_MEMORY, firmware_map=IMAGE_MAP, wall=wall) as system:
-        device = open_part(name, system.scheduler, False, [])
+        opening = partial(open_part, name, system.scheduler, False, ())
+        device = patiently(opening, wait, system.scheduler.clock)
         try:
             if name.number is not None:
                 find = find_partition(device, system.cache, name.number)
@@ -239,9 +247,9 @@ def _may_overwrite(arguments: Namespace, name: ImageName) -> bool:
     return True
 
 
-def _length(name: ImageName) -> int:
+def _length(name: ImageName, wait: float) -> int:
     """Bytes of what a name means."""
-    with _opened(name) as (_, device):
+    with _opened(name, wait) as (_, device):
         return device.size
 
 

@@ -9,14 +9,15 @@ a path of the host ("./a:b" is one, too).
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from octavo.cli.verb import source_date
-from octavo.files import Volume
-from octavo.fs.fat.names import CODE_PAGE
+from octavo.cli.output import Failures
+from octavo.cli.verb import source_date, waiting
+from octavo.files import ABSENT, Volume
 from octavo.status import Status, StatusError
 from octavo.storage.hosterrors import identity
 from octavo.storage.imagename import parse_image_name
@@ -100,13 +101,16 @@ class Images:
     """
 
     def __init__(
-        self, write: Sequence[Target] = (), memory: str = IMAGE_MEMORY, codepage: str = CODE_PAGE
+        self, arguments: Namespace, write: Sequence[Target] = (), memory: str = IMAGE_MEMORY
     ) -> None:
+        self._wait = waiting(arguments)
         self._write = {_key(t.image): t.image for t in write if t.image}
         self._volumes: dict[_Key, Volume | StatusError] = {}
         self._files: set[object] = set()  # those of the images, by `identity`
         self.wall = source_date()
-        self.system = System(memory, firmware_map=IMAGE_MAP, codepage=codepage, wall=self.wall)
+        self.system = System(
+            memory, firmware_map=IMAGE_MAP, codepage=arguments.codepage, wall=self.wall
+        )
 
     def volume(self, target: Target) -> Volume:
         """The volume that a target's image has. StatusError when it cannot be opened, or has
@@ -126,12 +130,56 @@ class Images:
         found = self._volumes.get(key)
         if found is None:
             try:
-                found = self.system.attach(image, key not in self._write)
+                found = self._attached(image, key not in self._write)
                 self._files.add(key[0])
             except StatusError as error:  # is told to each who asks
                 found = error
             self._volumes[key] = found
         return found
+
+    def _attached(self, image: str, read_only: bool) -> Volume:
+        """Opens and mounts an image; waits for it while somebody else has it."""
+
+        def attempt() -> Volume:
+            return self.system.attach(image, read_only)
+
+        if not self._wait or _key(image)[0] in self._files:  # we have it open ourselves
+            return attempt()
+        from octavo.cli.patience import patiently
+
+        return patiently(attempt, self._wait, self.system.scheduler.clock)
+
+    def expand(self, target: Target) -> list[Target]:
+        """The targets that one with * and ? in its last name means, in the order of their names;
+        any other is itself. StatusError OBJECT_NAME_NOT_FOUND when nothing matches.
+        """
+        if not target.image or not ("*" in target.path or "?" in target.path):
+            return [target]
+        from octavo.fs.wildcards import find
+
+        volume = self.volume(target)
+        if not volume.kind.startswith("FAT") and volume.exists(target.path):
+            return [target]  # ext2 has such names
+        found = self.system.scheduler.run(find(volume.core, target.path.replace("\\", "/")))
+        directory, entries = found
+        paths = [f"{directory}/{entry.name}" for entry in sorted(entries, key=lambda e: e.name)]
+        return [Target(target.image, path, f"{target.image}:{path}") for path in paths]
+
+    def each(
+        self, targets: Iterable[Target], failures: Failures, some: bool = False
+    ) -> Iterator[Target]:
+        """The targets that several mean; what cannot be found is told, unless, with `some`, nothing
+        need match.
+        """
+        for target in targets:
+            found: list[Target] = []
+            with failures.apart():
+                try:
+                    found = self.expand(target)
+                except StatusError as error:
+                    if not (some and error.status in ABSENT):
+                        raise
+            yield from found
 
     def tree(self, target: Target) -> Tree:
         """The tree that a target is in."""

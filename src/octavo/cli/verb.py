@@ -9,13 +9,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from octavo.arguments import invalid, parse_size, shown
+from octavo.arguments import LONGEST_SECONDS, invalid, parse_size, shown
 from octavo.fs.fat.names import CODE_PAGE
 from octavo.machine.clock import LAST_WALL
 from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:
     from octavo.transfer.choice import Choice
+
+
+FOR_EVER = "ever"
+_SECONDS = re.compile("[0-9]{1,10}(\\.[0-9]{1,9})?", re.ASCII)
 
 
 class Verb(NamedTuple):
@@ -84,10 +88,41 @@ def add_recursive(parser: ArgumentParser) -> None:
     )
 
 
-def add_codepage(parser: ArgumentParser) -> None:
-    """The --codepage option of verbs that open images."""
-    explained = "code page of short names: 437 (the default), 850, 932 or the like"
-    parser.add_argument("--codepage", metavar="PAGE", default=CODE_PAGE, help=explained)
+def add_opening(parser: ArgumentParser, name: str) -> None:
+    """The options of verbs that open images."""
+    if name != "mkfs":
+        explained = "code page of short names: 437 (the default), 850, 932 or the like"
+        parser.add_argument("--codepage", metavar="PAGE", default=CODE_PAGE, help=explained)
+    if name != "boot":
+        parser.add_argument(
+            "--wait",
+            metavar="SECONDS",
+            nargs="?",
+            const=FOR_EVER,
+            default="0",
+            help="wait for an image that is in use, for ever or so long",
+        )
+
+
+def with_waiting(argv: list[str]) -> list[str]:
+    """A command line in which --wait without a number does not take the word behind it."""
+    words = list(argv)
+    for i, word in enumerate(argv):
+        if word == "--":
+            break
+        if word == "--wait" and not _SECONDS.fullmatch("".join(argv[i + 1 : i + 2])):
+            words[i] = f"--wait={FOR_EVER}"
+    return words
+
+
+def waiting(arguments: Namespace) -> float:
+    """The seconds that a command waits for an image that is in use."""
+    text = arguments.wait
+    if text == FOR_EVER:
+        return LONGEST_SECONDS
+    if not _SECONDS.fullmatch(text) or float(text) > LONGEST_SECONDS:
+        wrong(arguments, f"--wait {shown(text)}: seconds are needed, such as 10 or 0.5")
+    return float(text)
 
 
 def number(arguments: Namespace, text: str, what: str) -> int:

@@ -7,7 +7,9 @@ An interrupt comes between two chunks, so that what was begun is always cleaned 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 
 from octavo.status import Status, StatusError
 from octavo.threads.scheduler import interruption_point, uninterrupted
@@ -25,19 +27,32 @@ _LASTING = frozenset(
 )
 
 
-def run_copy(plan: Plan, on_bytes: Progress | None = None, stop: bool = False) -> list[StatusError]:
-    """Does the steps; returns the errors of what could not be copied, or was changed meanwhile.
-    With `stop` the first one ends the copy.
+@dataclass(frozen=True)
+class Manner:
+    """How a copy is done: with `stop` the first error ends it, with `force` read-only files are
+    replaced, with `keep` new files get the attributes of the old ones.
     """
-    run = _Run(plan, on_bytes, stop)
+
+    stop: bool = False
+    force: bool = False
+    keep: bool = False
+
+
+def run_copy(
+    plan: Plan, on_bytes: Progress | None = None, manner: Manner = Manner()
+) -> list[StatusError]:
+    """Does the steps; returns the errors of what could not be copied, or was changed meanwhile.
+    Those that were not done have `failed` then.
+    """
+    run = _Run(plan, on_bytes, manner)
     with uninterrupted():
         run.steps()
     return run.errors
 
 
 class _Run:
-    def __init__(self, plan: Plan, on_bytes: Progress | None, stop: bool = False) -> None:
-        self.stop = stop
+    def __init__(self, plan: Plan, on_bytes: Progress | None, manner: Manner) -> None:
+        self.manner = manner
         self.plan = plan
         self.target = plan.target
         self.on_bytes = on_bytes
@@ -46,12 +61,47 @@ class _Run:
         self._count = 0
 
     def steps(self) -> None:
-        """Copies everything, what can be so together, then gives new directories their times."""
+        """Copies everything, what can be so together, then gives what is new attributes, and
+        directories their times.
+        """
+        cleared = self._unprotect() if self.manner.force else []
         try:
-            self.target.put_many(self.plan.steps, self.on_bytes)
+            if not self.manner.stop:  # which is one after the other
+                self.target.put_many(self.plan.steps, self.on_bytes)
+            self._steps()
         except StatusError as error:
             self.errors.append(error)
-            return
+        finally:
+            for step in self.plan.steps:
+                step.failed = not step.done
+            for step in cleared:
+                if step.failed:
+                    self._attempt(self.target.set_attributes, step.to, "r", "")
+        for step in reversed(self.plan.steps):
+            if step.failed:
+                continue
+            if self.manner.keep and not (step.item.directory and step.replaces):
+                self._attempt(self._keep_attributes, step)
+            if step.item.directory and not (step.replaces or step.dated):
+                self._attempt(self.target.set_modified, step.to, step.item.modified)
+
+    def _unprotect(self) -> list[Step]:
+        """Clears the attribute "read-only" of what is replaced; returns the steps that had it."""
+        cleared = []
+        for step in self.plan.steps:
+            if step.replaces and not step.item.directory:
+                with suppress(StatusError):  # what cannot be looked at cannot be replaced
+                    if "r" in self.target.attributes(step.to)[0]:
+                        self.target.set_attributes(step.to, "", "r")
+                        cleared.append(step)
+        return cleared
+
+    def _keep_attributes(self, step: Step) -> None:
+        on, off = step.source.attributes(step.path)
+        if on or off != "r":
+            self.target.set_attributes(step.to, on, off)
+
+    def _steps(self) -> None:
         for step in self.plan.steps:
             interruption_point()
             if step.done:
@@ -65,14 +115,13 @@ class _Run:
                 step.failed = True
                 self.errors.append(error)
                 if (
-                    self.stop
+                    self.manner.stop
                     or error.status in _LASTING
                     or (error.status == Status.IO_DEVICE_ERROR and not self._reading)
                 ):
                     return
-        for step in reversed(self.plan.steps):
-            if step.item.directory and not (step.replaces or step.failed or step.dated):
-                self._set_time(step)
+            else:
+                step.done = True
 
     def _step(self, step: Step) -> None:
         self._reading = False
@@ -83,7 +132,7 @@ class _Run:
             return
         self._count = 0
         self.target.write(step.to, item.size, self._chunks(step), item.modified, step.replaces)
-        if self._count != item.size:
+        if self._count != item.size and not item.unknown:
             how = "grown" if self._count > item.size else "shrunk"
             text = (
                 f"has {how} from {item.size} to {self._count} bytes while it was copied: the "
@@ -105,8 +154,8 @@ class _Run:
             self._reading = True
         self._reading = False
 
-    def _set_time(self, step: Step) -> None:
+    def _attempt(self, action: Callable[..., None], *arguments: object) -> None:
         try:
-            self.target.set_modified(step.to, step.item.modified)
+            action(*arguments)
         except StatusError as error:
             self.errors.append(error)

@@ -25,6 +25,7 @@ from octavo.fs.vfs.packing import Job, Window
 from octavo.status import Status, StatusError
 from octavo.storage.hosterrors import host_error, identity, kind_of, lock, make_file
 from octavo.threads.scheduler import Scheduler, interruptible
+from octavo.transfer.holes import write_with_holes
 from octavo.transfer.tree import CHUNK, Excluded, Item, Progress, Step
 
 _NO_WAIT = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
@@ -253,6 +254,26 @@ class HostTree:
         except OSError as error:
             raise host_error(error, path) from None
 
+    def attributes(self, path: str) -> tuple[str, str]:
+        """The attributes that a file has of those that the host knows, and those that it has not:
+        read-only, where its owner may not write.
+        """
+        try:
+            return ("", "r") if os.stat(path).st_mode & stat.S_IWUSR else ("r", "")
+        except OSError as error:
+            raise host_error(error, path) from None
+
+    def set_attributes(self, path: str, on: str, off: str) -> None:
+        """Makes a file read-only for all, or writable for its owner."""
+        try:
+            mode = stat.S_IMODE(os.stat(path).st_mode)
+            if "r" in on:
+                os.chmod(path, mode & ~0o222)
+            elif "r" in off and not mode & stat.S_IWUSR:
+                os.chmod(path, mode | stat.S_IWUSR)
+        except OSError as error:
+            raise host_error(error, path) from None
+
 
 def read_files(paths: Sequence[str], jobs: Sequence[Job], window: Window) -> list[int]:
     """Reads many files into a stage, see `octavo.fs.vfs.packing.Fill`: those that cannot be read,
@@ -287,7 +308,7 @@ def _create(path: str, chunks: Iterable[bytes], modified: float | None) -> None:
     """Makes a file that is not there yet, and removes it when that fails."""
 
     def fill(fd: int) -> None:
-        _write_all(fd, chunks)
+        write_with_holes(fd, chunks)
         if modified is not None:
             os.utime(fd, (modified, modified))
 

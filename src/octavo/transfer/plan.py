@@ -97,6 +97,9 @@ def _plan_source(
             Status.FILE_IS_A_DIRECTORY, f"{source.shown(path)}: is a directory: use -r to copy it"
         )
     name = source.split(path)[1]
+    if names is not None and item.unknown:
+        text = f"{target.shown(to)}: is a directory, and {source.shown(path)} has no name: add one"
+        raise StatusError(Status.FILE_IS_A_DIRECTORY, text)
     if names is None:
         to, name, names = _new_name(target, to, item)
     _refuse_overlap(source, path, target, target.join(to, name))

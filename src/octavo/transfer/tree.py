@@ -26,6 +26,7 @@ class Item:
     size: int
     modified: float
     skip: bool = False
+    unknown: bool = False  # how many bytes there are is known when they have come
 
 
 Excluded = Callable[[str, Item], bool]  # of a path below the start, and what is there
@@ -49,7 +50,7 @@ class Step:
     replaces: Item | None
     names: dict[str, Item | str] = field(default_factory=dict)
     failed: bool = False
-    done: bool = False  # it was one of many
+    done: bool = False
     dated: bool = False  # it has its time, and keeps it
 
 
@@ -71,6 +72,8 @@ class Tree(Protocol):
     room. `put_many` does what it can of steps together: they are `done`, the others as they were.
     `write` and `mkdir` make what is not there; `write` with `replaces` puts a new file into the
     place of an old one, which stays as it is when that fails.
+
+    `attributes` are those that a file has and those that it has not, of "r", "h", "s" and "a".
 
     `parts` are the names that lead to a path in `store`: equal, or the first of another's, when it
     is the same, or above it.
@@ -103,3 +106,5 @@ class Tree(Protocol):
     ) -> None: ...
     def mkdir(self, path: str) -> None: ...
     def set_modified(self, path: str, modified: float) -> None: ...
+    def attributes(self, path: str) -> tuple[str, str]: ...
+    def set_attributes(self, path: str, on: str, off: str) -> None: ...

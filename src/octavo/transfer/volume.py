@@ -64,8 +64,10 @@ class VolumeTree:
         return path.rstrip("/") + "/"
 
     def split(self, path: str) -> tuple[str, str]:
-        """The directory and the name; no name for the root."""
+        """The directory and the name; no name for ".", ".." and the root."""
         names = split_path(path)
+        if path.replace("\\", "/").rpartition("/")[2] in (".", ".."):
+            return path, ""
         return "/".join(names[:-1]), names[-1] if names else ""
 
     def parts(self, path: str) -> list[str]:
@@ -262,6 +264,21 @@ class VolumeTree:
     def set_modified(self, path: str, modified: float) -> None:
         """Sets when a directory was last changed."""
         self.volume.set_modified(path, modified)
+
+    def attributes(self, path: str) -> tuple[str, str]:
+        """The attributes that a file has of those that the volume knows, and those that it has
+        not.
+        """
+        flags = self.volume.stat(path).flags
+        if not self.volume.kind.startswith("FAT"):  # as ls -l has them
+            return ("", "r") if flags[2] == "w" else ("r", "")
+        return "".join(c for c in "rhsa" if c in flags), "".join(
+            c for c in "rhsa" if c not in flags
+        )
+
+    def set_attributes(self, path: str, on: str, off: str) -> None:
+        """Sets and clears attributes."""
+        self.volume.set_attributes(path, on, off)
 
 
 def _clusters(size: int, unit: int) -> int:

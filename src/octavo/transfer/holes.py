@@ -1,0 +1,43 @@
+"""Files of the host with holes: blocks of zeros are not written, and take no room there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+
+BLOCK = 4096  # bytes, as file systems of hosts mostly have
+_ZEROS = bytes(BLOCK)
+
+
+def write_with_holes(fd: int, chunks: Iterable[bytes]) -> None:
+    """Writes chunks one after the other to a new file, from where it is on; blocks of zeros at
+    multiples of BLOCK become holes. OSError.
+    """
+    place = first = os.lseek(fd, 0, os.SEEK_CUR)
+    for data in chunks:
+        for start, end in _filled(data, place):
+            _write(fd, memoryview(data)[start:end], place + start)
+        place += len(data)
+    if place > first:
+        os.ftruncate(fd, place)
+
+
+def _filled(data: bytes, place: int) -> Iterator[tuple[int, int]]:
+    """(first, end) of the bytes to be written of a piece that begins at a place."""
+    if _ZEROS not in data:
+        yield 0, len(data)
+        return
+    start = 0
+    for at in range(-place % BLOCK, len(data) - BLOCK + 1, BLOCK):
+        if data.startswith(_ZEROS, at):
+            if start < at:
+                yield start, at
+            start = at + BLOCK
+    if start < len(data):
+        yield start, len(data)
+
+
+def _write(fd: int, data: memoryview, place: int) -> None:
+    done = 0
+    while done < len(data):
+        done += os.pwrite(fd, data[done:], place + done)
