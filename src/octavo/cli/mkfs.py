@@ -90,6 +90,7 @@ def _arguments(parser: ArgumentParser) -> None:
 def mkfs(arguments: Namespace) -> int:
     """Makes an image with a FAT volume, empty or with a tree in it."""
     name, failures = parse_image_name(arguments.image), Failures(arguments.stop)
+    name = ImageName(name.path) if name.number == 0 else name  # the whole of it
     with values(arguments):
         clean_label(arguments.label)
         layout, wall = _layout(arguments), source_date()

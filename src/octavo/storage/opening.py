@@ -33,10 +33,12 @@ def open_part(
             f"{name.path}: no volume begins at byte {name.start}, which is within a sector of "
             f"{SECTOR}"
         )
-    disk = next((d for d in map(_image, devices) if d is not None and d.is_at(name.path)), None)
+    others = list(devices)
+    disk = next((d for d in map(_image, others) if d is not None and d.is_at(name.path)), None)
+    shared = disk is not None
     if disk is None:
         disk = ImageDisk(name.path, scheduler, read_only)
-    elif disk.read_only and not read_only:
+    elif not read_only and (disk.read_only or any(d is disk for d in others)):
         raise in_use(name.path)
     else:
         disk.share()
@@ -46,7 +48,7 @@ def open_part(
             Status.NO_SUCH_DEVICE,
             f"{name.path}: has {disk.size} bytes: nothing begins at byte {name.start}",
         )
-    if not name.start and read_only == disk.read_only:
+    if not (name.start or shared):
         return disk
     what = f"{name.path}, from byte {name.start}" if name.start else name.path
     entry = Entry(0, "", name.start, disk.size - name.start)

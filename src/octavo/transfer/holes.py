@@ -13,13 +13,14 @@ def write_with_holes(fd: int, chunks: Iterable[bytes]) -> None:
     """Writes chunks one after the other to a new file, from where it is on; blocks of zeros at
     multiples of BLOCK become holes. OSError.
     """
-    place = first = os.lseek(fd, 0, os.SEEK_CUR)
+    place = os.lseek(fd, 0, os.SEEK_CUR)
     for data in chunks:
+        end = 0
         for start, end in _filled(data, place):
             _write(fd, memoryview(data)[start:end], place + start)
         place += len(data)
-    if place > first:
-        os.ftruncate(fd, place)
+        if end < len(data):
+            os.ftruncate(fd, place)
 
 
 def _filled(data: bytes, place: int) -> Iterator[tuple[int, int]]:
