@@ -73,7 +73,7 @@ class _Run:
             self.errors.append(error)
         finally:
             for step in self.plan.steps:
-                step.failed = not step.done
+                step.failed = not (step.done or step.made)
             for step in cleared:
                 if step.failed:
                     self._attempt(self.target.set_attributes, step.to, "r", "")
@@ -121,7 +121,7 @@ class _Run:
                 ):
                     return
             else:
-                step.done = True
+                step.made = True
 
     def _step(self, step: Step) -> None:
         self._reading = False

@@ -50,7 +50,8 @@ class Step:
     replaces: Item | None
     names: dict[str, Item | str] = field(default_factory=dict)
     failed: bool = False
-    done: bool = False
+    done: bool = False  # it was one of many
+    made: bool = False  # it was done by itself
     dated: bool = False  # it has its time, and keeps it
 
 
