@@ -164,14 +164,32 @@ def _changes(volume: Volume, names: list[str]) -> bool:
     assert not done or volume.read_bytes("new.bin") == b"new" * 700
     attempt(lambda: volume.mkdir("A directory with a name/below", parents=True))
     attempt(lambda: volume.write_bytes("sub/another one.txt", b"1"))
+    attempt(lambda: volume.set_label("A LABEL"))
+    attempt(lambda: volume.set_serial(0x12345678))
     for name in names[:1]:
-        if attempt(lambda name=name: volume.write_bytes(name, b"over" * 500)):  # type: ignore[misc]
-            assert volume.read_bytes(name) == b"over" * 500
-        attempt(lambda name=name: volume.rename(name, "moved somewhere"))  # type: ignore[misc]
+        _change(volume, name, attempt)
     for name in names[1:]:
         attempt(lambda name=name: volume.remove(name))  # type: ignore[misc]
     attempt(lambda: volume.rmtree("A directory with a name"))
     return done
+
+
+def _change(volume: Volume, name: str, attempt: Callable[[Callable[[], object]], bool]) -> None:
+    """Changes one file in place and at its end, replaces it, and moves it."""
+
+    def write(mode: str, data: bytes, size: int | None) -> None:
+        with volume.open(name, mode) as file:
+            file.write(data)
+            if size is not None:
+                file.truncate(size)
+
+    attempt(lambda: write("ab", b"more" * 300, None))
+    attempt(lambda: write("r+b", b"first", 600))
+    attempt(lambda: volume.set_attributes(name, "h", "a"))
+    attempt(lambda: volume.set_modified(name, 1e9))
+    if attempt(lambda: volume.write_bytes(name, b"over" * 500)):
+        assert volume.read_bytes(name) == b"over" * 500
+    attempt(lambda: volume.rename(name, "moved somewhere"))
 
 
 def try_repairing(disk: DamagedDisk) -> None:

@@ -17,6 +17,7 @@ from octavo.status import Status, StatusError
 from octavo.storage.filedisk import FileDisk
 from octavo.system import System
 from tests.lent import Lent
+from tests.machines import within_seconds
 
 SIZE = 64 << 10
 
@@ -81,6 +82,7 @@ def test_bytes_go_where_they_belong(kind: type[io.BytesIO], system: System) -> N
     wanted = bytearray(data + b"tail")
     wanted[512:1024], wanted[8192:10240] = b"a" * 512, b"b" * 2048
     assert file.getvalue() == wanted
+    assert disk.statistics().waits == 3 and disk.statistics().errors == 0
     disk.close()
     with pytest.raises(StatusError, match="is closed"):
         system.scheduler.run(disk.flush())
@@ -147,6 +149,36 @@ def test_a_file_that_becomes_shorter(system: System) -> None:
     file.truncate(700)
     with pytest.raises(StatusError, match="has become shorter"):
         system.scheduler.run(disk.submit([Lent().read(512, 512)]))
+
+
+class Refusing(io.BytesIO):
+    """Takes no bytes, and does not say why."""
+
+    def write(self, data: Any, /) -> int:
+        """None of them."""
+        return 0
+
+
+def test_a_file_that_takes_nothing(system: System) -> None:
+    """Is told, and not asked again for ever."""
+    disk = FileDisk("file", Refusing(bytes(SIZE)), system.scheduler)
+    with within_seconds(30), pytest.raises(StatusError, match="takes no more bytes"):
+        system.scheduler.run(disk.submit([Lent().write(0, bytes(512))]))
+
+
+def test_a_flush_reaches_the_host_s_disk(
+    system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a file of the host's, not of one in memory."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    (tmp_path / "image").write_bytes(bytes(SIZE))
+    with open(tmp_path / "image", "r+b") as file:
+        disk = FileDisk("file", file, system.scheduler)
+        system.scheduler.run(disk.flush())
+        assert synced == [file.fileno()]
+    system.scheduler.run(FileDisk("m", io.BytesIO(bytes(SIZE)), system.scheduler).flush())
+    assert len(synced) == 1
 
 
 def test_files_without_an_end(system: System) -> None:
