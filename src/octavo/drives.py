@@ -159,7 +159,7 @@ class Drives:
         error: StatusError | None = None
         for letter, volume in list(self.volumes.items()):
             try:
-                self._scheduler.run(volume.core.flush())
+                self._scheduler.run(volume.core.finish())
             except StatusError as failure:
                 error = error or failure
             else:

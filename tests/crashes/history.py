@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from random import Random
 
 import octavo
@@ -259,6 +259,25 @@ class History:
         """Removes a file."""
         with self._doing(f"remove {path}", self._without(path)):
             self.volume.remove(path)
+
+    def remove_open(self, path: str, meanwhile: Callable[[], None]) -> None:
+        """Removes a file that is open, writes it on, and closes it after something else."""
+        with self.volume.open(path, "r+b") as file:
+            self.remove(path)
+            with self._doing(f"write the removed {path}"):
+                file.write(b"written on" * 300)
+            meanwhile()
+            self.done.append(f"close the removed {path}")
+            with self._failing(), suppress(StatusError):
+                file.close()
+
+    def replace_open(self, old: str, new: str, meanwhile: Callable[[], None]) -> None:
+        """Puts a file in the place of one that is open."""
+        with self.volume.open(new, "rb") as file:
+            content = self.content(new)
+            self.rename_over(old, new)
+            meanwhile()
+            assert file.read() == content
 
     def mkdir(self, path: str) -> None:
         """Makes a directory."""

@@ -124,6 +124,17 @@ DESIGNED: dict[str, Script] = {
         lambda h: h.rename("e/f/g.txt", "e/g.txt"), lambda h: h.rename("e", "d/e")
     ),
     "many new files": _many,
+    "remove an open file": lambda h: h.remove_open("b.bin", h.flush),
+    "remove an open file, and reuse": _two(
+        lambda h: h.remove_open("b.bin", lambda: _new(3000)(h)), _new(6000, "last")
+    ),
+    "remove an open file, flush and make others": _two(
+        lambda h: h.remove_open("b.bin", lambda: _two(_new(3000), lambda h: h.flush())(h)),
+        _new(6000, "last"),
+    ),
+    "rename over an open file": _two(
+        lambda h: h.replace_open("a.txt", "b.bin", h.flush), _new(6000)
+    ),
     "grow the volume": lambda h: h.resize(len(h.buffer)),
     "grow the volume by a sector": lambda h: h.resize(len(h.buffer) - ROOM + 512),
     "grow, and shrink": _two(

@@ -45,6 +45,7 @@ class Tiny:
         self.cache, self.pager = cache, RegionPager(disk)
         self.links = None
         self.sections = [Section("tiny", self.pager, whole_device(disk), disk.size)]
+        self.kept: list[RegionMap] = []
 
     def root(self) -> Line:
         return Line("", "d", 1, BLOCK)

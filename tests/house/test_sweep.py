@@ -205,7 +205,7 @@ INTERNAL = {
     "for the kernel's allocators, which have looked at sizes and "
     "addresses": "PoolBlocks SpecialPool KernelSpace SlabCache",
     "a part of a volume, which has looked at paths and has its "
-    "mutex": "Volume.create_whole Volume.make_many Volume.glance "
+    "mutex": "Volume.create_whole Volume.is_open Volume.make_many Volume.glance "
     "Volume.writing Store Drives Nodes Names Room Writer Fat "
     "FatPlanner Books FatTable "
     "FatDirectory FreeSlots Geometry Entry Census",

@@ -37,6 +37,9 @@ async def write_whole(
     """
     if await core.create_whole(path, data, modified):
         return
+    if await core.is_open(path):
+        await _overwrite(core, path, data, modified)
+        return
     beside = ""
     try:
         beside = await _create_beside(core, path, data, modified)
@@ -44,7 +47,7 @@ async def write_whole(
     except StatusError as error:
         if beside:
             await core.remove(beside)
-        if error.status not in (Status.DISK_FULL, Status.SHARING_VIOLATION):
+        if error.status != Status.DISK_FULL:
             raise
         await _overwrite(core, path, data, modified)
 

@@ -15,12 +15,11 @@ from octavo.status import Status, StatusError
 
 
 def test_open_files_are_in_the_way(image: Path) -> None:
-    """Removing, renaming and unmounting what is open is SHARING_VIOLATION."""
+    """Renaming and unmounting what is open is SHARING_VIOLATION."""
     with octavo.boot(disks=[image]) as system:
         volume = system.volumes["C:"]
         with volume.open("a.txt", "wb"):
             actions: list[Callable[[], object]] = [
-                lambda: volume.remove("a.txt"),
                 lambda: volume.rename("a.txt", "b.txt"),
                 lambda: system.unmount("C:"),
             ]

@@ -217,6 +217,48 @@ class FatMachine(RuleBasedStateMachine):
             self.volume.rmdir(path)
         del here[chosen]
 
+    @rule(at=directories, data=st.data(), grow=st.integers(0, 20_000), flush=st.booleans())
+    def remove_what_is_open(
+        self, at: tuple[str, ...], data: st.DataObject, grow: int, flush: bool
+    ) -> None:
+        """The name is gone at once; who has the file open reads and writes it on."""
+        here = self.inside(at)
+        files = [n for n, (_, c) in (here or {}).items() if isinstance(c, bytes)]
+        if not files or here is None:
+            return
+        name, content = here.pop(data.draw(st.sampled_from(sorted(files))))
+        path = "/".join((*at, name))
+        free = self.volume.space().free
+        with self.volume.open(path, "r+b") as file:
+            self.volume.remove(path)
+            assert not self.volume.exists(path) and self.volume.space().free == free
+            file.seek(len(content))
+            grown = b"x" * grow if self.fits(lambda: file.write(b"x" * grow)) else b""
+            if flush:
+                self.volume.flush()
+                assert self.volume.check() == []
+            file.seek(0)
+            assert file.read() == content + grown
+        unit = self.volume.space().unit
+        assert self.volume.space().free == free + -(-len(content) // unit) * unit
+
+    @rule(label=st.sampled_from(["", "one", "ANOTHER 1"]), serial=st.integers(0, 2**32 - 1))
+    def label(self, label: str, serial: int) -> None:
+        """The volume's label and number, if the root directory has room."""
+        if self.fits(lambda: self.volume.set_label(label)):
+            assert self.volume.label == label.upper()
+        self.volume.set_serial(serial)
+
+    @rule(force=st.booleans())
+    def leave_and_come_back(self, force: bool) -> None:
+        """The volume is locked, then unmounted and mounted again."""
+        with self.volume.lock():
+            fsck(self.image)
+        letter = self.volume.letter
+        self.system.unmount(letter, force=force, keep=True)
+        fsck(self.image)
+        self.system.mount(letter)
+
     @rule(at=directories, to=directories, data=st.data(), name=NAMES)
     def rename(
         self, at: tuple[str, ...], to: tuple[str, ...], data: st.DataObject, name: str

@@ -96,6 +96,7 @@ class ExtFormat:
             self.refusal += f"; the device ends before the volume, which has {s.blocks} blocks"
         elif not s.clean:
             self.refusal += "; it was not unmounted, or has errors: e2fsck mends it"
+        self.kept: list[RegionMap] = []
         self.cache = cache
         self.pager = RegionPager(device)
         self.device = Section(f"{self.name}: volume", self.pager, whole_device(device), device.size)

@@ -490,6 +490,9 @@ async def check_volume(
     await check_reserved(findings)
     check = Check(findings, progress, avoid)
     await check.tree()
+    for regions in format.kept:
+        runs = [((place - g.data_offset) // g.cluster + 2, n) for place, n in regions.units()]
+        check.owners.take(check.owners.add("a file without a name"), runs)
     if check.label is not None:
         await check_label(findings, check.label)
     await check.files.judge()

@@ -66,6 +66,7 @@ class FatFormat:
         self.codepage = codepage
         self.serial = geometry.serial
         self.refusal = geometry.misfit
+        self.kept: list[RegionMap] = []
         self.unclean = unclean
         self.cache = cache
         self.pager = RegionPager(device)

@@ -262,10 +262,18 @@ class OpenedFile(Generic[E]):
             if (changed or node.stale) and self._room is not None:
                 await self._give_back(self._room, section)
         finally:
-            node.opens -= 1  # only now may another thread remove the file
+            node.opens -= 1  # only now may another thread give back what a removed file had
+        if self._room is not None and node in self._room.writer.gone:
+            await self._end(self._room)
         error = self._store.cache.memory.writeback.errors.take(section)
         if error is not None:
             raise error
+
+    async def _end(self, room: Room[E]) -> None:
+        """Ends a file that has no name any more, if nobody else has it open."""
+        async with self._store.mutex:
+            if not self._node.opens and self._node in room.writer.gone:
+                await room.bury(self._node)
 
     async def _give_back(self, room: Room[E], section: Section) -> None:
         """Gives back extents that a failed write left behind the end."""

@@ -18,6 +18,7 @@ from octavo.fs.base import Problem, Space
 from octavo.fs.vfs.edits import Change, Phase
 from octavo.fs.vfs.node import Directory, E, Node
 from octavo.memory.pagers.region import Mapping, RegionPager
+from octavo.memory.pagers.regionmap import RegionMap
 from octavo.memory.pages.section import Section
 from octavo.status import StatusError
 
@@ -56,6 +57,7 @@ class Format(Protocol[E]):
     refusal: str
     pager: RegionPager
     sections: list[Section]
+    kept: list[RegionMap]  # for a check: extents of files that are open, and have no name
 
     @property
     def links(self) -> Links[E] | None:

@@ -109,7 +109,7 @@ class Names(Generic[E]):
             await writer.apply(change)
 
     async def erase(self, directory: Directory[E], entry: E, held: list[tuple[int, int]]) -> None:
-        """Erases an entry, whose extents are given back."""
+        """Erases an entry, whose extents are given back when nobody has it open any more."""
         writer, planner = self.writer, self.planner
         node: Node[E] | None = entry.node
         if not writer.begun():
@@ -117,15 +117,28 @@ class Names(Generic[E]):
         if node is not None and node.directory is not None and writer.leaves(node.directory):
             # what was moved out of a directory that goes must be found elsewhere before
             await writer.write_in_order()
+        opened = node is not None and node.opens > 0
         with planner.change() as change:
             planner.erase(change, directory, entry)
-            planner.give_back(change, held)
+            if not opened:
+                planner.give_back(change, held)
             if not writer.try_apply(change):
                 await writer.apply(change)
         directory.drop(entry)
         self.nodes.known.changed(directory, entry)
         if node is not None:
+            await self._end(node, opened)
+
+    async def _end(self, node: Node[E], opened: bool) -> None:
+        """A node whose entry is no more goes, but for a file that was open when that was planned:
+        it stays without a name.
+        """
+        if not opened:
             await self.nodes.drop(node)
+            return
+        self.nodes.unname(node)
+        if not node.opens:  # it was closed meanwhile
+            await self.room.bury(node)
 
     async def respell(self, directory: Directory[E], entry: E, name: str) -> None:
         """Another case, or the long name in place of the short one: in the same place where that
@@ -185,22 +198,24 @@ class Names(Generic[E]):
         existing: E,
         held: list[tuple[int, int]],
     ) -> None:
-        """Lets an existing entry lead to a file's extents, in one sector, and gives its own back;
-        the file's own entry is erased afterwards.
+        """Lets an existing entry lead to a file's extents, in one sector, and gives its own back
+        (when nobody has it open any more); the file's own entry is erased afterwards.
         """
         writer, planner = self.writer, self.planner
         old: Node[E] | None = existing.node
         await self._begin_move(entry)
+        opened = old is not None and old.opens > 0
         with planner.change() as change:
             moved = planner.supplant(change, target, existing, entry)
-            planner.give_back(change, held)
+            if not opened:
+                planner.give_back(change, held)
             await writer.apply(change)
         target.drop(existing)
         self.nodes.known.changed(target, existing)
         self._leave(source, entry)
         self._carry(entry, target, moved)
         if old is not None:
-            await self.nodes.drop(old)
+            await self._end(old, opened)
 
     def _leave(self, source: Directory[E], entry: E) -> None:
         """A name was moved away from, and is erased in its phase."""

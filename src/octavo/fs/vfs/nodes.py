@@ -103,6 +103,15 @@ class Nodes(Generic[E]):
             node.parent.live -= 1
             del self.used[node]
 
+    def unname(self, node: Node[E]) -> None:
+        """A file that is open has no name any more."""
+        assert self.writer is not None and node.parent is not None
+        self.writer.stale.pop(node, None)
+        self.writer.gone[node] = None
+        node.stale, node.entry.node = False, None
+        node.parent.live -= 1
+        del self.used[node]
+
     async def drop_section(self, section: Section) -> None:
         """Forgets a section that nobody has any more, and its pages, written or not."""
         await self.cache.drop(section)

@@ -53,6 +53,7 @@ class Writer(Generic[E]):
         self.fresh: dict[Section, None] = {}  # of directories that nothing on the medium names yet
         # directories, which are kept for it, entries, and what nobody else may be called there
         self.erasures: list[tuple[Directory[E], E, set[str]]] = []
+        self.gone: dict[Node[E], None] = {}  # files that are open, and have no name any more
         self.modified = False  # since the last complete flush: the flag is on the medium
         self.flagged = False  # the flag may be on the medium
         self.changes = 0  # of pages and entries
@@ -67,7 +68,7 @@ class Writer(Generic[E]):
     @property
     def idle(self) -> bool:
         """Nothing waits to be written."""
-        return not (self.modified or self.stale or self._dirty(directories=True))
+        return not (self.modified or self.stale or self.gone or self._dirty(directories=True))
 
     async def begin(self) -> None:
         """Called before each change is planned: has the dirty flag on the medium before the first
@@ -157,7 +158,9 @@ class Writer(Generic[E]):
     # -- what waits --------------------------------------------------------------------------------
 
     def mark_stale(self, node: Node[E]) -> None:
-        """Notes that a node's entry has changed."""
+        """Notes that a node's entry has changed, if it has one still."""
+        if node in self.gone:
+            return
         self.changes += 1
         node.stale = True
         self.stale[node] = None
@@ -347,13 +350,14 @@ class Writer(Generic[E]):
 
     async def flush(self) -> None:
         """Writes all that is dirty, then the clean flag; returns when all of it is on stable
-        storage.
+        storage. While there are files without names, whose extents a power cut would leave to
+        nobody, the volume keeps its dirty flag.
         """
         await self.write_in_order()
         await self.pager.barrier()
         # the next change sets the flag again, whatever becomes of the following write
         self.modified = False
-        if self.flagged:
+        if self.flagged and not self.gone:
             await self._set_flag(False)
             if error := await self.write_pages():
                 raise error

@@ -72,6 +72,14 @@ class Room(Generic[E]):
         for place, units in change.extents:
             regions.append(place, units)
 
+    async def bury(self, node: Node[E]) -> None:
+        """Gives back all of a file whose name is gone, and that nobody has open any more."""
+        if node.section is not None:
+            await self.writer.cache.drop(node.section)
+            node.section = None
+        await self.shrink(node, 0)
+        del self.writer.gone[node]
+
     async def shrink(self, node: Node[E], size: int) -> None:
         """Gives back a file's extents beyond `size` bytes; its pages there must be gone already."""
         regions = node.regions

@@ -5,8 +5,9 @@ open does not. Nothing is written at once but the dirty flag: pages go out by fl
 pageout. Each operation plans a change with the format and has it applied (`edits`, `order`); what
 is kept in memory follows when that has succeeded.
 
-Source: statuses as NT's file systems give them. Departures: an open file can be neither removed nor
-renamed; what is damaged is removed only with `force`, since its extents may be another's.
+Source: statuses as NT's file systems give them. Departures: an open file cannot be renamed; one
+that is removed has no name from then on, as in POSIX, where NT keeps it until the last close; what
+is damaged is removed only with `force`, since its extents may be another's.
 """
 
 from __future__ import annotations
@@ -166,7 +167,8 @@ class Volume(WholeVolume[E]):
     # -- removing ----------------------------------------------------------------------------------
 
     async def remove(self, path: str, force: bool = False) -> None:
-        """Removes a file; with `force` a read-only one, and a damaged one, too.
+        """Removes a file; with `force` a read-only one, and a damaged one, too. Its name is gone at
+        once; who has it open can read and write it on, until the last of them closes it.
 
         The extents of a damaged file may be another's: they stay in use, until a repair finds out
         whose they are.
@@ -204,9 +206,6 @@ class Volume(WholeVolume[E]):
         planner = names.planner
         if not force and planner.protected(entry):
             raise self._cannot_delete(path)
-        node: Node[E] | None = entry.node
-        if node is not None and node.opens:
-            raise StatusError(Status.SHARING_VIOLATION, f"{path}: is open")
         try:
             held = await planner.held(entry, path)
         except StatusError as error:
@@ -218,14 +217,21 @@ class Volume(WholeVolume[E]):
     def _cannot_delete(self, path: str) -> StatusError:
         return StatusError(Status.CANNOT_DELETE, f"{path}: has the read-only attribute")
 
+    async def is_open(self, path: str) -> bool:
+        """Whether somebody has the file at a path open."""
+        async with self.mutex:
+            _, entry, _ = await self.nodes.resolve(path)
+            node: Node[E] | None = None if entry is None else entry.node
+            return node is not None and node.opens > 0
+
     # -- renaming ----------------------------------------------------------------------------------
 
     async def rename(self, old: str, new: str, replace: bool = False) -> None:
         """Renames or moves a file or directory within the volume, whole or not at all.
 
         An existing target is refused (OBJECT_NAME_COLLISION). With `replace`, a file takes the
-        place of a file that is not open: its name then leads to the old contents or to the new
-        ones, at any moment, also after a power cut.
+        place of a file: its name then leads to the old contents or to the new ones, at any moment,
+        also after a power cut. Who has the old file open keeps it, as `remove` says.
         """
         async with self.mutex:
             source, entry = await self.nodes.existing(old)
@@ -263,9 +269,6 @@ class Volume(WholeVolume[E]):
         """The extents of a file that another one may replace."""
         if names.planner.protected(existing):
             raise self._cannot_delete(path)
-        old: Node[E] | None = existing.node
-        if old is not None and old.opens:
-            raise StatusError(Status.SHARING_VIOLATION, f"{path}: is open")
         return await names.planner.held(existing, path)
 
     # -- attributes --------------------------------------------------------------------------------

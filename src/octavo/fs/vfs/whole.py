@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic
 from octavo.arguments import called, whole
 from octavo.cache.manager import CacheManager
 from octavo.fs.base import Problem, Space
-from octavo.fs.vfs.node import E
+from octavo.fs.vfs.node import E, Node
 from octavo.fs.vfs.nodes import Nodes
 from octavo.fs.vfs.store import Store
 from octavo.printing import counted
@@ -130,7 +130,28 @@ class WholeVolume(Generic[E]):
         """Writes all that is dirty, then the clean flag; returns when all of it is on stable
         storage.
         """
+        if self.writer is not None and self.writer.gone and self.store.shut is None:
+            await self._bury(only_closed=True)  # what an error has left
         await self.store.flush()
+
+    async def finish(self) -> None:
+        """As `flush`, for the last time: files without names end, though somebody has them open."""
+        if self.writer is not None and self.writer.gone and self.store.shut is None:
+            await self._bury(only_closed=False)
+        await self.store.flush()
+
+    async def _bury(self, only_closed: bool) -> None:
+        """Gives back what files without names have."""
+        async with self.mutex:
+            assert self.writer is not None and self.room is not None
+            for node in list(self.writer.gone):
+                if not (only_closed and node.opens):
+                    await self.room.bury(node)
+
+    @property
+    def _nameless(self) -> list[Node[E]]:
+        """Files without names."""
+        return [] if self.writer is None else list(self.writer.gone)
 
     async def check(
         self, progress: Callable[[int, int], None] | None = None, repair: bool = False
@@ -139,8 +160,9 @@ class WholeVolume(Generic[E]):
         written; SHARING_VIOLATION while files are open.
         """
         called(progress, "progress")
-        await self.store.flush()
+        await self.flush()
         async with self.mutex:
+            self.format.kept = [node.regions for node in self._nameless]
             if not repair:
                 return await self.format.check(progress, None)
             writer = self.writing("").writer
@@ -155,7 +177,7 @@ class WholeVolume(Generic[E]):
 
     def _refuse_open(self, verb: str, status: Status = Status.SHARING_VIOLATION) -> None:
         """StatusError while files are open."""
-        if opened := sum(node.opens for node in self.nodes.used):
+        if opened := sum(node.opens for node in (*self.nodes.used, *self._nameless)):
             why = f"{self.name}: cannot be {verb}: {counted(opened, 'file is', 'files are')} open"
             raise StatusError(status, why)
 
@@ -172,7 +194,7 @@ class WholeVolume(Generic[E]):
 
         StatusError ACCESS_DENIED while files are open, or when somebody has locked it.
         """
-        await self.store.flush()
+        await self.flush()
         async with self.mutex:
             if self.store.holder is not None:
                 raise StatusError(Status.ACCESS_DENIED, f"{self.name}: is locked already")
@@ -212,11 +234,15 @@ class WholeVolume(Generic[E]):
                 self._refuse_open("unmounted")
             self.store.leave(Status.FILE_FORCED_CLOSED if discard else Status.VOLUME_DISMOUNTED)
             try:
-                if not discard and self.writer is not None:
+                if not discard and self.writer is not None and self.room is not None:
+                    for node in self._nameless:
+                        await self.room.bury(node)
                     await self.writer.flush()
             except BaseException:
                 self.store.leave(None)
                 raise
+            for node in self._nameless:
+                await self.nodes.drop(node)
             await self.nodes.forget()
             for section in self.format.sections:
                 await self.cache.drop(section)
@@ -250,7 +276,7 @@ class WholeVolume(Generic[E]):
             left = errors.take_all(pager)
             if left is not None and left.status != Status.VERIFY_REQUIRED:
                 errors.note(self.format.sections[0], left)
-            opened = any(node.opens for node in self.nodes.used)
+            opened = any(node.opens for node in (*self.nodes.used, *self._nameless))
             if not opened and (self.writer is None or self.writer.idle):
                 await self._forget()
 
