@@ -29,7 +29,7 @@ MODULES = {
     "boot": "boot",
     "ls": "files", "cat": "files", "cp": "copying", "mv": "files", "rm": "files", "mkdir": "files",
     "df": "files",
-    "partitions": "partitions",
+    "partitions": "partitions", "label": "volumes", "resize": "volumes", "tree": "volumes",
     "attrib": "attrib", "mkfs": "mkfs", "check": "images", "map": "map",
 }  # fmt: skip
 DESCRIPTION = """Octavo: an operating system's memory and storage executive.
