@@ -152,7 +152,7 @@ def test_an_interrupt_in_the_middle(image: Path, line: str) -> None:
     with octavo.open_image(image, read_only=True) as volume:
         assert not [e.name for e in volume.entries() if e.name.startswith("OCTAVO")]
         assert volume.stat("big").size == 16 << 17
-        if line == "copy d e":
+        if line == "copy d e" and volume.exists("e"):
             assert all(e.size == 100 for e in volume.entries("e"))
         if "log" in line and volume.exists("log"):
             assert volume.stat("log").size % (16 << 17) == 0
