@@ -33,6 +33,8 @@ from octavo.storage.device import SECTOR, Device
 from octavo.storage.partition import Entry, Partition, place_of
 from octavo.system import IMAGE_MAP, System, boot
 
+EXIT_SECONDS = 1.0
+
 
 class Unfinished(Protocol):
     """A file that is open, or waits for the end of a transaction."""
@@ -149,6 +151,18 @@ class Mounted:
         if errors:
             raise errors[0]
 
+    def end(self) -> None:
+        """At the end of the program: what nobody has finished stays as it was. What a daemon thread
+        is doing meanwhile is waited for EXIT_SECONDS.
+        """
+        if self._lock.acquire(timeout=EXIT_SECONDS):
+            try:
+                while self.dropped:
+                    _close_dropped(self.dropped.popleft())
+                self.close(discard=True)
+            finally:
+                self._lock.release()
+
     def forked(self) -> None:
         """In a new process: forgets what is the parent's, and touches none of it."""
         _inherited.append(dict(vars(self)))  # nothing of it ends here
@@ -264,12 +278,9 @@ def _after_fork() -> None:
 
 
 def _at_exit() -> None:
-    """What nobody has finished by the end of the program stays as it was."""
     for image in list(_images.values()):
-        with suppress(Exception):
-            while image.dropped:
-                _close_dropped(image.dropped.popleft())
-            image.close(discard=True)
+        with suppress(StatusError, OSError):
+            image.end()
 
 
 @cache
