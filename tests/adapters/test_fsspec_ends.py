@@ -215,6 +215,13 @@ def test_readers_go_on(disk: Path) -> None:
     fs.close()
     file.seek(200_001)
     assert file.read(1) == bytes([200_001 % 256])
+    fs.close()
+    with octavo.open_image(disk) as volume:
+        volume.write_bytes("a", bytes(256_000), 1e9)
+    with pytest.raises(OSError, match="another file") as caught:
+        file.seek(5)
+        file.read(100_000)
+    assert caught.value.errno == errno.EBADF
     fs.rm("a")
     fs.close()
     with pytest.raises(FileNotFoundError):

@@ -1,6 +1,6 @@
 """Open files of the fsspec filesystem: Python's buffers over a raw file in a volume.
 
-    rb         reads; when the image was let go of meanwhile, it is opened again
+    rb         reads; when the image was let go of meanwhile, it is opened again, if it is the same
     r+b        changes what is there, in place
     ab         adds to what is there, in place
     wb, xb     makes a new file under its name; one that replaces another, or waits for the end of
@@ -55,6 +55,7 @@ class RawFile(io.RawIOBase):
         with as_os_errors(), image.use(part, self.writable()) as volume:
             self._file = self._open(volume)
             self._generation = image.generation
+            self._seen = () if self.writable() else _seen(volume, path)
         self._old_size, self.ended = self._file.size, False
         if mode[0] == "a":
             self.seek(0, io.SEEK_END)
@@ -84,11 +85,17 @@ class RawFile(io.RawIOBase):
                 raise StatusError(Status.FILE_CLOSED, f"{self.name}: {text}")
             with self.image.use(self.part, write) as volume:
                 if self._generation != self.image.generation:
-                    position = self._file.tell()
-                    self._file = volume.open(self.name)
-                    self._file.seek(position)
-                    self._generation = self.image.generation
+                    self._open_again(volume)
                 yield volume, self._file
+
+    def _open_again(self, volume: Volume) -> None:
+        if _seen(volume, self.name) != self._seen:
+            text = "is another file than before its image was let go of: open it again"
+            raise StatusError(Status.FILE_CLOSED, f"{self.name}: {text}")
+        position = self._file.tell()
+        self._file = volume.open(self.name)
+        self._file.seek(position)
+        self._generation = self.image.generation
 
     def readable(self) -> bool:
         """True when opened for reading."""
@@ -201,6 +208,12 @@ class RawFile(io.RawIOBase):
                     volume.remove(self.beside or self.name)
         finally:
             super().close()
+
+
+def _seen(volume: Volume, path: str) -> tuple[object, ...]:
+    """What tells a file from one that has taken its place."""
+    info = volume.stat(path)
+    return info.size, info.modified, info.created
 
 
 def _open_beside(volume: Volume, path: str) -> File:
