@@ -107,10 +107,10 @@ def test_times_are_kept_beside_descriptors(scheduler: Scheduler, seconds: float)
     scheduler.spawn(receive(source), "listener", daemon=True)
     looks, collect = 0, scheduler.sources.collect
 
-    def looked(seconds: float = inf) -> bool:
+    def looked(seconds: float = inf, most: float = inf) -> bool:
         nonlocal looks
         looks += 1
-        return collect(seconds)
+        return collect(seconds, most)
 
     def lateness() -> float:
         late = []

@@ -3,7 +3,8 @@
 Python raises KeyboardInterrupt wherever the main thread is. In a kernel thread that is between two
 steps of a change, which would then be in memory by half, and the thread's mutexes would stay taken.
 So while there are systems, and where Python's own handler is in place, ours is: it raises at once
-unless the main thread is in a scheduler's `run` or `pump`, and else at the end of that.
+unless the main thread is in a scheduler's `run` or `pump`, and else at the end of that. A second
+one comes also where all kernel threads wait, for a device or for something that may never come.
 
 A program with a handler of its own keeps it, and should call `Scheduler.interrupt`.
 """
@@ -16,7 +17,6 @@ from types import FrameType
 
 from octavo.threads.scheduler import Scheduler
 
-_RUNS = {f.__code__ for f in (Scheduler.run, Scheduler.pump, Scheduler.run_specially)}
 _systems = 0
 
 
@@ -32,7 +32,7 @@ def take() -> None:
 
 
 def give_back() -> None:
-    """One less; with the last one Python's handler is back."""
+    """One less; with the last one, if it ends in the main thread, Python's handler is back."""
     global _systems
     assert _systems > 0
     _systems -= 1
@@ -45,15 +45,4 @@ def give_back() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    if not (Scheduler.blocks or _is_in_a_run(frame)):
-        raise KeyboardInterrupt
-    Scheduler.interrupted = Scheduler.interrupted or KeyboardInterrupt()
-
-
-def _is_in_a_run(frame: FrameType | None) -> bool:
-    """Whether a scheduler is running in a frame or those below it."""
-    while frame is not None:
-        if frame.f_code in _RUNS and frame.f_locals["self"].is_running:
-            return True
-        frame = frame.f_back
-    return False
+    Scheduler.interrupt(KeyboardInterrupt())

@@ -18,11 +18,13 @@ while somebody is in `run` or `pump`. One host thread owns a scheduler.
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, nullcontext
 from math import inf
-from types import CoroutineType
+from types import CoroutineType, FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from octavo.arguments import LONGEST_SECONDS
@@ -45,6 +47,7 @@ T = TypeVar("T")
 VIRTUAL_CALL_SECONDS = 100e-6  # a blocking host call in virtual time takes up to twice this
 IDLE_JUMPS = 100_000  # of virtual time while the awaited thread makes no step
 TRACE_LENGTH = 4096
+IDLE_SECONDS = 0.25  # after which a loop that sleeps looks whether somebody insists on an interrupt
 GLANCE = 64  # steps after which a busy loop looks at timers and descriptors
 
 
@@ -62,21 +65,24 @@ class Scheduler:
     """Runs kernel threads on the calling host thread; `seed` fixes all order in virtual time, where
     `cpus` virtual CPUs pre-empt each other at marked points (0: nobody is pre-empted).
 
-    An interrupt (Ctrl-C) must not end a kernel thread halfway: while one runs, `interrupt` puts it
-    off to the end of `run`.
+    An interrupt (Ctrl-C) comes to the main host thread, and must not end a kernel thread halfway:
+    while that thread is in a scheduler's `run`, `interrupt` puts it off to the end of `run`. Other
+    host threads go on.
     """
 
-    running = 0  # schedulers that are in `run` or `pump`, and blocks
-    blocks = 0  # `uninterrupted` ones
+    blocks = 0  # `uninterrupted` ones that the main host thread is in
     interrupted: KeyboardInterrupt | None = None
+    insisted = False  # it was asked for once more
 
     @classmethod
     def interrupt(cls, error: KeyboardInterrupt) -> None:
         """For handlers of signals: raises `error` now, or when the kernel thread that runs has
-        ended.
+        ended; when it comes a second time, also where all threads wait. What they do goes on in the
+        next `run` then.
         """
-        if not cls.running:
+        if not (cls.blocks or _in_a_run(sys._getframe(1))):
             raise error
+        cls.insisted = cls.interrupted is not None
         if not isinstance(cls.interrupted, Terminated):
             cls.interrupted = error
 
@@ -344,7 +350,6 @@ class Scheduler:
 
     def _enter(self) -> None:
         self._running = True
-        Scheduler.running += 1
 
     @property
     def is_running(self) -> bool:
@@ -352,10 +357,9 @@ class Scheduler:
         return self._running and not self.closed
 
     def _leave(self) -> None:
-        Scheduler.running -= 1  # before: an interrupt in between is put off, and found below
         self._running = False
-        if Scheduler.interrupted and not Scheduler.running:
-            interruption_point()
+        if Scheduler.interrupted:  # looked at last: what came before was put off
+            _let_in()
 
     # -- the loop ---------------------------------------------------------------------------------
 
@@ -421,6 +425,8 @@ class Scheduler:
                         self.sources.collect(0)
                 continue
             idle += self.clock.virtual
+            if Scheduler.insisted:
+                interruption_point()
             if not self._idle() or idle > IDLE_JUMPS:
                 until.coroutine.close()
                 raise RuntimeError(
@@ -429,15 +435,15 @@ class Scheduler:
 
     def _idle(self) -> bool:
         """Waits until a source has something; False when none can."""
-        return self._jump() if self.clock.virtual else self._collect()
+        return self._jump() if self.clock.virtual else self._collect(inf, IDLE_SECONDS)
 
-    def _collect(self, seconds: float = inf) -> bool:
+    def _collect(self, seconds: float, most: float = inf) -> bool:
         """As `Sources.collect`; what threads change may be others' meanwhile."""
         lock = self.lock if self._held else None
         if lock is not None:
             lock.release()
         try:
-            return self.sources.collect(seconds)
+            return self.sources.collect(seconds, most)
         finally:
             if lock is not None:
                 lock.acquire()
@@ -458,37 +464,59 @@ class Scheduler:
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """A `with` block in which an interrupt waits for `interruption_point`, or for the end of the
-    block.
+    block. In other host threads than the main one nothing has to wait.
     """
-    Scheduler.running += 1
-    Scheduler.blocks += 1
+    main = _in_main()
+    Scheduler.blocks += main
     try:
         yield
     finally:
-        Scheduler.blocks -= 1
-        Scheduler.running -= 1
-        if not Scheduler.running:
-            interruption_point()
+        Scheduler.blocks -= main
+        _let_in()
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
     """A `with` block inside an uninterrupted one in which an interrupt comes at once."""
     interruption_point()
-    before = Scheduler.running, Scheduler.blocks
-    Scheduler.running = Scheduler.blocks = 0
+    before = Scheduler.blocks
+    if _in_main():
+        Scheduler.blocks = 0
     try:
         yield
     finally:
-        Scheduler.running, Scheduler.blocks = before
+        if _in_main():
+            Scheduler.blocks = before
 
 
 def interruption_point() -> None:
-    """Raises the KeyboardInterrupt that was put off, if there is one."""
+    """Raises the KeyboardInterrupt that was put off, if there is one, in the main host thread."""
     error = Scheduler.interrupted
-    if error is not None:
-        Scheduler.interrupted = None
+    if error is not None and _in_main():
+        Scheduler.interrupted, Scheduler.insisted = None, False
         raise error
+
+
+def _let_in() -> None:
+    """An interruption point, where nothing is under way."""
+    if Scheduler.interrupted and not (Scheduler.blocks or _in_a_run(sys._getframe(1))):
+        interruption_point()
+
+
+def _in_main() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _in_a_run(frame: FrameType | None) -> bool:
+    """Whether a scheduler is running in a frame or those that called it."""
+    while frame is not None:
+        if frame.f_code in _RUNS and frame.f_locals["self"].is_running:
+            return True
+        frame = frame.f_back
+    return False
+
+
+_RUNS = {f.__code__ for f in (Scheduler.run, Scheduler.pump, Scheduler.run_specially)}
 
 
 def _ended() -> StatusError:

@@ -214,9 +214,10 @@ class Sources:
         """The first time at which one of them has something."""
         return min(source.due for source in self._all)
 
-    def collect(self, seconds: float = inf) -> bool:
+    def collect(self, seconds: float = inf, most: float = inf) -> bool:
         """Waits for the first that has something, in real time and no longer than `seconds`, and
         delivers all that has come. False, and nothing done, when nothing can come before its end.
+        It may come back with nothing after `most` seconds.
         """
         waited, due = [], inf
         for source in self._all:
@@ -227,9 +228,9 @@ class Sources:
         if due < inf:
             seconds = min(seconds, max(due - self.clock.now(), 0))
         if waited:
-            self.deliver(self._poll(waited, seconds))
+            self.deliver(self._poll(waited, min(seconds, most)))
         elif self.workers.pending or seconds < inf:
-            self.workers.wait(seconds)
+            self.workers.wait(min(seconds, most))
             if due < inf and due <= self.clock.now():
                 self.deliver({})
         else:
