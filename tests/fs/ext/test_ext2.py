@@ -199,6 +199,12 @@ def test_symbolic_links(tmp_path: Path) -> None:
             assert volume.read_bytes(link) == (tree / leads).read_bytes(), link
             assert volume.stat(link).size == (tree / leads).stat().st_size
         assert volume.is_dir("to directory") and volume.is_dir("dots")
+        for end in ("/", "/.", "//", "\\"):  # only a directory's path ends like this
+            assert volume.is_dir(f"to directory{end}") and volume.exists(f"dots{end}")
+            assert len(volume.entries(f"to directory{end}")) == len(volume.entries("sizes"))
+            with pytest.raises(StatusError, match="is not a directory"):
+                volume.stat(f"to file{end}")
+            assert not volume.exists(f"nowhere{end}")
         assert len(volume.entries("to directory")) == len(volume.entries("sizes")) > 10
         assert [e.name for e in volume.entries("dots/dots/sizes")] == [
             e.name for e in volume.entries("sizes")

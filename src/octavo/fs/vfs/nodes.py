@@ -195,6 +195,8 @@ class Nodes(Generic[E]):
         if path.endswith(name):
             if entry is not None or not making:
                 known.note(path, directory, entry, name)
+        elif entry is not None and self.links is not None and self.links.is_link(entry):
+            await self.enter(await self.follow(directory, entry, path), path)
         elif entry is not None and not entry.is_directory:
             check_file_path(path)
         return directory, entry, name
