@@ -214,6 +214,15 @@ def test_an_image_that_is_missing(verb: str, missing: str) -> None:
     )
 
 
+@pytest.mark.parametrize(("verb", "code"), [("df", 1), ("check", 2)])
+def test_a_path_where_a_whole_image_is_needed(verb: str, code: int, image: Path) -> None:
+    """It is not taken for the image; df has others to go on with."""
+    octavo("mkdir", f"{image}:/d")
+    said = octavo(verb, f"{image}:/d", code=code)
+    assert said == f"octavo: {image}:/d: names /d in an image, and the whole image is needed\n"
+    octavo(verb, f"{image}:/")
+
+
 def test_a_directory_instead_of_an_image(tmp_path: Path) -> None:
     """Where an image is meant it is none; where a path in one is meant, it is one of the host."""
     for verb in ("df", "check"):

@@ -243,7 +243,7 @@ def df(arguments: Namespace) -> int:
     with Images(arguments) as images:
         for target in wanted:
             with failures.apart():
-                records.append(_space_record(target, images.volume(target)))
+                records.append(_space_record(target, images.whole(target)))
     if arguments.json:
         print_json(records)
     elif records:

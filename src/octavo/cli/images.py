@@ -27,7 +27,7 @@ def check(arguments: Namespace) -> int:
     """Checks a volume, and mends it if asked to."""
     target = parse_image(arguments.image)
     with Images(arguments, [target] if arguments.repair else []) as images:
-        volume = images.volume(target)
+        volume = images.whole(target)
         space = volume.space()
         units = (space.total - space.free) // space.unit
         with progress("Checking", units, "clusters") as advance:

@@ -126,6 +126,16 @@ class Images:
             raise found
         return found
 
+    def whole(self, target: Target) -> Volume:
+        """As `volume`, for what is done with all of it. StatusError INVALID_PARAMETER for a path in
+        an image.
+        """
+        found = self.volume(target)
+        if target.path.strip("/"):
+            why = f"{target.text}: names {target.path} in an image, and the whole image is needed"
+            raise StatusError(Status.INVALID_PARAMETER, why)
+        return found
+
     def _mount(self, key: _Key, image: str) -> Volume | StatusError:
         found = self._volumes.get(key)
         if found is None:

@@ -26,7 +26,7 @@ from octavo.shell.line import MOST_LINE, Line, UsageError, read_line, split_comm
 from octavo.shell.redirect import FileOutput, Nowhere, Output
 from octavo.shell.session import Session
 from octavo.shell.texts import chunks, lines, text
-from octavo.status import StatusError
+from octavo.status import Status, StatusError
 
 _USAGE_WIDTH = 24  # columns
 _MOST_STATUS = 255
@@ -204,7 +204,7 @@ class Shell(Session):
             self.status = self._run(name, rest)
         except (StatusError, UsageError) as error:
             self.err(f"{told}{error}")
-            self.status = 2 if isinstance(error, UsageError) else 1
+            self.status = 2 if _is_wrong(error) else 1
         return self.status
 
     def _run(self, name: str, rest: str) -> int:
@@ -259,3 +259,8 @@ def _find(name: str) -> str:
     if len(found) != 1:
         raise UsageError(f"could be {', '.join(found)}" if found else "no such command; try help")
     return found[0]
+
+
+def _is_wrong(error: StatusError | UsageError) -> bool:
+    """Whether the call was wrong, and not what it was for."""
+    return isinstance(error, UsageError) or error.status == Status.INVALID_PARAMETER
