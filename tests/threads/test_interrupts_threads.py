@@ -12,7 +12,7 @@ import pytest
 
 import octavo
 from octavo.status import StatusError
-from octavo.threads.scheduler import uninterrupted
+from octavo.threads.interrupts import uninterrupted
 from octavo.threads.sources import Descriptor
 from octavo.threads.wait import Event
 

@@ -19,7 +19,8 @@ from octavo.cli.signals import SIGNALS, handle_signals
 from octavo.cli.streams import give_up, prepare_streams
 from octavo.cli.verb import Verb, add_opening, with_waiting
 from octavo.status import Status, StatusError
-from octavo.threads.scheduler import Scheduler, Terminated
+from octavo.threads.interrupts import Terminated
+from octavo.threads.scheduler import Scheduler
 from octavo.version import VERSION
 
 if TYPE_CHECKING:

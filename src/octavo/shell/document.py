@@ -19,7 +19,7 @@ from octavo.fs.base import not_found, split_path
 from octavo.printing import counted
 from octavo.shell.texts import chunks, lines
 from octavo.status import Status, StatusError
-from octavo.threads.scheduler import interruption_point, uninterrupted
+from octavo.threads.interrupts import interruption_point, uninterrupted
 from octavo.transfer.tree import CHUNK
 from octavo.transfer.volume import VolumeTree
 

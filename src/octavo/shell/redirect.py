@@ -13,7 +13,7 @@ from __future__ import annotations
 from octavo.files import File, Volume
 from octavo.fs.base import not_found, split_path
 from octavo.status import Status, StatusError
-from octavo.threads.scheduler import uninterrupted
+from octavo.threads.interrupts import uninterrupted
 
 MOST_WAITING = 1 << 20  # bytes
 

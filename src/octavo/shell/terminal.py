@@ -20,7 +20,7 @@ from prompt_toolkit.shortcuts import clear
 
 from octavo.shell.completion import completions
 from octavo.shell.shell import Shell
-from octavo.threads.scheduler import Terminated
+from octavo.threads.interrupts import Terminated
 
 IDLE_SECONDS = 0.05
 

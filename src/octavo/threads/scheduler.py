@@ -18,18 +18,17 @@ while somebody is in `run` or `pump`. One host thread owns a scheduler.
 
 from __future__ import annotations
 
-import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, nullcontext
 from math import inf
-from types import CoroutineType, FrameType
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from octavo.arguments import LONGEST_SECONDS
 from octavo.machine.clock import Clock, VirtualClock
 from octavo.status import Status, StatusError
+from octavo.threads.interrupts import interrupt, interruption_point, interrupts, let_in, runs_in
 from octavo.threads.sources import Source, Sources
 from octavo.threads.thread import Later, Relay, Thread
 from octavo.threads.wait import Event, Waiters, marks, park, preemption_point
@@ -51,16 +50,6 @@ IDLE_SECONDS = 0.25  # after which a loop that sleeps looks whether somebody ins
 GLANCE = 64  # steps after which a busy loop looks at timers and descriptors
 
 
-class Terminated(KeyboardInterrupt):
-    """The program is asked to end, by the signal `number`; Ctrl-C only asks what it does now to
-    end.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
-
-
 class Scheduler:
     """Runs kernel threads on the calling host thread; `seed` fixes all order in virtual time, where
     `cpus` virtual CPUs pre-empt each other at marked points (0: nobody is pre-empted).
@@ -70,21 +59,7 @@ class Scheduler:
     host threads go on.
     """
 
-    blocks = 0  # `uninterrupted` ones that the main host thread is in
-    interrupted: KeyboardInterrupt | None = None
-    insisted = False  # it was asked for once more
-
-    @classmethod
-    def interrupt(cls, error: KeyboardInterrupt) -> None:
-        """For handlers of signals: raises `error` now, or when the kernel thread that runs has
-        ended; when it comes a second time, also where all threads wait. What they do goes on in the
-        next `run` then.
-        """
-        if not (cls.blocks or _in_a_run(sys._getframe(1))):
-            raise error
-        cls.insisted = cls.interrupted is not None
-        if not isinstance(cls.interrupted, Terminated):
-            cls.interrupted = error
+    interrupt = staticmethod(interrupt)
 
     def __init__(self, clock: Clock, seed: int = 0, cpus: int = 0) -> None:
         self.clock = clock
@@ -358,8 +333,8 @@ class Scheduler:
 
     def _leave(self) -> None:
         self._running = False
-        if Scheduler.interrupted:  # looked at last: what came before was put off
-            _let_in()
+        if interrupts.put_off:  # looked at last: what came before was put off
+            let_in()
 
     # -- the loop ---------------------------------------------------------------------------------
 
@@ -425,7 +400,7 @@ class Scheduler:
                         self.sources.collect(0)
                 continue
             idle += self.clock.virtual
-            if Scheduler.insisted:
+            if interrupts.insisted:
                 interruption_point()
             if not self._idle() or idle > IDLE_JUMPS:
                 until.coroutine.close()
@@ -461,62 +436,7 @@ class Scheduler:
         return True
 
 
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """A `with` block in which an interrupt waits for `interruption_point`, or for the end of the
-    block. In other host threads than the main one nothing has to wait.
-    """
-    main = _in_main()
-    Scheduler.blocks += main
-    try:
-        yield
-    finally:
-        Scheduler.blocks -= main
-        _let_in()
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """A `with` block inside an uninterrupted one in which an interrupt comes at once."""
-    interruption_point()
-    before = Scheduler.blocks
-    if _in_main():
-        Scheduler.blocks = 0
-    try:
-        yield
-    finally:
-        if _in_main():
-            Scheduler.blocks = before
-
-
-def interruption_point() -> None:
-    """Raises the KeyboardInterrupt that was put off, if there is one, in the main host thread."""
-    error = Scheduler.interrupted
-    if error is not None and _in_main():
-        Scheduler.interrupted, Scheduler.insisted = None, False
-        raise error
-
-
-def _let_in() -> None:
-    """An interruption point, where nothing is under way."""
-    if Scheduler.interrupted and not (Scheduler.blocks or _in_a_run(sys._getframe(1))):
-        interruption_point()
-
-
-def _in_main() -> bool:
-    return threading.current_thread() is threading.main_thread()
-
-
-def _in_a_run(frame: FrameType | None) -> bool:
-    """Whether a scheduler is running in a frame or those that called it."""
-    while frame is not None:
-        if frame.f_code in _RUNS and frame.f_locals["self"].is_running:
-            return True
-        frame = frame.f_back
-    return False
-
-
-_RUNS = {f.__code__ for f in (Scheduler.run, Scheduler.pump, Scheduler.run_specially)}
+runs_in(Scheduler.run, Scheduler.pump, Scheduler.run_specially)
 
 
 def _ended() -> StatusError:

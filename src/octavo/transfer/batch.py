@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from octavo.files import Volume
 from octavo.fs.vfs.packing import DIRECTORY_SIZE, TOP, Batch, Job, Window
 from octavo.status import Status, StatusError
-from octavo.threads.scheduler import interruption_point
+from octavo.threads.interrupts import interruption_point
 from octavo.transfer.host import HostTree, read_files
 from octavo.transfer.tree import Progress, Step
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from octavo.status import Status, StatusError
-from octavo.threads.scheduler import interruption_point, uninterrupted
+from octavo.threads.interrupts import interruption_point, uninterrupted
 from octavo.transfer.plan import Plan
 from octavo.transfer.tree import Progress, Step
 

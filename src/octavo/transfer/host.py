@@ -24,7 +24,7 @@ from octavo.files import Report
 from octavo.fs.vfs.packing import Job, Window
 from octavo.status import Status, StatusError
 from octavo.storage.hosterrors import host_error, identity, kind_of, lock, make_file
-from octavo.threads.scheduler import Scheduler, interruptible
+from octavo.threads.interrupts import interruptible, is_put_off
 from octavo.transfer.holes import write_with_holes
 from octavo.transfer.tree import CHUNK, Excluded, Item, Progress, Step
 
@@ -281,7 +281,7 @@ def read_files(paths: Sequence[str], jobs: Sequence[Job], window: Window) -> lis
     """
     failed = []
     for number, offset, at, wanted, room in jobs:
-        if Scheduler.interrupted is not None:
+        if is_put_off():
             failed.append(number)
             continue
         try:

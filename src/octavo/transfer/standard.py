@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 
 from octavo.storage.hosterrors import host_error
-from octavo.threads.scheduler import interruptible
+from octavo.threads.interrupts import interruptible
 from octavo.transfer.host import HostTree
 from octavo.transfer.tree import CHUNK, Item
 
