@@ -1,6 +1,6 @@
 # make demo      boots Octavo on an image that it makes and fills itself; on a terminal it leaves you at the prompt
 # make test      types, style and tests (for all of them: apt install mtools dosfstools e2fsprogs fdisk)
-# make bench     benchmarks against C (needs gcc), mtools, pyfatfs, dissect.fat and FATtools; prints tables, never fails
+# make bench     benchmarks against C (needs gcc), mtools, pyfatfs, dissect.fat, FATtools and fatfs-ng; prints tables, never fails
 # make measurements  runs the same and writes docs/measurements.md; needs a quiet machine
 # make bench-compare REF=COMMIT  says which benchmarks are slower or faster than at a commit; ROWS=NAME,... are some of them,
 #                each is run PAIRS times on both (7; needs mtools and dosfstools); never fails for what is slower

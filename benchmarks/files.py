@@ -1,5 +1,5 @@
-"""Files in a FAT32 image: Octavo against mtools, pyfatfs, dissect.fat and FATtools, each through
-its natural interface.
+"""Files in a FAT32 image: Octavo against mtools, pyfatfs, dissect.fat, FATtools and fatfs-ng, each
+through its natural interface.
 
     make bench        or        .venv/bin/python -m benchmarks.files [--rounds 3] [--quick] [--json]
 
@@ -23,9 +23,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy  # noqa: F401 -- a walk decodes by it where it is loaded
 
 import octavo
 from benchmarks.images import BIG_MIB, CREATED, READS, Bench, make, tool
@@ -38,14 +41,16 @@ from octavo.transfer.volume import VolumeTree
 
 SLOW = 8.0  # seconds
 
-MTOOLS, PYFATFS, DISSECT, FATTOOLS, OCTAVO = (
+MTOOLS, PYFATFS, DISSECT, FATTOOLS, FATFS, OCTAVO = (
     "mtools",
     "pyfatfs",
     "dissect.fat",
     "FATtools",
+    "fatfs-ng",
     "Octavo",
 )
-PEERS = [OCTAVO, MTOOLS, PYFATFS, DISSECT, FATTOOLS]
+PEERS = [OCTAVO, MTOOLS, PYFATFS, DISSECT, FATTOOLS, FATFS]
+ONE_BY_ONE = 535  # files of the tree that are written by a call each
 PARTIAL = (
     "list",
     "tree out",
@@ -83,6 +88,31 @@ def list_rows(b: Bench) -> dict[str, Action]:
         DISSECT: dissect,
         FATTOOLS: fattools,
     }
+
+
+@contextmanager
+def fatfs_volume(image: Path) -> Iterator[Any]:
+    """fatfs-ng's volume on an image file: its own disks are in memory."""
+    import fatfs
+    from fatfs.diskio import Disk
+
+    fd = os.open(image, os.O_RDWR)
+
+    class FileDisk(Disk):  # type: ignore[misc]  # it has no types
+        ioctl_get_sector_count = lambda _: os.fstat(fd).st_size // 512  # noqa: E731
+        ioctl_get_sector_size = lambda _: 512  # noqa: E731
+        ioctl_get_block_size = lambda _: 1  # noqa: E731
+        ioctl_sync = lambda _: os.fsync(fd)  # noqa: E731
+        read = lambda _, sector, count: os.pread(fd, count * 512, sector * 512)  # noqa: E731
+        write = lambda _, sector, count, data: os.pwrite(fd, data, sector * 512)  # noqa: E731
+
+    try:
+        volume = fatfs.Partition(FileDisk())
+        volume.mount()
+        yield volume
+        volume.unmount()
+    finally:
+        os.close(fd)
 
 
 def dissect_files(file: Any) -> Iterator[tuple[str, Any]]:
@@ -280,6 +310,35 @@ def random_rows(b: Bench) -> dict[str, Action]:
 # -- many files ------------------------------------------------------------------------------------
 
 
+def write_rows(b: Bench) -> dict[str, Action]:
+    """Files of the tree, all in one directory, by one call each."""
+    every = sorted(p for p in b.tree.rglob("*") if p.is_file())[:ONE_BY_ONE]
+    files = [(f"many/f{i:04}.dat", path.read_bytes()) for i, path in enumerate(every)]
+
+    def ours() -> None:
+        with octavo.open_image(b.fresh) as volume:
+            volume.mkdir("many")
+            for path, data in files:
+                volume.write_bytes(path, data)
+
+    def pyfatfs() -> None:
+        from pyfatfs.PyFatFS import PyFatFS
+
+        with PyFatFS(str(b.fresh)) as fs:
+            fs.makedir("/many")
+            for path, data in files:
+                fs.writebytes(f"/{path}", data)
+
+    def fatfs() -> None:
+        with fatfs_volume(b.fresh) as volume:
+            volume.mkdir("/many")
+            for path, data in files:
+                with volume.open(f"/{path}", "wb") as file:
+                    file.write(data)
+
+    return {OCTAVO: ours, PYFATFS: pyfatfs, FATFS: fatfs}
+
+
 def create_rows(b: Bench) -> dict[str, Action]:
     """CREATED empty files with 8.3 names in one directory."""
 
@@ -310,7 +369,13 @@ def create_rows(b: Bench) -> dict[str, Action]:
             many.create(f"file{i:04}.dat").close()
         Volume.vclose(root)
 
-    return {OCTAVO: ours, MTOOLS: mtools, PYFATFS: pyfatfs, FATTOOLS: fattools}
+    def fatfs() -> None:
+        with fatfs_volume(b.fresh) as volume:
+            volume.mkdir("/many")
+            for i in range(CREATED):
+                volume.open(f"/many/file{i:04}.dat", "wb").close()
+
+    return {OCTAVO: ours, MTOOLS: mtools, PYFATFS: pyfatfs, FATTOOLS: fattools, FATFS: fatfs}
 
 
 def delete_rows(b: Bench) -> dict[str, Action]:
@@ -372,6 +437,7 @@ def rows(b: Bench) -> list[Row]:
         Row("read, warm", "MB/s", sequence_rows(b), b.warm, BIG_MIB * 1.048576),
         Row("random 4K, warm", "reads/s", random_rows(b), b.warm, READS),
         Row("create", "files/s", create_rows(b), b.renew, CREATED),
+        Row("write one by one", "files/s", write_rows(b), b.renew, ONE_BY_ONE),
         Row("delete", "files/s", delete_rows(b), b.fill, CREATED),
     ]
 
@@ -477,9 +543,7 @@ def main() -> None:
     for name, unit, rates in results:
         ours = rates[OCTAVO]
         python = [
-            rates[p]
-            for p in (PYFATFS, DISSECT, FATTOOLS)
-            if p in rates and (p != FATTOOLS or name not in PARTIAL)
+            rates[p] for p in PEERS[2:] if p in rates and (p != FATTOOLS or name not in PARTIAL)
         ]
         cells = "".join(f"{rates[p]:>13,.0f}" if p in rates else f"{'-':>13}" for p in PEERS)
         mtools = f"{ours / rates[MTOOLS]:.2f}" if MTOOLS in rates else "-"
@@ -502,9 +566,7 @@ def peer_versions() -> str:
         .stdout.split()[3]
         .rstrip(",")
     )
-    return f"mtools {mtools}, " + ", ".join(
-        f"{p} {version(p)}" for p in (PYFATFS, DISSECT, FATTOOLS)
-    )
+    return f"mtools {mtools}, " + ", ".join(f"{p} {version(p)}" for p in PEERS[2:])
 
 
 def run_all(

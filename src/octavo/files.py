@@ -194,7 +194,8 @@ class File(io.RawIOBase):
         """
         if not self.closed:
             try:
-                self._run(self.core.close())
+                if not self.core.close_now():
+                    self._run(self.core.close())
             except StatusError as error:
                 if error.status != Status.FILE_CLOSED:
                     raise
@@ -264,7 +265,7 @@ class Volume:
         """Opens a file as Python's `open` does; binary files are unbuffered (the cache is the
         buffer).
         """
-        kind = _kind(named(mode, "the mode of open"))
+        kind = _kind(mode if type(mode) is str else named(mode, "the mode of open"))
         if "b" not in mode:
             _check_encoding(encoding)
         create, exclusive, truncate = _MODES[kind]

@@ -30,6 +30,7 @@ def test_an_allocation_that_fails_half_way_takes_nothing(at_once: bool, tmp_path
         total = run(made.table.census.count_free())
         file = run(made.core.open(f"f{n}", write=True, create=True))
         node = next(reversed(made.core.nodes.used))
+        assert file.section is node.section  # made now: a new file has none before
         at = device.numbers["read"] + n
         device.plan = lambda verb, k, at=at: verb == "read" and k >= at  # type: ignore[misc]
         count = 500_000

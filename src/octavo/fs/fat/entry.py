@@ -183,6 +183,30 @@ def attribute_bits(letters: str) -> int:
     return bits
 
 
+_pack = struct.Struct("<11sBBBHHHHHHHI").pack
+
+
+def plain_entry(
+    name: str,
+    attributes: int,
+    stamp: tuple[int, int, int],
+    short: bytes,
+    case: int,
+    cluster: int = 0,
+) -> Entry:
+    """An entry of size 0 with a short name (11 bytes) and its case bits, whose three times are
+    `stamp` (date, time, tenths).
+    """
+    date, time, tenths = stamp
+    entry = Entry()
+    entry.name, entry.attributes, entry.cluster = name, attributes, cluster
+    entry.raw = _pack(short, attributes, case, tenths, time, date, date, 0, time, date, 0, 0)
+    entry.is_directory = attributes & DIRECTORY != 0
+    entry.size = entry.slot = entry.slots = 0
+    entry.codepage, entry.node = CODE_PAGE, None
+    return entry
+
+
 def new_entry(
     name: str,
     attributes: int,
@@ -190,21 +214,8 @@ def new_entry(
     short: bytes = b" " * 11,
     cluster: int = 0,
 ) -> Entry:
-    """An entry of size 0 whose three times are `stamp` (date, time, tenths)."""
-    date, time, tenths = stamp
-    entry = Entry()
-    entry.name = name
-    entry.raw = struct.pack(
-        "<11sBBBHHHHHHHI", short, attributes, 0, tenths, time, date, date, 0, time, date, 0, 0
-    )
-    entry.attributes, entry.is_directory, entry.cluster = (
-        attributes,
-        bool(attributes & DIRECTORY),
-        cluster,
-    )
-    entry.size = entry.slot = entry.slots = 0
-    entry.codepage, entry.node = CODE_PAGE, None
-    return entry
+    """As `plain_entry`, whose short name may come later."""
+    return plain_entry(name, attributes, stamp, short, 0, cluster)
 
 
 def to_dos(fields: struct_time, fraction: float = 0.0) -> tuple[int, int, int]:

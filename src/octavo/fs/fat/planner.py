@@ -26,6 +26,7 @@ from octavo.fs.fat.entry import (
     attribute_bits,
     clean_wall,
     new_entry,
+    plain_entry,
     to_dos,
 )
 from octavo.fs.fat.format import FatFormat
@@ -39,7 +40,7 @@ from octavo.fs.fat.names import (
     make_short,
     shown_label,
 )
-from octavo.fs.vfs.edits import Change, Phase
+from octavo.fs.vfs.edits import PAGE_MASK, Change, Edit, Phase
 from octavo.fs.vfs.node import Directory, Node
 from octavo.memory.pagers.region import Mapping
 from octavo.memory.pagers.regionmap import RegionMap
@@ -152,6 +153,33 @@ class FatPlanner:
         change.slots = [*change.slots, (directory.slots, first, count)]
         entry.slot, entry.slots = first, count
         return True
+
+    def plain_file(self, directory: Directory[Entry], name: str) -> tuple[Entry, Edit] | None:
+        """One whose name takes one slot, in front of the last of a page."""
+        assert isinstance(directory, FatDirectory)
+        exact, section = exact_short(name), _loaded(directory)
+        if exact is None or directory.leaving:
+            return None
+        shorts, slots = directory.shorts, directory.slots
+        if shorts and name.upper() in shorts:
+            return None
+        first = slots.take(1, section.size // SLOT)
+        if first < 0:
+            return None
+        entry = plain_entry(name, ARCHIVE, self.stamp(), *exact)
+        entry.slot, entry.slots = first, 1
+        at, data = first * SLOT, entry.raw
+        if first + 1 == slots.end and at + SLOT < section.size:
+            if not at + SLOT & PAGE_MASK:
+                slots.release(first, 1)
+                return None
+            data += b"\0"
+        return entry, (section, at, data)
+
+    def unplace(self, directory: Directory[Entry], entry: Entry) -> None:
+        """Its slot."""
+        assert isinstance(directory, FatDirectory)
+        directory.slots.release(entry.slot, entry.slots)
 
     def insert(self, change: Change, directory: Directory[Entry], entry: Entry) -> None:
         """Its slots; behind the last of a directory comes an end, since what lies there is not

@@ -33,6 +33,7 @@ class OpenedFile(Generic[E]):
         "_node",
         "_section",
         "_room",
+        "_closed",
         "_write",
         "_history",
         "_changed",
@@ -40,11 +41,12 @@ class OpenedFile(Generic[E]):
     )
 
     def __init__(self, store: Store[E], node: Node[E], room: Room[E] | None, write: bool) -> None:
-        assert node.section is not None
+        assert node.section is not None or room is not None
         self.path = node.path
         self._store = store
         self._node = node
-        self._section: Section | None = node.section
+        self._section: Section | None = node.section  # of a new file from its first use on
+        self._closed = False
         self._room = room
         self._write = write
         self._history = ReadAhead()
@@ -85,9 +87,13 @@ class OpenedFile(Generic[E]):
         self._changed = True
 
     def _open(self) -> Section:
-        if self._section is None:
+        if self._closed:
             raise StatusError(Status.FILE_CLOSED, f"{self.path}: the file is closed")
-        return self._section
+        section = self._section
+        if section is None:
+            assert self._room is not None
+            section = self._section = self._room.section(self._node)
+        return section
 
     def _check_usable(self) -> None:
         """StatusError when the volume may not be used now."""
@@ -249,25 +255,40 @@ class OpenedFile(Generic[E]):
         """Ends the use of the file. Its data goes out later; an error of a write that nobody waited
         for is raised here, once.
         """
-        if self._section is None:
+        if self.close_now():
             return
-        if self._store.gone is not None:
-            self._section = None  # nothing of it is left to be written
-            return
-        section, node = self._section, self._node
-        changed = self._changed
+        node, section = self._node, self._node.section
         self._settle()
-        self._section = None
+        self._closed, self._section = True, None
         try:
-            if (changed or node.stale) and self._room is not None:
+            if section is not None and self._room is not None:
                 await self._give_back(self._room, section)
         finally:
             node.opens -= 1  # only now may another thread give back what a removed file had
         if self._room is not None and node in self._room.writer.gone:
             await self._end(self._room)
-        error = self._store.cache.memory.writeback.errors.take(section)
-        if error is not None:
-            raise error
+        self._tell(section)
+
+    def close_now(self) -> bool:
+        """As `close`, unless something was done with the file: then False, and nothing done."""
+        if self._closed:
+            return True
+        node, room = self._node, self._room
+        if self._store.gone is None:  # else nothing of it is left to be written
+            if self._changed or node.stale or (room is not None and node in room.writer.gone):
+                return False
+            node.opens -= 1
+        self._closed, self._section = True, None
+        if self._store.gone is None:
+            self._tell(node.section)
+        return True
+
+    def _tell(self, section: Section | None) -> None:
+        """Raises the error of a write that nobody waited for, once."""
+        if section is not None:
+            error = self._store.cache.memory.writeback.errors.take(section)
+            if error is not None:
+                raise error
 
     async def _end(self, room: Room[E]) -> None:
         """Ends a file that has no name any more, if nobody else has it open."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from octavo.fs.base import Problem, Space
-from octavo.fs.vfs.edits import Change, Phase
+from octavo.fs.vfs.edits import Change, Edit, Phase
 from octavo.fs.vfs.node import Directory, E, Node
 from octavo.memory.pagers.region import Mapping, RegionPager
 from octavo.memory.pagers.regionmap import RegionMap
@@ -169,6 +169,14 @@ class Planner(Protocol[E]):
 
     def insert(self, change: Change, directory: Directory[E], entry: E) -> None:
         """Plans a new entry at its place."""
+
+    def plain_file(self, directory: Directory[E], name: str) -> tuple[E, Edit] | None:
+        """An empty file made now, with its place, and the one edit that it needs; None when more
+        than that has to be planned. Nobody has that name.
+        """
+
+    def unplace(self, directory: Directory[E], entry: E) -> None:
+        """The place of a plain file that was not made is free again."""
 
     def erase(self, change: Change, directory: Directory[E], entry: E) -> None:
         """Plans that an entry goes, and its place is free."""

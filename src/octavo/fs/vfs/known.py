@@ -118,8 +118,9 @@ class KnownNames(Generic[E]):
 
     def changed(self, directory: Directory[E], *entries: E) -> None:
         """Entries of a directory came, went or were replaced."""
-        number = directory.node.entry.number
-        tree = any(entry.is_directory for entry in entries)
+        number, tree = directory.node.entry.number, False
+        for entry in entries:
+            tree = tree or entry.is_directory
         if not (tree or self._links or number in self._by):
             return
         keys = {directory.key(name) for entry in entries for name in directory.keys(entry)}

@@ -15,6 +15,7 @@ from octavo.fs.vfs.nodes import Nodes
 from octavo.fs.vfs.room import Room
 from octavo.memory.pages.section import Section
 from octavo.status import StatusError
+from octavo.threads.wait import marks
 
 if TYPE_CHECKING:
     from octavo.fs.vfs.format import Planner
@@ -63,6 +64,23 @@ class Names(Generic[E]):
         self.nodes.known.changed(directory, entry)
         if section is not None:
             self.nodes.adopt(directory, entry, section)
+
+    def try_make(self, directory: Directory[E], name: str) -> E | None:
+        """Makes an empty file at once, where its page is there and nothing about its name has to be
+        found out: else None, and nothing done.
+        """
+        if marks.on or not self.writer.begun():
+            return None
+        plain = self.planner.plain_file(directory, name)
+        if plain is None:
+            return None
+        entry, edit = plain
+        if not self.writer.try_edit(edit):
+            self.planner.unplace(directory, entry)
+            return None
+        directory.add(entry)
+        self.nodes.known.changed(directory, entry)
+        return entry
 
     async def _make_place(
         self, change: Change, directory: Directory[E], entry: E, size: int

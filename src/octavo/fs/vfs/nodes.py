@@ -69,6 +69,8 @@ class Nodes(Generic[E]):
         if node.section is None:
             what = self.section_name(node.path)
             mapping, size = await self.format.locate(node, what)
+            if node.section is not None:  # who made the file was faster
+                return node.section
             node.mapping = mapping
             node.section = Section(what, self.format.pager, mapping, size)
             if node.entry.is_directory and self.writer is not None:

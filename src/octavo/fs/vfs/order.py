@@ -103,6 +103,11 @@ class Writer(Generic[E]):
         change.settle()
         return True
 
+    def try_edit(self, edit: Edit) -> bool:
+        """As `try_apply`, of one edit that no book is about."""
+        self.changes += 1
+        return self.cache.put((edit,))
+
     def _try_put(self, change: Change, edits: list[Edit], last: bool = True) -> bool:
         """Puts edits, with the last one of the change if it still wants it; False, and nothing
         done, when a page is not there.

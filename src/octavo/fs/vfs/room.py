@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Generic
 from octavo.fs.vfs.edits import Change, Phase
 from octavo.fs.vfs.node import E, Node
 from octavo.fs.vfs.order import Writer
+from octavo.memory.pages.section import Section
 from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:
@@ -27,6 +28,15 @@ class Room(Generic[E]):
             Status.FILE_TOO_LARGE,
             f"{path}: a file on {planner.family} has at most {planner.most_bytes} bytes",
         )
+
+    def section(self, node: Node[E]) -> Section:
+        """The section of a node that has no extents if it has none yet: it gets an empty one."""
+        if node.section is None:
+            planner = self.planner
+            node.mapping = planner.map(planner.change())
+            name = f"{self.writer.name}:{node.path}"
+            node.section = Section(name, planner.pager, node.mapping, 0)
+        return node.section
 
     async def grow(self, node: Node[E], size: int) -> None:
         """Gives a node extents for `size` bytes, or none: StatusError DISK_FULL. The caller has
@@ -77,7 +87,8 @@ class Room(Generic[E]):
         if node.section is not None:
             await self.writer.cache.drop(node.section)
             node.section = None
-        await self.shrink(node, 0)
+        if node.mapping is not None:
+            await self.shrink(node, 0)
         del self.writer.gone[node]
 
     async def shrink(self, node: Node[E], size: int) -> None:

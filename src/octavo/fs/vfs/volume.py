@@ -82,8 +82,9 @@ class Volume(WholeVolume[E]):
             if entry is None:
                 if not create:
                     raise not_found(path)
-                check_file_path(path)
-                entry = await self._create(directory, name, path, is_directory=False)
+                entry = await self._make_file(directory, name, path)
+                if write:
+                    return self._opened(self.nodes.node(directory, entry), write)
             elif exclusive:
                 raise StatusError(Status.OBJECT_NAME_COLLISION, f"{path}: exists already")
             target = await self.nodes.target(directory, entry, path)
@@ -95,8 +96,7 @@ class Volume(WholeVolume[E]):
                 raise StatusError(Status.ACCESS_DENIED, f"{path}: has the read-only attribute")
             node = self.nodes.node(directory, entry)
             await self.nodes.load(node)
-            node.opens += 1
-        file = OpenedFile(self.store, node, self.room, write)
+            file = self._opened(node, write)
         if truncate and entry.size:
             try:
                 await file.truncate(0)
@@ -104,6 +104,10 @@ class Volume(WholeVolume[E]):
                 node.opens -= 1
                 raise
         return file
+
+    def _opened(self, node: Node[E], write: bool) -> OpenedFile[E]:
+        node.opens += 1
+        return OpenedFile(self.store, node, self.room, write)
 
     # -- making ------------------------------------------------------------------------------------
 
@@ -153,6 +157,15 @@ class Volume(WholeVolume[E]):
             if entry is not None:
                 raise StatusError(Status.OBJECT_NAME_COLLISION, f"{path}: exists already")
             await self._create(directory, name, path, is_directory=True)
+
+    async def _make_file(self, directory: Directory[E], name: str, path: str) -> E:
+        """Makes an empty file, at once where that can be."""
+        names = self.names or self.writing(path)
+        entry = names.try_make(directory, name) if path.endswith(name) else None
+        if entry is None:
+            check_file_path(path)
+            entry = await self._create(directory, name, path, is_directory=False)
+        return entry
 
     async def _create(self, directory: Directory[E], name: str, path: str, is_directory: bool) -> E:
         """Makes an empty file or directory."""
