@@ -226,17 +226,15 @@ def _gpt(inner: Base) -> Base:
 
 
 def with_checksums(disk: DamagedDisk) -> None:
-    """Makes the checksums of a GPT those of what is there."""
+    """Makes the checksums of a GPT those of what is there, as far as it makes sense."""
     for place in (SECTOR, 999 * SECTOR):
         header = bytearray(disk.bytes(place, SECTOR))
-        array, (count, size) = (
-            struct.unpack_from("<Q", header, 72)[0],
-            struct.unpack_from("<II", header, 80),
-        )
         length = struct.unpack_from("<I", header, 12)[0]
-        if count * size <= 8 * KIB and array < 1000 and 92 <= length <= SECTOR:
+        array, count, size = struct.unpack_from("<QII", header, 72)
+        if count * size <= 8 * KIB and array < 1000:
             whole = disk.bytes(array * SECTOR, -(-count * size // SECTOR) * SECTOR)
             struct.pack_into("<I", header, 88, crc32(whole[: count * size]))
+        if 92 <= length <= SECTOR:
             struct.pack_into("<I", header, 16, 0)
             struct.pack_into("<I", header, 16, crc32(header[:length]))
             disk.patch(place, bytes(header))
