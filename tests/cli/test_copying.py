@@ -296,3 +296,7 @@ def test_the_time_of_day_is_set(
         times = {e.name: str(e.modified) for e in volume.entries()}
     assert times == {"late": "2017-07-14 02:40:00", "early": "2014-05-13 16:53:20",
                      "made": "2017-07-14 02:40:00"}  # fmt: skip
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    assert piped("cp", f"{image}:/early", tmp_path / "out")[0] == 0
+    assert (tmp_path / "out").stat().st_mtime == 1_400_000_000, "FAT's times are in UTC then"
+    assert piped("cp", "-u", tmp_path / "early", f"{image}:/early")[0] == 0

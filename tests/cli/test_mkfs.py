@@ -49,6 +49,7 @@ def fields(image: Path) -> dict[str, object]:
         (40, "-F 32 -s 1 -R 9 -f 1", "--type fat32 --cluster 512 --reserved 9 --fats 1"),
         (40, "-F 32 -s 1 -R 6", "--type fat32 --cluster 512 --reserved 6"),
         (40, "-F 32 -s 1 -R 4", "--type fat32 --cluster 512 --reserved 4"),
+        (40, "-F 32 -s 1 -R 3", "--type fat32 --cluster 512 --reserved 3"),
         (40, "-F 32 -s 1 -R 2", "--type fat32 --cluster 512 --reserved 2"),
         (8, "-F 16 -s 1 -f 1 -M 0xf0", "--type fat16 --cluster 512 --fats 1 --media 0xF0"),
         (8, "-F 12 -s 4 -g 16/32 -h 99", "--type fat12 --heads 16 --track 32 --hidden 99"),
@@ -227,7 +228,17 @@ def test_a_root_with_many_names(tmp_path: Path) -> None:
     for i in range(600):
         (tmp_path / "tree" / f"F{i}").touch()
     image = tmp_path / "disk.img"
-    call("mkfs", "--from", tmp_path / "tree", "--label", "MANY", "--type", "fat12", image)
+    for number, entries in ((511, 512), (512, 528)):
+        for i in range(number, 600):
+            (tmp_path / "tree" / f"F{i}").unlink(missing_ok=True)
+        (tmp_path / "tree" / f"F{number - 1}").touch()
+        call("mkfs", "--force", "--from", tmp_path / "tree", "--label", "FULL", image)
+        assert fields(image)["root_entries"] == entries
+        fsck(image)
+    for i in range(600):
+        (tmp_path / "tree" / f"F{i}").touch()
+    options = ["--force", "--label", "MANY", "--type", "fat12"]
+    call("mkfs", "--from", tmp_path / "tree", *options, image)
     fsck(image)
     assert fields(image)["root_entries"] == 608
     assert len(call("ls", f"{image}:").split()) == 600

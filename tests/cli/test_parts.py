@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 import octavo
 from octavo.status import Status, StatusError
 from octavo.storage.imagename import ImageName, parse_image_name
-from tests.command import call
+from tests.command import OCTAVO, call
 from tests.conftest import fsck, run
 from tests.storage.tables import MIB, SCRIPTS, by_sfdisk, gpt_disk, gpt_entry, mbr_disk, sfdisk
 
@@ -105,6 +106,11 @@ def test_a_volume_fills_its_partition_to_the_last_sector(tmp_path: Path) -> None
     call("mkfs", "--force", "--size", "19K", f"{disk}#2")
     assert disk.read_bytes()[: 4001 * 512] == data[: 4001 * 512]
     assert call("ls", f"{disk}@@{4001 * 512}:") == ""
+    for start in (1, 4001):
+        hidden = disk.read_bytes()[start * 512 + 28 : start * 512 + 32]
+        assert int.from_bytes(hidden, "little") == start
+    call("rm", f"{disk}#1:/full")
+    call("mkdir", f"{disk}#1:/d", f"{disk}#2:/d")
 
 
 def test_offsets(tmp_path: Path, image: Path) -> None:
@@ -203,6 +209,15 @@ def test_partitions_as_sfdisk_lists_them(name: str, tmp_path: Path) -> None:
             assert len(sets - free) <= 2 * (name == "backwards"), row  # sfdisk has tables in it
 
 
+def piped_partitions(disk: Path) -> dict[str, object]:
+    """What is printed of a disk with faults."""
+    done = subprocess.run([*OCTAVO, "partitions", "--json", str(disk)], capture_output=True,
+                          check=False)  # fmt: skip
+    assert done.returncode == 1
+    found: dict[str, object] = json.loads(done.stdout)[0]
+    return found
+
+
 def test_partitions_with_faults(tmp_path: Path, image: Path) -> None:
     """A damaged header in a sentence, and exit code 1; a volume is no empty table."""
     disk = tmp_path / "damaged.img"
@@ -214,6 +229,12 @@ def test_partitions_with_faults(tmp_path: Path, image: Path) -> None:
     assert "partition 2 ends at sector 2000, and the device has 1000 sectors" in said
     disk.write_bytes(mbr_disk({0: [(0x83, 1, 30000)]}))
     assert "partition 1 ends at sector 30000" in call("partitions", disk, code=1)
+    disk.write_bytes(mbr_disk({0: [(0x83, 1, 1000), (0x83, 10, 20)]}))
+    said = call("partitions", disk, code=1)
+    assert "partition 2 begins in partition 1" in said
+    disk.write_bytes(mbr_disk({0: [(0x83, 1, 1000), (0x83, 10, 20), (0x83, 1001, 18999)]}))
+    out = piped_partitions(disk)
+    assert out["free"] == [], "what is in a partition is not free"
     (found,) = json.loads(call("partitions", "--json", image))
     assert (found["scheme"], found["volume"], found["free"]) == (None, "FAT16", [])
     assert "no partition table, but a volume: FAT16" in call("partitions", image)

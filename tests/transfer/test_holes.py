@@ -14,7 +14,9 @@ from octavo.transfer.holes import BLOCK, write_with_holes
 from tests.command import call
 
 PIECES = st.one_of(
-    st.binary(max_size=50), st.integers(0, 3 * BLOCK).map(bytes), st.just(b"x" * BLOCK)
+    st.binary(max_size=50),
+    st.integers(0, 3 * BLOCK).map(bytes),
+    st.sampled_from([b"x" * BLOCK, bytes(BLOCK), bytes(2 * BLOCK)]),
 )
 
 

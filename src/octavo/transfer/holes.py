@@ -10,26 +10,26 @@ _ZEROS = bytes(BLOCK)
 
 
 def write_with_holes(fd: int, chunks: Iterable[bytes]) -> None:
-    """Writes chunks one after the other to a new file, from where it is on; blocks of zeros at
-    multiples of BLOCK become holes. OSError.
+    """Writes chunks one after the other to a new file, from where it is on; blocks of zeros
+    become holes. OSError.
     """
     place = os.lseek(fd, 0, os.SEEK_CUR)
     for data in chunks:
         end = 0
-        for start, end in _filled(data, place):
+        for start, end in _filled(data):
             _write(fd, memoryview(data)[start:end], place + start)
         place += len(data)
         if end < len(data):
             os.ftruncate(fd, place)
 
 
-def _filled(data: bytes, place: int) -> Iterator[tuple[int, int]]:
-    """(first, end) of the bytes to be written of a piece that begins at a place."""
+def _filled(data: bytes) -> Iterator[tuple[int, int]]:
+    """(first, end) of the bytes to be written."""
     if _ZEROS not in data:
         yield 0, len(data)
         return
     start = 0
-    for at in range(-place % BLOCK, len(data) - BLOCK + 1, BLOCK):
+    for at in range(0, len(data) - BLOCK + 1, BLOCK):
         if data.startswith(_ZEROS, at):
             if start < at:
                 yield start, at
