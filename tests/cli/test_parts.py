@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -158,7 +159,9 @@ def test_parts_that_overlap_are_in_use(tmp_path: Path) -> None:
     disk = parted(tmp_path / "disk.img")
     said = f"octavo: {disk}: the image is in use: it is open already, in this program or another\n"
     for other in (str(disk), f"{disk}@@1M", f"{disk}@@1048576"):
-        assert call("cp", f"{other}:/x", f"{disk}#1:/y", code=1) == said
+        begun = monotonic()
+        assert call("cp", "--wait", "60", f"{other}:/x", f"{disk}#1:/y", code=1) == said
+        assert monotonic() - begun < 30, "nobody waits for oneself"
     assert call("boot", "-q", f"{disk}#5", f"{disk}#5", "-c", "dir", code=1) == said
     out = call("boot", "-q", f"{disk}#5", f"{disk}#6", disk, "-c", "d:; md x; c:; md y; mount")
     assert all(label in out for label in ("FIVE", "SIX", "ONE"))

@@ -36,14 +36,6 @@ def test_waiting_for_an_image(verb: str, image: Path) -> None:
             fcntl.flock(file, fcntl.LOCK_EX)
 
 
-def test_nobody_waits_for_oneself(image: Path) -> None:
-    """Parts of one image that overlap are refused at once."""
-    begun = monotonic()
-    assert call("cp", "--wait", f"{image}:/x", f"{image}@@0:/y", code=1).count("\n") == 1
-    assert call("cp", "--wait", f"{image}@@512:/x", f"{image}:/y", code=1).count("\n") == 1
-    assert monotonic() - begun < 20
-
-
 def test_how_long(image: Path) -> None:
     """--wait takes a number, and no other word."""
     assert with_waiting(["ls", "--wait", "a"]) == ["ls", "--wait=ever", "a"]
