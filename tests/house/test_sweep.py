@@ -207,7 +207,7 @@ INTERNAL = {
     "a part of a volume, which has looked at paths and has its "
     "mutex": "Volume.create_whole Volume.is_open Volume.make_many Volume.glance "
     "Volume.writing Store Drives Nodes Names Room Writer Fat "
-    "FatPlanner Books FatTable "
+    "FatPlanner Books Search FatTable "
     "FatDirectory FreeSlots Geometry Entry Census",
     "for drivers, events, mutexes and traces": "Workers VirtualClock Scheduler.call "
     "Scheduler.make_ready Scheduler.note Scheduler.add Scheduler.remove Scheduler.share "

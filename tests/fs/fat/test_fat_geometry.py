@@ -227,7 +227,7 @@ def test_large_clusters_of_fat32(cluster: int, tmp_path: Path) -> None:
     with octavo.open_image(image) as volume:
         volume.write_bytes("first.bin", b"1" * 300000)
     with octavo.open_image(image) as volume:
-        fat_of(volume).table.cursor = fat_of(volume).table.limit - 1
+        fat_of(volume).table.search.cursor = fat_of(volume).table.limit - 1
         volume.write_bytes("last.bin", b"2" * 1000)
         assert volume.stat("last.bin").number == fat_of(volume).table.limit - 1
         assert volume.check() == []

@@ -186,7 +186,7 @@ def test_clusters_that_are_freed_half_way_are_freed_once(tmp_path: Path) -> None
         device.plan = lambda verb, k, at=at: verb == "read" and k >= at  # type: ignore[misc]
         failed = not run(made.writer.make_way())
         device.plan = never
-        made.table.cursor = 2
+        made.table.search.cursor = 2
         taken = run(made.allocate(1000))
         assert run(made.chain(taken[0][0])) == clusters(taken)
         if failed:

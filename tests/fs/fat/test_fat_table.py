@@ -46,7 +46,7 @@ class TableMachine(RuleBasedStateMachine):
         rng = random.Random(start)
         for first in sorted(rng.sample(range(0, total - 8, 8), spare // 3), reverse=True):
             self.cut(first, rng.randint(1, 6))
-        self.table.cursor = 2 + start % (self.table.limit - 2)
+        self.table.search.cursor = 2 + start % (self.table.limit - 2)
 
     def run(self, coroutine: Any) -> Any:
         """Drives a coroutine of the table to its end."""

@@ -19,6 +19,7 @@ from octavo.fs.vfs.edits import Change, Edit, Phase
 Run = tuple[int, int]  # (first cluster, number of clusters)
 
 MOST_TAILS = 256
+ANY = 1 << 32  # clusters: more than there can be
 
 
 def merged(runs: list[Run]) -> list[Run]:
@@ -49,6 +50,8 @@ class Books:
         self.joins: dict[int, int] = {}
         self.cuts: set[int] = set()
         self.frees: list[Run] = []
+        self.given: dict[int, int] = {}  # runs of clusters that changes have, and no page says so
+        self.longest = ANY  # no free run is longer
 
     def waits(self, phase: Phase) -> int:
         """How much waits for a phase."""
@@ -58,7 +61,7 @@ class Books:
 
     def counted(self, free: int) -> None:
         """So many clusters are free: they were looked at."""
-        self.free_count, self.believed = free, False
+        self.free_count, self.believed, self.longest = free, False, ANY
 
     def count(self, clusters: int) -> None:
         """So many more clusters are free."""
@@ -130,6 +133,7 @@ class FatChange(Change):
         """The books, and the directory's slots, say what the pages say."""
         books = self.books
         if self.taken:
+            self._settle_given()
             books.chained(self.taken, self.after)
         for slots, first, count in self.gone:
             slots.release(first, count)
@@ -144,6 +148,12 @@ class FatChange(Change):
         if self.left is not None:
             books.frees = self.left
             books.count(self.freed)
+            books.longest = min(2 * books.longest + self.freed, ANY)  # two runs may be joined
+
+    def _settle_given(self) -> None:
+        """The pages say whose the clusters are that were taken."""
+        for first, _ in self.taken:
+            self.books.given.pop(first, None)
 
     def dropped(self) -> None:
         """Slots and clusters are free again: those that are chained already, when their phase
@@ -153,6 +163,7 @@ class FatChange(Change):
             slots.release(first, count)
         if self.starts is not None:
             self.starts.cluster = 0
+        self._settle_given()
         if self.begun and self.taken:
             chained = self.pieces[: self.begun]
             self.books.count(-sum(count for _, count in chained))

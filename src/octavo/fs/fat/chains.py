@@ -27,7 +27,7 @@ async def plan_chains(table: FatTable, change: FatChange, counts: Sequence[int])
     total = sum(counts)
     if not total:
         return [0] * len(counts)
-    runs = change.taken = await table.find(total)
+    runs = change.taken = await table.search.find(total)
     clusters = [cluster for first, n in runs for cluster in range(first, first + n)]
     entries, firsts, at = clusters[1:], list[int](), 0
     entries.append(0)

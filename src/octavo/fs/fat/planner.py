@@ -409,7 +409,7 @@ class FatPlanner:
         ):
             return
         free = await table.census.count_free()
-        numbers = struct.pack("<II", free, min(table.cursor, table.limit - 1))
+        numbers = struct.pack("<II", free, min(table.search.cursor, table.limit - 1))
         change.edit(self.section, g.fsinfo_offset + 488, numbers)
 
 

@@ -6,7 +6,8 @@ bad. FAT12 packs two entries into three bytes, FAT16 has 16 bits, FAT32 has 28 b
 kept as they are.
 
 Nothing of the FAT is copied out of its pages, but for the free runs of the one page that allocation
-is at. Long stretches are handled a page at a time by lists, short ones entry by entry.
+is at (`octavo.fs.fat.search`). Long stretches are handled a page at a time, short ones entry by
+entry.
 
 Nothing is changed here: methods that plan note edits in a change. Three kinds of change wait until
 their phase on the medium has come: a chain there is joined to what was appended to it only when
@@ -23,6 +24,7 @@ from octavo.cache.manager import CacheManager
 from octavo.fs.fat.books import Books, FatChange, Run, merged
 from octavo.fs.fat.bpb import Geometry
 from octavo.fs.fat.census import Census
+from octavo.fs.fat.search import Search
 from octavo.fs.vfs.edits import MOST_HELD
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE
 from octavo.memory.pages.section import Section
@@ -61,10 +63,7 @@ class FatTable:
         self.bad = self.mask - 8
         self.books = Books()
         self.census = Census(cache, section, self.books, geometry.clusters, self.many, summary)
-        self.cursor = 2  # where to look for free clusters next
-        self._free: list[
-            Run
-        ] = []  # free runs before the cursor that were seen and not taken yet, ascending
+        self.search = Search(self.values, self.limit, self.books, self.census)
 
     # -- single entries ----------------------------------------------------------------------------
 
@@ -130,7 +129,7 @@ class FatTable:
     def forget(self) -> None:
         """What is free is looked for anew, and nothing waits: another may have had the device."""
         self.books.forget()
-        self._free.clear()
+        self.search.forget()
 
     # -- windows: the entries of one page ----------------------------------------------------------
 
@@ -246,7 +245,7 @@ class FatTable:
         StatusError DISK_FULL when there are not so many.
         """
         assert not change.taken and after not in self.books.cuts
-        runs = change.taken = await self.find(count)
+        runs = change.taken = await self.search.find(count)
         if count == 1 and self.bits != 12:
             await self._plan_one(change, runs[0][0])
         else:
@@ -335,55 +334,6 @@ class FatTable:
             if at < len(cuts) and cuts[at] < first + count:
                 return [*runs[:i], (first, cuts[at] - first + 1)]
         return runs
-
-    async def find(self, count: int) -> list[Run]:
-        """`count` free clusters as runs, from the cursor once around the FAT; they are taken from
-        what was seen free, not yet chained.
-
-        No cluster is met twice: a search that what is left of the last window cannot satisfy begins
-        again at that rest.
-        """
-        if 0 <= self.books.free_count < count:
-            await self.census.check_room(count)
-        out: list[Run] = []
-        left, unseen = count, self.limit - 2
-        while left:
-            if not self._free:
-                if out and unseen == self.limit - 2:
-                    self.cursor, out, left = out[0][0], [], count
-                if not unseen:
-                    self.books.counted(count - left)  # each entry was looked at once
-                    raise self.census.full(left)
-                unseen -= await self._scan(unseen)
-                continue
-            first, size = self._free[0]
-            taken = min(size, left)
-            if taken == size:
-                self._free.pop(0)
-            else:
-                self._free[0] = (first + taken, size - taken)
-            if out and out[-1][0] + out[-1][1] == first:
-                out[-1] = (out[-1][0], out[-1][1] + taken)
-            else:
-                out.append((first, taken))
-            left -= taken
-        return out
-
-    async def _scan(self, most: int) -> int:
-        """Notes the free runs of the window at the cursor, and moves the cursor behind it; returns
-        the entries looked at (at most `most`).
-        """
-        if self.cursor >= self.limit:
-            self.cursor = 2
-        values = await self.values(self.cursor, min(most, PAGE_SIZE))
-        used = bytes(map(bool, values)) + b"\1"
-        self._free, at = [], used.find(0)
-        while at >= 0:
-            end = used.find(1, at)
-            self._free.append((self.cursor + at, end - at))
-            at = used.find(0, end)
-        self.cursor += len(values)
-        return len(values)
 
     async def _plan_run(self, change: FatChange, run: Run, last: int, pieces: list[Run]) -> None:
         """Plans that a run is chained, and its last cluster has the entry `last`; adds what each
