@@ -141,6 +141,8 @@ def test_a_process_that_was_forked(disk: Path) -> None:
     def spoil() -> str:
         with pytest.raises(OSError, match="another process"):
             writer.close()
+        with pytest.raises(octavo.StatusError, match="the system was ended"):
+            writer.raw._file.write(b"by the child")
         return "refused"
 
     assert in_child(spoil) == "refused"

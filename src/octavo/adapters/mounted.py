@@ -164,13 +164,18 @@ class Mounted:
                 self._lock.release()
 
     def forked(self) -> None:
-        """In a new process: forgets what is the parent's, and touches none of it."""
-        _inherited.append(dict(vars(self)))  # nothing of it ends here
+        """In a new process: forgets what is the parent's. Its machine is this process's copy, which
+        ends without a write; the parent's lock on the image is not given up by that.
+        """
+        system, device = self._system, self._device
         self.unfinished = WeakSet()
         self.dropped = deque()
         self._lock, self._local = threading.RLock(), _Local()
         self._shared_file = self.source.file is not None
         self._forget()
+        if system is not None and device is not None:
+            system.abandon()
+            device.close()
 
     def _forget(self) -> None:
         self._system = self._device = None
@@ -267,7 +272,6 @@ def mounted(source: Source, memory: str | int, codepage: str | int) -> Mounted:
 
 _images: WeakValueDictionary[object, Mounted] = WeakValueDictionary()
 _looking = threading.Lock()
-_inherited: list[dict[str, object]] = []  # of the process that this one was forked from
 
 
 def _after_fork() -> None:
