@@ -19,7 +19,7 @@ from octavo.shell.shell import Shell
 from octavo.status import Status, StatusError
 from octavo.testing.bufferdisk import BufferDisk
 from octavo.testing.faulty import FaultyDevice
-from octavo.threads.scheduler import Scheduler
+from octavo.threads.scheduler import Scheduler, Terminated
 from tests.shell.conftest import Session
 from tests.volumes import leave_free, make_volume
 
@@ -276,6 +276,39 @@ def test_an_interrupt_while_it_saves(texts: bytes, name: str) -> None:
         if count < after:
             assert after > 3
             return
+
+
+@pytest.mark.parametrize(
+    ("interactive", "stop", "goes_on"),
+    [
+        (True, KeyboardInterrupt(), True),
+        (False, KeyboardInterrupt(), False),
+        (True, Terminated(15), False),
+    ],
+)
+def test_an_interrupt_while_it_prints(
+    session: Session, volume: Volume, interactive: bool, stop: BaseException, goes_on: bool
+) -> None:
+    """On a terminal only the printing ends, and what was changed is still there; else edlin does,
+    and the file is as it was.
+    """
+    session.shell.interactive, told = interactive, session.shell.print_line
+
+    def printing(line: str) -> None:
+        if line.endswith("2: world"):
+            raise stop
+        told(line)
+
+    session.shell.print_line = printing
+    try:
+        lines = edit(session, "edlin readme.txt", "1 first", "p 1", "s", "q")
+    except KeyboardInterrupt:
+        assert not goes_on and volume.read_bytes("readme.txt") == b"Hello\r\nworld\n"
+    else:
+        assert goes_on and lines[1:] == ["     1: first", "2 lines saved"]
+        assert volume.read_bytes("readme.txt") == b"first\r\nworld\n"
+    session.shell.print_line = told
+    session("del readme.txt")  # nobody has it open
 
 
 def test_a_full_disk(tmp_path: Path) -> None:

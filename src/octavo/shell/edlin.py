@@ -13,6 +13,7 @@ from octavo.shell.line import MOST_LINE
 from octavo.shell.session import Session
 from octavo.shell.texts import text
 from octavo.status import Status, StatusError
+from octavo.threads.scheduler import Terminated
 
 COMMANDS: dict[str, Command] = {}
 PAGE = 20  # lines that p prints
@@ -69,6 +70,9 @@ class _Edlin:
             except StatusError as error:
                 self._shell.err(f"edlin: {error}")
                 self._status = 1
+            except KeyboardInterrupt as stop:  # of a long print, say: the changes are still there
+                if isinstance(stop, Terminated) or not self._shell.interactive:
+                    raise
         if self._document.changed:
             self._shell.err("edlin: the input ended, and what was changed was not saved")
             self._status = 1

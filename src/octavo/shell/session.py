@@ -50,6 +50,7 @@ class Session:
         self.where = ""  # of the line that runs, in front of its errors: "script.txt:3: "
         self.clear: Callable[[], None] = lambda: None  # empties the screen, where there is one
         self.ask: Ask = lambda prompt: None  # a line from whoever is there; None: nothing comes
+        self.interactive = False  # Ctrl-C ends what is done now, and whoever is there goes on
         self.output: Output | None = None
         self.input: Iterator[str] | None = None
         self.status = 0

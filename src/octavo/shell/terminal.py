@@ -98,7 +98,7 @@ def run_terminal(shell: Shell) -> int:
     )
     shell.clear = clear
     idle = _idle(shell)
-    shell.ask = _asker(idle)
+    shell.ask, shell.interactive = _asker(idle), True
     while not shell.done:
         try:
             shell.run_lines(session.prompt(shell.prompt, inputhook=idle))
