@@ -43,9 +43,9 @@ NAMED: list[tuple[str, str, str, str]] = [
         "a failed flush forgotten",
     ),
     (
-        "cache/manager.py",
-        "        if not views or self.memory",
-        "        if views or self.memory",
+        "cache/ahead.py",
+        "        if wanted and self.memory.physical.available",
+        "        if not wanted and self.memory.physical.available",
         "read-ahead off",
     ),
     (

@@ -161,7 +161,10 @@ def test_file_of_tests(path: Path) -> None:
 
 
 def test_faults_are_tried_on_tests_that_are_there() -> None:
-    """Each part of the code has tests for its faults, by names of files."""
+    """Each part of the code has tests for its faults, by names of files; those that are chosen have
+    a place.
+    """
+    assert mutants.named()
     for part, names in mutants.LAYERS:
         assert all(file_of_tests(f"test_{name}.py") for name in names.split()), part
 

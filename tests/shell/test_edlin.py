@@ -19,7 +19,8 @@ from octavo.shell.shell import Shell
 from octavo.status import Status, StatusError
 from octavo.testing.bufferdisk import BufferDisk
 from octavo.testing.faulty import FaultyDevice
-from octavo.threads.scheduler import Scheduler, Terminated
+from octavo.threads.interrupts import Terminated
+from octavo.threads.scheduler import Scheduler
 from tests.shell.conftest import Session
 from tests.volumes import leave_free, make_volume
 

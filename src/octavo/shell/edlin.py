@@ -13,7 +13,7 @@ from octavo.shell.line import MOST_LINE
 from octavo.shell.session import Session
 from octavo.shell.texts import text
 from octavo.status import Status, StatusError
-from octavo.threads.scheduler import Terminated
+from octavo.threads.interrupts import Terminated
 
 COMMANDS: dict[str, Command] = {}
 PAGE = 20  # lines that p prints
