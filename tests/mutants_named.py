@@ -32,7 +32,7 @@ NAMED: list[tuple[str, str, str, str]] = [
     ),
     (
         "fs/vfs/file.py",
-        "        if error is not None:\n            raise error\n",
+        "            if error is not None:\n                raise error\n",
         "",
         "an error lost at close",
     ),
@@ -67,9 +67,9 @@ NAMED: list[tuple[str, str, str, str]] = [
         "file pages spared while they are half of all",
     ),
     (
-        "fs/fat/table.py",
-        "if 0 <= self.books.free_count < count:",
-        "if 0 <= self.books.free_count < count - 1:",
+        "fs/fat/census.py",
+        "        if free < count:",
+        "        if free < count - 1:",
         "one cluster more than there is",
     ),
 ]
