@@ -7,7 +7,7 @@ from itertools import accumulate
 
 import pytest
 
-from octavo.fs.fat.decode import decode, subdirectories
+from octavo.fs.fat.decode import decode, joined, subdirectories, used_slots
 from octavo.fs.fat.directory import named
 from octavo.fs.fat.entry import (
     ARCHIVE,
@@ -106,7 +106,8 @@ def test_many_at_once_are_as_one_by_one(odd: float) -> None:
         wide = rng.random() < 0.5
         many = [directory(rng, odd) for _ in range(rng.randrange(1, 6))]
         data, bounds = b"".join(many), [0, *accumulate(map(len, many))]
-        found = decode(data, bounds, wide, "cp437")
+        slots, begins = used_slots(data, bounds)
+        found = decode(slots, begins, wide, "cp437")
         expected = [parsed(each, wide) for each in many]
         assert found is not None or odd, seed
         if found is not None:
@@ -115,7 +116,7 @@ def test_many_at_once_are_as_one_by_one(odd: float) -> None:
                 assert [said(e) for e in found.entries(i)] == [said(e) for e in entries], seed
                 assert [e.raw for e in found.entries(i)] == [e.raw for e in entries]
             inner = [e.cluster for entries in expected for e in entries if e.is_directory]
-            below = subdirectories(data, bounds, wide)
+            below = subdirectories(slots, wide)
             assert set(below) <= set(inner) and (odd or sorted(below) == sorted(inner)), seed
     assert told >= (300 if not odd else 20), told
 
@@ -145,4 +146,5 @@ def test_damage_is_left_to_who_parses(spoil: object) -> None:
     spoilt = spoil(data)
     for bytes_, tells in ((data, True), (spoilt, False)):
         bounds = [0, len(bytes_), len(bytes_ + data)]
-        assert (decode(bytes_ + data, bounds, True, "cp437") is not None) == tells
+        used = used_slots(bytes_ + data, bounds)
+        assert (decode(*joined([used, used]), True, "cp437") is not None) == tells

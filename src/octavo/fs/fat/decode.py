@@ -2,6 +2,7 @@
 
     data      the slots of all directories, one behind the other, 32 bytes each
     bounds    the first byte of each directory, and the end
+    slots     those in front of their directories' ends; begins: the first of each directory
 
 This is for directories as they should be. Where anything in them is unusual (a long name without
 its entry, a name that no path can have, two that fold alike), `decode` says so, and
@@ -102,18 +103,36 @@ class Decoded:
         return list(map(tuple.__new__, repeat(Listed), fields))
 
 
-def subdirectories(data: bytes, bounds: list[int], wide: bool) -> list[int]:
+def used_slots(data: bytes, bounds: list[int]) -> tuple[Bytes, Numbers]:
+    """The slots in front of their directories' ends, and the first of each directory among them,
+    with the end.
+    """
+    slots = np.frombuffer(data, np.uint8).reshape(-1, SLOT)
+    firsts = np.array(bounds) // SLOT
+    used = np.flatnonzero(slots[:, 0])
+    begins = np.searchsorted(used, firsts)
+    shift = np.repeat(firsts[:-1] - begins[:-1], np.diff(begins))
+    straight = used - np.arange(len(used)) == shift  # no end lies in front of it
+    if not straight.all():
+        used = used[straight]
+        begins = np.searchsorted(used, firsts)
+    return slots.take(used, axis=0), begins
+
+
+def joined(parts: list[tuple[Bytes, Numbers]]) -> tuple[Bytes, Numbers]:
+    """Used slots of several stretches of directories, as those of one."""
+    begins, at = [np.zeros(1, np.int64)], 0
+    for slots, firsts in parts:
+        begins.append(firsts[1:] + at)
+        at += len(slots)
+    return np.concatenate([slots for slots, _ in parts]), np.concatenate(begins)
+
+
+def subdirectories(slots: Bytes, wide: bool) -> list[int]:
     """The numbers of the directories in directories, in order, without "." and ".."."""
-    slots, firsts = _slots(data, bounds)
-    first = slots[:, 0]
-    kinds = slots[:, 11] & (VOLUME_LABEL | DIRECTORY)
-    found = np.flatnonzero((kinds == DIRECTORY) & (first != ord(".")) & (first != FREE_SLOT))
-    if not len(found):
-        return []
-    zeros = np.append(np.flatnonzero(first == 0), len(slots))  # a directory ends with the next one
-    begins = firsts[np.searchsorted(firsts, found, "right") - 1]
-    rows = slots[found[found < zeros[np.searchsorted(zeros, begins)]]]
-    return _clusters(rows, wide)
+    first, kinds = slots[:, 0], slots[:, 11] & (VOLUME_LABEL | DIRECTORY)
+    found = (kinds == DIRECTORY) & (first != ord(".")) & (first != FREE_SLOT)
+    return _clusters(slots[found], wide)
 
 
 def _clusters(rows: Bytes, wide: bool) -> list[int]:
@@ -123,13 +142,10 @@ def _clusters(rows: Bytes, wide: bool) -> list[int]:
     return numbers
 
 
-def decode(data: bytes, bounds: list[int], wide: bool, codepage: str) -> Decoded | None:
+def decode(slots: Bytes, begins: Numbers, wide: bool, codepage: str) -> Decoded | None:
     """The entries of directories of which none is the root; None where something is unusual.
     `wide`: entries have 32-bit cluster numbers (FAT32).
     """
-    slots, firsts = _slots(data, bounds)
-    used, begins = _used(slots, firsts)
-    slots = slots.take(used, axis=0)
     attributes = slots[:, 11]
     long = attributes & 0x3F == LONG_NAME
     short = ~long & (attributes & (VOLUME_LABEL | DIRECTORY) != VOLUME_LABEL)
@@ -150,25 +166,6 @@ def decode(data: bytes, bounds: list[int], wide: bool, codepage: str) -> Decoded
     if not _distinct(names, parts):
         return None
     return Decoded(rows, names, parts, wide, codepage)
-
-
-def _slots(data: bytes, bounds: list[int]) -> tuple[Bytes, Numbers]:
-    """The slots, and the first of each directory, with the end."""
-    return np.frombuffer(data, np.uint8).reshape(-1, SLOT), np.array(bounds) // SLOT
-
-
-def _used(slots: Bytes, firsts: Numbers) -> tuple[Numbers, Numbers]:
-    """Which slots are in front of their directory's end, and the first of each directory among
-    them.
-    """
-    used = np.flatnonzero(slots[:, 0])
-    begins = np.searchsorted(used, firsts)
-    shift = np.repeat(firsts[:-1] - begins[:-1], np.diff(begins))
-    straight = used - np.arange(len(used)) == shift  # no end lies in front of it
-    if not straight.all():
-        used = used[straight]
-        begins = np.searchsorted(used, firsts)
-    return used, begins
 
 
 def _names(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from itertools import accumulate
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from octavo.cache.manager import CacheManager
 from octavo.fs.fat.bpb import Geometry
@@ -82,7 +82,7 @@ class Glances:
         memory, root = self._cache.memory, self._geometry.root_cluster
         room = min(MOST_BYTES, memory.physical.available << PAGE_SHIFT >> 3)
         out: dict[int, Glance] = {}
-        seen, levels = {0, root}, list[Level]()
+        seen, levels, slots = {0, root}, list[Level](), list[tuple[Any, Any]]()
         arrays = "numpy" in sys.modules or self._parsed > MOST_PARSED
         while numbers and room > 0:
             new = [number for number in dict.fromkeys(numbers) if number not in seen]
@@ -92,35 +92,36 @@ class Glances:
             seen.update(level.numbers)
             room -= len(level.data)
             if arrays:
-                from octavo.fs.fat.decode import subdirectories
+                from octavo.fs.fat.decode import subdirectories, used_slots
 
                 levels.append(level)
-                numbers = subdirectories(level.data, level.bounds, self._wide)
+                slots.append(used_slots(level.data, level.bounds))
+                numbers = subdirectories(slots[-1][0], self._wide)
             else:
                 numbers = self._parse(level, out)
         if levels:
-            self._decode(levels, out)
+            self._decode(levels, slots, out)
         return out
 
     def _parse(self, level: Level, out: dict[int, Glance]) -> list[int]:
         """Parses directories; the numbers of those in them."""
         parsed = Parsed(level, self._wide, self._codepage)
         self._parsed += sum(map(len, parsed.all))
-        out.update(_glances(level, parsed))
+        out.update(_glances(level.numbers, parsed))
         return [e.number for entries in parsed.all for e in entries if e.is_directory]
 
-    def _decode(self, levels: list[Level], out: dict[int, Glance]) -> None:
+    def _decode(
+        self, levels: list[Level], slots: list[tuple[Any, Any]], out: dict[int, Glance]
+    ) -> None:
         """Decodes directories of all levels at once."""
-        from octavo.fs.fat.decode import decode
+        from octavo.fs.fat.decode import decode, joined
 
-        every = Level(
-            [number for level in levels for number in level.numbers],
-            b"".join([level.data for level in levels]),
-            [b - a for each in levels for a, b in zip(each.bounds, each.bounds[1:], strict=False)],
-        )
-        codepage = self._codepage
-        decoded = decode(every.data, every.bounds, self._wide, codepage)
-        out.update(_glances(every, decoded or Parsed(every, self._wide, codepage)))
+        decoded = decode(*joined(slots), self._wide, self._codepage)
+        if decoded is None:
+            for level in levels:
+                out.update(_glances(level.numbers, Parsed(level, self._wide, self._codepage)))
+        else:
+            out.update(_glances([n for level in levels for n in level.numbers], decoded))
 
     async def _read(self, numbers: list[int], room: int) -> Level | None:
         """The bytes of directories, as far as they have room; None for none of them."""
@@ -186,5 +187,5 @@ class FatGlance:
         return cast("list[FileInfo]", self._found.entries(self._index))
 
 
-def _glances(level: Level, entries: Decoded | Parsed) -> dict[int, Glance]:
-    return {number: FatGlance(entries, i) for i, number in enumerate(level.numbers)}
+def _glances(numbers: list[int], entries: Decoded | Parsed) -> dict[int, Glance]:
+    return {number: FatGlance(entries, i) for i, number in enumerate(numbers)}
