@@ -3,11 +3,12 @@ and one by one.
 
     .venv/bin/python -m benchmarks.batches [--write]
 
-A tree of FILES files of SIZE bytes goes into an empty FAT32 image, and one of twice as many;
-the difference is what FILES more files cost, whatever a copy costs by itself. Host calls are those
-of `os`, Python calls entries into functions of Octavo's (a coroutine that goes on among them), and
-bytes moved those that host calls move, and those that are copied into frames. None of this depends
-on the machine: docs/batches.md has the table, and a test holds it to the code.
+A tree of FILES files of SIZE bytes goes into an empty FAT32 image, or out of one, and one of twice
+as many; the difference is what FILES more files cost, whatever a copy costs by itself. Host calls
+are those of `os`, Python calls entries into functions of Octavo's (a coroutine that goes on among
+them), and bytes moved those that host calls move, and those that are copied into frames or out of
+them. None of this depends on the machine: docs/batches.md has the table, and a test holds it to the
+code.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -33,7 +34,7 @@ from octavo.fs.vfs.stage import Stage
 from octavo.transfer.copy import run_copy
 from octavo.transfer.host import HostTree
 from octavo.transfer.plan import plan_copy
-from octavo.transfer.tree import Progress, Step
+from octavo.transfer.tree import Tree
 from octavo.transfer.volume import VolumeTree
 
 PAGE = Path(__file__).parent.parent / "docs" / "batches.md"
@@ -42,15 +43,16 @@ HOME = os.path.dirname(octavo.__file__) + os.sep
 FILES = 200
 SIZE = 3000
 MEMORY = "64M"
-BYTES = ("read", "preadv", "write", "pwritev")
-HOST = (*BYTES, "open", "close", "stat", "fstat", "utime", "fsync", "posix_fadvise")
+BYTES = ("read", "preadv", "write", "pwrite", "pwritev")
+HOST = (*BYTES, "open", "close", "lseek", "ftruncate", "stat", "fstat", "utime", "fsync")
 
 
 class OneByOne(VolumeTree):
     """A volume that nothing is copied to in batches."""
 
-    def put_many(self, steps: Sequence[Step], on_bytes: Progress | None) -> None:
-        """None of them."""
+
+class OutOneByOne(HostTree):
+    """The host, to which nothing is copied in batches."""
 
 
 @contextmanager
@@ -103,6 +105,11 @@ def weighed(
 
 
 MOVES: list[tuple[type, str, Callable[..., int]]] = [
+    (
+        CacheManager,
+        "copy_read",
+        lambda section, offset, length, *rest: max(0, min(length, section.size - offset)),
+    ),
     (CacheManager, "copy_write", lambda section, offset, data: len(data)),
     (CacheManager, "put", lambda edits: sum(len(data) for _, _, data in edits)),
     (Stage, "put", lambda start, data: len(data)),
@@ -110,20 +117,46 @@ MOVES: list[tuple[type, str, Callable[..., int]]] = [
 ]
 
 
-def cost(folder: Path, files: int, kind: type[VolumeTree]) -> Counter[str]:
-    """The counts of one copy of so many files."""
-    tree, image = folder / f"tree{files}", folder / "image"
+def fill(folder: Path, files: int) -> Path:
+    """A tree of so many files."""
+    tree = folder / f"tree{files}"
     tree.mkdir(exist_ok=True)
     for i in range(files):
         (tree / f"file{i:04}.txt").write_bytes(bytes(SIZE))
+    return tree
+
+
+def blank(folder: Path) -> Path:
+    """An empty image."""
+    image = folder / "image"
     image.unlink(missing_ok=True)
     assert command(["mkfs", "-s", "64M", "--type", "fat32", str(image)]) == 0
-    counts: Counter[str] = Counter()
-    with octavo.boot(MEMORY, disks=[image], seed=1) as system, counting(counts):
+    return image
+
+
+def copy(source: Tree, path: Path | str, target: Tree, to: Path | str) -> None:
+    """All of it."""
+    assert run_copy(plan_copy([(source, str(path))], target, str(to), True)) == []
+
+
+def cost_in(folder: Path, files: int, kind: type[VolumeTree]) -> Counter[str]:
+    """The counts of one copy of so many files into an image, flushed."""
+    tree, counts = fill(folder, files), Counter[str]()
+    with octavo.boot(MEMORY, disks=[blank(folder)], seed=1) as system, counting(counts):
         volume = system.volumes["C:"]
-        plan = plan_copy([(HostTree(), str(tree))], kind(volume, ""), "", True)
-        assert run_copy(plan) == []
+        copy(HostTree(), tree, kind(volume, ""), "")
         volume.flush()
+    return counts
+
+
+def cost_out(folder: Path, files: int, kind: type[HostTree]) -> Counter[str]:
+    """The counts of one copy of so many files out of an image."""
+    tree, image, counts = fill(folder, files), blank(folder), Counter[str]()
+    with octavo.open_image(image) as volume:
+        copy(HostTree(), tree, VolumeTree(volume, ""), "")
+    out = Path(tempfile.mkdtemp(dir=folder))
+    with octavo.boot(MEMORY, disks=[image], seed=1) as system, counting(counts):
+        copy(VolumeTree(system.volumes["C:"], ""), tree.name, kind(), out)
     return counts
 
 
@@ -131,9 +164,15 @@ def table(folder: Path) -> str:
     """What one more file costs, as docs/batches.md has it."""
     lines = [f"| a file of {SIZE} bytes | host calls | Python calls | bytes moved |"]
     lines.append("|---|---|---|---|")
-    for name, kind in (("one by one", OneByOne), ("in a batch", VolumeTree)):
-        cost(folder, FILES, kind)  # what is made at the first use is there then
-        few, many = cost(folder, FILES, kind), cost(folder, 2 * FILES, kind)
+    rows: list[tuple[str, Callable[[int], Counter[str]]]] = [
+        ("in, one by one", lambda files: cost_in(folder, files, OneByOne)),
+        ("in, in a batch", lambda files: cost_in(folder, files, VolumeTree)),
+        ("out, one by one", lambda files: cost_out(folder, files, OutOneByOne)),
+        ("out, in a batch", lambda files: cost_out(folder, files, HostTree)),
+    ]
+    for name, cost in rows:
+        cost(FILES)  # what is made at the first use is there then
+        few, many = cost(FILES), cost(2 * FILES)
         each = {key: (many[key] - few[key]) / FILES for key in many}
         figures = f"{each['host']:.1f} | {each['python']:.0f} | {each['moved']:,.0f}"
         lines.append(f"| {name} | {figures} |")

@@ -81,6 +81,9 @@ class Tiny:
     async def glance(self, numbers: list[int]) -> dict[int, Glance]:
         return {}
 
+    def extents(self) -> None:
+        return None
+
     async def space(self) -> Space:
         return Space(self.sections[0].size, 0, BLOCK)
 

@@ -17,5 +17,5 @@ def test_the_table_of_batches_is_of_this_code() -> None:
         text=True,
         check=True,
     )
-    assert len(done.stdout.splitlines()) == 4
+    assert len(done.stdout.splitlines()) == 6
     assert done.stdout in (ROOT / "docs" / "batches.md").read_text()

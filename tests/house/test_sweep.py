@@ -206,6 +206,7 @@ INTERNAL = {
     "addresses": "PoolBlocks SpecialPool KernelSpace SlabCache",
     "a part of a volume, which has looked at paths and has its "
     "mutex": "Volume.create_whole Volume.is_open Volume.make_many Volume.glance "
+    "Volume.read_many "
     "Volume.writing Store Drives Nodes Names Room Writer Fat "
     "FatPlanner Books Search FatTable "
     "FatDirectory FreeSlots Geometry Entry Census",

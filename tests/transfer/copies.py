@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import octavo
@@ -10,7 +10,7 @@ from octavo.status import Status, StatusError
 from octavo.transfer.copy import run_copy
 from octavo.transfer.host import HostTree
 from octavo.transfer.plan import Plan, plan_copy
-from octavo.transfer.tree import CHUNK, Progress, Step
+from octavo.transfer.tree import CHUNK
 from octavo.transfer.volume import VolumeTree
 
 BIG = 3 * CHUNK + 5
@@ -38,9 +38,6 @@ class FailingTree(HostTree):
 
 class OneByOne(VolumeTree):
     """A volume that nothing is copied to in batches."""
-
-    def put_many(self, steps: Sequence[Step], on_bytes: Progress | None) -> None:
-        """None of them."""
 
 
 def device_error() -> StatusError:

@@ -79,18 +79,19 @@ def make_file(path: str, fill: Callable[[int], None]) -> None:
     """Makes a file that is not there yet; removes it when `fill`, which gets its descriptor, fails.
     OSError.
     """
-    fd = os.open(path, _NEW, 0o666)
-    made = os.fstat(fd)
+    fd, made = os.open(path, _NEW, 0o666), None
     try:
         try:
             fill(fd)
+        except BaseException:
+            made = os.fstat(fd)
+            raise
         finally:
             os.close(fd)
     except BaseException:
         with suppress(FileNotFoundError):
-            if os.path.samestat(
-                made, os.lstat(path)
-            ):  # else somebody else's file has its name by now
+            # else somebody else's file has its name by now, which an error of `close` does not tell
+            if made is None or os.path.samestat(made, os.lstat(path)):
                 os.unlink(path)
         raise
 

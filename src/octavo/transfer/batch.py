@@ -59,9 +59,9 @@ class _Gathered:
         return read_files(self._paths, jobs, window)
 
 
-def put_many(volume: Volume, steps: Sequence[Step], on_bytes: Progress | None) -> None:
+def make_many(volume: Volume, steps: Sequence[Step], on_bytes: Progress | None) -> None:
     """Does what it can of the steps in batches; they are `done` then. StatusError of the device."""
-    for gathered in _gather(steps):
+    for gathered in _gather(() if volume.read_only else steps):
         try:
             volume.scheduler.run(volume.core.make_many(gathered.batch, gathered.fill))
         except StatusError as error:

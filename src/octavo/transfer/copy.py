@@ -13,8 +13,10 @@ from dataclasses import dataclass
 
 from octavo.status import Status, StatusError
 from octavo.threads.interrupts import interruption_point, uninterrupted
+from octavo.transfer.host import HostTree
 from octavo.transfer.plan import Plan
 from octavo.transfer.tree import Progress, Step
+from octavo.transfer.volume import VolumeTree
 
 _LASTING = frozenset(
     {
@@ -67,7 +69,7 @@ class _Run:
         cleared = self._unprotect() if self.manner.force else []
         try:
             if not self.manner.stop:  # which is one after the other
-                self.target.put_many(self.plan.steps, self.on_bytes)
+                self._together()
             self._steps()
         except StatusError as error:
             self.errors.append(error)
@@ -84,6 +86,17 @@ class _Run:
                 self._attempt(self._keep_attributes, step)
             if step.item.directory and not (step.replaces or step.dated):
                 self._attempt(self.target.set_modified, step.to, step.item.modified)
+
+    def _together(self) -> None:
+        """Does what it can of the steps together: they are `done`, the others as they were."""
+        if type(self.target) is VolumeTree:
+            from octavo.transfer.batch import make_many
+
+            make_many(self.target.volume, self.plan.steps, self.on_bytes)
+        elif type(self.target) is HostTree:
+            from octavo.transfer.spread import write_many
+
+            write_many(self.target, self.plan.steps, self.on_bytes)
 
     def _unprotect(self) -> list[Step]:
         """Clears the attribute "read-only" of what is replaced; returns the steps that had it."""

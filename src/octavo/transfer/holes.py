@@ -9,6 +9,12 @@ BLOCK = 4096  # bytes, as file systems of hosts mostly have
 _ZEROS = bytes(BLOCK)
 
 
+def has_holes(data: memoryview) -> bool:
+    """Whether the beginning of a file has a block of zeros."""
+    places = range(0, len(data) - BLOCK + 1, BLOCK)
+    return any(data[at : at + BLOCK] == _ZEROS for at in places)
+
+
 def write_with_holes(fd: int, chunks: Iterable[bytes]) -> None:
     """Writes chunks one after the other to a new file, from where it is on; blocks of zeros
     become holes. OSError.

@@ -25,8 +25,8 @@ from octavo.fs.vfs.packing import Job, Window
 from octavo.status import Status, StatusError
 from octavo.storage.hosterrors import host_error, identity, kind_of, lock, make_file
 from octavo.threads.interrupts import interruptible, is_put_off
-from octavo.transfer.holes import write_with_holes
-from octavo.transfer.tree import CHUNK, Excluded, Item, Progress, Step
+from octavo.transfer.holes import has_holes, write_with_holes
+from octavo.transfer.tree import CHUNK, Excluded, Item, Step
 
 _NO_WAIT = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _OUTPUTS = (1, 2)  # standard output and error
@@ -216,9 +216,6 @@ class HostTree:
         except OSError as error:
             raise host_error(error, path) from None
 
-    def put_many(self, steps: Sequence[Step], on_bytes: Progress | None) -> None:
-        """None: each file is a call of the host's."""
-
     def write(
         self,
         path: str,
@@ -296,6 +293,22 @@ def read_files(paths: Sequence[str], jobs: Sequence[Job], window: Window) -> lis
     return failed
 
 
+def write_new(path: str, pieces: Sequence[memoryview], modified: float) -> None:
+    """Makes a file of bytes that lie anywhere in memory. StatusError."""
+
+    def fill(fd: int) -> None:
+        if len(pieces) == 1 and not has_holes(pieces[0]):
+            _write_all(fd, pieces)
+        else:
+            write_with_holes(fd, map(bytes, pieces))
+        os.utime(fd, (modified, modified))
+
+    try:
+        make_file(path, fill)
+    except OSError as error:
+        raise host_error(error, path) from None
+
+
 def write_file(path: str, data: bytes) -> None:
     """Makes `data` the contents of a file of the host, or writes it to a device, as a copy does.
     StatusError.
@@ -315,7 +328,7 @@ def _create(path: str, chunks: Iterable[bytes], modified: float | None) -> None:
     make_file(path, fill)
 
 
-def _write_all(fd: int, chunks: Iterable[bytes]) -> None:
+def _write_all(fd: int, chunks: Iterable[bytes | memoryview]) -> None:
     for data in chunks:
         done = os.write(fd, data)
         while done < len(data):

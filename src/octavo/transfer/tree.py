@@ -18,7 +18,7 @@ Progress = Callable[[str, int], None]  # called with the target and the size of 
 class Item:
     """A file or directory: `size` in bytes, `modified` in seconds since 1970.
 
-    A walk does not enter one with `skip`.
+    A walk does not enter one with `skip`. `number` is what a volume knows a file by, 0 for none.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Item:
     size: int
     modified: float
     skip: bool = False
+    number: int = 0
     unknown: bool = False  # how many bytes there are is known when they have come
 
 
@@ -70,9 +71,8 @@ class Tree(Protocol):
     is equal for names that are one name there; `fit_all` are the keys of names that are stored as
     they are, all of them different, and None in any other case; `names` is what a directory has, by
     key; `largest` is the size limit of a file; `admit` raises DISK_FULL when steps cannot all have
-    room. `put_many` does what it can of steps together: they are `done`, the others as they were.
-    `write` and `mkdir` make what is not there; `write` with `replaces` puts a new file into the
-    place of an old one, which stays as it is when that fails.
+    room. `write` and `mkdir` make what is not there; `write` with `replaces` puts a new file into
+    the place of an old one, which stays as it is when that fails.
 
     `attributes` are those that a file has and those that it has not, of "r", "h", "s" and "a".
 
@@ -101,7 +101,6 @@ class Tree(Protocol):
     def names(self, path: str) -> dict[str, Item | str]: ...
     def admit(self, steps: Sequence[Step]) -> None: ...
     def read(self, path: str, size: int) -> Iterable[bytes]: ...
-    def put_many(self, steps: Sequence[Step], on_bytes: Progress | None) -> None: ...
     def write(
         self, path: str, size: int, chunks: Iterable[bytes], modified: float, replaces: Item | None
     ) -> None: ...

@@ -24,7 +24,7 @@ from octavo.fs.fat.names import (
     has_illegal,
 )
 from octavo.status import Status, StatusError
-from octavo.transfer.tree import CHUNK, Excluded, Item, Progress, Step
+from octavo.transfer.tree import CHUNK, Excluded, Item, Step
 
 if TYPE_CHECKING:
     from octavo.fs.protocol import FileInfo
@@ -45,6 +45,7 @@ class VolumeTree:
         self.volume = volume
         self.prefix = prefix
         self._moments: dict[datetime, float] = {}
+        self.listed: int | None = None  # the volume's `changes` when it was walked first
 
     @property
     def store(self) -> object:
@@ -102,11 +103,13 @@ class VolumeTree:
         directories and special files are reported and left out.
         """
         strip = len(path.strip("/\\")) + 1 if path.strip("/\\") else 0
+        if self.listed is None:
+            self.listed = self.volume.core.changes
         for here, entries in self.volume.walk(path, lambda error: report(self._told(error))):
             below = here[strip:] + "/" if here[strip:] else ""
             if excluded:
                 entries[:] = [e for e in entries if not excluded(below + e.name, self._bare(e))]
-            pairs = [(e, self._item(f"{here}/{e.name}", e, report)) for e in entries]
+            pairs = [(e, self._item(here, e, report)) for e in entries]
             yield here[strip:], [item for _, item in pairs if item is not None]
             entries[:] = [e for e, item in pairs if item and item.directory and not item.skip]
 
@@ -114,10 +117,14 @@ class VolumeTree:
     def _bare(info: FileInfo) -> Item:
         return Item(info.name, info.is_directory, info.size, 0.0)
 
-    def _item(self, path: str, info: FileInfo, report: Report) -> Item | None:
-        """What is to be copied of an entry: the file at the end of a link, nothing of a device."""
+    def _item(self, here: str, info: FileInfo, report: Report) -> Item | None:
+        """What is to be copied of an entry of a directory: the file at the end of a link, nothing
+        of a device.
+        """
+        name = info.name
         kind = info.flags[0]  # as ls -l has it, or an attribute of FAT
         if kind in "lbcps":
+            path = f"{here}/{name}"
             try:
                 info = self.volume.stat(path)
             except StatusError as error:
@@ -129,8 +136,8 @@ class VolumeTree:
                     StatusError(Status.ACCESS_DENIED, f"{self.prefix}{path}: is {what}: skipped")
                 )
                 return None
-        name = path.rpartition("/")[2]
-        return Item(name, info.is_directory, info.size, self._seconds(info.modified))
+        moment, directory = self._seconds(info.modified), info.is_directory
+        return Item(name, directory, info.size, moment, False, info.number)
 
     def _told(self, error: StatusError) -> StatusError:
         return StatusError(error.status, self.prefix + error.text)
@@ -215,13 +222,6 @@ class VolumeTree:
         with self.volume.open(path) as file:
             while data := file.read(CHUNK):
                 yield data
-
-    def put_many(self, steps: Sequence[Step], on_bytes: Progress | None) -> None:
-        """Files and directories from the host that are new, in batches."""
-        from octavo.transfer.batch import put_many
-
-        if not self.volume.read_only:
-            put_many(self.volume, steps, on_bytes)
 
     def write(
         self, path: str, size: int, chunks: Iterable[bytes], modified: float, replaces: Item | None

@@ -205,6 +205,9 @@ class ExtFormat:
             raise corrupt(what, f"inode {entry.number} is a link without a target")
         return decoded(data)
 
+    def extents(self) -> None:
+        """None: files are found by inodes, one by one."""
+
     async def space(self) -> Space:
         """All blocks, and those that the superblock counts as free."""
         s = self.superblock

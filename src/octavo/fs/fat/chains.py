@@ -1,4 +1,4 @@
-"""Many chains planned at once.
+"""Many chains planned at once, and looked at.
 
     clusters     5  6  7 | 9 10 | 11     runs that were free, in the order in which they are used
     counts       2, 2, 2
@@ -14,8 +14,10 @@ from array import array
 from collections.abc import Iterator, Sequence
 
 from octavo.fs.fat.books import FatChange
+from octavo.fs.fat.bpb import Geometry
 from octavo.fs.fat.table import PAGE_CLUSTER, FatTable
 from octavo.machine.abi import PAGE_SIZE
+from octavo.status import Status, StatusError
 
 
 async def plan_chains(table: FatTable, change: FatChange, counts: Sequence[int]) -> list[int]:
@@ -86,3 +88,47 @@ async def _plan12(table: FatTable, change: FatChange, first: int, values: list[i
     assert not old >> shift & (1 << 12 * len(values)) - 1, "clusters are in use"
     new = int("".join([f"{value:03x}" for value in reversed(values)]), 16)
     change.edit(table.section, at, (old | new << shift).to_bytes(len(data), "little"))
+
+
+class FatExtents:
+    """Where files are, by their first clusters: most chains are in a row, and seen to be so in the
+    entries of a piece of the table.
+    """
+
+    def __init__(self, table: FatTable, geometry: Geometry) -> None:
+        self.unit = geometry.cluster
+        self._table, self._place = table, geometry.place
+        self._first, self._values = 0, list[int]()  # entries of the clusters from the first on
+
+    async def of(self, number: int, size: int) -> list[tuple[int, int]] | None:
+        """None where the chain is damaged, or too short."""
+        table, count = self._table, -(-size // self.unit)
+        if not 2 <= number < table.limit:
+            return None
+        if not self._first <= number <= self._first + len(self._values) - count:
+            self._first, self._values = number, await table.many(number)
+        at = number - self._first
+        following = self._values[at : at + count]
+        if (
+            len(following) == count
+            and following[:-1] == list(range(number + 1, number + count))
+            and following[-1] not in (0, table.bad)
+        ):
+            return [(self._place(number), count)]
+        return await self._follow(number, count)
+
+    async def _follow(self, number: int, count: int) -> list[tuple[int, int]] | None:
+        """Those of a chain in pieces."""
+        out = []
+        try:
+            runs = await self._table.chain(number, "")
+        except StatusError as error:
+            if error.status != Status.FILE_CORRUPT_ERROR:
+                raise
+            return None
+        for first, n in runs:
+            out.append((self._place(first), min(n, count)))
+            count -= out[-1][1]
+            if not count:
+                return out
+        return None

@@ -39,6 +39,7 @@ from octavo.status import Status, StatusError
 from octavo.storage.device import Device
 
 if TYPE_CHECKING:
+    from octavo.fs.fat.chains import FatExtents
     from octavo.fs.fat.glance import Glances
     from octavo.fs.protocol import Glance
 
@@ -172,6 +173,12 @@ class FatFormat:
                 self.cache, self.pager, self.geometry, self.table, self.codepage, self.name
             )
         return await self._glances.look(numbers) if not self.geometry.doubt else {}
+
+    def extents(self) -> FatExtents | None:
+        """By first clusters."""
+        from octavo.fs.fat.chains import FatExtents  # where many files are read
+
+        return FatExtents(self.table, self.geometry) if not self.geometry.doubt else None
 
     async def read_label(self, root: Section) -> None:
         """Takes the label from the root directory, in whatever slot it is; the boot sector's stays

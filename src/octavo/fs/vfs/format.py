@@ -81,6 +81,9 @@ class Format(Protocol[E]):
         their numbers. What is left out is to be opened.
         """
 
+    def extents(self) -> Extents | None:
+        """Where files are; None for a format that does not know it by their numbers."""
+
     async def space(self) -> Space:
         """Size and free space."""
 
@@ -259,6 +262,15 @@ class Planner(Protocol[E]):
 
     async def summarize(self, change: Change) -> None:
         """Plans what the volume says of itself: its free counts."""
+
+
+class Extents(Protocol):
+    """Where files are, by the numbers that listings have of them: in units of `unit` bytes."""
+
+    unit: int
+
+    async def of(self, number: int, size: int) -> list[tuple[int, int]] | None:
+        """The (place, units) of a file's first `size` bytes; None when that cannot be said so."""
 
 
 class Layout(Protocol):

@@ -19,6 +19,11 @@ Window = Callable[
 # Octavo, and what it raises ends the batch.
 Fill = Callable[[Sequence[Job], Window], list[int]]
 
+# The other way: files by their numbers, where their bytes begin, and how many there are; False when
+# no more are wanted.
+Found = tuple[int, int, int]
+Give = Callable[[Sequence[Found], Window], bool]
+
 
 @dataclass(slots=True)
 class Batch:

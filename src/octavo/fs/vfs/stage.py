@@ -21,7 +21,9 @@ from contextlib import asynccontextmanager
 
 from octavo.cache.manager import CacheManager
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES
-from octavo.machine.frames import Frames
+from octavo.machine.frames import Frames, Runs, joined
+from octavo.machine.ram import Ram
+from octavo.machine.ramps import rises
 from octavo.memory.pagers.region import Mapping, RegionPager
 from octavo.memory.pagers.regionmap import RegionMap
 from octavo.memory.pages.section import Pins, Section, Segment
@@ -32,24 +34,20 @@ _ZEROS = memoryview(bytes(1 << 16))
 SHARE = 8  # of the frames that can be had, a stage takes this part
 
 
-class Stage:
-    """`room` bytes, whole units of `unit` bytes each; made by `staged`."""
+class Buffers:
+    """The bytes of segments whose first pages are active, `size` of them, one behind the other."""
 
-    def __init__(
-        self, cache: CacheManager, section: Section, segments: Sequence[Segment], unit: int
-    ) -> None:
-        self.unit = unit
-        self._memory = cache.memory
-        self._section, self._segments = section, segments
-        ram = cache.ram
-        frames = [
-            pfn
-            for segment in segments
-            for pfn in ram.link[segment.base : segment.base + segment.used].tolist()
-        ]
-        self._buffers = Frames.of(ram, frames).buffers()
-        self._first = self._buffers[0]
-        self.room = (len(frames) << PAGE_SHIFT) // unit * unit
+    def __init__(self, ram: Ram, segments: Sequence[Segment]) -> None:
+        runs: Runs = []
+        for segment in segments:
+            frames, first = ram.link[segment.base : segment.base + segment.used], 0
+            if len(frames) and rises(frames, first := frames[0]):  # as most are
+                runs.append((first << PAGE_SHIFT, len(frames) << PAGE_SHIFT))
+            else:
+                runs += [(pfn << PAGE_SHIFT, PAGE_SIZE) for pfn in frames]
+        self.size = sum([length for _, length in runs])
+        self._buffers = Frames(ram, joined(runs), self.size).buffers()
+        self._first = self._buffers[0] if runs else memoryview(b"")
 
     def window(self, start: int, length: int) -> list[memoryview]:
         """Where bytes [start, start + length) are, those beyond the last frame left out."""
@@ -62,6 +60,18 @@ class Stage:
                 length -= len(out[-1])
             start = max(0, start - len(buffer))
         return out
+
+
+class Stage(Buffers):
+    """`room` bytes, whole units of `unit` bytes each; made by `staged`."""
+
+    def __init__(
+        self, cache: CacheManager, section: Section, segments: Sequence[Segment], unit: int
+    ) -> None:
+        super().__init__(cache.ram, segments)
+        self.unit, self.room = unit, self.size // unit * unit
+        self._memory = cache.memory
+        self._section, self._segments = section, segments
 
     def put(self, start: int, data: bytes | memoryview) -> None:
         """Copies bytes to a place of the stage."""

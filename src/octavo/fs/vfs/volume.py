@@ -25,7 +25,7 @@ from octavo.status import Status, StatusError
 if TYPE_CHECKING:
     from octavo.fs.protocol import FileInfo, Glance
     from octavo.fs.vfs.names import Names
-    from octavo.fs.vfs.packing import Batch, Fill
+    from octavo.fs.vfs.packing import Batch, Fill, Give
 
 
 class Volume(WholeVolume[E]):
@@ -149,6 +149,19 @@ class Volume(WholeVolume[E]):
             names = self.writing("")
             assert self.packer is not None, "what can be changed has a packer"
             await make_batch(self.nodes, names, self.packer(), batch, fill)
+
+    async def read_many(self, files: Sequence[tuple[int, int]], changes: int, give: Give) -> None:
+        """Gives what can be read together of files, (number, size) each as they were listed when
+        the volume had so many `changes` (`octavo.fs.vfs.gather`).
+        """
+        from octavo.fs.vfs.gather import read_batch
+
+        async with self.mutex:
+            if self.store.bar is not None:
+                raise self.store.bar()
+            extents = self.format.extents()
+            if extents is not None and changes == self.changes:
+                await read_batch(self.nodes, extents, self.format.pager, files, give)
 
     async def make_directory(self, path: str) -> None:
         """Makes a directory, with what the format has in one that is empty."""
