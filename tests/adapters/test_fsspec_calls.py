@@ -250,6 +250,16 @@ def test_ext2_is_read(tmp_path: Path) -> None:
         assert caught.value.errno == errno.EROFS
 
 
+def test_code_pages(disk: Path) -> None:
+    """Short names are read in the one that is given."""
+    with octavo.open_image(disk, codepage=850) as volume:
+        volume.write_bytes("\u00d8.TXT", b"850")  # O with a stroke, which 437 has not
+    with OctavoFileSystem(str(disk), codepage=850) as fs:
+        assert fs.ls("", detail=False) == ["\u00d8.TXT"]
+    with pytest.raises(OSError, match="code page"):
+        OctavoFileSystem(str(disk), codepage="none such")
+
+
 def test_partitions(tmp_path: Path, blank: bytes) -> None:
     """By number, several of one image at once, and the first that has a volume by none."""
     whole = mbr_disk({0: [(6, 2048, 2880), (6, 4928, 2880)]}, 8192)
@@ -264,6 +274,8 @@ def test_partitions(tmp_path: Path, blank: bytes) -> None:
     second.pipe("f", b"two")
     assert any_.cat("f") == b"one" and any_.image is first.image is second.image
     with fsspec.open(f"octavo://f::file://{path}#2") as file:
+        assert file.read() == b"two"
+    with fsspec.open(f"octavo://f::file://{path}", octavo={"partition": 2}) as file:
         assert file.read() == b"two"
     with fsspec.open(f"octavo://f::file://{path}@@1M") as file:
         assert file.read() == b"one"
