@@ -177,6 +177,13 @@ class File(io.RawIOBase):
         self._run(self.core.truncate(size))
         return size
 
+    def reserve(self, size: int) -> None:
+        """Takes room for `size` bytes, in one run of clusters where there is one; the file's length
+        stays, and what is not used is free again when it is closed.
+        """
+        self._check_open()
+        self._run(self.core.reserve(size))
+
     def flush(self) -> None:
         """Returns when the file and all that leads to it are on stable storage."""
         self._check_open()

@@ -124,6 +124,7 @@ DESIGNED: dict[str, Script] = {
         lambda h: h.rename("e/f/g.txt", "e/g.txt"), lambda h: h.rename("e", "d/e")
     ),
     "many new files": _many,
+    "take room, and write": lambda h: h.pour_reserved("new.txt", b"poured" * 400, 6000),
     "remove an open file": lambda h: h.remove_open("b.bin", h.flush),
     "remove an open file, and reuse": _two(
         lambda h: h.remove_open("b.bin", lambda: _new(3000)(h)), _new(6000, "last")

@@ -46,6 +46,7 @@ class Tiny:
         self.links = None
         self.sections = [Section("tiny", self.pager, whole_device(disk), disk.size)]
         self.kept: list[RegionMap] = []
+        self.ahead: set[int] = set()
 
     def root(self) -> Line:
         return Line("", "d", 1, BLOCK)

@@ -152,13 +152,13 @@ CALLS = [
         readinto=(bytearray(2), {0: [b""]}), readline=(1, {0: [None, *NUMBERS]}),
         readlines=(1, {0: [None, *NUMBERS]}), write=(b"x", {0: [b"", b"x"]}),
         writelines=([b"x"], {0: EMPTY}), seek=(0, 0), truncate=(1, {0: [None]}),
-        set_modified=(1.0, {0: NUMBERS}),
+        set_modified=(1.0, {0: NUMBERS}), reserve=(1,),
     ),
     *calls(
         OpenedFile, lambda w: w.file.core, read=(0, 1, {0: NUMBERS, 1: NUMBERS}),
         read_into=(0, memoryview(bytearray(1)), {0: NUMBERS, 1: [b""]}),
         write=(0, b"x", {1: [b"", b"x"]}), truncate=(1,), grow=(1,),
-        set_modified=(1.0, {0: NUMBERS}),
+        set_modified=(1.0, {0: NUMBERS}), reserve=(1,),
     ),
     *calls(
         MountedVolume, lambda w: w.volume.core, open=("a",), stat=("a", {0: [""]}),
@@ -166,6 +166,7 @@ CALLS = [
         remove_directory=("d",), rename=("d", "e"), set_modified=("d", 1.0, {1: NUMBERS}),
         set_attributes=("d", "r", "h", {1: [""], 2: [""]}), check=(None, {0: REPORT}),
         set_label=("new", {0: [""]}), set_serial=(1,), unlock=(None,),
+        watch_space=(1, 1), unwatch=(None, {0: HOSTILE}),
     ),
     *calls(
         ImageDisk, lambda w: w.disk, resize=(4 << 20,), submit=([FLUSH],), insert=("none",),
@@ -209,7 +210,7 @@ INTERNAL = {
     "Volume.read_many "
     "Volume.writing Store Drives Nodes Names Room Writer Fat "
     "FatPlanner Books Search FatTable "
-    "FatDirectory FreeSlots Geometry Entry Census",
+    "FatDirectory FreeSlots Geometry Entry Census KnownNames",
     "for drivers, events, mutexes and traces": "Workers VirtualClock Scheduler.call "
     "Scheduler.make_ready Scheduler.note Scheduler.add Scheduler.remove Scheduler.share "
     "Scheduler.run_specially Sources Timers",

@@ -33,6 +33,7 @@ THEIRS = {"_asdict", "_exit", "_getframe", "_replace"}  # names that the standar
 MOST_LONG_TEST_LINES = 700
 LONG_TESTS = {
     "fills.py": "one machine that fills volumes, and its model",
+    "fs/fat/test_fat_machine.py": "one machine of all operations on volumes, and its model",
     "fs/fat/test_repair.py": "one repair for each kind of damage",
     "heap/test_pool.py": "one model of pools, and each mistake by its name",
     "heap/test_slab.py": "one model of slab caches, and each mistake by its name",

@@ -242,6 +242,23 @@ class FatMachine(RuleBasedStateMachine):
         unit = self.volume.space().unit
         assert self.volume.space().free == free + -(-len(content) // unit) * unit
 
+    @rule(at=directories, data=st.data(), room=st.integers(0, 100_000), flush=st.booleans())
+    def take_room(self, at: tuple[str, ...], data: st.DataObject, room: int, flush: bool) -> None:
+        """Room for a file that grows then, perhaps to less."""
+        here = self.inside(at)
+        files = [n for n, (_, c) in (here or {}).items() if isinstance(c, bytes)]
+        if not files or here is None:
+            return
+        item = here[data.draw(st.sampled_from(sorted(files)))]
+        with self.volume.open("/".join((*at, item[0])), "ab") as file:
+            if self.fits(lambda: file.reserve(room)):
+                if flush:
+                    self.volume.flush()
+                    assert self.volume.check() == []
+                more = b"r" * max(0, min(room - len(item[1]), 5000))
+                assert file.write(more) == len(more)  # there is room
+                item[1] += more
+
     @rule(label=st.sampled_from(["", "one", "ANOTHER 1"]), serial=st.integers(0, 2**32 - 1))
     def label(self, label: str, serial: int) -> None:
         """The volume's label and number, if the root directory has room."""

@@ -97,6 +97,7 @@ class ExtFormat:
         elif not s.clean:
             self.refusal += "; it was not unmounted, or has errors: e2fsck mends it"
         self.kept: list[RegionMap] = []
+        self.ahead: set[int] = set()
         self.cache = cache
         self.pager = RegionPager(device)
         self.device = Section(f"{self.name}: volume", self.pager, whole_device(device), device.size)

@@ -108,7 +108,7 @@ class Files:
         elif held < entry.size:
             what = f"claims {entry.size} bytes, and its cluster chain holds {held}"
             await self._say(claim, what, self._write(claim, entry.cluster if runs else 0, held))
-        else:
+        elif entry.cluster not in self.findings.format.ahead:  # else it is open, and may grow
             what = f"has {held} bytes of clusters for {entry.size} bytes"
             await self._cut(claim, what, own, entry.size)
         if not met:

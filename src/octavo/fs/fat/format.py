@@ -68,6 +68,7 @@ class FatFormat:
         self.serial = geometry.serial
         self.refusal = geometry.misfit
         self.kept: list[RegionMap] = []
+        self.ahead: set[int] = set()
         self.unclean = unclean
         self.cache = cache
         self.pager = RegionPager(device)

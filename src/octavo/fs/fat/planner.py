@@ -364,6 +364,11 @@ class FatPlanner:
 
     # -- the order of writes -----------------------------------------------------------------------
 
+    def free_bytes(self) -> int:
+        """What is free, and what waits for it."""
+        free = self.books.free_count + sum(count for _, count in self.books.frees)
+        return free * self.geometry.cluster
+
     def waiting(self, phase: Phase | None = None) -> int:
         """How much waits for a phase, or for any."""
         books = self.books

@@ -194,6 +194,20 @@ class OpenedFile(Generic[E]):
         """
         await self._resize(size, shrink=False)
 
+    async def reserve(self, size: int) -> None:
+        """Takes room for a file of `size` bytes, in one run where there is one; its size stays.
+        What is not used is free again at the last close, or when the file is cut.
+        """
+        room = self._for_writing()
+        whole(size, f"{self.path}: the room", 0)
+        if size > room.planner.most_bytes:
+            raise room.too_large(self.path)
+        async with self._store.mutex:
+            self._for_writing()
+            self._open()
+            await room.writer.begin()
+            await room.reserve(self._node, size)
+
     async def _resize(self, size: int, shrink: bool) -> None:
         room = self._for_writing()
         whole(size, f"{self.path}: the size", 0)
@@ -275,7 +289,9 @@ class OpenedFile(Generic[E]):
             return True
         node, room = self._node, self._room
         if self._store.gone is None:  # else nothing of it is left to be written
-            if self._changed or node.stale or (room is not None and node in room.writer.gone):
+            if self._changed or node.stale:
+                return False
+            if room is not None and (node in room.writer.gone or node in room.writer.ahead):
                 return False
             node.opens -= 1
         self._closed, self._section = True, None
@@ -299,8 +315,9 @@ class OpenedFile(Generic[E]):
     async def _give_back(self, room: Room[E], section: Section) -> None:
         """Gives back extents that a failed write left behind the end."""
         node, regions = self._node, self._node.regions
-        if section.size + regions.unit > regions.total or node.opens > 1:
+        ahead = node in room.writer.ahead
+        if node.opens > 1 or not (ahead or section.size + regions.unit <= regions.total):
             return
         async with self._store.mutex:
             if node.opens == 1:  # still
-                await room.shrink(node, section.size)
+                await room.fit(node, section.size)

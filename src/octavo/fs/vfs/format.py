@@ -58,6 +58,7 @@ class Format(Protocol[E]):
     pager: RegionPager
     sections: list[Section]
     kept: list[RegionMap]  # for a check: extents of files that are open, and have no name
+    ahead: set[int]  # and the numbers of open files that have more room than bytes
 
     @property
     def links(self) -> Links[E] | None:
@@ -247,6 +248,9 @@ class Planner(Protocol[E]):
         """Plans that what `held` has found is free when nothing on the medium points to it."""
 
     # -- the order of writes -----------------------------------------------------------------------
+
+    def free_bytes(self) -> int:
+        """Free space, as `Format.space` has it, which was asked before."""
 
     def waiting(self, phase: Phase | None = None) -> int:
         """How many things wait for a phase, or for any."""

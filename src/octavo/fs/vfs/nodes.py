@@ -110,6 +110,7 @@ class Nodes(Generic[E]):
         assert self.writer is not None and node.parent is not None
         self.writer.stale.pop(node, None)
         self.writer.gone[node] = None
+        self.writer.ahead.pop(node, None)
         node.stale, node.entry.node = False, None
         node.parent.live -= 1
         del self.used[node]

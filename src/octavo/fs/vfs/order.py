@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Generic
 from octavo.cache.manager import CacheManager
 from octavo.fs.vfs.edits import MOST_HELD, PAGE_MASK, Change, Edit, Phase
 from octavo.fs.vfs.node import Directory, E, Node
+from octavo.fs.vfs.watch import SpaceWatch
 from octavo.memory.pages.section import Section
 from octavo.status import Status, StatusError
 from octavo.threads.wait import marks, preemption_point
@@ -54,6 +55,8 @@ class Writer(Generic[E]):
         # directories, which are kept for it, entries, and what nobody else may be called there
         self.erasures: list[tuple[Directory[E], E, set[str]]] = []
         self.gone: dict[Node[E], None] = {}  # files that are open, and have no name any more
+        self.ahead: dict[Node[E], None] = {}  # open files that have more room than bytes
+        self.watches: list[SpaceWatch] = []
         self.modified = False  # since the last complete flush: the flag is on the medium
         self.flagged = False  # the flag may be on the medium
         self.changes = 0  # of pages and entries
@@ -68,7 +71,9 @@ class Writer(Generic[E]):
     @property
     def idle(self) -> bool:
         """Nothing waits to be written."""
-        return not (self.modified or self.stale or self.gone or self._dirty(directories=True))
+        return not (
+            self.modified or self.stale or self.gone or self.ahead or self._dirty(directories=True)
+        )
 
     async def begin(self) -> None:
         """Called before each change is planned: has the dirty flag on the medium before the first
@@ -95,13 +100,23 @@ class Writer(Generic[E]):
         if not self._try_put(change, change.edits):
             await self._apply_held(change)
         change.settle()
+        if self.watches:
+            self.tell_space()
 
     def try_apply(self, change: Change) -> bool:
         """As `apply`, without waiting; False, and nothing done, when a page is not there."""
         if marks.on or not self._try_put(change, change.edits):
             return False
         change.settle()
+        if self.watches:
+            self.tell_space()
         return True
+
+    def tell_space(self) -> None:
+        """Who watches the free space learns how much there is."""
+        free = self.planner.free_bytes()
+        for watch in self.watches:
+            watch.look(free)
 
     def try_edit(self, edit: Edit) -> bool:
         """As `try_apply`, of one edit that no book is about."""
@@ -355,14 +370,14 @@ class Writer(Generic[E]):
 
     async def flush(self) -> None:
         """Writes all that is dirty, then the clean flag; returns when all of it is on stable
-        storage. While there are files without names, whose extents a power cut would leave to
-        nobody, the volume keeps its dirty flag.
+        storage. While there are files without names, or with room that they do not use, which
+        a power cut would leave to nobody, the volume keeps its dirty flag.
         """
         await self.write_in_order()
         await self.pager.barrier()
         # the next change sets the flag again, whatever becomes of the following write
         self.modified = False
-        if self.flagged and not self.gone:
+        if self.flagged and not (self.gone or self.ahead):
             await self._set_flag(False)
             if error := await self.write_pages():
                 raise error

@@ -91,6 +91,16 @@ class Room(Generic[E]):
             await self.shrink(node, 0)
         del self.writer.gone[node]
 
+    async def reserve(self, node: Node[E], size: int) -> None:
+        """Gives a file room for `size` bytes, which it need not have; until its last close."""
+        await self.grow(node, size)
+        self.writer.ahead[node] = None
+
+    async def fit(self, node: Node[E], size: int) -> None:
+        """Takes back the room behind a file's bytes."""
+        await self.shrink(node, size)
+        self.writer.ahead.pop(node, None)
+
     async def shrink(self, node: Node[E], size: int) -> None:
         """Gives back a file's extents beyond `size` bytes; its pages there must be gone already."""
         regions = node.regions

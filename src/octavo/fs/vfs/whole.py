@@ -15,6 +15,7 @@ from octavo.fs.base import Problem, Space
 from octavo.fs.vfs.node import E, Node
 from octavo.fs.vfs.nodes import Nodes
 from octavo.fs.vfs.store import Store
+from octavo.fs.vfs.watch import SpaceWatch
 from octavo.printing import counted
 from octavo.status import Status, StatusError
 from octavo.storage.device import Device
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from octavo.statistics import VolumeStatistics
 
 MOST_SERIAL = (1 << 32) - 1
+MOST_BYTES = (1 << 63) - 1
 
 
 class WholeVolume(Generic[E]):
@@ -102,6 +104,23 @@ class WholeVolume(Generic[E]):
                 raise self.store.shut()
             return await self.format.space()
 
+    async def watch_space(self, below: int, above: int) -> SpaceWatch:
+        """Two events: `low` while fewer than `below` bytes are free, `high` while `above` or more
+        are; until `unwatch`. StatusError INVALID_PARAMETER.
+        """
+        whole(below, f"{self.name}: free bytes", 0, MOST_BYTES)
+        whole(above, f"{self.name}: free bytes", below, MOST_BYTES)
+        watch = SpaceWatch(below, above)
+        watch.look((await self.space()).free)
+        if self.writer is not None:
+            self.writer.watches.append(watch)
+        return watch
+
+    def unwatch(self, watch: SpaceWatch) -> None:
+        """Ends a watch; its events stay as they are."""
+        if self.writer is not None and watch in self.writer.watches:
+            self.writer.watches.remove(watch)
+
     async def set_label(self, label: str) -> None:
         """Gives the volume another label, "" for none. StatusError OBJECT_NAME_INVALID, or
         DISK_FULL where the root directory has no room for it.
@@ -136,7 +155,7 @@ class WholeVolume(Generic[E]):
 
     async def finish(self) -> None:
         """As `flush`, for the last time: files without names end, though somebody has them open."""
-        if self.writer is not None and self.writer.gone and self.store.shut is None:
+        if self.writer is not None and self.store.shut is None:
             await self._bury(only_closed=False)
         await self.store.flush()
 
@@ -147,6 +166,13 @@ class WholeVolume(Generic[E]):
             for node in list(self.writer.gone):
                 if not (only_closed and node.opens):
                     await self.room.bury(node)
+            for node in () if only_closed else list(self.writer.ahead):
+                await self._fit(node)
+
+    async def _fit(self, node: Node[E]) -> None:
+        """Takes back what a file has beyond its bytes."""
+        assert self.room is not None and node.section is not None
+        await self.room.fit(node, node.section.size)
 
     @property
     def _nameless(self) -> list[Node[E]]:
@@ -163,6 +189,8 @@ class WholeVolume(Generic[E]):
         await self.flush()
         async with self.mutex:
             self.format.kept = [node.regions for node in self._nameless]
+            ahead = () if self.writer is None else self.writer.ahead
+            self.format.ahead = {node.entry.number for node in ahead}
             if not repair:
                 return await self.format.check(progress, None)
             writer = self.writing("").writer
@@ -237,6 +265,8 @@ class WholeVolume(Generic[E]):
                 if not discard and self.writer is not None and self.room is not None:
                     for node in self._nameless:
                         await self.room.bury(node)
+                    for node in list(self.writer.ahead):
+                        await self._fit(node)
                     await self.writer.flush()
             except BaseException:
                 self.store.leave(None)
