@@ -105,4 +105,7 @@ def test_a_script_with_byte_order_marks(image: Path) -> None:
 def test_an_image_that_is_given_twice(image: Path) -> None:
     """It is in use by this program itself."""
     said = octavo("boot", image, image, "-q", "-c", "dir", code=1)
-    assert said == f"octavo: {image}: is attached already\n"
+    assert (
+        said
+        == f"octavo: {image}: the image is in use: it is open already, in this program or another\n"
+    )
