@@ -425,8 +425,12 @@ def test_a_quote_without_an_end(session: Session) -> None:
 def test_help_of_commands_with_a_long_usage(session: Session) -> None:
     """What a command does stands apart from how it is called."""
     lines = session("help").splitlines()
+    assert max(map(len, lines)) < 100 and not any(line.endswith((" and", ",")) for line in lines)
     at = next(i for i, line in enumerate(lines) if line.startswith("  memory ["))
-    assert lines[at].endswith("FILE.png]") and lines[at + 1].strip() == COMMANDS["memory"].help[2]
+    assert (
+        lines[at].endswith("FILE.png]")
+        and lines[at + 1].strip() + "." == COMMANDS["memory"].help[2]
+    )
     assert (
         session("memory picture", 2)
         == "memory: memory picture needs the name of a file to write, such as memory picture "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import inspect
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -58,6 +59,13 @@ class Command:
     def help(self) -> list[str]:
         """Usage, what it does, an example."""
         return (inspect.getdoc(self.function) or "").splitlines()
+
+    @property
+    def summary(self) -> str:
+        """What it does, in short: up to the first stop, or semicolon."""
+        lines = self.help[2:]
+        text = " ".join(lines[: lines.index("")] if "" in lines else lines)
+        return re.split(r"[.;:](?: |$)", text)[0]
 
     @property
     def usage(self) -> UsageError:

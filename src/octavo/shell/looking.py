@@ -183,7 +183,7 @@ def tree(shell: Session, arguments: Words) -> int:
 def type_(shell: Session, arguments: Words) -> None:
     r"""type FILE ...
 
-    Prints files as text (UTF-8; what is not is shown as ?). Names may have * and ?. Into a file
+    Prints files as text. What is no UTF-8 is shown as a mark; names may have * and ?. Into a file
     their bytes go as they are, so that > joins files.
 
     Example: type part1.txt part2.txt > whole.txt

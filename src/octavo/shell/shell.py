@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from textwrap import wrap
 
 from octavo.arguments import named
 from octavo.files import File
@@ -28,7 +29,7 @@ from octavo.shell.session import Session
 from octavo.shell.texts import chunks, lines, text
 from octavo.status import Status, StatusError
 
-_USAGE_WIDTH = 24  # columns
+_USAGE_WIDTH, _ABOUT_WIDTH = 24, 70  # columns
 _MOST_STATUS = 255
 
 COMMANDS: dict[str, Command] = {
@@ -119,13 +120,11 @@ def help_(shell: Session, arguments: Words) -> None:
     """
     if not arguments:
         for name in sorted(COMMANDS):
-            lines = COMMANDS[name].help
-            about = lines[2] if len(lines) > 2 else ""
-            if len(lines[0]) < _USAGE_WIDTH:
-                shell.out(f"  {lines[0]:<{_USAGE_WIDTH}}{about}")
-            else:
-                shell.out(f"  {lines[0]}")
-                shell.out(f"  {'':<{_USAGE_WIDTH}}{about}")
+            usage, about = COMMANDS[name].help[0], wrap(COMMANDS[name].summary, _ABOUT_WIDTH)
+            beside = about.pop(0) if len(usage) < _USAGE_WIDTH else ""
+            shell.out(f"  {usage:<{_USAGE_WIDTH}}{beside}".rstrip())
+            for line in about:
+                shell.out(f"  {'':<{_USAGE_WIDTH}}{line}")
         return
     try:
         name = _find(arguments[0].lower())
