@@ -86,6 +86,16 @@ LAYERS: list[tuple[str, str]] = [
     ("storage/", "devices fat_order views damaged cli machine"),
     ("testing/", "devices crash fat_order"),
     ("fs/wildcards", "wildcards"),
+    ("fs/fat/resize", "resize"),
+    ("fs/fat/shadow", "resize"),
+    ("fs/fat/sizes", "resize"),
+    ("fs/fat/search", "fat_search room"),
+    ("fs/fat/labels", "fat_labels"),
+    ("fs/verify", "media"),
+    ("fs/vfs/store", "volumes media"),
+    ("fs/vfs/whole", "volumes media nameless room"),
+    ("fs/vfs/watch", "room"),
+    ("drives", "volumes media resize"),
     (
         "fs/",
         "fat_format fat_table fat_order fat_faults fat_geometry fat_slots fat_names repair damaged "

@@ -21,8 +21,8 @@ without room for the copies is refused before anything is written.
 
 A volume gets smaller where its end is free; its FATs stay.
 
-Source: shadow paging (Lorie 1977), on what the FAT specification leaves open: how many sectors are
-reserved.
+Source: shadow paging (Lorie 1977), on what the FAT specification leaves open, how many sectors are
+reserved. docs/decisions/0024.
 """
 
 from __future__ import annotations
