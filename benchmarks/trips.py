@@ -92,7 +92,7 @@ def follow(name: str, once: Callable[[int], object], before: int, counted: int) 
 
 
 def of_files(folder: Path) -> list[Trip]:
-    """Reads and writes of a file in a FAT volume."""
+    """Reads and writes of a file in a FAT volume, and its names."""
     image = str(folder / "trips.img")
     assert command(["mkfs", "-s", "16M", image]) == 0
     with octavo.open_image(image) as volume:
@@ -101,7 +101,34 @@ def of_files(folder: Path) -> list[Trip]:
         octavo.boot(disks=[image], seed=1) as system,
         system.volumes["C:"].open("a", "r+b") as file,
     ):
-        return of_file(file)
+        return of_file(file) + of_names(system.volumes["C:"])
+
+
+def of_names(volume: octavo.Volume) -> list[Trip]:
+    """Look-ups of names that are known, and files that are made."""
+
+    def stat(_: int) -> None:
+        with counting():
+            volume.stat("a")
+
+    def nothing(_: int) -> None:
+        with counting():
+            volume.exists("nothing")
+
+    def make(number: int) -> None:
+        with counting():
+            volume.open(f"empty{number}", "wb").close()
+
+    def write(number: int) -> None:
+        with counting():
+            volume.write_bytes(f"small{number}", b"small")
+
+    return [
+        follow("stat of a known name", stat, 0, 1),
+        follow("look-up of what is known not to be there", nothing, 0, 1),
+        follow("empty file made and closed", make, 0, 1),
+        follow("small file written whole", write, 0, 1),
+    ]
 
 
 def of_file(file: octavo.File) -> list[Trip]:

@@ -48,7 +48,9 @@ class Found(NamedTuple, Generic[E]):
 
 
 class KnownNames(Generic[E]):
-    """The names that a volume knows; `hits` and `misses` are of `find`."""
+    """The names that a volume knows. `hits` are look-ups by `find`; `misses`, those for which the
+    format was asked, are counted by who asks it.
+    """
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -65,11 +67,9 @@ class KnownNames(Generic[E]):
     def find(self, path: str) -> Found[E] | None:
         """Where a path led; None when that is not known."""
         found = self._texts.get(path)
-        if found is None:
-            self.misses += 1
-            return None
-        self.hits += 1
-        self._texts.move_to_end(path)
+        if found is not None:
+            self.hits += 1
+            self._texts.move_to_end(path)
         return found
 
     def note(

@@ -174,9 +174,9 @@ class Nodes(Generic[E]):
         if self.store.bar is not None:
             raise self.store.bar()
 
-    async def resolve(self, path: str, making: bool = False) -> tuple[Directory[E], E | None, str]:
+    async def resolve(self, path: str, passing: bool = False) -> tuple[Directory[E], E | None, str]:
         """The directory that a path's last name is in, its entry if there is one, and the name.
-        `making`: it is not kept that nothing is there.
+        `passing`: that is not kept, since it is about to change.
         """
         if self.store.bar is not None:
             self.check_usable()
@@ -190,13 +190,14 @@ class Nodes(Generic[E]):
             if found.above:
                 raise not_found(path, parent=True)
             return found.directory, found.entry, found.name
+        known.misses += 1
         head, _, name = path.rpartition("/")
         directory = known.directories.get(head)
         if directory is None or name in ("", ".", "..") or "\\" in name:
             directory, name = await self._resolve(path, head, name)
         entry = directory.find(name)
         if path.endswith(name):
-            if entry is not None or not making:
+            if not passing:
                 known.note(path, directory, entry, name)
         elif entry is not None and self.links is not None and self.links.is_link(entry):
             await self.enter(await self.follow(directory, entry, path), path)

@@ -35,6 +35,11 @@ class Volume(WholeVolume[E]):
 
     async def stat(self, path: str) -> FileInfo:
         """One entry, that at the end of a symbolic link; the root has the name ""."""
+        nodes = self.nodes
+        if nodes.links is None and nodes.store.bar is None and type(path) is str:
+            known = nodes.known.find(path)  # no lock: what is known was true until now
+            if known is not None and known.entry is not None:
+                return known.entry
         if path in ("", "/") or not split_path(path):
             self.nodes.check_usable()
             return self.nodes.root.entry
@@ -123,7 +128,7 @@ class Volume(WholeVolume[E]):
         if names is not None and modified is not None:
             modified = names.planner.clean_time(modified)  # also for a file that is there
         async with self.mutex:
-            directory, entry, name = await self.nodes.resolve(path, making=True)
+            directory, entry, name = await self.nodes.resolve(path, passing=True)
             if entry is not None:
                 return False
             names = self.names or self.writing(path)
@@ -166,7 +171,7 @@ class Volume(WholeVolume[E]):
     async def make_directory(self, path: str) -> None:
         """Makes a directory, with what the format has in one that is empty."""
         async with self.mutex:
-            directory, entry, name = await self.nodes.resolve(path, making=True)
+            directory, entry, name = await self.nodes.resolve(path, passing=True)
             if entry is not None:
                 raise StatusError(Status.OBJECT_NAME_COLLISION, f"{path}: exists already")
             await self._create(directory, name, path, is_directory=True)
@@ -200,7 +205,7 @@ class Volume(WholeVolume[E]):
         whose they are.
         """
         async with self.mutex:
-            directory, entry, _ = await self.nodes.resolve(path)
+            directory, entry, _ = await self.nodes.resolve(path, passing=True)
             if entry is None:
                 raise not_found(path)
             if entry.is_directory:
