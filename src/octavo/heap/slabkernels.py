@@ -32,7 +32,7 @@ GNU Mach embeds them below 512 bytes and keeps a red-black tree for large ones.
 from __future__ import annotations
 
 from octavo.machine.abi import HOLDER as HOLDER_WORD
-from octavo.machine.abi import IS_ACTIVE, IS_FREE, NEXT, PREV, PTE, STATE, USE, WORDS
+from octavo.machine.abi import IS_ACTIVE, IS_FREE, NEXT, PAGE_SHIFT, PREV, PTE, STATE, USE, WORDS
 from octavo.machine.kernels import Ints, kernel, lock, unlock
 from octavo.memory.frames.buddykernels import FREE, MIN, release, take_block
 from octavo.memory.frames.buddykernels import LOCK as ZONE_LOCK
@@ -109,7 +109,7 @@ def grow(words: Ints, zone: Ints, link: Ints, cache: Ints) -> int:
     words[slab * WORDS + PTE] = colour
     words[slab * WORDS + USE] = 1
     size, per = cache[SIZE], cache[PER]
-    place = (slab << 12) + colour + cache[LINK_AT] >> 2
+    place = (slab << PAGE_SHIFT) + colour + cache[LINK_AT] >> 2
     for i in range(per):
         link[place] = i + 2 if i + 1 < per else 0
         place += size >> 2
@@ -143,7 +143,7 @@ def pop_object(words: Ints, zone: Ints, link: Ints, cache: Ints) -> int:
     at = slab * WORDS
     use = words[at + USE]
     index = (use & 0xFFFF) - 1
-    start = (slab << 12) + words[at + PTE] + index * cache[SIZE]
+    start = (slab << PAGE_SHIFT) + words[at + PTE] + index * cache[SIZE]
     after = link[start + cache[LINK_AT] >> 2]
     out = (use >> 16) + 1
     words[at + USE] = out << 16 | after
@@ -162,7 +162,9 @@ def push_object(words: Ints, link: Ints, cache: Ints, granule: int) -> None:
     use = words[at + USE]
     out = use >> 16
     link[start + cache[LINK_AT] >> 2] = use & 0xFFFF
-    words[at + USE] = out - 1 << 16 | (start - (slab << 12) - words[at + PTE]) // cache[SIZE] + 1
+    words[at + USE] = (
+        out - 1 << 16 | (start - (slab << PAGE_SHIFT) - words[at + PTE]) // cache[SIZE] + 1
+    )
     if out == cache[PER]:
         link_slab(words, cache, PARTIAL, slab)
     if out == 1:

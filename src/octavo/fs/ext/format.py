@@ -6,9 +6,10 @@ read through one section that is the whole device.
                          13 -> [places] -> [places] -> data
                          14 -> [places] -> [places] -> [places] -> data       place 0: a hole
 
-Nothing is believed: a place lies on the volume and in none of its tables, a block of places is used
-once by a file, and a file has no more blocks than the volume. An entry whose inode makes no sense
-is listed, and cannot be opened.
+Little is believed: a place lies on the volume and in none of the tables of the groups that it is
+in (those of other groups may be there, too, with flexible groups: e2fsck tells), a block of places
+is used once by a file, and a file has no more blocks than the volume. An entry whose inode makes no
+sense is listed, and cannot be opened.
 
 Source: as of `octavo.fs.ext.layout`. Departures: names of one file (hard links) have a section
 each.
@@ -286,7 +287,7 @@ class _Walk:
             raise corrupt(self.what, "has more blocks than the volume")
 
     async def _check(self, first: int, count: int) -> None:
-        """Blocks that may be a file's: on the volume, and in none of its tables."""
+        """Blocks that may be a file's: on the volume, and in none of their groups' tables."""
         s, end = self.form.superblock, first + count
         if first < s.files or end > s.limit:
             text = f"block {first if first < s.files else end - 1} cannot be a file's"
