@@ -92,8 +92,10 @@ class System:
         limit = None if memory is None else parse_size(memory)
         self._profile = make_profile(profile, policy, cluster)
         clock: Clock = VirtualClock() if seed is not None else RealClock()
+        if wall is not None:
+            whole(wall, "the time of the wall clock", 0, LAST_WALL)
         if wall is not None and seed is None:
-            clock = SetClock(whole(wall, "the time of the wall clock", 0, LAST_WALL))
+            clock = SetClock(wall)
         seed = 0 if seed is None else whole(seed, "a seed", -LARGEST, LARGEST)
         self.say(f"Octavo {VERSION}" + (f", virtual time, seed {seed}" if clock.virtual else ""))
         ranges = _read_map(firmware_map) if isinstance(firmware_map, str) else firmware_map

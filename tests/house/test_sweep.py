@@ -190,7 +190,7 @@ CALLS = [
 INTERNAL = {
     "a part of address spaces, called by them with pages that they have looked up, for "
     "each page of a bulk call": (
-        "PageTables PrivatePages Vads Vad View ViewAhead Pattern Bulk Commitment SoftMmu Eviction "
+        "PageTables PrivatePages Vads Vad View Pattern Bulk Commitment SoftMmu Eviction "
         "Lifetimes Roster Allocations Stretch "
         "Replacement Policy DefaultPager PageTableFormat PageFiles"
     ),
@@ -307,7 +307,7 @@ NAMED = [
         "octavo",
         "System",
         lambda w: (BOOT[0], *BOOT[2:4], *BOOT[5:]),
-        {0: [None], 3: SEEDS, 5: [None], 7: [None], 8: [None]},
+        {0: [None], 3: SEEDS, 5: [None], 7: [None], 8: [None], 11: [None]},
     ),
     Named("octavo", "open_image", lambda w: ("none", True, "8M", 437), {2: [None]}),
     Named(
