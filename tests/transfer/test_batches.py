@@ -19,6 +19,7 @@ from octavo.transfer.plan import plan_copy
 from octavo.transfer.volume import VolumeTree
 from tests.conftest import fsck, make_image, run
 from tests.transfer.copies import OneByOne, contents, copy
+from tests.volumes import fat_of
 
 NAMES = [
     *(
@@ -112,6 +113,26 @@ def test_a_small_memory_takes_more_stages(memory: str, tree: Path, image: Path) 
         for name in ("large.bin", "whole.bin", "d/e/lower.c"):
             assert volume.read_bytes(f"tree/{name}") == (tree / name).read_bytes()
     fsck(image)
+
+
+def test_behind_a_file_are_zeros(source: Path, tmp_path: Path) -> None:
+    """In its last cluster: the stage had other files' bytes there. A file that cannot be read takes
+    none with it.
+    """
+    image = make_image(tmp_path / "disk.img", 64 << 20, 16, 16384)
+    for i in range(700):  # more than one stage
+        (source / f"{i}").write_bytes(b"x" * (16000 - i))
+    (source / "b").symlink_to(source / "0")
+    with octavo.open_image(image) as volume:
+        plan = plan_copy([(HostTree(), str(source))], VolumeTree(volume, ""), "", True)
+        (source / "350").unlink()
+        assert len(run_copy(plan)) == 1
+        numbers = [volume.stat(f"source/{i}").number for i in range(700) if i != 350]
+        layout = fat_of(volume).geometry
+    data = image.read_bytes()
+    for size, number in zip([16000 - i for i in range(700) if i != 350], numbers, strict=True):
+        place = layout.place(number)
+        assert data[place : place + 16384] == b"x" * size + bytes(16384 - size)
 
 
 def test_what_is_there_is_left_to_the_other_way(tree: Path, image: Path) -> None:
