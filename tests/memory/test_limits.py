@@ -12,7 +12,12 @@ import octavo
 from octavo.cli.main import run as octavo_run
 from octavo.machine.abi import PAGE_SIZE, State
 from octavo.machine.ram import MAX_FRAMES, Ram
+from octavo.memory.frames.physical import RESERVE
 from octavo.status import Status, StatusError
+from octavo.transfer.copy import run_copy
+from octavo.transfer.host import HostTree
+from octavo.transfer.plan import plan_copy
+from octavo.transfer.volume import VolumeTree
 
 MIB = 1 << 20
 BASE = (
@@ -61,18 +66,51 @@ def test_256_mib_in_4_mib(tmp_path: Path) -> None:
     assert peak * 1024 < 4 * MIB + BASE, f"peak {peak} KiB"
 
 
-def test_no_way_around_the_memory_manager(image: Path) -> None:
-    """With pageout turned off, a file larger than memory cannot be read."""
+def copied(
+    source: HostTree | VolumeTree, path: str, to: HostTree | VolumeTree, name: str
+) -> set[Status]:
+    """Copies a tree; the statuses of what was told."""
+    try:
+        return {error.status for error in run_copy(plan_copy([(source, path)], to, name, True))}
+    except StatusError as error:
+        return {error.status}
+
+
+def test_no_way_around_the_memory_manager(image: Path, tmp_path: Path) -> None:
+    """With pageout turned off, a file larger than memory cannot be read; and when memory is full no
+    tree goes in or out, in a batch or otherwise.
+    """
+    (tmp_path / "tree").mkdir()
+    for i in range(60):
+        (tmp_path / "tree" / f"{i}").write_bytes(bytes([i]) * 100_000)
     with octavo.open_image(image) as volume:
         volume.write_bytes("big.bin", bytes(6 * MIB))
+        for i in range(4):
+            volume.write_bytes(f"{i}", bytes(5000))
     system = octavo.boot(memory="4M", disks=[image], pageout=False)
     with pytest.raises(StatusError) as caught:
         system.volumes["C:"].read_bytes("big.bin")
     assert caught.value.status == Status.NO_MEMORY and "pageout is turned off" in caught.value.text
+    tree, host = VolumeTree(system.volumes["C:"], ""), HostTree()
+    physical = system.memory.physical
+    last = physical.try_take(physical.available - RESERVE, State.ACTIVE)
+    assert last is not None
+    assert copied(host, f"{tmp_path}/tree", tree, "") == {Status.NO_MEMORY}
+    assert copied(tree, "/.", host, str(tmp_path)) == {Status.NO_MEMORY}
+    assert not (tmp_path / "0").exists()
+    for first, count in last:
+        physical.buddy.free(first, count, State.ACTIVE)
     system.check()
     system.abandon()
     with octavo.boot(memory="4M", disks=[image]) as system:
-        assert len(system.volumes["C:"].read_bytes("big.bin")) == 6 * MIB
+        tree = VolumeTree(system.volumes["C:"], "")
+        assert len(tree.volume.read_bytes("big.bin")) == 6 * MIB
+        assert copied(host, f"{tmp_path}/tree", tree, "") == set()
+        (tmp_path / "out").mkdir()
+        assert copied(tree, "tree", host, str(tmp_path / "out")) == set()
+        system.check()
+    for i in range(60):
+        assert (tmp_path / "out" / "tree" / f"{i}").read_bytes() == bytes([i]) * 100_000
 
 
 def test_limit_at_every_step(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
