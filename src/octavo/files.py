@@ -100,6 +100,36 @@ class File(io.RawIOBase):
         self._position += len(data)
         return data
 
+    def try_read(self, size: int) -> bytes | None:
+        """As `read`, without waiting: None, and the position stays, when the device would have to
+        be waited for. It is read now, so that a later call has it; what that has failed with, the
+        next call raises.
+        """
+        if not self._readable:
+            raise self._not_opened("reading")
+        data = self.core.try_read(self._position, whole(size, f"{self.name}: the bytes", 0))
+        self._position += len(data or b"")
+        return data
+
+    def try_write(self, data: Any) -> bool:
+        """As `write`, without waiting, all or nothing: False, and the position stays, when it would
+        have to wait, as it does for the first change of a volume and beyond the file's end.
+        """
+        if not self._writable:
+            raise self._not_opened("writing")
+        data = octets(data, "what is written to a file")
+        done = not self._append and self.core.try_write(self._position, data)
+        self._position += len(data) * done
+        return done
+
+    def advise(self, advice: int) -> None:
+        """Says how the file will be read from now on (`octavo.vm.Advice`): NORMAL is learnt from
+        reads; RANDOM, SEQUENTIAL and REVERSE are believed; WILLNEED has it fetched while you do
+        something else; DONTNEED lets go of it, but for what is still to be written.
+        """
+        self._check_open()
+        self._run(self.core.advise(advice))
+
     def readall(self) -> bytes:
         """All that is left."""
         return self.read()

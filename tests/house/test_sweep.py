@@ -152,13 +152,15 @@ CALLS = [
         readinto=(bytearray(2), {0: [b""]}), readline=(1, {0: [None, *NUMBERS]}),
         readlines=(1, {0: [None, *NUMBERS]}), write=(b"x", {0: [b"", b"x"]}),
         writelines=([b"x"], {0: EMPTY}), seek=(0, 0), truncate=(1, {0: [None]}),
-        set_modified=(1.0, {0: NUMBERS}), reserve=(1,),
+        set_modified=(1.0, {0: NUMBERS}), try_read=(1, {0: NUMBERS}),
+        try_write=(b"x", {0: [b"", b"x"]}), advise=(1,), reserve=(1,),
     ),
     *calls(
         OpenedFile, lambda w: w.file.core, read=(0, 1, {0: NUMBERS, 1: NUMBERS}),
         read_into=(0, memoryview(bytearray(1)), {0: NUMBERS, 1: [b""]}),
         write=(0, b"x", {1: [b"", b"x"]}), truncate=(1,), grow=(1,),
-        set_modified=(1.0, {0: NUMBERS}), reserve=(1,),
+        set_modified=(1.0, {0: NUMBERS}), try_read=(0, 1, {0: NUMBERS, 1: NUMBERS}),
+        try_write=(0, b"x", {0: NUMBERS, 1: [b"", b"x"]}), advise=(1,), reserve=(1,),
     ),
     *calls(
         MountedVolume, lambda w: w.volume.core, open=("a",), stat=("a", {0: [""]}),

@@ -95,11 +95,11 @@ class AtOnce:
                 if segment is None:
                     return False
                 pins.pin(segment)
-            for page in _parted(offset, end, section.size):
-                if self._active(section, page, page + 1) is None:
-                    self.ahead.start(section, page >> PAGE_SHIFT, (page >> PAGE_SHIFT) + 1)
-                    return False
-            if not self._fill(pins, offset, end):
+            parted = _parted(offset, end, section.size)
+            missing = [p for p in parted if self._active(section, p, p + 1) is None]
+            for page in missing:
+                self.ahead.start(section, page >> PAGE_SHIFT, (page >> PAGE_SHIFT) + 1)
+            if missing or not self._fill(pins, offset, end):
                 return False
             for segment in pins:
                 at = max(offset, segment.index << VIEW_SHIFT)

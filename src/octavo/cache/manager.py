@@ -364,13 +364,15 @@ class CacheManager:
         if segment is not None and size & PAGE_MASK and size == section.size:
             self.memory.faults.clear_behind_end(segment)
 
-    async def purge_range(self, section: Section, offset: int, length: int) -> bool:
-        """Drops the pages that lie in bytes [offset, offset + length) as a whole, dirty or not: who
-        asks for them gets what the pager has. False when some of them stay, which are pinned.
+    async def purge_range(
+        self, section: Section, offset: int, length: int, dirty: bool = True
+    ) -> bool:
+        """Drops the pages that lie in bytes [offset, offset + length) as a whole, `dirty` or not:
+        who asks for them gets what the pager has. False when some of them stay, which are pinned.
         """
         first, end = offset + PAGE_MASK >> PAGE_SHIFT, offset + length >> PAGE_SHIFT
         if first < end:
-            await self.memory.writeback.purge(section, first, end)
+            await self.memory.writeback.purge(section, first, end, dirty)
         return not section.is_locked(first, end)
 
     def _refuse(self, section: Section, size: int) -> None:

@@ -13,13 +13,12 @@ from octavo.arguments import invalid, octets, room, shown, whole
 from octavo.cache.readahead import ReadAhead
 from octavo.fs.vfs.node import E, Node
 from octavo.fs.vfs.store import Store
-from octavo.memory.pages.section import VIEW_SIZE, Section
+from octavo.machine.abi import PAGE_SHIFT
+from octavo.memory.pages.section import Section
 from octavo.status import Status, StatusError
 
 if TYPE_CHECKING:
     from octavo.fs.vfs.room import Room
-
-ZEROS = bytes(VIEW_SIZE)
 
 
 class OpenedFile(Generic[E]):
@@ -143,6 +142,55 @@ class OpenedFile(Generic[E]):
             self._check_usable()
         return await self._store.cache.copy_read_into(self._open(), offset, buffer, self._history)
 
+    def try_read(self, offset: int, length: int) -> bytes | None:
+        """As `read`, without waiting: None when that would have to wait, and what it waits for is
+        begun. Raises what such a read has failed with since.
+        """
+        section = self._section or self._open()
+        if type(offset) is not int or type(length) is not int or offset < 0 or length < 0:
+            raise self._no_bytes(offset, length)
+        store = self._store
+        if store.bar is not None:
+            self._check_usable()
+        return store.cache.at_once.read(section, offset, length, self._history)
+
+    def try_write(self, offset: int, data: bytes | memoryview) -> bool:
+        """As `write`, without waiting, all or nothing: False when it would have to wait. What goes
+        beyond the end always would.
+        """
+        room = self._for_writing()
+        data = octets(data, f"{self.path}: what is written")
+        if type(offset) is not int or offset < 0:
+            raise self._no_bytes(offset, len(data))
+        store, section = self._store, self._open()
+        if store.mutex.locked or not room.writer.begun() or offset + len(data) > section.size:
+            return False
+        done = store.cache.at_once.write(section, offset, data)
+        self._changed = self._changed or (done and len(data) > 0)
+        return done
+
+    async def advise(self, advice: int) -> None:
+        """Says how the file will be read from now on: see `octavo.vm.Advice`. WILLNEED has it
+        fetched, as far as memory allows and nobody waits; DONTNEED lets go of what is clean of it.
+        StatusError INVALID_PARAMETER.
+        """
+        from octavo.cache.readahead import BACKWARD, FORWARD, RANDOM, Advised
+        from octavo.memory.spaces.advice import Advice
+
+        section, cache = self._open(), self._store.cache
+        self._check_usable()
+        if not isinstance(advice, Advice):
+            advice = Advice(whole(advice, f"{self.path}: advice", 0, max(Advice)))
+        if advice == Advice.WILLNEED:
+            cache.ahead.start(section, 0, min(section.pages, cache.memory.physical.available // 2))
+        elif advice == Advice.DONTNEED:
+            await cache.purge_range(section, 0, section.pages << PAGE_SHIFT, dirty=False)
+        elif advice == Advice.NORMAL:
+            self._history = ReadAhead()
+        else:
+            ways = {Advice.RANDOM: RANDOM, Advice.SEQUENTIAL: FORWARD, Advice.REVERSE: BACKWARD}
+            self._history = Advised(ways[advice])
+
     async def write(self, offset: int, data: bytes | memoryview) -> None:
         """Writes all of `data` at `offset`; StatusError DISK_FULL, FILE_TOO_LARGE or
         INVALID_PARAMETER before anything is changed.
@@ -177,8 +225,8 @@ class OpenedFile(Generic[E]):
 
     async def _fill(self, section: Section, end: int) -> None:
         """Zeros from the file's end to `end`."""
-        while section.size < end:
-            await self._store.cache.copy_write(section, section.size, ZEROS[: end - section.size])
+        if section.size < end:
+            await self._store.cache.zero(section, section.size, end - section.size)
 
     def _note_size(self, room: Room[E], size: int) -> None:
         room.planner.set_size(self._node.entry, size)
