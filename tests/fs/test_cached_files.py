@@ -67,7 +67,7 @@ def asked(system: octavo.System, call: Callable[[], object]) -> tuple[int, int, 
         call()
     finally:
         sys.setprofile(None)
-        del device._read  # type: ignore[method-assign]  # the class has it again
+        del device._read
     return calls, device.counts.reads - before, stretches
 
 
