@@ -12,6 +12,7 @@ import pytest
 
 import octavo.system
 import tests.machines
+import tests.memory.memories
 import tests.stores
 from octavo.machine.clock import Clock
 from octavo.threads.scheduler import Scheduler
@@ -44,5 +45,6 @@ def preempted(cpus: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(octavo.system, "Scheduler", make)
         patch.setattr(tests.machines, "Scheduler", make)
+        patch.setattr(tests.memory.memories, "Scheduler", make)
         patch.setattr(tests.stores, "Machine", InspectedMachine)
         yield

@@ -14,6 +14,7 @@ import octavo
 from octavo.status import Status, StatusError
 from octavo.storage.image import ImageDisk
 from octavo.testing.faulty import FaultyDevice
+from tests.cache.test_cache_machine import CacheInterfaces
 from tests.crashes.explorer import explore
 from tests.fs.fat.test_fat_machine import FatMachine
 from tests.memory.spaces.test_paged_spaces import BulkMachine, PagedMachine
@@ -40,9 +41,11 @@ def machine_in_the_mode(machine: type[RuleBasedStateMachine], seed: int, cpus: i
 
 
 @pytest.mark.parametrize(("seed", "cpus"), schedules())
-@pytest.mark.parametrize("machine", [ViewMachine, SmallViewMachine, PagedMachine, BulkMachine])
+@pytest.mark.parametrize(
+    "machine", [ViewMachine, SmallViewMachine, PagedMachine, BulkMachine, CacheInterfaces]
+)
 def test_memory_machines(machine: type[RuleBasedStateMachine], seed: int, cpus: int) -> None:
-    """Spaces, views, forks, page files and pagers against their models; frames and segments balance
+    """Spaces, views, forks, page files, pagers and the cache against their models; the books balance
     at marked points, too.
     """
     machine_in_the_mode(machine, seed, cpus)
