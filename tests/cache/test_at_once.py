@@ -88,12 +88,17 @@ def test_a_write_at_once_does_not_wait_for_frames_or_writers() -> None:
     """Where there is no frame, and where writers are held up, the answer is False, and nothing is
     changed; later it is True.
     """
+    for beyond in (0, 1):
+        c = Cached(pages=0, frames=160)
+        c.cache.writers.most_dirty = 1000
+        c.run(c.cache.copy_write(c.section, 0, b"x"))
+        room = c.memory.physical.available - RESERVE
+        data = bytes((room + beyond) * PAGE_SIZE)
+        assert c.cache.at_once.write(c.section, PAGE_SIZE, data) != beyond
+        assert c.section.resident() == 1 + room * (not beyond)
+        c.check()
     c = Cached(pages=0, frames=160)
-    once = c.cache.at_once
-    room = c.memory.physical.available - RESERVE
-    assert not once.write(c.section, 0, bytes((room + 1) * PAGE_SIZE))
-    assert not c.section.size and not c.section.dirty
-    page = 0
+    once, page = c.cache.at_once, 0
     while once.write(c.section, at(page), bytes(PAGE_SIZE)):
         page += 1
         assert page <= c.cache.writers.most_dirty

@@ -4,12 +4,15 @@ meanwhile.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.frames import Frames
-from octavo.memory.pages.section import VIEW_SIZE
+from octavo.memory.pages.section import VIEW_SIZE, DirtyRun, Section
 from octavo.status import Status, StatusError
+from octavo.testing.bytespager import BytesPager
 from tests.cache.caches import Cached, at
 from tests.machines import Machine, MemoryFile, fails
 from tests.memory.spaces.views import show
@@ -50,23 +53,46 @@ def test_what_is_in_memory_is_read_and_written_there() -> None:
     m.check()
 
 
-def test_a_page_that_comes_while_it_is_written_is_the_new_one() -> None:
-    """A reader brings the old page in while an unbuffered write is under way: what stays in memory
-    is what was written, and so is what the pager has.
+class Racing(BytesPager):
+    """Reads what is there when it is asked, and gives it `late` seconds later; writes take 2 ms."""
+
+    late = 0.0
+
+    async def data_request(self, section: Section, page: int, frames: Frames, need: range) -> None:
+        """The old bytes, though they may have been written over meanwhile."""
+        data = bytes(self.data[at(page) : at(page) + frames.length])
+        await self.scheduler.sleep(self.late)
+        frames.fill(data)
+
+    async def data_return(self, runs: Sequence[DirtyRun]) -> list[StatusError | None]:
+        """As ever, but slower."""
+        await self.scheduler.sleep(0.001)
+        return await super().data_return(runs)
+
+
+@pytest.mark.parametrize("late", [0.0005, 0.005])
+def test_a_page_that_comes_while_it_is_written_is_the_new_one(late: float) -> None:
+    """A reader brings the old page in while an unbuffered write is under way, or has it under way
+    when that ends: what stays in memory is what was written, and so is what the pager has.
     """
     c = Cached(pages=20)
+    pager = Racing(c.scheduler, bytearray(c.data))
+    pager.late = late
+    section = Section("raced", pager, None, len(c.data))
     frames = c.frames(8)
     frames.fill(b"new!" * (frames.length // 4))
 
     async def both() -> None:
-        writer = c.scheduler.spawn(c.cache.unbuffered.write(c.section, at(4), frames), "writer")
-        for page in (4, 11):
-            await c.cache.copy_read(c.section, at(page), 10)
+        writer = c.scheduler.spawn(c.cache.unbuffered.write(section, at(4), frames), "writer")
+        await c.scheduler.sleep(0.0001)
+        old = [await c.cache.copy_read(section, at(page), 4) for page in (4, 11)]
+        assert old[0] == b"   4"
         await writer.join()
 
     c.run(both())
-    assert c.section.resident() and c.read(4, 8) == frames.read()
-    assert c.pager.data[at(4) : at(12)] == frames.read() and not c.section.dirty
+    assert section.resident()
+    assert c.run(c.cache.copy_read(section, at(4), frames.length)) == frames.read()
+    assert pager.data[at(4) : at(12)] == frames.read() and not section.dirty
     c.check()
 
 

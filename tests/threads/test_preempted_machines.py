@@ -45,8 +45,8 @@ def machine_in_the_mode(machine: type[RuleBasedStateMachine], seed: int, cpus: i
     "machine", [ViewMachine, SmallViewMachine, PagedMachine, BulkMachine, CacheInterfaces]
 )
 def test_memory_machines(machine: type[RuleBasedStateMachine], seed: int, cpus: int) -> None:
-    """Spaces, views, forks, page files, pagers and the cache against their models; the books balance
-    at marked points, too.
+    """Spaces, views, forks, page files, pagers and the cache against their models; the books
+    balance at marked points, too.
     """
     machine_in_the_mode(machine, seed, cpus)
 
