@@ -171,6 +171,7 @@ def test_memory_and_cache(session: Session) -> None:
             and len(name) == len(usable) == len(head)
         )
     assert "Read-ahead:" in session("cache") and "Device of C:" in session("cache")
+    assert "0 pages kept by 0 blocks and 0 lists" in session("cache")
     system = session.shell.system
     assert "PFN database" in session(f"memory {system.plan.database[0]}")
     segment = next(s for s in system.memory.residency.segments.all() if s.used)

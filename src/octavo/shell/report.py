@@ -202,6 +202,9 @@ def cache_report(system: System) -> list[str]:
     return [
         f"Cache: {data.views} of {counted(cache.views.most, 'view')} mapped; "
         f"{counted(looked, 'read')} by view, hit rate {rate}",
+        f"Views use {data.address_space >> 10} of {data.most_address_space >> 10} KiB; "
+        f"{counted(data.locked_pages, 'page')} kept by {counted(data.blocks, 'block')} and "
+        f"{counted(data.lists, 'list')}",
         f"Read-ahead: {counted(ahead, 'page')} fetched ahead, {counted(used, 'hit')} ({share})",
         f"Dirty: {counted(system.memory.writeback.dirty, 'page')}, limit "
         f"{cache.writers.most_dirty}; writers throttled {counted(data.throttled, 'time')}",
