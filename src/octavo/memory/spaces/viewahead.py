@@ -16,7 +16,7 @@ from __future__ import annotations
 from octavo.machine.abi import SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.memory.pages.pagein import Faults
 from octavo.memory.pages.residency import Residency
-from octavo.memory.spaces.advice import Advice
+from octavo.memory.spaces.advice import STEADY, Advice
 from octavo.memory.spaces.view import View
 from octavo.status import StatusError
 from octavo.threads.scheduler import Scheduler
@@ -39,11 +39,14 @@ class ViewAhead:
 
     def follow(self, view: View, number: int) -> None:
         """Page `number` of a view's section was touched, and was absent or fetched ahead."""
+        pattern = view.pattern
+        if not pattern.steps and -STEADY < pattern.streak < STEADY:
+            return  # the usual case of a fault that is one of few
         lazy = view.object.section.pager.traits.lazy
         if self.cluster == 1 or not lazy or view.advice == Advice.RANDOM:
             return
         most = self.physical.available // 4
-        for first, end in view.pattern.ahead(number, self.cluster, most):
+        for first, end in pattern.ahead(number, self.cluster, most):
             first, end = max(first, view.first), min(end, view.first + view.end - view.start)
             if first < end and self._under_way < MOST_FETCHES:
                 self._under_way += 1
