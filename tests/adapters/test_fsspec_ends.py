@@ -133,6 +133,19 @@ def test_dropped_files_are_closed(fs: OctavoFileSystem) -> None:
     assert fs.cat("f") == b"later" and names(fs) == ["f"]
 
 
+def test_closing_with_a_file_that_cannot_be_finished(disk: Path) -> None:
+    """The image is let go of, and the error is told."""
+    fs = OctavoFileSystem(str(disk))
+    fs.pipe("g", bytes(1_430_000))
+    file = fs.open("f", "wb")
+    file.write(NEW)
+    with pytest.raises(OSError, match="full") as caught:
+        fs.close()
+    assert caught.value.errno == errno.ENOSPC and list(on_medium(disk)) == ["g"]
+    with octavo.open_image(disk) as volume:
+        assert not volume.exists("f")
+
+
 def test_a_dropped_file_that_cannot_be_closed(fs: OctavoFileSystem) -> None:
     """Is not there, and is nobody else's error."""
     fs.pipe("g", bytes(1_430_000))
