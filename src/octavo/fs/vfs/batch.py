@@ -183,6 +183,9 @@ class _Making(Generic[E]):
             while left >= room:  # a file that is larger than the stage
                 yield base, room, [(number, sizes[number] - left, 0, room, room)]
                 base, left = base + room, left - room
+            if not left and sizes[number]:  # that it has ended is seen now, not with all others'
+                yield base, 0, [(number, sizes[number], 0, 0, 1)]
+                continue
             jobs.append((number, sizes[number] - left, at, left, left + 1))
             at += -(-left // unit) * unit
         if jobs:
