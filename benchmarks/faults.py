@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -153,9 +154,11 @@ class Paged:
 
 
 class CopyPager:
-    """Keeps a section's pages in a bytearray, without waiting; `inside` is the time spent here."""
+    """Keeps a section's pages in a bytearray, without waiting; `inside` is the time spent here. It
+    is not asked for pages ahead of faults.
+    """
 
-    traits = ORDINARY
+    traits = replace(ORDINARY, lazy=False)
 
     def __init__(self, pages: int) -> None:
         self.data = bytearray(os.urandom(1 << 12)) * pages

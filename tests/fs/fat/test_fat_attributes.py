@@ -126,7 +126,8 @@ def test_attrib(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert shown() == "rh---"
     assert octavo_run(["attrib", "--codepage", "850", where, "-R"]) == 0
     assert shown() == "-h---"
-    for wrong in ("r", "+", "-d", "+rx", "--force"):
+    assert octavo_run(["attrib", where, "r"]) == 1  # an image
+    for wrong in ("+", "-d", "+rx", "--force"):
         with pytest.raises(SystemExit) as caught:
             octavo_run(["attrib", where, wrong])
         assert caught.value.code == 2

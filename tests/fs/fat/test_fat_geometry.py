@@ -293,6 +293,6 @@ def test_sectors_per_cluster_that_no_fat_has(value: int, image: Path) -> None:
 @pytest.mark.parametrize("cluster", ["192K", "512K", "1M", "100"])
 def test_clusters_that_mkfs_refuses(cluster: str, tmp_path: Path) -> None:
     """No power of two, larger than Windows makes, no whole sector; nothing is left on the host."""
-    with pytest.raises(StatusError, match="a power of two from 512 to 262144"):
+    with pytest.raises(StatusError, match="a power of two from [0-9]+ to 262144"):
         octavo_run(["mkfs", "-s", "1G", "--cluster", cluster, str(tmp_path / "x.img")])
     assert not (tmp_path / "x.img").exists()

@@ -53,7 +53,7 @@ def test_view_cache_and_device_agree(tmp_path: Path) -> None:
             file.write(b"the file")
         assert run_(space.read(base + 70_000, 11)) == b"by the file"
         with pytest.raises(StatusError, match=r"a\.bin"):
-            volume.remove("a.bin")  # it is in use, though nobody has it open
+            volume.rename("a.bin", "b.bin")  # it is in use, though nobody has it open
         assert run_(space.flush(base)) == (base, 303_104)
         fails(Status.INVALID_PARAMETER_3, lambda: run_(space.flush(base + 300_000, 8192)))
         assert (
