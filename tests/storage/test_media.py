@@ -202,3 +202,10 @@ def test_an_image_is_put_into_a_drive_whole_or_not_at_all(drive: Drive, tmp_path
         Status.NO_MEDIA_IN_DEVICE,
         lambda: drive.system.scheduler.run(drive.disk.submit([lent.write(0, data)])),
     )
+
+
+def test_two_volumes_of_one_second_have_two_serial_numbers() -> None:
+    """The fraction of the second is in it: a drive tells them apart."""
+    with octavo.boot(memory="32M") as system:
+        made = [system.attach_ram_disk(1 << 20) for _ in range(8)]
+        assert len({volume.core.serial for volume in made}) == 8

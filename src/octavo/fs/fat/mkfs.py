@@ -96,7 +96,8 @@ async def make_fat(
     name = clean_label(label)
     serial = plan.layout.serial
     if serial is None:
-        serial = int(cache.memory.scheduler.clock.wall()) & 0xFFFFFFFF
+        wall = cache.memory.scheduler.clock.wall()
+        serial = int(wall) + int(wall % 1 * (1 << 32)) & 0xFFFFFFFF  # two of one second differ
     sector = boot_sector(plan, name, serial)
     section = Section(device.name, RegionPager(device), whole_device(device), device.size)
     fat_bytes, root_bytes = plan.fat_sectors * plan.sector, plan.root_entries * ENTRY_BYTES
