@@ -242,6 +242,8 @@ def test_a_root_with_many_names(tmp_path: Path) -> None:
     fsck(image)
     assert fields(image)["root_entries"] == 608
     assert len(call("ls", f"{image}:").split()) == 600
+    call("mkfs", "--from", tmp_path / "tree", "--size", "8M", "--force", image)  # of a given size
+    assert fields(image)["root_entries"] == 608
     call("mkfs", "--from", tmp_path / "tree", "--type", "fat32", "--size", "40M", "--force", image)
     refused = ["--type", "fat12", "--root-entries", "592", "--force", image]
     assert "cannot make a volume" in call("mkfs", "--from", tmp_path / "tree", *refused, code=2)

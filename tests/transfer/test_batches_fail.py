@@ -15,6 +15,7 @@ from octavo.transfer.copy import run_copy
 from octavo.transfer.host import HostTree
 from octavo.transfer.plan import plan_copy
 from octavo.transfer.volume import VolumeTree
+from tests.command import call
 from tests.conftest import fsck, make_image
 from tests.transfer.copies import OneByOne, contents, copy
 from tests.volumes import clusters_of, leave_free, make_volume
@@ -66,8 +67,8 @@ def test_the_last_cluster_and_one_beyond(
 
 @pytest.mark.dosfstools
 def test_a_root_directory_that_is_full(source: Path, tmp_path: Path) -> None:
-    """Of FAT16, which cannot grow: what fits is there, the rest is told once, and its clusters are
-    free.
+    """Of FAT16, which cannot grow: what fits is there, the first that does not is told, the rest is
+    counted, and its clusters are free.
     """
     for i in range(40):
         (source / f"{i}").write_bytes(b"x" * 3000)
@@ -77,8 +78,9 @@ def test_a_root_directory_that_is_full(source: Path, tmp_path: Path) -> None:
             volume.write_bytes(f"there{i}", b"")
         free = volume.space().free
         plan = plan_copy([(HostTree(), f"{source}/.")], VolumeTree(volume, ""), "/", True)
-        [error] = run_copy(plan)
+        error, rest = run_copy(plan)
         assert error.status == Status.DISK_FULL and "the root directory of FAT16" in error.text
+        assert rest.text == "the root directory: there is no room for 27 more names"
         assert len(contents(volume)) == 512
         volume.flush()
         assert volume.space().free == free - 12 * 2 * volume.space().unit
@@ -178,4 +180,31 @@ def test_bytes_of_a_batch_are_in_frames_that_have_owners(
         assert copy(HostTree(), source, VolumeTree(system.volumes["C:"], ""), "/")[1] == []
         assert sum(seen) >= 60 * 50_000 and max(seen) < 1 << 20
         system.check()
+    fsck(image)
+
+
+@pytest.mark.dosfstools
+def test_a_full_root_stops_nobody_else(source: Path, tmp_path: Path) -> None:
+    """What has no room in it is told, by its name or counted; other directories get theirs, files
+    that are replaced too.
+    """
+    for name in "yz":
+        (source / name).mkdir()
+        (source / name / "new").write_bytes(b"n" * 900)
+    (source / "z" / "old").write_bytes(b"newer")
+    for i in range(20):
+        (source / f"f{i}").write_bytes(b"%d" % i)
+    image = tmp_path / "disk.img"
+    call("mkfs", "--size", "4M", "--type", "fat16", "--root-entries", "16", image)
+    call("mkdir", f"{image}:/z", f"{image}:/y")
+    with octavo.open_image(image) as volume:
+        volume.write_bytes("z/old", b"old")
+        errors = copy(HostTree(), f"{source}/.", VolumeTree(volume, ""), "")[1]
+        made = {entry.name for entry in volume.entries()}
+        assert len(made) == 16 and {"y", "z"} < made
+        assert volume.read_bytes("z/old") == b"newer"
+        assert volume.read_bytes("z/new") == volume.read_bytes("y/new") == b"n" * 900
+    first, rest = [error.text for error in errors]
+    assert f"{source}/" in first and "16 slots and they are used up" in first
+    assert rest == "the root directory: there is no room for 5 more names"
     fsck(image)

@@ -96,8 +96,13 @@ def test_a_volume_that_changes_after_the_plan_is_read_by_names(image: Path, out:
     assert (out / "a").read_bytes() == b"A" * 5000
 
 
-def test_a_damaged_chain_is_told_and_the_others_are_copied(image: Path, out: Path) -> None:
-    """It leads to a cluster that is free."""
+@pytest.mark.parametrize(
+    ("where", "value"), [(1, 0), (4, 1), (4, 0xFFF0), (4, 0xFFF7), (4, 0xC000), (4, -1)]
+)
+def test_a_damaged_chain_is_told_and_the_others_are_copied(
+    where: int, value: int, image: Path, out: Path
+) -> None:
+    """It leads to a cluster that is free, to none (also behind the file's last byte), or back."""
     with octavo.open_image(image) as volume:
         for name in "abc":
             volume.write_bytes(name, name.encode() * 5000)
@@ -105,8 +110,8 @@ def test_a_damaged_chain_is_told_and_the_others_are_copied(image: Path, out: Pat
     with open(image, "r+b") as file:
         file.seek(14)
         reserved = int.from_bytes(file.read(2), "little") * 512
-        file.seek(reserved + 2 * (cluster + 1))
-        file.write(b"\0\0")
+        file.seek(reserved + 2 * (cluster + where))
+        file.write((cluster if value < 0 else value).to_bytes(2, "little"))
     with octavo.open_image(image, read_only=True) as volume:
         [error] = copy(VolumeTree(volume, ""), "/.", HostTree(), out)[1]
         assert error.status == Status.FILE_CORRUPT_ERROR and "/b" in error.text

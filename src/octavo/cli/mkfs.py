@@ -171,8 +171,13 @@ def _shape(arguments: Namespace, length: int | None, copy: CopyPlan | None, layo
         plan = plan_least(room, slots, bits, cluster, fats, layout)
     else:
         plan = plan_volume(length, bits, cluster, fats, layout)
+        if plan.bits != 32 and slots > plan.root_entries and not layout.root_entries:
+            more = replace(layout, root_entries=min(slots, 0xFFFF))
+            plan = plan_volume(length, bits, cluster, fats, more)
     if copy and not plan.holds(room(plan.cluster), slots):
         text = f"the tree has no room in {plan.total * plan.sector >> 10} KiB as FAT{plan.bits}"
+        if plan.bits != 32 and slots > plan.root_entries:
+            text += f", whose root directory has {plan.root_entries} entries and needs {slots}"
         raise StatusError(Status.DISK_FULL, f"{arguments.image}: {text}; nothing was made")
     boot_code(plan)
     return plan

@@ -31,6 +31,10 @@ class Problem(NamedTuple):
         return f"{self.where}: {self.what}" + (" (mended)" if self.mended else "")
 
 
+class DirectoryFullError(StatusError):
+    """A DISK_FULL that is one directory's, and no other's."""
+
+
 def check_path(path: object) -> None:
     """StatusError INVALID_PARAMETER for what is no text, NAME_TOO_LONG for more than MOST_PATH
     characters.

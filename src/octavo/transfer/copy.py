@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
+from octavo.fs.base import DirectoryFullError
+from octavo.printing import counted
 from octavo.status import Status, StatusError
 from octavo.threads.interrupts import interruption_point, uninterrupted
 from octavo.transfer.host import HostTree
@@ -61,6 +63,7 @@ class _Run:
         self.errors: list[StatusError] = []
         self._reading = False  # the source is being read: an error now is its
         self._count = 0
+        self._full: dict[Step | None, int] = {}  # directories: what found no room there, too
 
     def steps(self) -> None:
         """Copies everything, what can be so together, then gives what is new attributes, and
@@ -71,6 +74,7 @@ class _Run:
             if not self.manner.stop:  # which is one after the other
                 self._together()
             self._steps()
+            self._tell_full()
         except StatusError as error:
             self.errors.append(error)
         finally:
@@ -124,6 +128,11 @@ class _Run:
                 continue
             try:
                 self._step(step)
+            except DirectoryFullError as error:
+                step.failed = True
+                self._note_full(step, error)
+                if self.manner.stop:
+                    return
             except StatusError as error:
                 step.failed = True
                 self.errors.append(error)
@@ -135,6 +144,21 @@ class _Run:
                     return
             else:
                 step.made = True
+
+    def _note_full(self, step: Step, error: DirectoryFullError) -> None:
+        """What there is no room for in its directory: the first is told, the others are counted."""
+        if step.above in self._full:
+            self._full[step.above] += 1
+            return
+        self._full[step.above] = 0
+        self.errors.append(StatusError(error.status, f"{step.path}: {error.text}"))
+
+    def _tell_full(self) -> None:
+        for above, count in self._full.items():
+            if count:
+                where = above.to if above and above.to.strip("/") else "the root directory"
+                text = f"{where}: there is no room for {counted(count, 'more name')}"
+                self.errors.append(StatusError(Status.DISK_FULL, text))
 
     def _step(self, step: Step) -> None:
         self._reading = False

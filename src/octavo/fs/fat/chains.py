@@ -112,7 +112,7 @@ class FatExtents:
         if (
             len(following) == count
             and following[:-1] == list(range(number + 1, number + count))
-            and following[-1] not in (0, table.bad)
+            and following[-1] >= table.least_end
         ):
             return [(self._place(number), count)]
         return await self._follow(number, count)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 
+from octavo.fs.base import DirectoryFullError
 from octavo.fs.fat.books import FatChange, Run
 from octavo.fs.fat.bpb import (
     DIRTY_FLAG,
@@ -276,14 +277,14 @@ class FatPlanner:
         """StatusError DISK_FULL for the fixed root of FAT12 and FAT16, and at 2 MiB."""
         g = self.geometry
         if node.parent is None and g.root_size:
-            raise StatusError(
+            raise DirectoryFullError(
                 Status.DISK_FULL,
                 f"{self.name}: the root directory of {self.kind} has room for "
                 f"{g.root_size // SLOT} slots and they are used up; use a subdirectory",
             )
         if node.regions.total + g.cluster > MOST_DIRECTORY_BYTES:
             assert node.section is not None
-            raise StatusError(
+            raise DirectoryFullError(
                 Status.DISK_FULL,
                 f"{node.section.name}: the directory has reached FAT's limit of 2 MiB",
             )
