@@ -12,7 +12,7 @@ from octavo.cache.manager import CacheManager
 from octavo.files import Volume
 from octavo.fs.mount import mount
 from octavo.status import Status, StatusError
-from octavo.storage.device import Device
+from octavo.storage.device import SECTOR, Device
 from octavo.storage.image import ImageDisk
 from octavo.threads.scheduler import Scheduler
 
@@ -125,7 +125,7 @@ class Drives:
             raise StatusError(Status.NOT_SUPPORTED, why)
         self.unmount(name, False, False, keep=True)
         try:
-            self._resize(device, size)
+            self._resize(device, size // SECTOR * SECTOR)
         finally:
             volume = self.mount(name)
         return volume

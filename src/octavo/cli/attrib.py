@@ -19,7 +19,9 @@ def _arguments(parser: ArgumentParser) -> None:
     )
     add_json(parser)
     add_stop(parser)
-    parser.add_argument("first", metavar="IMAGE:PATH", help="files and directories in images")
+    parser.add_argument(
+        "first", metavar="IMAGE:PATH", help="files and directories in images; options come before"
+    )
     changes = (
         "+ sets and - clears r (read-only), h (hidden), s (system), a (archive), such as "
         "+r -ha; none: show them"
