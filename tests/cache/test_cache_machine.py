@@ -110,7 +110,7 @@ class CacheInterfaces(RuleBasedStateMachine):
         at = min(at, len(self.model))
         if aligned:
             at, length = at & ~4095, length & ~4095
-        if at > self.section.valid or not length:
+        if not length:
             return
         frames = self._frames(length, skew)
         frames.fill(bytes([length % 255 + 1]) * frames.length)
@@ -157,7 +157,8 @@ class CacheInterfaces(RuleBasedStateMachine):
         assert got == self.model[at : at + length]
         if through:
             self.run(self.cache.blocks.unpin_through(block))
-            self._arrived(at, 0 if at + length > len(self.pager.data) else length)
+            valid = max(0, min(length, self.section.valid - at))
+            self._arrived(at, 0 if at + length > len(self.pager.data) else valid)
         else:
             self.cache.blocks.unpin(block)
 
@@ -190,7 +191,7 @@ class CacheInterfaces(RuleBasedStateMachine):
     def list_write_end(self, abort: bool, through: bool) -> None:
         """Completed, all of it is there; aborted, nothing."""
         made, data = self.writing.pop(0)
-        if abort or made.offset > min(len(self.model), self.section.valid):
+        if abort or made.offset > len(self.model):
             self.cache.lists.write_abort(made)
             return
         self.run(self.cache.lists.write_complete(made, through))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from octavo.cache.writers import LAZY_LEAST, MOST_AGE, PACE_SECONDS
+from octavo.cache.writers import LAZY_LEAST, PACE_SECONDS
 from octavo.machine.abi import PAGE_SIZE
 from octavo.memory.pages.section import DirtyRun, Section
 from octavo.status import Status, StatusError
@@ -40,11 +40,29 @@ def test_the_lazy_writer_writes_by_age() -> None:
     rest = Section("rest", c.pager, None, 0)
     c.run(c.cache.copy_write(c.section, 0, bytes(at(1200))))
     c.run(c.cache.copy_write(rest, 0, bytes(at(1000))))
-    for second in range(MOST_AGE + 2):
-        assert rest.dirty == 1000 or second >= MOST_AGE, "it would have been written anyway"
+    for second in range(10 + 2):
+        assert rest.dirty == 1000 or second >= 10, "it would have been written anyway"
         c.run(c.cache.copy_write(c.section, 0, bytes(at(1200))))
         c.sleep(1.0)
     assert rest.dirty == 0 and c.section.dirty and not other.requests
+    c.check()
+
+
+def test_no_more_than_a_quarter_of_memory_is_dirty() -> None:
+    """However many pagers share it, each below a limit of its own: who writes beyond writes some
+    first.
+    """
+    c = Cached(pages=0, frames=2500)
+    writers, most = c.cache.writers, c.memory.physical.available // 4
+    pagers = [BytesPager(c.scheduler, bytearray()) for _ in range(12)]
+    sections = [Section("one of many", pager, None, 0) for pager in pagers]
+    highest = 0
+    for page in range(100):
+        for section in sections:
+            c.run(c.cache.copy_write(section, at(page), bytes(PAGE_SIZE)))
+            assert c.memory.writeback.load[section.pager] < most
+            highest = max(highest, c.memory.writeback.dirty)
+    assert most - LAZY_LEAST < highest <= most + 1 and writers.throttled
     c.check()
 
 

@@ -87,7 +87,8 @@ class AtOnce:
         end = offset + len(view)
         if not view:
             return True
-        if offset > section.valid or self.writers.holds_up(section, len(view)):
+        alone = section.raising is None or end <= section.valid
+        if offset > section.valid or not alone or self.writers.holds_up(section, len(view)):
             return False
         with Pins() as pins:
             for index in range(offset >> VIEW_SHIFT, (end - 1 >> VIEW_SHIFT) + 1):

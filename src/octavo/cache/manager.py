@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING
 
 from octavo.cache.ahead import Ahead
 from octavo.cache.readahead import ReadAhead
+from octavo.cache.valid import begin, behind, finish
 from octavo.cache.views import Views, no_buffer
 from octavo.cache.writers import Writers
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES
@@ -92,7 +93,7 @@ class CacheManager:
         """The sizes of sections."""
         from octavo.cache.sizes import SectionSizes
 
-        return SectionSizes(self.memory, self.unbuffered, self.purge)
+        return SectionSizes(self.memory, self.unbuffered, self._cut)
 
     @cached_property
     def at_once(self) -> AtOnce:
@@ -106,14 +107,14 @@ class CacheManager:
         """Maps and pins."""
         from octavo.cache.pins import ControlBlocks
 
-        return ControlBlocks(self.memory, self.locked, self.ahead, self.sizes.reach)
+        return ControlBlocks(self.memory, self.locked, self.ahead, self.unbuffered)
 
     @cached_property
     def lists(self) -> FrameLists:
         """Lists of frames for devices."""
         from octavo.cache.mdl import FrameLists
 
-        return FrameLists(self.memory, self.locked)
+        return FrameLists(self.memory, self.locked, self.unbuffered)
 
     async def _resident(
         self, segment: Segment, first: int, end: int, limit: int, low: int = SEGMENT_PAGES
@@ -216,9 +217,12 @@ class CacheManager:
     async def copy_write(
         self, section: Section, offset: int, data: memoryview | bytes, through: bool = False
     ) -> None:
-        """Puts data at `offset` and makes the section reach its end; pages from the old end on are
-        not read, and begin as zeros. `through`: returns when the pager has it.
+        """Puts data at `offset` and makes the section reach its end; pages of it from the old end
+        on are not read, and begin as zeros. `through`: returns when the pager has it.
 
+        Bytes before `offset` that were not valid are zeros. A section that is valid as a whole has
+        between its old end and `offset` what its pager has there: whoever lets it grow writes zeros
+        there first (`zero`), as the file system's files do.
         The pager must already know where the pages go. An error leaves what was copied before it
         copied and dirty. StatusError INVALID_USER_BUFFER for what has no bytes.
         """
@@ -227,25 +231,32 @@ class CacheManager:
         except TypeError:
             raise no_buffer(section, data) from None
         done, length = 0, len(view)
-        if offset > section.valid:
-            await self.sizes.reach(section, offset)
-        while done < length:
-            if (
-                self.memory.writeback.dirty > self.writers.calm
-                or section.dirty > section.most_dirty
-            ):
-                await self.writers.admit(section)
-            if marks.on:
-                await preemption_point()
-            at = offset + done
-            segment = await self.views.get(section, at >> VIEW_SHIFT)
-            stop = min(offset + length, (at | VIEW_MASK) + 1)
-            if self.ram.link[segment.base + ((at & VIEW_MASK) >> PAGE_SHIFT)] <= 0:
-                await self.views.make_active(section, segment, at, stop)
-            if stop > (at | PAGE_MASK) + 1:
-                stop = self.views.active_until(segment, at, stop)
-            self.views.copy_in(section, segment, at, stop, view[done : done + stop - at])
-            done += stop - at
+        raises = offset + length > section.valid and length > 0
+        if raises:
+            await begin(section)
+        try:
+            if raises:
+                await self.unbuffered.fill(section, offset)
+            while done < length:
+                if (
+                    self.memory.writeback.dirty > self.writers.calm
+                    or section.dirty > section.most_dirty
+                ):
+                    await self.writers.admit(section)
+                if marks.on:
+                    await preemption_point()
+                at = offset + done
+                segment = await self.views.get(section, at >> VIEW_SHIFT)
+                stop = min(offset + length, (at | VIEW_MASK) + 1)
+                if self.ram.link[segment.base + ((at & VIEW_MASK) >> PAGE_SHIFT)] <= 0:
+                    await self.views.make_active(section, segment, at, stop)
+                if stop > (at | PAGE_MASK) + 1:
+                    stop = self.views.active_until(segment, at, stop)
+                self.views.copy_in(section, segment, at, stop, view[done : done + stop - at])
+                done += stop - at
+        finally:
+            if raises:
+                finish(section)
         if through:
             await self.flush(section, offset, length)
 
@@ -328,7 +339,6 @@ class CacheManager:
         go past the views: what is not in memory is written to the pager now.
         """
         if length > VIEW_SIZE:
-            await self.sizes.reach(section, offset)
             await self.unbuffered.zero(section, offset, length)
         else:
             await self.copy_write(section, offset, bytes(length))
@@ -355,6 +365,13 @@ class CacheManager:
         """Drops the pages that begin at or after byte `size`, and shortens the section to it; the
         rest of its last page is zeros. StatusError USER_MAPPED_FILE while one of them is pinned.
         """
+        if section.valid == UNBOUNDED:
+            await self._cut(section, size)
+            return
+        async with behind(section, UNBOUNDED):  # zeros that are written would reach behind the cut
+            await self._cut(section, size)
+
+    async def _cut(self, section: Section, size: int) -> None:
         self._refuse(section, size)
         section.size = min(section.size, size)
         if section.valid > size and section.valid != UNBOUNDED:

@@ -26,6 +26,8 @@ from contextlib import ExitStack
 
 from octavo.arguments import invalid
 from octavo.cache.locked import LockedPages
+from octavo.cache.unbuffered import Unbuffered
+from octavo.cache.valid import behind
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES, SEGMENT_SHIFT, State
 from octavo.machine.frames import Frames
 from octavo.memory.manager import MemoryManager
@@ -59,8 +61,8 @@ class FrameList:
 class FrameLists:
     """All lists of a machine: `count` of them are open."""
 
-    def __init__(self, memory: MemoryManager, locked: LockedPages) -> None:
-        self.memory, self.locked = memory, locked
+    def __init__(self, memory: MemoryManager, locked: LockedPages, unbuffered: Unbuffered) -> None:
+        self.memory, self.locked, self.unbuffered = memory, locked, unbuffered
         self.ram, self.link = memory.ram, memory.ram.link
         self.count = 0
         self._holder = memory.pfns.new_holder("writes by lists of frames")
@@ -113,11 +115,21 @@ class FrameLists:
         """The frames have been filled: they are the section's bytes, all of them at once, and it
         reaches their end. `through`: returns when they are with the pager.
 
-        StatusError of the pager where a page that is kept in part cannot be read, END_OF_FILE where
-        the section was cut meanwhile: nothing has changed, and the list is open still. With
+        StatusError of the pager where a page that is kept in part cannot be read, or zeros before
+        the list that nobody has written cannot be; END_OF_FILE where the section was cut
+        meanwhile: no byte has changed, and the list is open still. With
         `through`, the error of the write: the list is completed, and its pages are dirty.
         """
         self._expect(made, True)
+        section, first = made.section, made.first
+        async with behind(section, made.offset + made.length):
+            await self.unbuffered.fill(section, min(made.offset, section.size))
+            await self._complete(made)
+        if through:
+            await self.memory.writeback.flush(section, first, first + len(made.pages))
+
+    async def _complete(self, made: FrameList) -> None:
+        """Its frames move in, the bytes before them being valid."""
         section, first = made.section, made.first
         end = made.offset + made.length
         with ExitStack() as held:
@@ -131,8 +143,6 @@ class FrameLists:
                 self._move_in(made, segment, edges)
             section.size = max(section.size, end)
             section.valid = max(section.valid, end)
-        if through:
-            await self.memory.writeback.flush(section, first, first + len(made.pages))
 
     def write_abort(self, made: FrameList) -> None:
         """The frames go back, whatever is in them. StatusError as `read_complete`."""

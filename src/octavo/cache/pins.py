@@ -28,20 +28,17 @@ thread that has an exclusive pin waits for itself when it asks for another one.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from octavo.arguments import invalid
 from octavo.cache.ahead import Ahead
 from octavo.cache.locked import LockedPages
+from octavo.cache.unbuffered import Unbuffered
+from octavo.cache.valid import behind
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.machine.frames import Frames
 from octavo.memory.manager import MemoryManager
 from octavo.memory.pages.section import VIEW_SIZE, Section
 from octavo.status import Status, StatusError
 from octavo.threads.wait import Event, marks, preemption_point
-
-# Makes a section valid up to a byte: see `octavo.cache.sizes`.
-Reach = Callable[[Section, int], Awaitable[None]]
 
 
 class ControlBlock:
@@ -61,9 +58,10 @@ class ControlBlocks:
     """All control blocks of a machine, at most `most` of them."""
 
     def __init__(
-        self, memory: MemoryManager, locked: LockedPages, ahead: Ahead, reach: Reach
+        self, memory: MemoryManager, locked: LockedPages, ahead: Ahead, unbuffered: Unbuffered
     ) -> None:
-        self.memory, self.locked, self.ahead, self.reach = memory, locked, ahead, reach
+        self.memory, self.locked, self.ahead = memory, locked, ahead
+        self.unbuffered = unbuffered
         self.most = memory.limit
         self.count = 0
         self._blocks: dict[Section, list[ControlBlock]] = {}
@@ -103,8 +101,10 @@ class ControlBlocks:
     ) -> ControlBlock | None:
         """As `pin`, without waiting; `only_pinned`: None also where no pin has these bytes."""
         first, end = self._pages(section, offset, length)
-        behind = section.valid < min(first << PAGE_SHIFT, section.size)
-        if behind or self._in_the_way(section, first, end, exclusive):
+        waits = section.valid < min(first << PAGE_SHIFT, section.size) or (
+            section.raising is not None and section.valid < min(end << PAGE_SHIFT, section.size)
+        )
+        if waits or self._in_the_way(section, first, end, exclusive):
             return None
         if not exclusive and (block := self._found(section, first, end, True)):
             return block
@@ -240,13 +240,21 @@ class ControlBlocks:
             if self._in_the_way(section, first, end, exclusive):
                 self._ended.clear()
                 await self._ended.wait()
-            elif section.valid < min(first << PAGE_SHIFT, section.size):
-                await self.reach(section, first << PAGE_SHIFT)
             else:
                 block = None if exclusive else self._found(section, first, end, True)
-                block = block or await self._lock(section, first, end, True, exclusive, read)
+                block = block or await self._lock_valid(section, first, end, exclusive, read)
                 if block is not None:
                     return block
+
+    async def _lock_valid(
+        self, section: Section, first: int, end: int, exclusive: bool, read: bool
+    ) -> ControlBlock | None:
+        """As `_lock`, for a pin: the bytes before it are valid, for its own are when it has changed
+        them; while zeros are written nobody comes to have pages behind the valid bytes.
+        """
+        async with behind(section, min(end << PAGE_SHIFT, section.size)):
+            await self.unbuffered.fill(section, min(first << PAGE_SHIFT, section.size))
+            return await self._lock(section, first, end, True, exclusive, read)
 
     async def _map(self, section: Section, first: int, end: int) -> ControlBlock:
         while True:

@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from octavo.arguments import invalid
 from octavo.cache.unbuffered import Unbuffered
+from octavo.cache.valid import begin, behind, finish
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_SHIFT
 from octavo.memory.manager import MemoryManager
 from octavo.memory.pages.section import UNBOUNDED, VIEW_SHIFT, Section
@@ -61,13 +62,21 @@ class SectionSizes:
         """Gives a section new sizes. Nothing is written; what was dirty stays so, unless it is cut
         off.
 
-        StatusError INVALID_PARAMETER, or USER_MAPPED_FILE for a cut through pinned pages: all is as
-        it was. The pager's, where a section that is mapped cannot be made valid.
+        A file system's lock keeps writes away that are not behind the valid bytes: those end, or
+        wait. StatusError INVALID_PARAMETER, or USER_MAPPED_FILE for a cut through pinned pages: all
+        is as it was. The pager's, where a section that is mapped cannot be made valid.
         """
         if not 0 <= valid <= size <= allocation < UNBOUNDED:
             raise invalid(
                 f"{section.name}: {valid} valid bytes of {size} in {allocation} are no sizes"
             )
+        await begin(section)
+        try:
+            await self._set(section, allocation, size, valid)
+        finally:
+            finish(section)
+
+    async def _set(self, section: Section, allocation: int, size: int, valid: int) -> None:
         was = min(section.valid, section.size)
         if valid < was and section.is_locked(valid + PAGE_MASK >> PAGE_SHIFT):
             text = f"{section.name}: pages behind byte {valid} are pinned"
@@ -80,7 +89,7 @@ class SectionSizes:
             await self._raise(section, was, valid)
         section.allocation, section.size, section.valid = allocation, size, valid
         if section.views:
-            await self.reach(section, size)
+            await self.unbuffered.fill(section, size)
 
     async def _lower(self, section: Section, valid: int) -> None:
         """What lies behind the valid bytes is zeros from now on, whatever was there."""
@@ -101,9 +110,8 @@ class SectionSizes:
         """Makes the first `to` bytes valid, as zeros where they were not. StatusError of the
         pager: some of them are valid then.
         """
-        to = min(to, section.size)
-        if section.valid < to:
-            await self.unbuffered.zero(section, section.valid, to - section.valid)
+        async with behind(section, min(to, section.size)):
+            await self.unbuffered.fill(section, min(to, section.size))
 
     def flushed_valid_data(self, section: Section) -> int:
         """The byte up to which the pager has all that is valid; NOT_CACHED when no page is in

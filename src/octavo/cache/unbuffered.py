@@ -19,9 +19,11 @@ instead, and fails where it is mapped.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from octavo.arguments import invalid
 from octavo.cache.locked import LockedPages
+from octavo.cache.valid import behind
 from octavo.machine.abi import PAGE_SHIFT, PAGE_SIZE, SEGMENT_PAGES, SEGMENT_SHIFT
 from octavo.machine.frames import Frames
 from octavo.memory.manager import MemoryManager
@@ -60,30 +62,52 @@ class Unbuffered:
 
     async def write(self, section: Section, offset: int, frames: Frames) -> None:
         """Writes frames at `offset`, and makes the section reach their end; returns when all of it
-        is with the pager, who must know where it goes. StatusError of the pager.
+        is with the pager, who must know where it goes. Bytes before `offset` that were not
+        valid are zeros; what an ordinary section gets so between its old end and `offset` is the
+        caller's (`CacheManager.copy_write`). StatusError of the pager.
         """
         end = offset + _length(section, offset, frames)
-        if await self._put(section, offset, frames):
+        if end == offset:
+            return
+        async with behind(section, end):
+            await self.fill(section, offset)
+            cached = await self._put(section, offset, frames)
+        if cached:
             first, last = offset >> PAGE_SHIFT, end - 1 >> PAGE_SHIFT
             await self.memory.writeback.flush(section, first, last + 1)
 
     async def zero(self, section: Section, offset: int, length: int) -> None:
-        """Makes bytes [offset, offset + length) zeros, and the section reach their end."""
-        if not length:
-            return
-        async with self.memory.zeros(min(length, MOST_ZEROS)) as zeros:
-            at, end = offset, offset + length
+        """Makes bytes [offset, offset + length) zeros, and the section reach their end; those
+        before them are as with `write`.
+        """
+        if length:
+            async with behind(section, offset + length):
+                await self.fill(section, offset)
+                await self._zeros(section, offset, offset + length, True)
+
+    async def fill(self, section: Section, to: int) -> None:
+        """Makes the first `to` bytes valid, as zeros where they were not. Only inside of
+        `octavo.cache.valid.behind`. StatusError of the pager: some of them are valid then.
+        """
+        if section.valid < to:
+            await self._zeros(section, section.valid, to, False)
+
+    async def _zeros(self, section: Section, at: int, end: int, over: bool) -> None:
+        """Writes zeros; see `_put`."""
+        async with self.memory.zeros(min(end - at, MOST_ZEROS)) as zeros:
             while at < end:
                 # whole pages first: what is in a part of one is copied
                 stop = (at | PAGE_MASK) + 1 if at & PAGE_MASK else at + MOST_ZEROS
                 stop = min(stop, end)
-                await self._put(section, at, zeros.part(0, stop - at))
-                at = stop
+                await self._put(section, at, zeros.part(0, stop - at), over)
+                at = stop if over else max(stop, section.valid)
 
     # -- one stretch at a time ---------------------------------------------------------------------
 
-    async def _put(self, section: Section, offset: int, frames: Frames) -> bool:
-        """Writes frames; returns whether pages in memory are dirty by it."""
+    async def _put(self, section: Section, offset: int, frames: Frames, over: bool = True) -> bool:
+        """Writes frames; returns whether pages in memory are dirty by it. Unless it is to go over
+        them, bytes that have become valid meanwhile stay: somebody has changed pinned ones.
+        """
         at, end, cached = offset, offset + frames.length, False
         while at < end:
             if marks.on:
@@ -94,7 +118,8 @@ class Unbuffered:
                 cached |= await self._write_past(section, at, part)
             else:
                 stop, cached = min(end, (at | PAGE_MASK) + 1), True
-                await self._copy(section, at, frames.part(at - offset, stop - at), _take)
+                copy = _take if over else partial(_take_behind, section, at)
+                await self._copy(section, at, frames.part(at - offset, stop - at), copy)
             section.size = max(section.size, stop)
             section.valid = max(section.valid, stop)
             at = stop
@@ -190,6 +215,12 @@ def _take(part: Frames, cached: Frames) -> bool:
     """The cache gets what is in somebody's frames, and is dirty."""
     cached.fill(part.read())
     return True
+
+
+def _take_behind(section: Section, at: int, part: Frames, cached: Frames) -> bool:
+    """As `_take`, of what is not valid now: nothing waits between the look and the copy."""
+    skip = min(max(section.valid - at, 0), part.length)
+    return _take(part.part(skip, part.length - skip), cached.part(skip, part.length - skip))
 
 
 def _whole(part: Frames) -> bool:

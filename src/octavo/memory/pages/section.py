@@ -214,9 +214,10 @@ class Section:
     pager's own: what the section is to it.
 
     The pager keeps the first `valid` bytes of them: what follows is zeros, and not asked of it.
-    Whoever writes there, or lets others map the section for writing, raises it first. Where its
-    pager has places for more than `size`, `allocation` says for how many bytes
-    (`octavo.cache.sizes`). Writers are held up while more than `most_dirty` of its pages are dirty.
+    Whoever writes there, or lets others map the section for writing, raises it first, and is alone
+    with that: others wait for `raising` (`octavo.cache.valid`). Where its pager has places for more
+    than `size`, `allocation` says for how many bytes (`octavo.cache.sizes`). Writers are held up
+    while more than `most_dirty` of its pages are dirty.
 
     Standby pages of sections with a lower `priority` (0 to 7) are reused first. `leads`, if there,
     is awaited before any of its pages is written: it brings to the medium what those pages point
@@ -231,6 +232,7 @@ class Section:
         "token",
         "size",
         "valid",
+        "raising",
         "allocation",
         "most_dirty",
         "segments",
@@ -250,6 +252,7 @@ class Section:
         self.token = token
         self.size = size
         self.valid = UNBOUNDED
+        self.raising: Event | None = None  # while somebody raises or lowers `valid`
         self.allocation = 0
         self.most_dirty = UNBOUNDED
         self.segments: dict[int, Segment] = {}
