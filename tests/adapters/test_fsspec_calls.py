@@ -137,6 +137,7 @@ ERRORS: list[tuple[Callable[[OctavoFileSystem], object], type[OSError], int]] = 
     (lambda f: f.rm("no"), FileNotFoundError, errno.ENOENT),
     (lambda f: f.rmdir("docs"), OSError, errno.ENOTEMPTY),
     (lambda f: f.rmdir("top"), NotADirectoryError, errno.ENOTDIR),
+    (lambda f: f.mkdir("/"), FileExistsError, errno.EEXIST),
     (lambda f: f.mkdir("docs"), FileExistsError, errno.EEXIST),
     (lambda f: f.mkdir("no/x", create_parents=False), FileNotFoundError, errno.ENOENT),
     (lambda f: f.makedirs("docs"), FileExistsError, errno.EEXIST),
@@ -169,6 +170,8 @@ def test_moves(fs: OctavoFileSystem) -> None:
     fs.mv("c.txt", "docs/")
     fs.mv("docs/c.txt", "top")
     assert fs.cat("top") == b"alpha\nbeta\n" and not fs.exists("docs/c.txt")
+    fs.mv("docs/deep", "docs/DEEP")
+    assert fs.ls("docs", False) == ["docs/DEEP"]
     fs.mv("docs/deep", "moved")
     fs.mv("top", "moved")
     assert fs.find("") == ["moved/er/b.bin", "moved/top"]

@@ -21,12 +21,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fsspec.spec import AbstractFileSystem
-from fsspec.transaction import Transaction
 
+from octavo.adapters.instances import Instances
 from octavo.adapters.mounted import mounted
 from octavo.adapters.openfiles import Text, open_file
 from octavo.adapters.oserrors import as_os_errors
 from octavo.adapters.sources import Part, find_source
+from octavo.adapters.transaction import OctavoTransaction
 from octavo.arguments import invalid, whole
 from octavo.files import Volume
 from octavo.status import Status, StatusError
@@ -44,31 +45,7 @@ CHUNK = 1 << 20  # bytes of a copy
 _OTHERS = "bcps"  # what `flags` of ext2 begins with for devices, FIFOs and sockets
 
 
-class OctavoTransaction(Transaction):  # type: ignore[misc]  # fsspec has no types
-    """Files that take their places together, and are then on the medium."""
-
-    fs: Any
-
-    def complete(self, commit: bool = True) -> None:
-        """Puts the files into their places, or leaves what was there before, as for those behind
-        one that cannot take its place: OSError says why, and the transaction has ended.
-        """
-        fs: Any = self.fs
-        failed: OSError | None = None
-        with fs.settled():
-            while self.files:
-                file = self.files.popleft()
-                try:
-                    file.commit() if commit and failed is None else file.discard()
-                except OSError as error:
-                    failed = failed or error
-        fs.leave_transaction()
-        self.fs = None
-        if failed is not None:
-            raise failed
-
-
-class OctavoFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
+class OctavoFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore[misc]
     """Files in the image `fo`, a path, a URL or an open file.
 
     `partition` is one by its number, as is "disk.img#2"; without it the image's volume is taken, or
@@ -267,7 +244,7 @@ class OctavoFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
             with as_os_errors():
                 self._check_writable()
             self._make_above(path, mode)
-        return open_file(self.image, self.part, path, mode, autocommit)
+        return open_file(self.image, self.part, path, mode, autocommit, self)
 
     def _make_above(self, path: str, mode: str = "wb") -> None:
         if self.auto_mkdir and mode[0] != "r" and (above := self._parent(path)):
@@ -292,14 +269,16 @@ class OctavoFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
             return list(super().cat_ranges(*args, **options))
 
     def pipe_file(self, path: str, value: Any, mode: str = "overwrite", **options: Any) -> None:
-        """Makes a file of bytes, whole or not at all; with mode "create" it must be new."""
+        """Makes a file of bytes, whole or not at all; with mode "create" it must be new. Who reads
+        an old one goes on to: it is replaced, and not written over.
+        """
         path = self._strip_protocol(path)
-        if self._intrans:
-            with self.open(path, "xb" if mode == "create" else "wb") as file:
-                file.write(value)
-            return
         with self._volume(True) as volume:
             self._make_above(path)
+            if self._intrans or volume.scheduler.run(volume.core.is_open(path)):
+                with self.open(path, "xb" if mode == "create" else "wb") as file:
+                    file.write(value)
+                return
             put = volume.create_bytes if mode == "create" else volume.write_bytes
             put(path, value)
 
@@ -318,6 +297,8 @@ class OctavoFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         """Makes a directory, which must be new."""
         path = self._strip_protocol(path)
         with self._volume(True) as volume:
+            if not path:
+                raise StatusError(Status.OBJECT_NAME_COLLISION, "/: exists already")
             if create_parents and (above := self._parent(path)):
                 volume.mkdir(above, parents=True)
             volume.mkdir(path)
@@ -371,7 +352,9 @@ class OctavoFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
             return
         source, target = self._strip_protocol(path1), self._strip_protocol(path2)
         with self._volume(True) as volume:
-            if path2.endswith("/") or (target != source and volume.is_dir(target)):
+            if path2.endswith("/") or (
+                target.casefold() != source.casefold() and volume.is_dir(target)
+            ):
                 target = f"{target}/{source.rpartition('/')[2]}".strip("/")
             self._make_above(target)
             volume.rename(source, target, replace=not volume.is_dir(source))
@@ -403,11 +386,12 @@ class OctavoFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
     # -- the end ----------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Closes the files that are open for writing and lets go of the image, for other programs
-        to change; the next use opens it again.
+        """Closes the files that this filesystem has open for writing and lets go of the image, for
+        other programs to change; the next use opens it again. While other filesystems write files
+        of the image, or a transaction has not ended, the end of the last of them lets go of it.
         """
         with as_os_errors():
-            self.image.close()
+            self.image.close(self)
 
     def __enter__(self) -> OctavoFileSystem:
         return self
@@ -419,7 +403,7 @@ class OctavoFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         trace: TracebackType | None,
     ) -> None:
         with as_os_errors():
-            self.image.close(discard=kind is not None)
+            self.image.close(self, discard=kind is not None)
 
 
 def _info(path: str, entry: FileInfo) -> Info:

@@ -8,6 +8,8 @@ thread at a time. So all that use an image share one `Mounted`, and hold its loc
 - An image is opened for reading, with a lock that readers share, until somebody changes it: then
   it is opened once more for writing. What is open for reading goes on, by `generation`.
 - What was changed is on the medium when the outermost `settled` block of a thread ends.
+- Who closes an image ends files of its own alone. While there are others that are written, the
+  image stays open, and the end of the last of them lets go of it.
 - A process that was forked opens its images itself: what the parent has open is the parent's.
 - What the garbage collector finds open is closed at once, or by the next that uses the image:
   the collector may come in the middle of the executive, or on one of its workers.
@@ -32,6 +34,7 @@ from octavo.status import Status, StatusError
 from octavo.storage.device import SECTOR, Device
 from octavo.storage.partition import Entry, Partition, place_of
 from octavo.system import IMAGE_MAP, System, boot
+from octavo.threads.interrupts import give_back, take, uninterrupted
 
 EXIT_SECONDS = 1.0
 
@@ -39,9 +42,14 @@ EXIT_SECONDS = 1.0
 class Unfinished(Protocol):
     """A file that is open, or waits for the end of a transaction."""
 
+    owner: object  # the filesystem that opened it
+
     @property
     def beside(self) -> str: ...
-    def close(self) -> None: ...
+    @property
+    def ended(self) -> bool: ...
+    @property
+    def waits(self) -> bool: ...  # for the end of a transaction, which ends the file
     def finish(self, discard: bool) -> None: ...
 
 
@@ -62,6 +70,17 @@ class Lent(Partition):
         Device.close(self)
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A `with` block behind which Ctrl-C comes, also where there is no system yet or any more."""
+    take()
+    try:
+        with uninterrupted():
+            yield
+    finally:
+        give_back()
+
+
 class _Local(threading.local):
     """Of a thread: whether it is in a `settled` block, and has changed something since."""
 
@@ -80,6 +99,7 @@ class Mounted:
         self._lock = threading.RLock()
         self._local = _Local()
         self._writable = False
+        self._leaving = False  # closed, while there were files that others write
         self._shared_file = False  # with the process that this one was forked from
         self._system: System | None = None
         self._device: Device | None = None
@@ -97,8 +117,7 @@ class Mounted:
         StatusError, or what the source's filesystem raises, when the image cannot be opened so.
         """
         with self._lock:
-            while self.dropped:
-                _close_dropped(self.dropped.popleft())
+            self._end_dropped()
             if write:
                 self._open_for_writing()
                 self._local.changed = True
@@ -118,7 +137,11 @@ class Mounted:
             local.settling = False
             if local.changed:
                 self._settle()
+            if self._leaving:
+                with self._lock:
+                    self._leave()
 
+    @uninterrupted()
     def _settle(self) -> None:
         with self._lock:
             for volume in self._volumes.values():
@@ -129,27 +152,45 @@ class Mounted:
         if self._lock.acquire(blocking=False):
             try:
                 if self._system is None or not self._system.scheduler.is_running:
-                    _close_dropped(file)
+                    _end_dropped(file)
                     return
             finally:
                 self._lock.release()
         self.dropped.append(file)
 
-    def close(self, discard: bool = False) -> None:
-        """Closes the files that are open for writing, or with `discard` leaves what was there
-        before them, and lets go of the image; the first error is raised after that. The next use
-        opens the image again.
+    def close(self, owner: object, discard: bool = False) -> None:
+        """Closes the files that `owner` writes, or with `discard` leaves what was there before
+        them, and lets go of the image, or has the end of the last file that others write, or that
+        waits for the end of a transaction, do that; the first error is raised after that. The next
+        use opens the image again.
         """
         errors: list[Exception] = []
-        with self._lock, self.settled():
-            for file in (*self.dropped, *self.unfinished):
-                try:
-                    file.finish(discard and file not in self.dropped)
-                except (OSError, ValueError) as error:
-                    errors.append(error)
-            self._let_go()
+        with self.settled():
+            with self._lock:
+                files = list(self.unfinished)
+            for (
+                file
+            ) in files:  # without the lock: a thread that writes has the buffer's, wants ours
+                if file.owner is owner and not file.waits:
+                    try:
+                        file.finish(discard)
+                    except (OSError, ValueError) as error:
+                        errors.append(error)
+            with self._lock:
+                self._leaving = True
+                self._leave()
         if errors:
             raise errors[0]
+
+    def _leave(self) -> None:
+        """Lets go of an image that was closed, unless somebody writes a file: the lock is held."""
+        self._end_dropped()
+        if self._leaving and all(file.ended for file in self.unfinished):
+            self._let_go()
+
+    def _end_dropped(self) -> None:
+        while self.dropped:
+            _end_dropped(self.dropped.popleft())
 
     def end(self) -> None:
         """At the end of the program: what nobody has finished stays as it was. What a daemon thread
@@ -157,9 +198,11 @@ class Mounted:
         """
         if self._lock.acquire(timeout=EXIT_SECONDS):
             try:
-                while self.dropped:
-                    _close_dropped(self.dropped.popleft())
-                self.close(discard=True)
+                self._end_dropped()
+                for file in list(self.unfinished):
+                    with suppress(OSError, ValueError):
+                        file.finish(discard=True)
+                self._let_go()
             finally:
                 self._lock.release()
 
@@ -180,9 +223,10 @@ class Mounted:
     def _forget(self) -> None:
         self._system = self._device = None
         self._volumes = {}
-        self._writable = False
+        self._writable = self._leaving = False
         self.generation += 1
 
+    @_undisturbed()
     def _let_go(self) -> None:
         system, device = self._system, self._device
         self._forget()
@@ -190,12 +234,13 @@ class Mounted:
             return
         try:
             system.close()
-        except StatusError:
+        except BaseException:
             system.abandon()
             raise
         finally:
             device.close()
 
+    @_undisturbed()
     def _open(self, write: bool) -> System:
         if self._shared_file:
             text = "its file object is another process's, too, and has one position: open it again"
@@ -246,10 +291,12 @@ class Mounted:
         return None
 
 
-def _close_dropped(file: Unfinished) -> None:
-    """As Python closes what is dropped: there is nobody to tell of an error."""
+def _end_dropped(file: Unfinished) -> None:
+    """As Python closes what is dropped: there is nobody to tell of an error. A transaction that is
+    dropped, too, has not ended, and leaves what was there.
+    """
     with suppress(OSError, ValueError):
-        file.close()
+        file.finish(discard=file.waits)
 
 
 def mounted(source: Source, memory: str | int, codepage: str | int) -> Mounted:

@@ -8,7 +8,8 @@
 
 A file that is open for writing ends by `close`, or by `discard`: then the volume has what it had
 when the file was opened (but what was written over in place stays). A `with` block that an
-exception leaves discards, and so does the end of a file whose last write failed.
+exception leaves discards, and so does the end of a file whose last write failed: `close` says so,
+as it does when somebody else has discarded the file.
 
 Departure: `fsspec.open` closes its files without a word of the exception that ends its block, so
 these are finished, as half as they are.
@@ -23,9 +24,10 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 from weakref import ReferenceType, ref
 
-from octavo.adapters.oserrors import as_os_errors
+from octavo.adapters.oserrors import as_os_errors, os_error
 from octavo.files import ABSENT, File, Volume
 from octavo.status import Status, StatusError
+from octavo.threads.interrupts import uninterrupted
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -50,6 +52,7 @@ class RawFile(io.RawIOBase):
         self.autocommit = autocommit
         self.beside = ""  # where the new file is until it takes its place
         self.ended = True  # closed, and where it belongs; or not opened yet
+        self.given_up = ""  # why it was discarded, when who writes it did not say so
         self._made = False  # under its own name, by this file
         self._failed = False
         with as_os_errors(), image.use(part, self.writable()) as volume:
@@ -148,6 +151,7 @@ class RawFile(io.RawIOBase):
         with self._held(True) as (_, file):
             return file.truncate(size)
 
+    @uninterrupted()
     def close(self) -> None:
         """Ends the file: with `autocommit` it takes its place, and is on the medium."""
         if self.closed or self.ended:
@@ -157,6 +161,7 @@ class RawFile(io.RawIOBase):
             if not self.writable():
                 self._close_reader()
             elif self._failed:
+                self.given_up = "its last write failed"
                 self.discard()
             else:
                 self._close_writer()
@@ -174,46 +179,66 @@ class RawFile(io.RawIOBase):
             try:
                 with self._held(True) as (_, file):
                     file.close()
-            except OSError:
+                if self.autocommit:
+                    self.commit()
+            except BaseException:  # Ctrl-C, too: nothing half is to stay
                 self.discard()
                 raise
-            if self.autocommit:
-                self.commit()
 
+    @uninterrupted()
     def commit(self) -> None:
         """Puts a closed file into its place. OSError, and what was there before stays."""
+        self.check_kept()
         if self.ended:
             return
-        if self.beside:
-            with as_os_errors(), self.image.settled():
-                try:
+        with as_os_errors(), self.image.settled():
+            try:
+                if self.beside:
                     with self._held(True) as (volume, _):
                         volume.rename(self.beside, self.name, replace=self.mode[0] == "w")
-                except OSError:
-                    self.discard()
-                    raise
-        self.ended = True
+                self.ended = True
+            except BaseException:
+                self.discard()
+                raise
 
+    def check_kept(self) -> None:
+        """OSError for a file that was discarded, when who writes it did not say so."""
+        if self.given_up:
+            text = f"{self.name}: {self.given_up}: what was there before it is there"
+            raise os_error(StatusError(Status.FILE_CLOSED, text))
+
+    @uninterrupted()
     def discard(self) -> None:
         """Ends the file, and leaves what was there before it."""
         if self.ended:
             return
-        self.ended = True
+        self._failed = True
         try:
             with as_os_errors(), self.image.settled(), self._held(True) as (volume, file):
-                if not file.closed and self.mode[0] == "a" and not self._made:
-                    file.truncate(self._old_size)
-                file.close()
-                if self.beside or self._made:
-                    volume.remove(self.beside or self.name)
+                self._take_back(volume, file)
+                self.ended = True
+        except Exception:
+            self.ended = True  # but not for Ctrl-C, after which whoever drops it tries again
+            raise
         finally:
             super().close()
+
+    def _take_back(self, volume: Volume, file: File) -> None:
+        if not file.closed and self.mode[0] == "a" and not self._made:
+            file.truncate(self._old_size)
+        file.close()
+        if self.beside or self._made:
+            try:
+                volume.remove(self.beside or self.name)
+            except StatusError as error:
+                if error.status not in ABSENT:  # Ctrl-C came behind the renaming
+                    raise
 
 
 def _seen(volume: Volume, path: str) -> tuple[object, ...]:
     """What tells a file from one that has taken its place."""
     info = volume.stat(path)
-    return info.size, info.modified, info.created
+    return info.size, info.modified, info.created, info.number
 
 
 def _open_beside(volume: Volume, path: str) -> File:
@@ -237,6 +262,7 @@ class Buffered:
     """What the buffers below have in common, as fsspec wants it of files."""
 
     closed: bool
+    owner: object = None
     text: ReferenceType[Text] | None = None  # that writes into it
     _raw: RawFile
 
@@ -255,9 +281,20 @@ class Buffered:
         """Where the new file is until it takes its place; "" when it has."""
         return "" if self._raw.ended else self._raw.beside
 
+    @property
+    def ended(self) -> bool:
+        """Whether the file is where it belongs, or was discarded."""
+        return self._raw.ended
+
+    @property
+    def waits(self) -> bool:
+        """Whether the end of a transaction puts it into its place."""
+        return self._raw.writable() and not self._raw.autocommit
+
     def close(self) -> None:
-        """Ends the file."""
+        """Ends the file. OSError also when it had to be discarded, or somebody else did that."""
         cast(Any, super()).close()
+        self._raw.check_kept()
 
     def commit(self) -> None:
         """Puts a file of a transaction into its place."""
@@ -269,9 +306,14 @@ class Buffered:
         self._raw.discard()
 
     def finish(self, discard: bool) -> None:
-        """Ends the file because its image is closed."""
-        if not self._raw.ended:
-            self.discard() if discard or self.closed else self._close_text()
+        """Ends the file for who has no hold of it: its filesystem's end, or the collector."""
+        if self._raw.ended:
+            return
+        if discard or self.closed:
+            self._raw.given_up = "its filesystem was closed"
+            self.discard()
+        else:
+            self._close_text()
 
     def _close_text(self) -> None:
         """Closes the file with what is still in the text above it."""
@@ -291,7 +333,7 @@ class Buffered:
 
     def __del__(self) -> None:
         raw = getattr(self, "_raw", None)
-        if raw is not None and not raw.closed:
+        if raw is not None and not raw.ended:
             raw.image.drop(self)
 
 
@@ -327,6 +369,12 @@ class Text(io.TextIOWrapper):
         if isinstance(buffer, Buffered):
             buffer.text = ref(self)
 
+    def close(self) -> None:
+        """Ends the file. OSError also when it had to be discarded, or somebody else did that."""
+        super().close()
+        if isinstance(self.buffer, Buffered):
+            self.buffer.close()
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -340,16 +388,27 @@ class Text(io.TextIOWrapper):
 
 
 def open_file(
-    image: Mounted, part: Part, path: str, mode: str, autocommit: bool
+    image: Mounted, part: Part, path: str, mode: str, autocommit: bool, owner: object
 ) -> Reader | Writer | Random:
-    """Opens a file by a binary mode. OSError, ValueError for what is no mode."""
+    """Opens a file by a binary mode for `owner`, its filesystem. OSError, ValueError for what is no
+    mode.
+    """
     kind = set(mode) - set("b+")
     if len(set(mode)) < len(mode) or len(kind) != 1 or not kind <= set("rwax"):
         raise ValueError(f"{mode!r} is no binary mode of open")
     plus = "+" if "+" in mode else ""
-    raw = RawFile(image, part, path, f"{kind.pop()}{plus}b", autocommit)
-    if not raw.writable():
-        return Reader(raw)
-    file = Random(raw) if plus else Writer(raw)
-    image.unfinished.add(file)
-    return file
+    mode = f"{kind.pop()}{plus}b"
+    if mode == "rb":
+        return Reader(RawFile(image, part, path, mode, autocommit))
+    file: Writer | Random | None = None
+    try:
+        with as_os_errors(), uninterrupted(), image.use(part, True):  # so nobody closes the image
+            raw = RawFile(image, part, path, mode, autocommit)
+            file = Random(raw) if plus else Writer(raw)
+            file.owner = owner
+            image.unfinished.add(file)
+        return file
+    except KeyboardInterrupt:
+        if file is not None:
+            file.discard()
+        raise
