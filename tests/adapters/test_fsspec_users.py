@@ -9,6 +9,7 @@ import gc
 import io
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ import pytest
 import octavo
 from octavo.adapters.fsspec import OctavoFileSystem
 from octavo.files import Volume
+from octavo.threads.interrupts import interrupt
 from tests.adapters.test_fsspec_ends import NEW, OLD, names
 
 
@@ -219,26 +221,39 @@ def test_a_reader_whose_image_was_closed_knows_its_file(disk: Path) -> None:
 
 
 @pytest.mark.parametrize("behind", [False, True])
-@pytest.mark.parametrize("mode", ["wb", "xb", "ab"])
 def test_an_interrupt_while_a_file_takes_its_place(
-    mode: str, behind: bool, fs: OctavoFileSystem, monkeypatch: pytest.MonkeyPatch
+    behind: bool, fs: OctavoFileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Leaves the old one or the new one, and nothing beside it; before it is there, or behind."""
-    if mode != "xb":
-        fs.pipe("f", OLD)
+    fs.pipe("f", OLD)
     stop = interrupted_once(monkeypatch, behind)
-    file = fs.open("f", mode)
+    file = fs.open("f", "wb")
     file.write(NEW)
     stop()
-    if mode == "wb":
-        with pytest.raises(KeyboardInterrupt):
-            file.close()
-        assert fs.cat("f") == (NEW if behind else OLD)
-    else:
+    with pytest.raises(KeyboardInterrupt):
         file.close()
-    assert names(fs) == ["f"]
+    assert fs.cat("f") == (NEW if behind else OLD) and names(fs) == ["f"]
     fs.pipe("g", b"1")
     assert fs.cat("g") == b"1"
+
+
+def test_an_interrupt_while_a_file_is_opened(
+    fs: OctavoFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Comes when it is known, and leaves what was there."""
+    fs.pipe("f", OLD)
+    whole = Volume.open_beside
+
+    def interrupted(volume: Volume, path: str) -> Any:
+        try:
+            return whole(volume, path)
+        finally:
+            interrupt(KeyboardInterrupt())
+
+    monkeypatch.setattr(Volume, "open_beside", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fs.open("f", "wb")
+    assert fs.cat("f") == OLD and names(fs) == ["f"]
 
 
 @pytest.mark.parametrize("behind", [False, True])
@@ -272,20 +287,23 @@ def test_a_thread_that_writes_while_another_closes(disk: Path) -> None:
     """Neither waits for the other for ever: closing has no lock while it empties a buffer."""
     fs = OctavoFileSystem(str(disk), skip_instance_cache=True)
     file = fs.open("f", "wb")
+    write, inside, go = file.raw.write, threading.Event(), threading.Event()
 
-    def work() -> bool:
-        try:
-            file.write(bytes(1 << 20))
-        except ValueError:
-            return False
-        return True
+    def slow(data: Any) -> int:
+        inside.set()
+        go.wait(30)
+        return int(write(data))
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    with fs.image.use(fs.part):
-        pass
-    closer = threading.Thread(target=fs.close)
+    file.raw.write = slow
+    writer = threading.Thread(target=file.write, args=(bytes(1 << 18),), daemon=True)
+    closer = threading.Thread(target=fs.close, daemon=True)
+    writer.start()
+    assert inside.wait(30)  # with the buffer's lock
     closer.start()
-    for waits in (thread, closer):
-        waits.join(30)
-        assert not waits.is_alive()
+    time.sleep(0.1)  # until it wants that
+    go.set()
+    for thread in (writer, closer):
+        thread.join(20)
+        assert not thread.is_alive()
+    assert fs.cat("f") == bytes(1 << 18)
+    fs.close()
