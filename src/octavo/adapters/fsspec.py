@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fsspec.spec import AbstractFileSystem
+from fsspec.utils import tokenize
 
 from octavo.adapters.instances import Instances
 from octavo.adapters.mounted import mounted
@@ -89,6 +90,10 @@ class OctavoFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
             self.image = mounted(source, memory, codepage)
             with self.image.use(self.part):
                 pass
+
+    def be_apart(self) -> None:
+        """Makes this filesystem equal to none but those of the same file object."""
+        self._fs_token_ = tokenize(self._fs_token_, id(self.image.source.file))
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:

@@ -3,7 +3,7 @@
 fsspec keeps each filesystem that it makes, and gives it to who asks with arguments that look the
 same. A path of the host is therefore made absolute first: after `os.chdir` it is another file. Two
 open files may look the same and are not, and who drops one wants its memory back: their filesystems
-are never kept, and equal to none but themselves.
+are never kept, and equal to no others.
 
 Source: `fsspec.spec`, the metaclass of `AbstractFileSystem`. Used by `octavo.adapters.fsspec`.
 """
@@ -13,10 +13,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from fsspec.core import split_protocol
-from fsspec.implementations.local import LocalFileSystem
+from fsspec.core import split_protocol, strip_protocol
 from fsspec.spec import AbstractFileSystem
-from fsspec.utils import tokenize
 
 Cached: Any = type(AbstractFileSystem)
 
@@ -34,7 +32,7 @@ class Instances(Cached):  # type: ignore[misc]  # fsspec has no types
                 return super().__call__(fo, *args[1:], **options)
             return super().__call__(**{**options, "fo": fo})
         made = super().__call__(*args, **{**options, "skip_instance_cache": True})
-        made._fs_token_ = tokenize(made._fs_token_, id(fo))
+        made.be_apart()
         return made
 
 
@@ -49,6 +47,6 @@ def _absolute(name: Any, protocol: str | None) -> Any:
         protocol = "file"
     named = protocol or split_protocol(last)[0]
     if named in ("file", "local") or (links and named is None and set(last) & set("./\\")):
-        last = str(LocalFileSystem._strip_protocol(last))
+        last = str(strip_protocol(last))
         last = f"file://{last}" if links else last
     return "::".join([*links, last])
