@@ -93,7 +93,7 @@ class OctavoFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
 
     def be_apart(self) -> None:
         """Makes this filesystem equal to none but those of the same file object."""
-        self._fs_token_ = tokenize(self._fs_token_, id(self.image.source.file))
+        self._fs_token_: str = tokenize(self._fs_token, id(self.image.source.file))
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
