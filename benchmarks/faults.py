@@ -158,7 +158,7 @@ class CopyPager:
     is not asked for pages ahead of faults.
     """
 
-    traits = replace(ORDINARY, lazy=False)
+    traits = replace(ORDINARY, lazy=False) if ORDINARY else ORDINARY  # older trees have none
 
     def __init__(self, pages: int) -> None:
         self.data = bytearray(os.urandom(1 << 12)) * pages

@@ -10,6 +10,7 @@ import random
 import shutil
 import subprocess
 import sysconfig
+import tempfile
 from pathlib import Path
 
 FILES = 2300
@@ -27,7 +28,6 @@ class Bench:
         self.image = folder / "disk.img"
         self.blank = folder / "blank.img"
         self.out = folder / "out"
-        self.outs = 0
         self.fresh = folder / "fresh.img"
         self.empties = folder / "empties"
         walked = list(os.walk(self.tree))
@@ -59,9 +59,7 @@ class Bench:
         """Before a row that copies out: an empty folder, and the image in the host's cache. The
         folder is a new one: what is made just after much was removed takes ext4 many times as long.
         """
-        self.outs += 1
-        self.out = self.folder / f"out{self.outs}"
-        self.out.mkdir()
+        self.out = Path(tempfile.mkdtemp(prefix="out", dir=self.folder))
         self.expected = self.files
         os.sync()
         self.warm()
