@@ -4,10 +4,14 @@ whoever else writes there.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 
 from octavo.cache.sizes import Sizes
 from octavo.machine.abi import PAGE_SIZE
+from octavo.machine.frames import Frames
 from tests.cache.caches import Cached, at
 
 FAR, NEAR, LONG = 600, 300, 8192
@@ -109,6 +113,54 @@ def test_what_cannot_wait_does_not_go_among_zeros() -> None:
 
     c.run(attempts())
     assert all_of_it(c)[at(1) : at(1, 8)] == b"at once\0"
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_sizes_that_are_set_while_zeros_are_written_stay(cut: bool) -> None:
+    """A cut, or a lower valid length, comes after the zeros under way, which reach behind it."""
+    c = Cached(pages=600)
+    c.run(c.cache.sizes.set(c.section, at(600), at(600), 0))
+    size = 10 if cut else at(600)
+
+    async def both() -> None:
+        thread = c.scheduler.spawn(c.cache.sizes.reach(c.section, at(590)), "zeros")
+        await c.scheduler.sleep(0.0005)
+        if cut:
+            await c.cache.purge(c.section, size)
+        else:
+            await c.cache.sizes.set(c.section, size, size, 10)
+        await thread.join()
+
+    c.run(both())
+    assert c.cache.sizes.get(c.section)[1:] == (size, 10)
+    assert all_of_it(c) == bytes(size)
+
+
+def test_what_was_pinned_before_is_not_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner changes it while whoever writes zeros waits for a frame to write them from."""
+    c = Cached(pages=20)
+    c.run(c.cache.sizes.set(c.section, at(20), at(20), at(1, 9)))
+    block = c.run(c.cache.blocks.pin(c.section, at(1), at(3)))
+    zeros = c.memory.zeros
+
+    @asynccontextmanager
+    async def late(length: int) -> AsyncIterator[Frames]:
+        await c.scheduler.sleep(0.001)
+        async with zeros(length) as frames:
+            yield frames
+
+    monkeypatch.setattr(c.memory, "zeros", late)
+
+    async def both() -> None:
+        thread = c.scheduler.spawn(c.cache.sizes.reach(c.section, at(15)), "zeros")
+        await c.scheduler.sleep(0.0005)
+        c.cache.blocks.part(block, at(1, 9), at(2)).fill(b"P" * at(2))
+        c.cache.blocks.set_dirty(block)
+        await thread.join()
+
+    c.run(both())
+    c.cache.blocks.unpin(block)
+    assert all_of_it(c) == c.data[: at(1, 9)] + b"P" * at(2) + bytes(at(17) - 9)
 
 
 def test_who_lets_a_section_grow_writes_the_zeros() -> None:

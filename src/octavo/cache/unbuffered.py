@@ -100,7 +100,7 @@ class Unbuffered:
                 stop = (at | PAGE_MASK) + 1 if at & PAGE_MASK else at + MOST_ZEROS
                 stop = min(stop, end)
                 await self._put(section, at, zeros.part(0, stop - at), over)
-                at = stop if over else max(stop, section.valid)
+                at = stop
 
     # -- one stretch at a time ---------------------------------------------------------------------
 
