@@ -190,6 +190,18 @@ class PageFiles:
             self._taken[file][slot] = 0
             self.free += 1
 
+    def drop(self, entry: int, count: int) -> None:
+        """One entry less leads to each of `count` consecutive slots; the last one frees it."""
+        file, slot = self.place(entry)
+        self._drop(file, slot, slot + count)
+
+    def _drop(self, file: int, slot: int, end: int) -> None:
+        uses = self._uses[file][slot:end]
+        uses -= 1
+        for left in np.flatnonzero(uses == 0).tolist():
+            self._taken[file][slot + left] = 0
+            self.free += 1
+
     async def write(self, runs: Sequence[SlotRun], frames: Frames) -> None:
         """Writes pages into the slots of runs, each used once for that, one request for each file.
         StatusError, and what was written is not known.
@@ -237,10 +249,7 @@ class PageFiles:
             ) from None
         finally:
             del self._transfers[ticket]
-            self._uses[file][slot:end] -= 1
-            for left in np.flatnonzero(self._uses[file][slot:end] == 0).tolist():
-                self._taken[file][slot + left] = 0
-                self.free += 1
+            self._drop(file, slot, end)
         self.read += count
 
     def statistics(self) -> PageFilesStatistics:

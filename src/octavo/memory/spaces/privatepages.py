@@ -329,16 +329,21 @@ class PrivatePages:
         """
         at = self.tables.place(address)
         words, pfns = self.tables.words, self.physical.pfns
-        left = []
+        left, came = [], []
         bits = self._make(0, protect, HELD)  # nobody shares them
         for i, frame in enumerate(frames):
             if at < 0 or words[at + i] != entry + (i << PAGE_SHIFT):
                 left.append(frame)
                 continue
+            came.append(i)
             pfns.use[frame] = 1
             words[at + i] = frame << PAGE_SHIFT | bits
             self.replacement.enter_private(frame, self.family, (address >> PAGE_SHIFT) + i)
-            self.files.use(entry + (i << PAGE_SHIFT), -1)
-            self.paged -= 1
-        self.resident += len(frames) - len(left)
+        if left:
+            for i in came:
+                self.files.use(entry + (i << PAGE_SHIFT), -1)
+        elif came:  # as ever
+            self.files.drop(entry, len(came))
+        self.paged -= len(came)
+        self.resident += len(came)
         return left
