@@ -303,7 +303,7 @@ INNER = {  # what the executive calls, and what takes nothing
     AddressSpace: "check_alive commit_reserved gap ranges undo_write whole",
     SectionObjects: "check slots",
     VirtualMemory: "check close statistics",
-    PageFiles: "check entry fetch grow place runs statistics take use write",
+    PageFiles: "check drop entry fetch grow place runs statistics take use write",
     Control: "ready",
     MemoryObject: "admit data_request data_return end let_go prohibits receive statistics",
 }
