@@ -55,8 +55,8 @@ class Drives:
             device.close()
             raise
 
-    def mount(self, letter: str) -> Volume:
-        """Mounts the volume of a device that is under a letter."""
+    def mount(self, letter: str, partition: int | None = None) -> Volume:
+        """Mounts the volume of a device that is under a letter, or in one of its partitions."""
         name = named(letter, "a drive letter").upper()
         if name in self.volumes:
             raise StatusError(Status.SHARING_VIOLATION, f"{name}: is mounted already")
@@ -65,7 +65,7 @@ class Drives:
         self.unmounted[name].refresh()
         device = self.unmounted.pop(name)
         try:
-            return self._mount(device, name)
+            return self._mount(device, name, partition)
         except BaseException:
             self.unmounted[name] = device
             raise
@@ -127,7 +127,7 @@ class Drives:
         try:
             self._resize(device, size // SECTOR * SECTOR)
         finally:
-            volume = self.mount(name)
+            volume = self.mount(name, 0)  # of the device itself, whatever table it has
         return volume
 
     def _resize(self, device: Device, size: int) -> None:

@@ -74,7 +74,18 @@ def test_a_new_file(session: Session, volume: Volume) -> None:
     assert session("edlin docs", 1) == "edlin: docs: is a directory"
     assert session("edlin no\\a", 1) == "edlin: no/a: no such directory"
     assert session("edlin", 2) == "edlin: usage: edlin FILE"
+    assert session("edlin \\", 1).startswith("edlin: /: only a directory can have this path")
     assert session("edlin a\\", 1).startswith("edlin: a/: only a directory can have this path")
+
+
+@pytest.mark.parametrize("data", [b"no end", b"a\nb", b"\0\xff\xfe\x1a", b"a\r\nb\r\n", b""])
+def test_a_text_that_nobody_changes_stays(session: Session, volume: Volume, data: bytes) -> None:
+    """Saving it adds no end to its last line; nor does saving it twice."""
+    volume.write_bytes("a", data)
+    edit(session, "edlin a", "p", "s", "s", "q")
+    assert volume.read_bytes("a") == data
+    edit(session, "edlin a", "i 1 first", "s", "s", "q")
+    assert volume.read_bytes("a").startswith(b"first") and volume.read_bytes("a").endswith(b"\n")
 
 
 def test_commands_that_cannot_be_done(session: Session, volume: Volume) -> None:
@@ -130,13 +141,14 @@ def test_against_a_list_of_lines(session: Session, volume: Volume, seed: int) ->
     end = b"\n" if len(model) > 1 and not model[0].endswith(b"\r\n") else b"\r\n"
     open_end = model.pop()[:-1]
     model += [open_end + end] if open_end else []
-    document = Document(volume, "t", 1e9)
+    document, untouched = Document(volume, "t", 1e9), True
     for _ in range(120):
         at = random.randrange(len(model) + 3)
         verb = random.choice(("put", "insert", "delete", "save", "look"))
         if verb == "save":
+            untouched = untouched and not document.changed
             document.save()
-            assert volume.read_bytes("t") == b"".join(model)
+            assert volume.read_bytes("t") == (whole if untouched else b"".join(model))
             continue
         if verb == "look":
             found = [line for number, line in document.numbered(max(1, at)) if number]

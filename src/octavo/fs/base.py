@@ -68,7 +68,8 @@ def check_file_path(path: str) -> None:
     if path.replace("\\", "/").rpartition("/")[2] in ("", ".", ".."):
         raise StatusError(
             Status.NOT_A_DIRECTORY,
-            f"{path}: only a directory can have this path: that of a file ends with its name",
+            f"{path or '/'}: only a directory can have this path: that of a file ends with its "
+            "name",
         )
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from octavo.arguments import attribute_changes
 from octavo.files import Volume
-from octavo.fs.fat.names import fold
 from octavo.fs.wildcards import is_wild, renamed
 from octavo.printing import counted
 from octavo.shell.command import MOST_WORDS, Command, Place, Words, command
@@ -81,7 +80,7 @@ def copy(shell: Session, arguments: Words) -> int:
     files = 0
     errors: list[StatusError] = []
     items = [p for p, _ in _meant(shell, volume, path)] if path else [""]
-    for names, place in _places(items, to):
+    for names, place in _places(items, target, to):
         plan = plan_copy([(source, name) for name in names], target, place, recursive=True)
         errors += plan.problems + run_copy(plan)
         files += _copied(plan)
@@ -96,7 +95,7 @@ def _copied(plan: Plan) -> int:
     return plan.files - sum(1 for s in plan.steps if s.failed and not s.item.directory)
 
 
-def _places(items: list[str], to: str) -> Iterable[tuple[list[str], str]]:
+def _places(items: list[str], target: VolumeTree, to: str) -> Iterable[tuple[list[str], str]]:
     """Which paths are copied where: all of them to one place, or by a mask each to its own.
 
     StatusError OBJECT_NAME_COLLISION where that would be the same for two of them.
@@ -107,7 +106,7 @@ def _places(items: list[str], to: str) -> Iterable[tuple[list[str], str]]:
     places: dict[str, str] = {}
     for item in items:
         name = renamed(item.rpartition("/")[2], mask)
-        other = places.setdefault(fold(name), item)
+        other = places.setdefault(target.key(name), item)
         if other is not item:
             text = f"{item}: would be the same file as {other} in the target: nothing was copied"
             raise StatusError(Status.OBJECT_NAME_COLLISION, text)

@@ -6,7 +6,7 @@ Lines that nobody has changed stay in the file, which is open as long as they ar
 are the places of them, and what is new: at most MOST_NEW bytes and MOST_PIECES pieces, then it must
 be saved. Saving writes a file that takes the old one's place, which stays as it is when that fails.
 
-A last line without an end gets one.
+Of a text that was changed, a last line without an end gets one.
 """
 
 from __future__ import annotations
@@ -196,7 +196,11 @@ class Document:
     # -- saving ------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Makes the file what the text is. An interrupt leaves it as it was."""
+        """Makes the file what the text is; one that nobody has changed stays. An interrupt leaves
+        it as it was.
+        """
+        if self._file is not None and not self.changed:
+            return
         tree = VolumeTree(self._volume, "")
         size = sum(piece.end - piece.start + len(piece.tail) for piece in self._pieces)
         with uninterrupted():

@@ -126,6 +126,9 @@ def test_a_volume_that_was_there_before_the_table(
     assert disk.read_bytes() == before
     assert call("cat", f"{disk}#1:/a.bin") == "a" * 3000
     assert call("ls", f"{disk}#0:/") == ("lost+found/\n" if whole == "ext2" else "")
+    if (label, whole) == ("dos", "fat"):  # and is meant again when it is mounted anew
+        call("resize", f"{disk}#0", "40M")
+        assert disk.stat().st_size == 40 * MIB
 
 
 def test_a_sentence_for_each_partition_when_there_is_no_volume(tmp_path: Path) -> None:
