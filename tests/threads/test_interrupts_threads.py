@@ -95,3 +95,16 @@ def test_a_second_one_ends_a_wait_and_not_what_waits() -> None:
         sender.join()
         assert done.signalled and time.monotonic() - began >= 1
         os.close(writer)
+
+
+def test_a_block_that_is_uninterrupted_stays_so() -> None:
+    """Also when somebody insists while all threads wait: the interrupt comes at its end."""
+    with octavo.boot(memory="4M") as system:
+        scheduler, done = system.scheduler, False
+        sender = ctrl_c(lambda: scheduler.is_running, 3)
+        with pytest.raises(KeyboardInterrupt), uninterrupted():
+            scheduler.run(scheduler.sleep(1))
+            done = True
+        sender.join()
+        assert done
+        scheduler.run(scheduler.sleep(0.01))  # nothing is left of it

@@ -59,12 +59,16 @@ async def mount(
     except StatusError as error:
         if error.status != Status.UNRECOGNIZED_VOLUME or device.size < SECTOR or number == 0:
             raise
-        whole = error
-    else:
-        if number is None and await _has_table(device, cache):
-            return await _of_two(device, cache, page, volume)
-        return volume
-    return await _parted(device, cache, page, whole)
+        return await _parted(device, cache, page, error)
+    try:
+        if number == 0 or await _is_meant(device, cache, page, volume):
+            return volume
+    except BaseException:
+        await volume.unmount(discard=True)
+        raise
+    await volume.unmount(discard=True)
+    text = f"{device.name}: has a GPT without partitions; {device.name}#0 is the whole of it"
+    return await _parted(device, cache, page, StatusError(Status.UNRECOGNIZED_VOLUME, text))
 
 
 async def _parted(
@@ -97,25 +101,26 @@ async def _has_table(device: Device, cache: CacheManager) -> bool:
     return is_table(sector) and any(used(sector))
 
 
-async def _of_two(
+async def _is_meant(
     device: Device, cache: CacheManager, page: str, volume: FileSystemVolume
-) -> FileSystemVolume:
-    """The volume that is meant on a device that has a table, and `volume` as a whole."""
+) -> bool:
+    """Whether `volume`, which a device has as a whole, is taken; else the device has a GPT.
+    StatusError UNRECOGNIZED_VOLUME where an MBR leads to another volume.
+    """
+    if not await _has_table(device, cache):
+        return True
     from octavo.storage.partition import Partition
     from octavo.storage.partitions import partitions
 
     table = await partitions(device, reader(device, cache))
     if table.scheme == "GPT":
-        await volume.unmount(True)
-        text = f"{device.name}: has a GPT without partitions; {device.name}#0 is the whole of it"
-        return await _parted(device, cache, page, StatusError(Status.UNRECOGNIZED_VOLUME, text))
+        return False
     part = await _in_partitions(device, cache, page, [])
     if part is None:
-        return volume
+        return True
     assert isinstance(part.device, Partition)
     number = part.device.entry.number
-    await part.unmount(True)
-    await volume.unmount(True)
+    await part.unmount(discard=True)
     raise StatusError(
         Status.UNRECOGNIZED_VOLUME,
         f"{device.name}: has a {volume.kind} volume as a whole, and a {part.kind} volume in "

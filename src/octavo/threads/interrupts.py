@@ -5,7 +5,8 @@ two steps of a change, which would then be in memory by half, and the thread's m
 taken. So while there are systems, and where Python's own handler is in place, ours is: it raises at
 once unless the main thread is in a scheduler's `run` or `pump`, and else at the end of that. A
 second one comes also where all kernel threads wait, for a device or for something that may never
-come; what they do goes on in the next `run` then. Other host threads go on in any case.
+come, unless that is in an `uninterrupted` block; what they do goes on in the next `run` then. Other
+host threads go on in any case.
 
 A program with a handler of its own keeps it, and should call `Scheduler.interrupt`.
 """
