@@ -400,7 +400,7 @@ class Scheduler:
                         self.sources.collect(0)
                 continue
             idle += self.clock.virtual
-            if interrupts.insisted:
+            if interrupts.insisted and not interrupts.blocks:
                 interruption_point()
             if not self._idle() or idle > IDLE_JUMPS:
                 until.coroutine.close()
