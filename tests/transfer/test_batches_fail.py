@@ -131,6 +131,41 @@ def test_a_device_that_fails_at_every_step(
     assert len(reached) >= {"read": 1, "write": 4, "flush": 3}[verb] and k < 39
 
 
+@pytest.mark.dosfstools
+@pytest.mark.parametrize("bits", [12, 32])
+def test_names_that_are_there_keep_what_is_below_them(
+    bits: int, source: Path, tmp_path: Path
+) -> None:
+    """The directory of the tops grows, and the k-th write fails, for all k: what has a name by then
+    keeps its clusters.
+    """
+    fill(source)
+    for i in range(30):
+        (source / f"z a long name of file {i}").write_bytes(b"z" * 600)
+    image = make_volume(tmp_path / "disk.img", (1 if bits == 12 else 34) << 20, bits, CLUSTER)
+    with octavo.open_image(tmp_path / "disk.img") as volume:
+        volume.mkdir("d")
+    base, partly = bytes(image), 0
+    for k in range(1, 60):
+        buffer = bytearray(base)
+        with octavo.boot("2M", seed=k) as system:
+            device = FaultyDevice(BufferDisk("disk", buffer))
+            volume = system.attach_device(device)
+            tree, first = VolumeTree(volume, ""), device.numbers["write"]
+            device.plan = lambda v, n: v == "write" and n == first + k
+            copy(HostTree(), f"{source}/.", tree, "/d")
+            failed, device.plan = bool(device.failed), never
+            inner = "d/inner/a long name of a file.txt"
+            partly += failed and volume.exists(inner)
+            volume.write_bytes("after", b"a" * 30_000)
+            volume.flush()
+            assert not volume.exists("d/inner") or volume.read_bytes(inner) == b"i" * 1500
+            assert volume.check() == [], k
+        if not failed:
+            break
+    assert partly and not failed
+
+
 def flush(volume: octavo.Volume, device: FaultyDevice) -> None:
     """Fails only if the device did."""
     try:

@@ -214,11 +214,10 @@ class _Making(Generic[E]):
     # -- names -------------------------------------------------------------------------------------
 
     async def _name(self) -> None:
-        """Gives the tops their entries; what is in one is there with it."""
-        batch, there = self.batch, self.batch.there
-        for number, above in enumerate(batch.above):
-            if self.good[number]:
-                there[number] = await self._try_top(number) if above == TOP else there[above]
+        """Gives the tops their entries."""
+        for number, above in enumerate(self.batch.above):
+            if above == TOP and self.good[number]:
+                self.batch.there[number] = await self._try_top(number)
 
     async def _try_top(self, number: int) -> bool:
         """One of them; False where there is no place for it."""
@@ -238,8 +237,14 @@ class _Making(Generic[E]):
         return True
 
     async def _give_back(self, order: list[int]) -> None:
-        """What has no name waits to be free."""
-        lost = [number for number in order if not self.batch.there[number]]
+        """What has no name waits to be free. What is in a top is there with it, also when one of
+        those behind it has failed.
+        """
+        there = self.batch.there
+        for number, above in enumerate(self.batch.above):
+            if above != TOP:
+                there[number] = self.good[number] and there[above]
+        lost = [number for number in order if not there[number]]
         if not lost:
             return
         held = [
