@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,12 @@ import pytest
 
 import octavo
 from octavo.fs.fat.mkfs import make_fat, plan_volume
-from octavo.fs.mount import MOST_TOLD, MOST_TRIED
+from octavo.fs.mount import MOST_TOLD, MOST_TRIED, mount
 from octavo.status import Status, StatusError
 from octavo.storage.image import ImageDisk
 from octavo.testing.bufferdisk import BufferDisk
 from octavo.testing.faulty import FaultyDevice
+from tests.conftest import blank_image, fsck, run
 from tests.storage.tables import (
     EFI,
     LINUX,
@@ -129,6 +131,61 @@ def test_reads_that_fail(image: Path, tmp_path: Path) -> None:
         with octavo.open_image(disk, read_only=True) as again:
             assert again.core.name.endswith("partition 5")
     assert failed > 2
+
+
+@pytest.mark.parametrize("gpt", [False, True])
+def test_a_volume_that_is_not_taken_is_let_go_of(gpt: bool, image: Path) -> None:
+    """The k-th read fails of a disk that has a volume as a whole, and one in a partition: nobody
+    hears of its medium any more, whatever was told.
+    """
+    size = image.stat().st_size
+    disk = bytearray(image.read_bytes() * 2)
+    disk[446:512] = table_sector([(0xEE if gpt else 6, 1 if gpt else size // 512, size // 512)])[
+        446:
+    ]
+    if gpt:
+        rows = [gpt_entry(size // 512, 2 * size // 512 - 1)]
+        disk[512:604] = gpt_header(1, len(disk) // 512 - 1, 2, b"".join(rows), 1, 128)
+        disk[1024:1152] = rows[0]
+    for k in range(1, 20):
+        with octavo.boot("4M") as system:
+            device = FaultyDevice(BufferDisk("disk", disk, read_only=True))
+            device.plan = lambda verb, number: (verb, number) == ("read", k)
+            try:
+                volume = system.scheduler.run(mount(device, system.cache))
+            except StatusError:
+                assert device.watchers == []
+            else:
+                assert len(device.watchers) == 1
+                system.scheduler.run(volume.unmount(discard=True))
+            system.check()
+        if not device.failed:
+            break
+    assert 2 < k < 19
+
+
+@pytest.mark.dosfstools
+def test_a_whole_volume_whose_table_leads_to_itself(tmp_path: Path) -> None:
+    """As mkfs.fat makes it for programs that want a table: one entry, from sector 0 on."""
+    disk = blank_image(tmp_path / "disk.img", 16 << 20)
+    run("mkfs.fat", "--mbr=y", disk)
+    before = disk.read_bytes()[:512]
+    assert struct.unpack_from("<II", before, 454) == (0, (16 << 20) // 512)
+    with octavo.open_image(disk) as volume:
+        volume.write_bytes("a", b"a" * 5000)
+    assert disk.read_bytes()[440:512] == before[440:512]
+    fsck(disk)
+
+
+def test_an_isohybrid_image(tmp_path: Path, image: Path) -> None:
+    """Its first partition begins at sector 0, where no volume is; that for EFI is taken."""
+    first, inner = 400, image.read_bytes()
+    disk = bytearray(first * 512) + inner
+    disk[:512] = table_sector([(0x17, 0, len(disk) // 512), (0xEF, first, len(inner) // 512)])
+    disk[32769:32774] = b"CD001"
+    with octavo.boot("4M") as system:
+        volume = system.attach_device(BufferDisk("disk", disk, read_only=True))
+        assert volume.core.name == "disk, partition 2" and volume.check() == []
 
 
 def test_a_plain_volume_loads_no_other_format(image: Path) -> None:
