@@ -7,6 +7,8 @@ A system has one of these, and passes its calls on; see `octavo.system.System`.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from octavo.arguments import invalid, named, shown
 from octavo.cache.manager import CacheManager
 from octavo.files import Volume
@@ -16,13 +18,6 @@ from octavo.storage.device import SECTOR, Device
 from octavo.storage.image import ImageDisk
 from octavo.threads.scheduler import Scheduler
 
-NOTHING_WRITTEN = (
-    Status.DISK_FULL,
-    Status.INVALID_PARAMETER,
-    Status.FILE_CORRUPT_ERROR,
-    Status.NOT_SUPPORTED,
-    Status.MEDIA_WRITE_PROTECTED,
-)
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -131,17 +126,19 @@ class Drives:
         return volume
 
     def _resize(self, device: Device, size: int) -> None:
-        from octavo.fs.fat.resize import resize_fat  # volumes mostly keep their size
+        from octavo.fs.fat.resize import resize_fat, volume_bytes  # volumes mostly keep their size
 
         image = device if isinstance(device, ImageDisk) else None
-        before = device.size
+        before, run = device.size, self._scheduler.run
+        said = run(volume_bytes(device, self._cache))
         if image is not None and size > before:
             image.resize(size)
         try:
-            self._scheduler.run(resize_fat(device, self._cache, size))
-        except StatusError as error:
-            if image is not None and size > before and error.status in NOTHING_WRITTEN:
-                image.resize(before)
+            run(resize_fat(device, self._cache, size))
+        except StatusError:
+            with suppress(StatusError):  # it keeps its bytes where nobody can say what it has
+                if image is not None and run(volume_bytes(device, self._cache)) == said:
+                    image.resize(before)
             raise
         if image is not None and size < before:
             image.resize(size)

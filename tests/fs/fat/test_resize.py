@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import random
 import subprocess
 from collections.abc import Callable
@@ -288,6 +290,48 @@ def test_a_device_that_fails_while_a_volume_grows(verb: str, bits: int, tmp_path
         fsck(image)
         assert geometry(image).size > size
     assert k > 3
+
+
+@pytest.mark.dosfstools
+@pytest.mark.parametrize("bits", [12, 16])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_an_image_is_as_long_as_its_volume(
+    number: int, bits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host is full at the k-th write, or fails, for all k: the image gets its length back while
+    the boot sector has the old size, and keeps the new one from then on.
+    """
+    image = volume_of(tmp_path / "x.img", bits)
+    size = geometry(image).size
+    original, pwritev, counted = image.read_bytes(), os.pwritev, 0
+
+    def failing(fd: int, buffers: Any, place: int) -> int:
+        nonlocal counted
+        counted += 1
+        if counted == k:
+            raise OSError(number, os.strerror(number))
+        return pwritev(fd, buffers, place)
+
+    lengths, k = set(), 0
+    while counted >= k:
+        k += 1
+        image.write_bytes(original)
+        with octavo.boot("8M", disks=[image]) as system:
+            counted, told = 0, False
+            monkeypatch.setattr("os.pwritev", failing)
+            try:
+                system.resize("C:", 2 * size)
+            except StatusError as error:
+                told = True
+                assert error.status in (Status.DISK_FULL, Status.IO_DEVICE_ERROR)
+            monkeypatch.undo()
+            volume = next(iter(system.volumes.values()))
+            assert volume.read_bytes("d/b.bin") == b"B" * 3000
+            volume.check(repair=True)
+        fsck(image)
+        assert image.stat().st_size == geometry(image).size
+        lengths.add((told, image.stat().st_size // size))
+    assert k > 8 and lengths == {(True, 1), (True, 2), (False, 2)}
 
 
 @pytest.mark.mtools

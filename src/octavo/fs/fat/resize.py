@@ -44,6 +44,7 @@ from octavo.fs.fat.mount import mount_fat
 from octavo.fs.fat.names import CODE_PAGE
 from octavo.fs.fat.shadow import Entries, Folder, Shadow, pack, patched
 from octavo.fs.fat.sizes import NewSize, no_room, plan_size
+from octavo.fs.reading import read_device
 from octavo.memory.pagers.region import RegionPager, whole_device
 from octavo.memory.pages.section import Section
 from octavo.status import Status, StatusError
@@ -79,6 +80,14 @@ async def resize_fat(device: Device, cache: CacheManager, size: int) -> int:
         return new.total * g.sector
     finally:
         await cache.drop(section)
+
+
+async def volume_bytes(device: Device, cache: CacheManager) -> int:
+    """The bytes of the volume on a device, which is not mounted, as its boot sector says.
+    StatusError UNRECOGNIZED_VOLUME, or that of a read.
+    """
+    boot = await read_device(device, cache, 0, BOOT_SECTOR_BYTES)
+    return parse_boot_sector(boot, device.name, device.size).size
 
 
 async def _check(device: Device, cache: CacheManager) -> None:
