@@ -9,6 +9,8 @@ import pytest
 import octavo
 from octavo.files import Volume
 from octavo.status import Status, StatusError
+from octavo.testing.bufferdisk import BufferDisk
+from octavo.testing.faulty import FaultyDevice, never
 from tests.conftest import fsck
 from tests.fs.fat.oddities import volume_of
 from tests.volumes import fat_of
@@ -139,3 +141,32 @@ def test_free_space_is_watched(tmp_path: Path) -> None:
             with pytest.raises(StatusError) as caught:
                 go(volume.core.watch_space(*wrong))
             assert caught.value.status == Status.INVALID_PARAMETER
+
+
+def test_what_another_has_taken_is_seen_by_who_watches(tmp_path: Path) -> None:
+    """While the volume is locked; where the FAT cannot be read then, once the space was asked
+    for.
+    """
+    data = bytearray(volume_of(tmp_path / "x.img", 16).read_bytes())
+    with octavo.boot("8M") as system:
+        device = FaultyDevice(BufferDisk("disk", data))
+        volume, go = system.attach_device(device), system.scheduler.run
+        space = volume.space()
+        watch = go(volume.core.watch_space(space.free // 2, space.free))
+        with volume.lock(), octavo.boot("8M") as other:
+            other.attach_device(BufferDisk("disk", data)).write_bytes("a", bytes(space.free // 3))
+        assert not watch.low.signalled and not watch.high.signalled
+        with volume.lock(), octavo.boot("8M") as other:
+            other.attach_device(BufferDisk("disk", data)).write_bytes("b", bytes(space.free // 3))
+        assert watch.low.signalled and not watch.high.signalled
+        holder = go(volume.core.lock())
+        device.plan = lambda verb, number: verb == "read"
+        go(volume.core.unlock(holder))
+        device.plan = never
+        assert watch.low.signalled and not watch.high.signalled
+        volume.remove("b")
+        volume.flush()
+        assert watch.low.signalled and volume.space().free > space.free // 2
+        volume.remove("a")
+        volume.flush()
+        assert not watch.low.signalled and watch.high.signalled

@@ -367,6 +367,8 @@ class FatPlanner:
 
     def free_bytes(self) -> int:
         """What is free, and what waits for it."""
+        if self.books.free_count < 0:
+            return -1
         free = self.books.free_count + sum(count for _, count in self.books.frees)
         return free * self.geometry.cluster
 

@@ -250,7 +250,7 @@ class Planner(Protocol[E]):
     # -- the order of writes -----------------------------------------------------------------------
 
     def free_bytes(self) -> int:
-        """Free space, as `Format.space` has it, which was asked before."""
+        """Free space, as `Format.space` has it; -1 where that was not asked yet."""
 
     def waiting(self, phase: Phase | None = None) -> int:
         """How many things wait for a phase, or for any."""

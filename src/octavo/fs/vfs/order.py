@@ -113,9 +113,9 @@ class Writer(Generic[E]):
         return True
 
     def tell_space(self) -> None:
-        """Who watches the free space learns how much there is."""
+        """Who watches the free space learns how much there is, where that is known."""
         free = self.planner.free_bytes()
-        for watch in self.watches:
+        for watch in self.watches if free >= 0 else ():
             watch.look(free)
 
     def try_edit(self, edit: Edit) -> bool:

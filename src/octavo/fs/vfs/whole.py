@@ -7,6 +7,7 @@ Source: statuses as NT's file systems give them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Generic
 
 from octavo.arguments import called, whole
@@ -247,6 +248,7 @@ class WholeVolume(Generic[E]):
                 await self.writer.flush()
             await self._forget()
             self.store.hold(None)
+            await self._tell_space()
 
     async def unmount(self, discard: bool = False, force: bool = False) -> None:
         """Writes everything, and lets go of every page; StatusError SHARING_VIOLATION while files
@@ -289,6 +291,15 @@ class WholeVolume(Generic[E]):
             section.size = size
         self.format.forget()
 
+    async def _tell_space(self) -> None:
+        """Whoever watches free space learns what another has taken or given back meanwhile; where
+        that cannot be read, with the first change after somebody has asked for the space.
+        """
+        if self.writer is not None and self.writer.watches:
+            with suppress(StatusError):
+                await self.format.space()
+                self.writer.tell_space()
+
     # -- another medium ----------------------------------------------------------------------------
 
     @property
@@ -309,6 +320,7 @@ class WholeVolume(Generic[E]):
             opened = any(node.opens for node in (*self.nodes.used, *self._nameless))
             if not opened and (self.writer is None or self.writer.idle):
                 await self._forget()
+                await self._tell_space()
 
     def statistics(self) -> VolumeStatistics:
         """Nodes, contention for the mutex, and what the device did."""
