@@ -38,6 +38,12 @@ FLOPPIES = {
 }
 FAT32_LEAST = 512 * MIB  # from here on FAT32 is the default
 FAT_BITS = (12, 16, 32)
+# up to which size volumes get so many sectors per cluster; 64 beyond
+_BEST = {
+    12: ((LARGEST_DEVICE, 4),),
+    16: ((16 * MIB, 2), (128 * MIB, 4), (256 * MIB, 8), (512 * MIB, 16), (1024 * MIB, 32)),
+    32: ((260 * MIB, 1), (8192 * MIB, 8), (16384 * MIB, 16), (32768 * MIB, 32)),
+}
 LARGE_SECTOR = 4096
 MAX_CLUSTER_BYTES = 256 << 10  # Windows makes no larger ones
 
@@ -270,37 +276,7 @@ def impossible(what: str) -> StatusError:
 def _choices(bits: int, size: int) -> list[int]:
     """Sectors per cluster to try, best first."""
     powers = [1 << i for i in range(8)]
-    if bits == 32:
-        best = next(
-            (
-                n
-                for limit, n in (
-                    (260 * MIB, 1),
-                    (8192 * MIB, 8),
-                    (16384 * MIB, 16),
-                    (32768 * MIB, 32),
-                )
-                if size <= limit
-            ),
-            64,
-        )
-    elif bits == 16:
-        best = next(
-            (
-                n
-                for limit, n in (
-                    (16 * MIB, 2),
-                    (128 * MIB, 4),
-                    (256 * MIB, 8),
-                    (512 * MIB, 16),
-                    (1024 * MIB, 32),
-                )
-                if size <= limit
-            ),
-            64,
-        )
-    else:
-        best = 4
+    best = next((n for limit, n in _BEST[bits] if size <= limit), 64)
     return [best] + [n for n in powers if n > best] + [n for n in reversed(powers) if n < best]
 
 

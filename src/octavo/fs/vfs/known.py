@@ -9,6 +9,8 @@ directory tells the keys that are not what they were, all that a name goes by am
 told is plain data, so that a format in another process can tell it, too. An entry is the one that
 the directory has: what another open file writes is seen.
 
+Where there are symbolic links, nothing can be changed: nobody tells what leads through one.
+
 At most `most` texts are kept; the one that was not used for longest goes. Nothing here waits; all
 but `find` is called under the volume's mutex.
 """
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
 
 
 class Changed(NamedTuple):
-    """Names of the directory with a number, by their keys, are not what they were (no keys: none of
-    its names is). `tree`: one of them is a directory's, and what is below it is elsewhere.
+    """Names of the directory with a number, by their keys, are not what they were. `tree`: one of
+    them is a directory's, and what is below it is elsewhere.
     """
 
     directory: int
@@ -121,21 +123,20 @@ class KnownNames(Generic[E]):
         number, tree = directory.node.entry.number, False
         for entry in entries:
             tree = tree or entry.is_directory
-        if not (tree or self._links or number in self._by):
+        if not (tree or number in self._by):
             return
         keys = {directory.key(name) for entry in entries for name in directory.keys(entry)}
         self.tell(Changed(number, tuple(sorted(keys)), tree))
 
     def tell(self, changed: Changed) -> None:
         """What is not as it was is not known any more."""
-        self._links.clear()  # they may lead through any directory
         if changed.tree:
             self.clear()
             return
         known = self._by.get(changed.directory)
         if known is None:
             return
-        for key in changed.keys or list(known):
+        for key in changed.keys:
             for path in known.pop(key, ()):
                 del self._texts[path]
         if not known:

@@ -45,6 +45,7 @@ class WholeVolume(Generic[E]):
         writer: Writer[E] | None = None,
         packer: Callable[[], Packer[E]] | None = None,
     ) -> None:
+        assert writer is None or format.links is None, "links that change are not followed"
         self.device = device
         self.name = device.name
         self.format = format
