@@ -1,4 +1,4 @@
-"""mkfs on a host that fails: at each write and each flush."""
+"""mkfs on a host that fails: at each write and each flush; and that is full from each write on."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ from tests.cli.test_mkfs import random_tree
 from tests.command import call
 
 
-def failing(function: Callable[..., Any], k: int) -> tuple[Callable[..., Any], list[int]]:
-    """A call of the host's whose k-th use fails, and how often it was used."""
+def failing(
+    function: Callable[..., Any], k: int, full: bool = False
+) -> tuple[Callable[..., Any], list[int]]:
+    """A call of the host's whose k-th use fails, or with `full` all from there on, and how often it
+    was used.
+    """
     used = [0]
 
     def attempt(*arguments: Any) -> Any:
         used[0] += 1
+        if full and used[0] >= k:
+            raise OSError(errno.ENOSPC, "the host is full")
         if used[0] == k:
             raise OSError(errno.EIO, "a bad sector")
         return function(*arguments)
@@ -59,3 +65,20 @@ def test_every_kth_call_fails(
         call(*command)
         assert image.read_bytes() == wanted, k
     raise AssertionError("there are not so many calls")
+
+
+def test_a_host_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is told, once, and not that the volume is full; no image is left."""
+    random_tree(tmp_path / "tree", 3, 8)
+    image, function = tmp_path / "disk.img", os.pwritev
+    for k in range(1, 60):
+        attempt, used = failing(function, k, full=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwritev", attempt)
+            said = call("mkfs", "--from", tmp_path / "tree", image, code=None)
+        if used[0] < k:
+            assert k > 6 and image.exists()
+            return
+        assert "the host is full" in said and said.count("\n") == 1, k
+        assert not image.exists(), k
+    raise AssertionError("there are not so many writes")

@@ -35,6 +35,10 @@ class DirectoryFullError(StatusError):
     """A DISK_FULL that is one directory's, and no other's."""
 
 
+class VolumeFullError(StatusError):
+    """A DISK_FULL that is the volume's, and not the host's, on whose disk its image may be."""
+
+
 def check_path(path: object) -> None:
     """StatusError INVALID_PARAMETER for what is no text, NAME_TOO_LONG for more than MOST_PATH
     characters.

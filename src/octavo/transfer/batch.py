@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from octavo.files import Volume
+from octavo.fs.base import VolumeFullError
 from octavo.fs.vfs.packing import DIRECTORY_SIZE, TOP, Batch, Job, Window
 from octavo.status import Status, StatusError
 from octavo.threads.interrupts import interruption_point
@@ -19,8 +20,6 @@ from octavo.transfer.tree import Progress, Step
 MOST_BYTES = 64 << 20  # of a batch
 MOST_STEPS = 8192
 LEAST_STEPS = 2  # one file alone is as fast by itself
-
-_NO_ROOM = (Status.DISK_FULL, Status.NO_MEMORY)  # for all at once
 
 
 class _Gathered:
@@ -65,8 +64,8 @@ def make_many(volume: Volume, steps: Sequence[Step], on_bytes: Progress | None) 
         try:
             volume.scheduler.run(volume.core.make_many(gathered.batch, gathered.fill))
         except StatusError as error:
-            if error.status not in _NO_ROOM:
-                raise
+            if error.status != Status.NO_MEMORY and not isinstance(error, VolumeFullError):
+                raise  # else there is no room for all at once
         for step, there in zip(gathered.steps, gathered.batch.there, strict=True):
             step.done = step.dated = there
             if there and on_bytes is not None and not step.item.directory:

@@ -12,11 +12,12 @@ import struct
 from collections.abc import Awaitable, Callable
 
 from octavo.cache.manager import CacheManager
+from octavo.fs.base import VolumeFullError
 from octavo.fs.fat.books import Books
 from octavo.fs.fat.bpb import FSINFO_BYTES, FSINFO_LEAD, FSINFO_MIDDLE
 from octavo.memory.pages.section import Section
 from octavo.printing import counted
-from octavo.status import Status, StatusError
+from octavo.status import Status
 
 Entries = Callable[[int], Awaitable[list[int]]]
 
@@ -53,7 +54,7 @@ class Census:
         return self.books.free_count
 
     async def check_room(self, count: int, waiting: int = 0) -> None:
-        """StatusError DISK_FULL when fewer than `count` clusters are free, or `waiting` to be: that
+        """VolumeFullError when fewer than `count` clusters are free, or `waiting` to be: that
         is said of what was counted only.
         """
         free = await self.count_free() + waiting
@@ -63,9 +64,9 @@ class Census:
         if free < count:
             raise self.full(count - free)
 
-    def full(self, missing: int) -> StatusError:
+    def full(self, missing: int) -> VolumeFullError:
         """The error of a volume that has so many clusters less than are needed."""
-        return StatusError(
+        return VolumeFullError(
             Status.DISK_FULL,
             f"{self.section.name}: the volume is full: "
             f"{counted(missing, 'more cluster is', 'more clusters are')} needed",

@@ -49,9 +49,10 @@ async def make_batch(
     nodes: Nodes[E], names: Names[E], packer: Packer[E], batch: Batch, fill: Fill
 ) -> None:
     """Makes what it can of a batch, with what `fill` has for its files; called under the volume's
-    mutex. StatusError DISK_FULL and NO_MEMORY when there is no room for all of it: nothing is made
-    then.
+    mutex. VolumeFullError and StatusError NO_MEMORY when there is no room for all of it: nothing is
+    made then.
     """
+    batch.there = [False] * len(batch.names)
     if not names.writer.begun():
         await names.writer.begin()
     await _Making(nodes, names, packer, batch, fill).run()
@@ -70,7 +71,6 @@ class _Making(Generic[E]):
         self.writer, self.planner = names.writer, names.planner
         self.packer, self.unit = packer, packer.unit
         count = len(batch.names)
-        batch.there = [False] * count
         self.out, self.good = [False] * count, [False] * count
         self.first, self.start, self.units = [0] * count, [0] * count, [0] * count
         self.parents: dict[int, int] = {}  # of tops that are directories: numbers as `Packer` has

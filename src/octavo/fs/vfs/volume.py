@@ -145,8 +145,8 @@ class Volume(WholeVolume[E]):
 
     async def make_many(self, batch: Batch, fill: Fill) -> None:
         """Makes what it can of many new files and directories together; `batch.there` says what
-        that was (`octavo.fs.vfs.batch`). StatusError of memory and the device, and DISK_FULL when
-        not all of it has room: then nothing is made.
+        that was (`octavo.fs.vfs.batch`). StatusError of memory and the device, and VolumeFullError
+        when not all of it has room: then nothing is made.
         """
         from octavo.fs.vfs.batch import make_batch
 
