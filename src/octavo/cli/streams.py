@@ -15,14 +15,15 @@ def prepare_streams() -> None:
     """Makes all three be there, and take any text.
 
     A descriptor that is closed would be given to the next image that is opened, and output would go
-    into it: it gets one from which nothing can be read, and to which nothing can be written.
+    into it: it gets one from which nothing can be read, or to which nothing can be written.
     """
     for fd in range(3):
         try:
             os.fstat(fd)
         except OSError:
-            os.open(os.devnull, os.O_RDONLY)  # gets the lowest number that is free
-    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+            # gets the lowest number that is free
+            os.open(os.devnull, os.O_RDONLY if fd else os.O_WRONLY)
+    sys.stdin = sys.stdin or io.StringIO()
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
     for stream, errors in (

@@ -62,7 +62,9 @@ class Choice:
 
     def _wanted(self, step: Step, target: Tree) -> bool:
         there = None if self.keep else target.find(step.to)
-        return there is not None and step.item.modified >= there.modified + TICK
+        if there is None:
+            return False
+        return min(step.item.modified, target.latest) >= there.modified + TICK
 
 
 ALL = Choice()

@@ -13,6 +13,7 @@ Departure from cp: other hard links of a file that is replaced keep the old cont
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import sys
@@ -39,6 +40,7 @@ class HostTree:
 
     store = "host"
     largest = sys.maxsize
+    latest = math.inf
     mounted: Container[object] = ()
 
     def __init__(self, mounted: Container[object] = ()) -> None:

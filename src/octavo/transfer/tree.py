@@ -70,9 +70,10 @@ class Tree(Protocol):
     As a target: `fit` is a name as it would be stored, OBJECT_NAME_INVALID when it cannot be; `key`
     is equal for names that are one name there; `fit_all` are the keys of names that are stored as
     they are, all of them different, and None in any other case; `names` is what a directory has, by
-    key; `largest` is the size limit of a file; `admit` raises DISK_FULL when steps cannot all have
-    room. `write` and `mkdir` make what is not there; `write` with `replaces` puts a new file into
-    the place of an old one, which stays as it is when that fails.
+    key; `largest` is the size limit of a file, `latest` the last moment that it can have been
+    written at, in seconds since 1970; `admit` raises DISK_FULL when steps cannot all have room.
+    `write` and `mkdir` make what is not there; `write` with `replaces` puts a new file into the
+    place of an old one, which stays as it is when that fails.
 
     `attributes` are those that a file has and those that it has not, of "r", "h", "s" and "a".
 
@@ -84,6 +85,8 @@ class Tree(Protocol):
 
     @property
     def store(self) -> object: ...
+    @property
+    def latest(self) -> float: ...
     def shown(self, path: str) -> str: ...
     def join(self, path: str, name: str) -> str: ...
     def split(self, path: str) -> tuple[str, str]: ...

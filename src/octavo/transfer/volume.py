@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from octavo.files import File, Report, Volume
+from octavo.files import ABSENT, File, Report, Volume
 from octavo.fs.base import split_path
 from octavo.fs.fat.bpb import MOST_BYTES
-from octavo.fs.fat.entry import SLOT
+from octavo.fs.fat.entry import LAST, SLOT
 from octavo.fs.fat.names import (
     MAX_NAME_UNITS,
     UNITS_IN_SLOT,
@@ -33,7 +33,6 @@ _NONE_BESIDE = (
     "there is no room for the new file beside the old one, which stays until the new one is there: "
     "remove the old one first; nothing was copied"
 )
-_ABSENT = (Status.OBJECT_NAME_NOT_FOUND, Status.OBJECT_PATH_NOT_FOUND)
 
 
 class VolumeTree:
@@ -51,6 +50,11 @@ class VolumeTree:
     def store(self) -> object:
         """The volume."""
         return self.volume
+
+    @property
+    def latest(self) -> float:
+        """FAT's last moment: what is written later has it."""
+        return self._seconds(LAST)
 
     def shown(self, path: str) -> str:
         """The path as messages have it."""
@@ -92,7 +96,7 @@ class VolumeTree:
         try:
             return self.stat(path)
         except StatusError as error:
-            if error.status in _ABSENT:
+            if error.status in ABSENT:
                 return None
             raise
 

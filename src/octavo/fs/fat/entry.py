@@ -34,6 +34,7 @@ LETTERS = {"r": READ_ONLY, "h": HIDDEN, "s": SYSTEM, "d": DIRECTORY, "a": ARCHIV
 LONG_NAME = 15
 SLOT = 32
 FREE_SLOT = 0xE5
+LAST = datetime(2107, 12, 31, 23, 59, 58)  # moment of a last writing
 BEYOND = 4_400_000_000  # seconds since 1970, in 2109: FAT ends with 2107
 
 _written = struct.Struct("<22xHH6x").unpack  # time, date
