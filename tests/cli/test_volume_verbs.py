@@ -29,6 +29,7 @@ def test_label_and_serial(image: Path) -> None:
     for arguments, code in ((["a/b"], 2), (["twelve chars"], 2), (["--serial", "12"], 2),
                             (["x", "y"], 2)):  # fmt: skip
         call("label", image, *arguments, code=code)
+    assert "the whole image is needed" in call("label", f"{image}:/docs", "NEW", code=2)
     assert image.read_bytes() == before
     call("label", image, "")
     assert call("label", f"{image}:") == f"{image}: label -, serial DEAD-BEEF\n"
@@ -59,8 +60,9 @@ def test_resize(tmp_path: Path, image: Path, tree: Path) -> None:
     fsck(image)
     assert json.loads(call("df", "--json", image))[0]["total"] > 19 * MIB
     before = image.read_bytes()
-    for size, code in (("1K", 2), ("2M", 2), ("x", 2), ("0", 2), ("8G", 2)):
+    for size, code in (("1K", 2), ("2M", 2), ("x", 2), ("0", 2), ("8G", 2), ("", 2)):
         assert call("resize", image, size, code=code).count("\n") == 1, size
+    assert "the whole image is needed" in call("resize", f"{image}:/tree", "24M", code=2)
     assert image.read_bytes() == before
     disk = sfdisk(tmp_path / "parts.img", 64 * MIB, SCRIPTS["four"])
     call("mkfs", "--force", "--size", "7M", f"{disk}#1")

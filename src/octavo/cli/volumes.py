@@ -45,7 +45,7 @@ def label(arguments: Namespace) -> int:
             clean_label(new)
     changes = new is not None or number is not None
     with Images(arguments, [target] if changes else []) as images:
-        volume = images.volume(target)
+        volume = images.whole(target)
         if new is not None:
             volume.set_label(new)
         if number is not None:
@@ -65,11 +65,12 @@ def _resize_arguments(parser: ArgumentParser) -> None:
 
 def resize(arguments: Namespace) -> int:
     """Gives a FAT volume another size, in place."""
-    target, text = parse_image(arguments.image), arguments.size or "+0"
+    target = parse_image(arguments.image)
+    text = "+0" if arguments.size is None else arguments.size
     with values(arguments):
         given = parse_size(text.removeprefix("+"))
     with Images(arguments, [target]) as images:
-        volume = images.volume(target)
+        volume = images.whole(target)
         more = volume.core.device.size if text.startswith("+") else 0
         if not given + more:
             wrong(arguments, f"{text}: no volume has no bytes")
