@@ -5,6 +5,7 @@ serves: in memory, in an archive, on a network, in an image.
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import subprocess
 import sys
@@ -110,6 +111,7 @@ class RangesFileSystem(AbstractFileSystem):  # type: ignore[misc]
     protocol = "ranges"
     data = b""
     fetched: list[int] = []
+    opened: list[RangesFile] = []
     broken = False
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
@@ -117,7 +119,8 @@ class RangesFileSystem(AbstractFileSystem):  # type: ignore[misc]
         return {"name": path, "size": len(self.data), "type": "file"}
 
     def _open(self, path: str, mode: str = "rb", **options: Any) -> RangesFile:
-        return RangesFile(self, path, mode, **options)
+        self.opened.append(RangesFile(self, path, mode, **options))
+        return self.opened[-1]
 
 
 fsspec.register_implementation("ranges", RangesFileSystem, clobber=True)
@@ -145,7 +148,13 @@ def test_a_remote_image_is_read_by_ranges(disk: Path) -> None:
     finally:
         RangesFileSystem.broken = False
     assert remote.cat("large") == bytes(1_200_000)
+    assert not RangesFileSystem.opened[-1].closed
     remote.close()
+    assert all(file.closed for file in RangesFileSystem.opened)
+    RangesFileSystem.data = RangesFileSystem.data[:1000]  # cut off
+    with pytest.raises(OSError, match=r"ranges://cut\.img: "):
+        OctavoFileSystem("cut.img", "ranges")
+    assert RangesFileSystem.opened[-1].closed
 
 
 def test_an_image_in_an_archive(disk: Path, tmp_path: Path) -> None:
@@ -194,13 +203,16 @@ def test_file_objects(blank: bytes) -> None:
 
 
 def test_images_that_are_not_there_or_none(tmp_path: Path) -> None:
-    """When the filesystem is made, not when it is used."""
+    """When the filesystem is made, not when it is used; nobody has them open then."""
     with pytest.raises(FileNotFoundError):
         OctavoFileSystem(str(tmp_path / "no.img"))
     with pytest.raises(FileNotFoundError):
         OctavoFileSystem("/no.img", "memory")
     (tmp_path / "zeros.img").write_bytes(bytes(1 << 20))
-    with pytest.raises(OSError, match=r"zeros\.img: "):
+    with pytest.raises(OSError, match=r"zeros\.img: ") as caught:
         OctavoFileSystem(str(tmp_path / "zeros.img"))
+    with open(tmp_path / "zeros.img", "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    del caught
     with pytest.raises(OSError, match="is a directory"):
         OctavoFileSystem(str(tmp_path))

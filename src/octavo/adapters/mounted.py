@@ -168,9 +168,8 @@ class Mounted:
         with self.settled():
             with self._lock:
                 files = list(self.unfinished)
-            for (
-                file
-            ) in files:  # without the lock: a thread that writes has the buffer's, wants ours
+            # without the lock: a thread that writes has the buffer's, and wants ours
+            for file in files:
                 if file.owner is owner and not file.waits:
                     try:
                         file.finish(discard)
@@ -238,7 +237,7 @@ class Mounted:
             system.abandon()
             raise
         finally:
-            device.close()
+            self.source.close(device)
 
     @_undisturbed()
     def _open(self, write: bool) -> System:
@@ -267,15 +266,19 @@ class Mounted:
 
     def _volume(self, part: Part) -> Volume:
         system = self._system or self._open(False)
-        volume = self._volumes.get(part)
-        if volume is None:
-            device = self._device
-            assert device is not None, "a system has its device"
-            volume = self._twin(system, device, part)
-            if volume is None:
-                volume = system.attach_device(Lent(device, part.start), part.number)
-            self._volumes[part] = volume
-        return volume
+        if part not in self._volumes:
+            try:
+                self._volumes[part] = self._attached(system, part)
+            finally:
+                if not self._volumes:  # nobody has anything of it
+                    self._let_go()
+        return self._volumes[part]
+
+    def _attached(self, system: System, part: Part) -> Volume:
+        device = self._device
+        assert device is not None, "a system has its device"
+        volume = self._twin(system, device, part)
+        return volume or system.attach_device(Lent(device, part.start), part.number)
 
     def _twin(self, system: System, device: Device, part: Part) -> Volume | None:
         """The volume that a part has, when it is open under another name."""

@@ -21,6 +21,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.utils import tokenize
 
+from octavo.status import StatusError
 from octavo.storage.device import Device
 from octavo.storage.filedisk import FileDisk
 from octavo.storage.image import ImageDisk
@@ -63,7 +64,18 @@ class Source:
         file: Any = self.file
         if self.filesystem is not None:
             file = self.filesystem.open(self.path, "r+b" if write else "rb", cache_type="none")
-        return FileDisk(self.name, file, scheduler, not write)
+        try:
+            return FileDisk(self.name, file, scheduler, not write)
+        except StatusError:
+            if self.filesystem is not None:
+                file.close()
+            raise
+
+    def close(self, device: Device) -> None:
+        """Closes what `open` has opened."""
+        device.close()
+        if isinstance(device, FileDisk) and self.filesystem is not None:
+            device.file.close()
 
 
 def find_source(fo: object, protocol: str | None, options: Options | None) -> Source:
