@@ -17,6 +17,7 @@ import pytest
 
 import octavo
 from octavo.adapters.fsspec import OctavoFileSystem
+from octavo.files import Volume
 from tests.conftest import fsck
 
 OLD = b"old " * 5000
@@ -116,20 +117,24 @@ def test_a_write_that_succeeds_in_the_end(fs: OctavoFileSystem) -> None:
     assert fs.cat("f") == NEW
 
 
+def drop_in_the_executive(fs: OctavoFileSystem, data: bytes) -> None:
+    """Has a file f with some data collected while the executive runs."""
+    files = [fs.open("f", "wb")]
+    files[0].write(data)
+    with fs.image.use(fs.part) as volume:
+
+        async def drop() -> None:
+            files.clear()
+            gc.collect()
+
+        volume.scheduler.run(drop())
+
+
 def test_dropped_files_are_closed(fs: OctavoFileSystem) -> None:
     """As Python's are, also when the collector comes in the middle of the executive."""
     fs.open("f", "wb").write(b"dropped")
     assert fs.cat("f") == b"dropped"
-    file: Any = fs.open("f", "wb")
-    file.write(b"later")
-    with fs.image.use(fs.part) as volume:
-
-        async def drop() -> None:
-            nonlocal file
-            del file
-            gc.collect()
-
-        volume.scheduler.run(drop())
+    drop_in_the_executive(fs, b"later")
     assert fs.cat("f") == b"later" and names(fs) == ["f"]
 
 
@@ -151,16 +156,7 @@ def test_a_dropped_file_that_cannot_be_closed(fs: OctavoFileSystem) -> None:
     fs.pipe("g", bytes(1_430_000))
     fs.open("f", "wb").write(NEW)
     assert names(fs) == ["g"]
-    file: Any = fs.open("f", "wb")
-    file.write(NEW)
-    with fs.image.use(fs.part) as volume:
-
-        async def drop() -> None:
-            nonlocal file
-            del file
-            gc.collect()
-
-        volume.scheduler.run(drop())
+    drop_in_the_executive(fs, NEW)
     assert fs.ls("", detail=False) == ["g"] == names(fs)
 
 
@@ -196,6 +192,30 @@ def test_a_transaction_that_fails(fs: OctavoFileSystem) -> None:
     assert names(fs) == ["a", "c"] and fs.cat("a") == OLD and fs._intrans is False
     fs.pipe("d", b"at once")
     assert fs.cat("d") == b"at once"
+
+
+def test_a_transaction_of_many_files(fs: OctavoFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each finds a name beside its own at once."""
+    whole, tried = Volume.open, list[str]()
+
+    def counted(volume: Volume, path: str, *given: Any) -> Any:
+        tried.append(path)
+        return whole(volume, path, *given)
+
+    monkeypatch.setattr(Volume, "open", counted)
+    with fs.transaction:
+        for n in range(40):
+            fs.pipe(f"{n}", b"")
+    assert len(tried) == 40 and len(names(fs)) == 40
+
+
+def test_an_encoding_that_nobody_knows(fs: OctavoFileSystem) -> None:
+    """Leaves what was there."""
+    fs.pipe("f", OLD)
+    for mode in ("w", "a", "r"):
+        with pytest.raises(LookupError):
+            fs.open("f", mode, encoding="none such")
+    assert names(fs) == ["f"] and fs.cat("f") == OLD
 
 
 def test_closing_the_filesystem(disk: Path) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +35,6 @@ from octavo.status import Status, StatusError
 from octavo.system import IMAGE_MEMORY
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from octavo.fs.protocol import FileInfo
 
 __all__ = ["OctavoFileSystem"]
@@ -233,8 +231,11 @@ class OctavoFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
             return super().open(path, mode, *args, **options)
         names = ("encoding", "errors", "newline")
         text = {name: options.pop(name) for name in names if name in options}
-        file = super().open(path, mode.replace("t", "") + "b", *args, **options)
-        return Text(file, **text)
+        with ExitStack() as stack:  # a file without its text is given up
+            file = super().open(path, mode.replace("t", "") + "b", *args, **options)
+            opened = Text(stack.enter_context(file), **text)
+            stack.pop_all()
+        return opened
 
     def _open(
         self,
@@ -401,12 +402,7 @@ class OctavoFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
     def __enter__(self) -> OctavoFileSystem:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with as_os_errors():
             self.image.close(self, discard=kind is not None)
 

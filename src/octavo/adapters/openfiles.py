@@ -30,8 +30,6 @@ from octavo.status import Status, StatusError
 from octavo.threads.interrupts import uninterrupted
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from octavo.adapters.mounted import Mounted
     from octavo.adapters.sources import Part
 
@@ -69,7 +67,7 @@ class RawFile(io.RawIOBase):
         if kind == "x" and there:
             raise StatusError(Status.OBJECT_NAME_COLLISION, f"{self.name}: exists already")
         if kind in "wx" and (there or not self.autocommit):
-            file = _open_beside(volume, self.name)
+            file = _open_beside(volume, self.name, len(self.image.unfinished))
             self.beside = file.name.strip("/")
             if plus:
                 file.close()
@@ -241,15 +239,17 @@ def _seen(volume: Volume, path: str) -> tuple[object, ...]:
     return info.size, info.modified, info.created, info.number
 
 
-def _open_beside(volume: Volume, path: str) -> File:
-    """A new file in the directory of a path, whether there is something at the path or not."""
+def _open_beside(volume: Volume, path: str, others: int) -> File:
+    """A new file in the directory of a path, whether there is something at the path or not; so many
+    others may have names of this kind.
+    """
     try:
         return volume.open_beside(path)
     except StatusError as error:
         if error.status not in ABSENT:
             raise
     above = path.rpartition("/")[0]
-    for n in count():
+    for n in count(others):
         try:
             return volume.open(f"{above}/OCTAVO{n}.TMP".lstrip("/"), "xb")
         except StatusError as error:
@@ -320,12 +320,7 @@ class Buffered:
         text = self.text and self.text()
         (text or self).close()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and self._raw.writable():
             self.discard()
         else:
@@ -375,12 +370,7 @@ class Text(io.TextIOWrapper):
         if isinstance(self.buffer, Buffered):
             self.buffer.close()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and isinstance(self.buffer, Writer | Random):
             self.buffer.discard()
         else:

@@ -12,8 +12,7 @@ import os
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from octavo.cli.output import Failures
 from octavo.cli.verb import source_date, waiting
@@ -205,10 +204,5 @@ class Images:
     def __enter__(self) -> Images:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.system.__exit__(kind, error, trace)
+    def __exit__(self, *what: Any) -> None:
+        self.system.__exit__(*what)
