@@ -1,4 +1,4 @@
-"""Images and trees that `benchmarks/files.py` and `benchmarks/rows.py` work on.
+"""Images and trees that `benchmarks/peers.py` and `benchmarks/rows.py` work on.
 
 mtools and dosfstools make them.
 """

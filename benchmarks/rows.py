@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import octavo
-from benchmarks import faults, files, paging, physical, physical_kernels
+from benchmarks import faults, files, paging, peers, physical, physical_kernels
 from benchmarks.images import Bench
 from octavo.heap import slabkernels
 from octavo.machine.kernels import compile_kernels
@@ -54,9 +54,9 @@ def start(folder: Path) -> Once:
 
 
 def image(name: str, folder: Path) -> Once:
-    """A row of `benchmarks/files.py`, by each file or MB."""
-    row = next(row for row in files.rows(Bench(folder)) if row.name == name)
-    return lambda: files.once(row.actions[files.OCTAVO], row.before) / row.units
+    """A row of `benchmarks/peers.py`, by each file or MB."""
+    row = next(row for row in peers.rows(Bench(folder)) if row.name == name)
+    return lambda: files.once(row.actions[peers.OCTAVO], row.before) / row.units
 
 
 def unsynced(setup: Callable[[Path], Once], folder: Path) -> Once:
@@ -74,7 +74,7 @@ def copy_in(folder: Path) -> Once:
 
     def copy() -> None:
         with octavo.open_image(bench.fresh) as volume:
-            files.copy(HostTree(), str(source), VolumeTree(volume, ""), "")
+            peers.copy(HostTree(), str(source), VolumeTree(volume, ""), "")
 
     return lambda: files.once(copy, bench.renew)
 
