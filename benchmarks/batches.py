@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import re
 import sys
 import tempfile
 from collections import Counter
@@ -28,6 +27,7 @@ from typing import Any
 from unittest.mock import patch
 
 import octavo
+from benchmarks.pages import put_table
 from octavo.cache.manager import CacheManager
 from octavo.cli.main import run as command
 from octavo.fs.vfs.stage import Stage
@@ -37,8 +37,6 @@ from octavo.transfer.plan import plan_copy
 from octavo.transfer.tree import Tree
 from octavo.transfer.volume import VolumeTree
 
-PAGE = Path(__file__).parent.parent / "docs" / "batches.md"
-TABLE = re.compile(r"^\| a file of .*\n(?:\|.*\n)+", re.MULTILINE)
 HOME = os.path.dirname(octavo.__file__) + os.sep
 FILES = 200
 SIZE = 3000
@@ -188,9 +186,7 @@ def main() -> None:
         found = table(Path(folder))
     print(found)
     if options.write:
-        text = PAGE.read_text()
-        assert len(TABLE.findall(text)) == 1, f"{PAGE} has no place for the table"
-        PAGE.write_text(TABLE.sub(found + "\n", text))
+        put_table("batches.md", found)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import argparse
 import contextlib
 import json
 import os
-import re
 import sys
 import tempfile
 from collections import Counter
@@ -28,12 +27,11 @@ from types import FrameType
 
 import octavo
 from benchmarks.faults import CLUSTER, Machine, Paged, Viewed
+from benchmarks.pages import put_table
 from octavo.cli.main import run as command
 from octavo.machine.abi import PAGE_SIZE
 from octavo.machine.mmukernels import WRITE
 
-PAGE = Path(__file__).parent.parent / "docs" / "architecture.md"
-TABLE = re.compile(r"^\| trip \|.*\n(?:\|.*\n)+", re.MULTILINE)
 HOME = os.path.dirname(octavo.__file__) + os.sep
 COMPILED = "harvestkernels"  # some versions of Python tell of calls of compiled functions
 PAGES = 64  # of views and spaces
@@ -224,9 +222,7 @@ def main() -> None:
         return
     print(table(found))
     if options.write:
-        text = PAGE.read_text()
-        assert len(TABLE.findall(text)) == 1, f"{PAGE} has no place for the table"
-        PAGE.write_text(TABLE.sub(table(found) + "\n", text))
+        put_table("architecture.md", table(found))
     if options.files:
         for trip in found:
             print(f"\n{trip.name}")

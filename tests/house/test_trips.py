@@ -1,21 +1,26 @@
-"""The table of docs/architecture.md that says what trips cost."""
+"""The tables of docs/ that say what trips of pages, and files in a copied tree, cost."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
+import pytest
+
 from tests.places import ROOT
 
 
-def test_the_table_of_trips_is_of_this_code() -> None:
-    """Each trip's calls, functions, files and rooms, as a process of its own counts them."""
+@pytest.mark.parametrize(
+    ("benchmark", "page"), [("trips", "architecture.md"), ("batches", "batches.md")]
+)
+def test_the_table_is_of_this_code(benchmark: str, page: str) -> None:
+    """Calls and bytes, as a process of its own counts them."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.trips"],
+        [sys.executable, "-m", f"benchmarks.{benchmark}"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
     assert len(done.stdout.splitlines()) > 5
-    assert done.stdout in (ROOT / "docs" / "architecture.md").read_text()
+    assert done.stdout in (ROOT / "docs" / page).read_text()
