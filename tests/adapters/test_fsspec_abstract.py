@@ -22,21 +22,21 @@ class Fixtures(abstract.AbstractFixtures):  # type: ignore[misc]  # fsspec has n
         return "tests"
 
 
-class TestCopy(abstract.AbstractCopyTests, Fixtures):  # type: ignore[misc]
+class TestCopy(abstract.AbstractCopyTests, Fixtures):  # type: ignore[misc]  # as above
     """Copies within the filesystem."""
 
 
-class TestGet(abstract.AbstractGetTests, Fixtures):  # type: ignore[misc]
+class TestGet(abstract.AbstractGetTests, Fixtures):  # type: ignore[misc]  # as above
     """Copies out of it."""
 
 
-class TestPut(abstract.AbstractPutTests, Fixtures):  # type: ignore[misc]
+class TestPut(abstract.AbstractPutTests, Fixtures):  # type: ignore[misc]  # as above
     """Copies into it."""
 
 
-class TestOpen(abstract.AbstractOpenTests, Fixtures):  # type: ignore[misc]
+class TestOpen(abstract.AbstractOpenTests, Fixtures):  # type: ignore[misc]  # as above
     """Opening."""
 
 
-class TestPipe(abstract.AbstractPipeTests, Fixtures):  # type: ignore[misc]
+class TestPipe(abstract.AbstractPipeTests, Fixtures):  # type: ignore[misc]  # as above
     """Writing whole files."""

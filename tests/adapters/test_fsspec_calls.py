@@ -294,7 +294,7 @@ def test_partitions(tmp_path: Path, blank: bytes) -> None:
     with pytest.raises(OSError, match="nothing begins at byte 1000"):
         OctavoFileSystem(f"{path}@@1000")
     with pytest.raises(OSError, match="number of a partition"):
-        OctavoFileSystem(str(path), partition="1")  # type: ignore[arg-type]
+        OctavoFileSystem(str(path), partition="1")  # type: ignore[arg-type]  # it is to say so
     first.close()
     assert second.cat("f") == b"two" and any_.cat("f") == b"one"
     second.close()

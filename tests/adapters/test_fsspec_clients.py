@@ -105,7 +105,7 @@ class RangesFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no t
         return data
 
 
-class RangesFileSystem(AbstractFileSystem):  # type: ignore[misc]
+class RangesFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
     """A remote filesystem with one file, /disk.img, as a server with ranges would be."""
 
     protocol = "ranges"

@@ -105,7 +105,8 @@ def test_other_options_while_it_is_open(disk: Path) -> None:
     with OctavoFileSystem(str(disk), memory="8M") as fs:
         fs.pipe("f", bytes(1 << 20))
         with fs.image.use(fs.part) as volume:
-            frames = volume.core.store.cache.memory.pfns.frames  # type: ignore[attr-defined]
+            core: Any = volume.core
+            frames = core.store.cache.memory.pfns.frames
             assert 7 << 20 < frames * 4096 < 10 << 20
     with pytest.raises(OSError, match="is not a size"):
         OctavoFileSystem(str(disk), memory="much")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
-import select
 import signal
 import subprocess
 from contextlib import suppress
@@ -15,6 +13,7 @@ import pytest
 
 from tests.command import OCTAVO, octavo
 from tests.conftest import fsck
+from tests.terminal import booted
 
 
 @pytest.mark.dosfstools
@@ -89,42 +88,21 @@ def test_sigterm_at_the_prompt(image: Path, tmp_path: Path) -> None:
     """The shell ends, its volumes are unmounted; Ctrl-C only takes the line away; lines that are
     pasted are a command each.
     """
-    parent, child = pty.openpty()
-    environment = {**os.environ, "TERM": "dumb", "XDG_STATE_HOME": str(tmp_path)}
-    process = subprocess.Popen(
-        [*OCTAVO, "boot", "-q", str(image)],
-        stdin=child,
-        stdout=child,
-        stderr=child,
-        env=environment,
-        start_new_session=True,
-    )
-    os.close(child)
-
-    seen = b""
-
-    def await_text(text: bytes) -> None:
-        nonlocal seen
-        while text not in seen:
-            assert select.select([parent], [], [], 60)[0], seen
-            seen += os.read(parent, 4096)
-        seen = seen.partition(text)[2]
-
-    await_text(b"C:\\>")
-    os.write(parent, b"md before\rhelp cls\r")
-    await_text(b"Empties the screen")
-    await_text(b"C:\\>")
-    process.send_signal(signal.SIGINT)
-    await_text(b"C:\\>")
-    os.write(parent, b"md after\rhelp cls\r")
-    await_text(b"Empties the screen")
-    await_text(b"C:\\>")
-    os.write(parent, b"\x1b[200~md pasted1\nmd pasted2\nhelp cls\n\x1b[201~\r")
-    await_text(b"Empties the screen")
-    await_text(b"C:\\>")
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 128 + signal.SIGTERM
-    os.close(parent)
+    with booted(image, tmp_path) as terminal:
+        terminal.await_text(b"C:\\>")
+        terminal.type(b"md before\rhelp cls\r")
+        terminal.await_text(b"Empties the screen")
+        terminal.await_text(b"C:\\>")
+        terminal.process.send_signal(signal.SIGINT)
+        terminal.await_text(b"C:\\>")
+        terminal.type(b"md after\rhelp cls\r")
+        terminal.await_text(b"Empties the screen")
+        terminal.await_text(b"C:\\>")
+        terminal.type(b"\x1b[200~md pasted1\nmd pasted2\nhelp cls\n\x1b[201~\r")
+        terminal.await_text(b"Empties the screen")
+        terminal.await_text(b"C:\\>")
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.process.wait(60) == 128 + signal.SIGTERM
     assert octavo("ls", f"{image}:").split() == [
         "after/",
         "before/",

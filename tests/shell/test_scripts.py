@@ -5,11 +5,8 @@ pipes that close, disks that are full, and signals.
 from __future__ import annotations
 
 import os
-import pty
-import select
 import signal
 import subprocess
-import termios
 import time
 from pathlib import Path
 
@@ -19,6 +16,7 @@ import octavo
 from tests.command import OCTAVO
 from tests.command import octavo as octavo_command
 from tests.conftest import fsck
+from tests.terminal import booted
 
 
 def boot(image: Path, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
@@ -160,41 +158,18 @@ def test_an_interrupt_in_the_middle(image: Path, line: str) -> None:
 
 def test_edlin_at_the_prompt(image: Path, tmp_path: Path) -> None:
     """Ctrl-C takes a line away, not the text; end of input ends it; the lines have no history."""
-    parent, child = pty.openpty()
-    environment = {**os.environ, "TERM": "dumb", "XDG_STATE_HOME": str(tmp_path)}
-    process = subprocess.Popen(
-        [*OCTAVO, "boot", "-q", str(image)],
-        stdin=child, stdout=child, stderr=child, env=environment, start_new_session=True,
-    )  # fmt: skip
-    os.close(child)
-    seen = b""
-
-    def await_text(text: bytes) -> None:
-        nonlocal seen
-        while text not in seen:
-            assert select.select([parent], [], [], 60)[0], seen
-            seen += os.read(parent, 4096)
-        seen = seen.partition(text)[2]
-
-    def await_prompt(text: bytes) -> None:
-        await_text(text)
-        while termios.tcgetattr(parent)[3] & termios.ICANON:  # keys are not yet taken as such
-            time.sleep(0.01)
-
-    await_prompt(b"C:\\>")
-    for typed, shown in (
-        (b"edlin a.txt\r", b"lists the commands"), (b"1 one\r", b"one\r"), (b"2 tw\x03", b"tw"),
-    ):  # fmt: skip
-        os.write(parent, typed)
-        await_text(shown)
-        await_prompt(b"*")
-    os.write(parent, b"s\r")
-    await_text(b"1 line saved")
-    await_prompt(b"*")
-    os.write(parent, b"\x04")
-    await_prompt(b"C:\\>")
-    os.write(parent, b"exit\r")
-    assert process.wait(60) == 0
-    os.close(parent)
+    with booted(image, tmp_path) as terminal:
+        terminal.await_prompt(b"C:\\>")
+        for typed, shown in (
+            (b"edlin a.txt\r", b"lists the commands"), (b"1 one\r", b"one\r"), (b"2 tw\x03", b"tw"),
+            (b"s\r", b"1 line saved"),
+        ):  # fmt: skip
+            terminal.type(typed)
+            terminal.await_text(shown)
+            terminal.await_prompt(b"*")
+        terminal.type(b"\x04")
+        terminal.await_prompt(b"C:\\>")
+        terminal.type(b"exit\r")
+        assert terminal.process.wait(60) == 0
     assert octavo_command("cat", f"{image}:a.txt") == "one\n"
     assert b"1 one" not in (tmp_path / "octavo" / "history").read_bytes()

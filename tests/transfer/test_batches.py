@@ -65,10 +65,11 @@ def open_slowly(image: Path) -> octavo.System:
 
 def listing(volume: octavo.Volume) -> list[tuple[object, ...]]:
     """All that entries say, in their order."""
+    said = "name short_name size modified created flags slot slots".split()
     return [
-        (d, e.name, e.short_name, e.size, e.modified, e.created, e.flags, e.slot, e.slots)  # type: ignore[attr-defined]
+        (d, *(getattr(entry, what) for what in said))
         for d, _ in volume.walk()
-        for e in volume.entries(d)
+        for entry in volume.entries(d)
     ]
 
 

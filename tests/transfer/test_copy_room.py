@@ -113,7 +113,7 @@ def test_write_bytes_that_fails_over_the_old_contents_puts_them_back(
     """No room beside: room is taken first, then an error comes in the middle of the n-th write into
     the cache.
     """
-    cache, count = tight.core.cache, 0  # type: ignore[attr-defined]
+    cache, count = tight.core.cache, 0  # type: ignore[attr-defined]  # not of all volumes
     write = cache.copy_write
 
     async def failing(section: Section, offset: int, data: bytes) -> None:
@@ -148,7 +148,7 @@ def test_a_read_only_file_is_not_replaced(volume: octavo.Volume, source: Path) -
     """By no way in."""
     volume.write_bytes("a", OLD)
     entry = volume.stat("a")
-    entry.attributes |= 1  # type: ignore[attr-defined]
+    entry.attributes |= 1  # type: ignore[attr-defined]  # of an entry of FAT
     (source / "a").write_bytes(b"new")
     assert [e.status for e in copy(HostTree(), source / "a", VolumeTree(volume, ""), "a")[1]] == [
         Status.ACCESS_DENIED

@@ -44,6 +44,7 @@ CHUNK = 1 << 20  # bytes of a copy
 _OTHERS = "bcps"  # what `flags` of ext2 begins with for devices, FIFOs and sockets
 
 
+# fsspec has no types
 class OctavoFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore[misc]
     """Files in the image `fo`, a path, a URL or an open file.
 
