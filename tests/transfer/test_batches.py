@@ -65,7 +65,7 @@ def open_slowly(image: Path) -> octavo.System:
 
 def listing(volume: octavo.Volume) -> list[tuple[object, ...]]:
     """All that entries say, in their order."""
-    said = "name short_name size modified created flags slot slots".split()
+    said = ["name", "short_name", "size", "modified", "created", "flags", "slot", "slots"]
     return [
         (d, *(getattr(entry, what) for what in said))
         for d, _ in volume.walk()
