@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import octavo
 from octavo.cli.main import run as octavo_run
 from octavo.status import Status, StatusError
+from octavo.storage.image import ImageDisk
 from octavo.storage.mbr import MOST_LINKS
 from octavo.storage.partition import UNITS, Entry, Partition
 from octavo.storage.partitions import PartitionTable
@@ -272,3 +273,16 @@ def put(disk: Path, place: int, data: bytes) -> None:
     with open(disk, "r+b") as file:
         file.seek(place)
         file.write(data)
+
+
+def test_a_part_that_is_closed_twice_is_closed_once(tmp_path: Path) -> None:
+    """The image behind it stays open for who has another part of it."""
+    with octavo.boot("4M") as system:
+        disk = ImageDisk(blank_image(tmp_path / "disk.img", MIB), system.scheduler)
+        disk.share()
+        one, other = (Partition(disk, Entry(i, "", i * 4096, 4096)) for i in (1, 2))
+        one.close()
+        one.close()
+        assert not disk.closed
+        other.close()
+        assert disk.closed

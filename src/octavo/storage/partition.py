@@ -126,9 +126,10 @@ class Partition(Device):
         await self.device.flush()
 
     def close(self) -> None:
-        """Closes the whole device."""
-        super().close()
-        self.device.close()
+        """Closes the whole device, once: others may have a part of it open, too."""
+        if not self.closed:
+            super().close()
+            self.device.close()
 
 
 def place_of(device: Device) -> tuple[Device, int]:
