@@ -131,7 +131,7 @@ def test_entries_that_are_wrong() -> None:
         (gpt_entry(999, 999), 1, ""),
         (gpt_entry(999, 1000), 1, "ends at sector 1000, and the device has 1000"),
         (gpt_entry(1000, 1000), 0, "begins at sector 1000, and the device has 1000"),
-        (gpt_entry(0, 5), 0, "begins at sector 0"),
+        (gpt_entry(0, 5), 0, "begins at sector 0, where the table is"),
         (gpt_entry(50, 49), 0, "begins at sector 50 and ends before, at sector 49"),
         (gpt_entry(last, last), 0, f"begins at sector {last}"),
         (gpt_entry(9, last), 1, f"ends at sector {last}"),

@@ -155,7 +155,7 @@ def test_primary_partitions_that_are_wrong() -> None:
         ((6, 19999, 1), 1, ""),
         ((6, 19999, 2), 1, "partition 1 ends at sector 20000, and the device has 20000 sectors"),
         ((6, 20000, 1), 0, "partition 1 begins at sector 20000, and the device has 20000"),
-        ((6, 0, 1), 0, "partition 1 begins at sector 0"),
+        ((6, 0, 1), 0, "partition 1 begins at sector 0, where the table is"),
         ((6, 1, 0), 0, "partition 1 has no sectors"),
     ):
         table = listed(mbr_disk({0: [row]}))

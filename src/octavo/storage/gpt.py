@@ -24,7 +24,7 @@ from uuid import UUID
 from zlib import crc32
 
 from octavo.storage.device import Device
-from octavo.storage.partition import UNITS, Entry, Read, overlaps
+from octavo.storage.partition import UNITS, Entry, Read, misplaced, overlaps
 
 MARK = b"EFI PART"
 MOST_ARRAY = 1 << 20  # bytes of entries
@@ -162,10 +162,8 @@ def _entries(device: Device, data: bytes, size: int, unit: int) -> tuple[list[En
                 f"partition {number} begins at sector {first} and ends before, at sector {last}"
             )
             continue
-        if not 0 < first < sectors:
-            faults.append(
-                f"partition {number} begins at sector {first}, and the device has {sectors} sectors"
-            )
+        if why := misplaced(number, first, sectors):
+            faults.append(why)
             continue
         if last >= sectors:
             faults.append(

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from octavo.storage.device import SECTOR, Device
-from octavo.storage.partition import Entry, Read, overlaps
+from octavo.storage.partition import Entry, Read, misplaced, overlaps
 
 EXTENDED_TYPES = frozenset((0x05, 0x0F, 0x15, 0x1F, 0x85))
 GPT_TYPE = 0xEE
@@ -80,10 +80,8 @@ def _entry(
 ) -> Entry | None:
     """The entry of a partition that begins on the device. What is wrong is added to `faults`."""
     sectors = device.size // unit
-    if not 0 < first < sectors:
-        faults.append(
-            f"partition {number} begins at sector {first}, and the device has {sectors} sectors"
-        )
+    if why := misplaced(number, first, sectors):
+        faults.append(why)
         return None
     if not count:
         faults.append(f"partition {number} has no sectors")

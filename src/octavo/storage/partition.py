@@ -141,6 +141,14 @@ def place_of(device: Device) -> tuple[Device, int]:
     return device, first
 
 
+def misplaced(number: int, first: int, sectors: int) -> str:
+    """Why partition `number` cannot begin at a sector of a device; "" when it can."""
+    where = f"partition {number} begins at sector {first}"
+    if not first:
+        return f"{where}, where the table is: a volume there is the whole device's"
+    return "" if first < sectors else f"{where}, and the device has {sectors} sectors"
+
+
 def overlaps(entries: Sequence[Entry]) -> list[str]:
     """A sentence for each entry that begins before one that begins before it ends."""
     out: list[str] = []
